@@ -1,0 +1,55 @@
+# make demo         installs into .venv and runs the whole story on a simulated genome
+# make test         installs and runs the tests;  make check: style, types, floors
+# make install      .venv with dnalm and everything it can use;  PYTHON=python3.12 chooses the Python
+# make test-slow    the long tests;  make test-gpu: those that need CUDA;  make bench: the measurements
+# make clean        removes what these made, .venv included
+
+PYTHON = python3
+BIN = .venv/bin
+PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet install -c constraints.txt
+
+.PHONY: install install-dev demo test test-slow test-gpu check bench clean
+
+install: .venv/installed
+
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "dnalm needs Python 3.11 or newer; $(PYTHON) is: `$(PYTHON) --version 2>&1 | head -n 1`"; \
+	  echo "Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@echo "Installing dnalm into .venv (a few minutes; torch is the large part)"
+	@$(PYTHON) -m venv .venv
+	@$(PIP) -e ".[all]"
+	@touch $@
+
+install-dev: .venv/installed-dev
+
+.venv/installed-dev: .venv/installed
+	@echo "Installing the tools for tests and checks into .venv"
+	@$(PIP) -e ".[all,dev]"
+	@touch $@
+
+demo: install
+	$(BIN)/dnalm demo
+
+test: install-dev
+	$(BIN)/python -m pytest -q
+
+test-slow: install-dev
+	$(BIN)/python -m pytest -q -m slow
+
+test-gpu: install-dev
+	$(BIN)/python -m pytest -q -m gpu
+
+check: install-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy --strict dnalm
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/test_architecture.py
+
+bench: install-dev
+	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find dnalm tests bench runs -name __pycache__ -type d -prune -exec rm -rf {} +

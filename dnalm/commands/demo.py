@@ -1,0 +1,166 @@
+"""`dnalm demo`: everything dnalm does, on a simulated genome, told in one page."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dnalm.commands import prepare, pretrain
+from dnalm.devices import Device, Precision, choose_device, choose_precision
+from dnalm.files import lock, need_space, write_text
+from dnalm.report.page import Chapter, genome_chapter, pretraining_chapter, write_page
+from dnalm.report.plots import duration
+from dnalm.simulate import simulate_genome
+
+MARKER = ".dnalm-demo"
+"""The file that says a folder is a demo's own, so that it may be made anew."""
+DISK = 200_000_000
+"""Bytes a demo needs at most."""
+BASES, CONTIGS = 2_000_000, 4
+MODES = ("full", "vocab4")
+N_LAYER, N_HEAD, N_EMBD, BLOCK_SIZE = 4, 4, 144, 256
+"""A GPT of 1.0 million parameters."""
+BATCH_SIZE = 32
+EVALUATIONS, EVAL_BASES = 8, 25_600
+"""Evaluations of a training, and the bases of each: few, so that most of the time is training."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Simulate a genome, pretrain both models on it, and write a report, in minutes and without any input."""
+
+    out: Path = Path("demo")
+    """Where everything goes; a demo that is already there is made anew."""
+    steps: int = 400
+    """Training steps of each model."""
+    device: Device = "auto"
+    """Where to compute; auto takes CUDA, then MPS, then the CPU."""
+    precision: Precision = "auto"
+    """auto takes bf16 where the processor computes in it."""
+    threads: int = 0
+    """CPU threads; 0 for torch's own choice."""
+    seed: int = 0
+    """Of the genome, the weights and the batches."""
+    dry_run: bool = False
+    """Print what would be done, and stop."""
+    quiet: bool = False
+    """No progress and no messages."""
+
+
+def run(options: Options) -> None:
+    """Simulate, prepare, pretrain, and write OUT/report.html.
+
+    Raises:
+        ValueError: if OUT holds something else than a demo, or an option is out of range.
+    """
+    trainings = [
+        _training(options, mode) for mode in MODES
+    ]  # refuses wrong values before anything is written
+    choose_precision(options.precision, choose_device(options.device))
+    _check_folder(options.out)
+    need_space(options.out, DISK)
+    report = options.out / "report.html"
+    if options.dry_run:
+        print(
+            f"would simulate {BASES:,} bases, pretrain {' and '.join(MODES)} ({options.steps:,} steps each) "
+            f"and write {report}: minutes, less than 2 GB of memory, at most {DISK / 1e6:,.0f} MB of disk; "
+            "nothing was written"
+        )
+        return
+    with lock(options.out):
+        write_text(options.out / MARKER, "dnalm demo may replace what is in this folder\n")
+        report.unlink(missing_ok=True)  # no old report beside new results, if this run is interrupted
+        genome = options.out / "genome.fa"
+        with _stage(options, f"1 of 4: simulating a genome of {BASES:,} bases"):
+            simulate_genome(genome, bases=BASES, contigs=CONTIGS, seed=options.seed)
+        with _stage(options, "2 of 4: preparing it in both vocabularies"):
+            prepare.run(
+                prepare.Options(
+                    genome=(genome,), out=options.out / "data", overwrite=True, quiet=options.quiet
+                )
+            )
+        with _stage(options, f"3 of 4: pretraining {' and '.join(MODES)}, {options.steps:,} steps each"):
+            for training in trainings:
+                pretrain.run(training)
+        with _stage(options, "4 of 4: writing the report"):
+            chapters = [chapter(options.out) for chapter in CHAPTERS]
+            write_page(chapters, report, "dnalm demo: two language models of a simulated genome")
+    for chapter in chapters:
+        for finding in chapter.findings:
+            print(finding)
+    print(report)
+
+
+def _training(options: Options, mode: str) -> pretrain.Options:
+    """Return the pretraining of one vocabulary: the default recipe, made small."""
+    base = pretrain.default_options("default")
+    encoder = replace(base.encoder, n_layer=N_LAYER, n_head=N_HEAD, n_embd=N_EMBD, block_size=BLOCK_SIZE)
+    train = replace(
+        base.train,
+        steps=options.steps,
+        batch_size=BATCH_SIZE,
+        warmup=min(base.train.warmup, options.steps // 10),
+        eval_every=max(1, options.steps // EVALUATIONS),
+        checkpoint_every=max(1, options.steps),
+    )
+    return replace(
+        base,
+        data=options.out / "data" / mode,
+        out=options.out / "outputs",
+        encoder=encoder,
+        train=train,
+        task=replace(base.task, eval_bases=EVAL_BASES),
+        device=options.device,
+        precision=options.precision,
+        threads=options.threads,
+        seed=options.seed,
+        overwrite=True,
+        quiet=options.quiet,
+    )
+
+
+def _check_folder(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out}: expected a folder or nothing, got a file; choose another --out")
+    names = {path.name for path in out.iterdir()} if out.exists() else set()
+    if names - {".lock"} and MARKER not in names:
+        raise ValueError(
+            f"{out}: expected a new folder or an earlier demo, got a folder that holds other files; "
+            "choose another --out"
+        )
+
+
+@contextlib.contextmanager
+def _stage(options: Options, what: str) -> Iterator[None]:
+    """Say on stderr what begins and how long it took; stdout is kept for the demo's own result."""
+    begin = time.monotonic()
+    _say(options, what)
+    with contextlib.redirect_stdout(sys.stderr if not options.quiet else None):
+        yield
+    _say(options, f"       done in {duration(time.monotonic() - begin)}")
+
+
+def _say(options: Options, message: str) -> None:
+    if not options.quiet:
+        print(message, file=sys.stderr)
+
+
+def _genome(out: Path) -> Chapter:
+    chapter = genome_chapter(out / "data" / "full")
+    sites = len((out / "genome.sites.bed").read_text().splitlines())
+    made_up = (
+        "This genome is made up, so that its truth is known: a background whose GC content varies and which "
+        f"is poor in CpG, families of repeats in lower case, gaps of N, and {sites:,} sites of one motif. "
+        "What a model does here says that the tools work, and nothing about biology."
+    )
+    return replace(chapter, title="The simulated genome", paragraphs=[made_up, *chapter.paragraphs])
+
+
+def _pretraining(out: Path) -> Chapter:
+    return pretraining_chapter(out / "outputs")
+
+
+CHAPTERS: list[Callable[[Path], Chapter]] = [_genome, _pretraining]
+"""The report, in order: each makes a chapter from the demo's folder."""

@@ -1,0 +1,128 @@
+"""`dnalm prepare`: a genome, in; token files for both vocabularies, out."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from dnalm.genome.plan import Plan
+from dnalm.genome.prepare import prepare
+
+SPEED = 100e6
+"""Characters of FASTA a second, a careful guess for --dry-run (see bench/prepare.py)."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Turn genomes into token files that `dnalm pretrain` reads."""
+
+    genome: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="GENOME [GENOME ...]")]
+    """FASTA (plain, gzip or bgzip) or .2bit; several files are taken as one genome."""
+    out: Path = Path("data")
+    """Where the folders full/ and vocab4/ go."""
+    vocab: Literal["full", "vocab4", "both"] = "both"
+    """full: the characters of the FASTA. vocab4: A, C, G, T."""
+    alphabet: Literal["auto", "hg38", "file"] = "auto"
+    """Of full. hg38: its 40 characters, others are an error. file: the file's own. auto: hg38's if enough."""
+    val_fraction: float = 0.1
+    """Share of the A/C/G/T bases, at the end of the genome, that is kept for validation."""
+    val_contigs: str = ""
+    """Whole contigs for validation instead, separated by commas: chr8,chr9."""
+    published: bool = False
+    """Make the published scripts' text: headers are bases, soft-masked bases are not; to compare only."""
+    overwrite: bool = False
+    """Replace a genome prepared earlier in the same place."""
+    dry_run: bool = False
+    """Say what would be done, with the time, memory and disk it needs, and stop."""
+    quiet: bool = False
+    """No progress bar and no summary."""
+
+
+def run(options: Options) -> None:
+    """Prepare, with a progress bar on a terminal and a summary on stdout.
+
+    Raises:
+        ValueError: for a mistake in the options or the input.
+    """
+    plan = Plan(
+        genomes=options.genome,
+        out=options.out,
+        modes=("full", "vocab4") if options.vocab == "both" else (options.vocab,),
+        alphabet=options.alphabet,
+        val_fraction=options.val_fraction,
+        val_contigs=tuple(name.strip() for name in options.val_contigs.split(",") if name.strip()),
+        published=options.published,
+        overwrite=options.overwrite,
+    )
+    if options.dry_run:
+        plan.check()
+        print(_forecast(plan))
+        return
+    metas = _with_progress(plan, options.quiet)
+    if (
+        "full" in metas
+        and options.alphabet == "auto"
+        and not options.published
+        and metas["full"]["alphabet"] == "file"
+    ):
+        print(_own_alphabet(metas["full"]), file=sys.stderr)
+    if options.published:
+        print("published text, for comparison only: headers count as bases, vocab4 has no soft-masked ones")
+    if not options.quiet:
+        print("\n".join(_summary(options.out / mode, meta) for mode, meta in metas.items()))
+
+
+def _with_progress(plan: Plan, quiet: bool) -> dict[str, dict[str, Any]]:
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(
+        *columns, console=console, disable=quiet or not console.is_terminal, transient=True
+    ) as progress:
+        total = sum(path.stat().st_size for path in plan.genomes if path.is_file())
+        task = progress.add_task("preparing", total=total)
+        return prepare(plan, lambda count: progress.advance(task, count))
+
+
+def _own_alphabet(meta: dict[str, Any]) -> str:
+    shown = meta["characters"].replace("\n", "")
+    return (
+        f"full: the genome has characters that hg38 has not; the vocabulary is its own "
+        f"{meta['vocab_size']}: newline and {shown}"
+    )
+
+
+def _summary(folder: Path, meta: dict[str, Any]) -> str:
+    counts = meta["counts"]
+    left_out = counts["n"] + sum(counts["other_iupac"].values())
+    return (
+        f"{folder}: {meta['vocab_size']} characters; train {counts['train_tokens']:,} tokens "
+        f"({counts['train_bases']:,} bases), val {counts['val_tokens']:,} ({counts['val_bases']:,}); "
+        f"{len(meta['contigs']):,} contigs, {counts['soft_masked']:,} bases soft-masked, "
+        f"{left_out:,} N and the like"
+    )
+
+
+def _forecast(plan: Plan) -> str:
+    names = " and ".join(str(plan.out / mode) for mode in plan.modes)
+    return (
+        f"would write {names} from about {plan.text / 1e6:,.0f} MB of text: "
+        f"about {plan.text / SPEED:,.0f} s, less than 500 MB of memory, "
+        f"up to {plan.disk / 1e6:,.0f} MB of disk; nothing was written"
+    )

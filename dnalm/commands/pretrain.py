@@ -1,0 +1,307 @@
+"""`dnalm pretrain`: train a GPT on a prepared genome and say what it learned."""
+
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dnalm import checkpoint
+from dnalm.config import fill, read_recipe
+from dnalm.devices import (
+    Device,
+    Precision,
+    choose_device,
+    choose_precision,
+    describe_device,
+    make_fabric,
+    set_threads,
+)
+from dnalm.encoders.gpt import GPTConfig
+from dnalm.evaluate import judge
+from dnalm.files import lock, read_json, write_json
+from dnalm.fit import BEST, LAST, Loop
+from dnalm.genome import PreparedGenome
+from dnalm.optim import TrainConfig
+from dnalm.records import Record, peak_memory, read_record
+from dnalm.report.plots import loss_curve, time_comparison
+from dnalm.tasks.language import LanguageConfig, LanguageModel, LanguageTask
+
+MODES = ("full", "vocab4")
+"""The two vocabularies whose training times are compared."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Train a GPT on a prepared genome; writes the model, its curves, and bits per base beside Markov models."""
+
+    data: Path
+    """A folder written by `dnalm prepare`, for example data/vocab4; its name is the mode."""
+    out: Path = Path("outputs")
+    """Where results go: OUT/MODE/ and files named after the mode beside it."""
+    recipe: str = "default"
+    """default, published, or a TOML file; sets every field below, and flags win over it."""
+    encoder: GPTConfig = field(default_factory=GPTConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    task: LanguageConfig = field(default_factory=LanguageConfig)
+    device: Device = "auto"
+    """Where to compute; auto takes CUDA, then MPS, then the CPU."""
+    precision: Precision = "auto"
+    """auto takes bf16 where the processor computes in it."""
+    threads: int = 0
+    """CPU threads; 0 for torch's own choice."""
+    seed: int = 0
+    """Of the weights, batches and dropout."""
+    stop_at: int = 0
+    """Stop after this step as if interrupted, with scores and state saved; 0 for none."""
+    resume: bool = False
+    """Go on where the run in OUT/MODE stopped."""
+    overwrite: bool = False
+    """Replace the run in OUT/MODE."""
+    tensorboard: bool = False
+    """Also log to OUT/MODE/tensorboard (needs dnalm[log])."""
+    dry_run: bool = False
+    """Print what would be done, with time, memory and disk needed, and stop."""
+    quiet: bool = False
+    """No progress and no messages."""
+
+
+def default_options(recipe: str) -> Options:
+    """Return the options that `--recipe` stands for; flags are laid over them.
+
+    Raises:
+        ValueError: if the recipe does not exist or has wrong fields, all of them named.
+    """
+    tables = read_recipe(recipe)
+    known = {"encoder": GPTConfig(), "train": TrainConfig(), "task": LanguageConfig()}
+    wrong = []
+    if extra := sorted(tables.keys() - known.keys()):
+        wrong.append(f"--recipe {recipe}: no table [{extra[0]}]; there are {', '.join(f'[{name}]' for name in known)}")
+    parts: dict[str, Any] = {}
+    for name, target in known.items():
+        try:
+            parts[name] = fill(target, tables.get(name, {}), f"--recipe {recipe} [{name}]")
+        except ValueError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise ValueError("\n".join(wrong))
+    return Options(data=Path(), recipe=recipe, **parts)
+
+
+def run(options: Options) -> None:
+    """Train, judge, and write everything that OUT should hold."""
+    set_threads(options.threads)
+    genome = PreparedGenome(options.data)
+    mode = options.data.resolve().name
+    folder = options.out / mode
+    _check_folder(folder, options)
+    device = choose_device(options.device)
+    precision = choose_precision(options.precision, device)
+    task = LanguageTask(genome, options.encoder, options.task)
+    torch.manual_seed(options.seed)
+    model = task.build_model()
+    _say(options, f"{mode}: {model.parameter_count:,} parameters, on {describe_device(device)} in {precision}")
+    if options.dry_run:
+        _dry_run(options, task, model, device, precision)
+        return
+    with lock(folder):
+        _train(options, task, model, mode=mode, device=device, precision=precision)
+
+
+def _train(
+    options: Options, task: LanguageTask, model: LanguageModel, *, mode: str, device: str, precision: str
+) -> None:
+    folder = options.out / mode
+    if options.overwrite:
+        _clear(folder)
+    recipe = _recipe(options)
+    data = {"name": mode, "digest": task.genome.digest, "sources": task.genome.meta["sources"]}
+    data["split"] = task.genome.meta["split"]
+    loop = Loop(
+        task,
+        model,
+        options.train,
+        folder=folder,
+        fabric=make_fabric(device, precision),
+        seed=options.seed,
+        identity=_identity(options, task, precision),
+        watch=_watch(folder, options.tensorboard),
+    )
+    if options.resume:
+        loop.resume()
+    device_words = f"{describe_device(device)}, {precision}"
+    record = Record(
+        folder / "run.json", "pretrain", recipe=recipe, seed=options.seed, data=data, device=device_words
+    )
+    try:
+        complete = loop.run(stop_at=options.stop_at or None, quiet=options.quiet)
+    except KeyboardInterrupt:
+        record.finish("interrupted", _metrics(loop, model, mode))
+        _say(options, f"stopped at step {loop.step}; go on with --resume")
+        raise
+    except BaseException:
+        record.finish("failed", _metrics(loop, model, mode))
+        raise
+    _say(options, "scoring the best weights and the Markov models on the same bases")
+    begin = time.monotonic()
+    weights, _about = checkpoint.load(folder / BEST)
+    task.load_weights(model, weights, str(folder))
+    metrics = _metrics(loop, model, mode) | judge(task, loop.wrapped, options.task.final_bases)
+    record.finish(
+        "done" if complete else "interrupted", metrics, training_s=loop.elapsed, scoring_s=time.monotonic() - begin
+    )
+    _write_results(options.out, mode, metrics, loop, task, model)
+    print(_summary(options.out, mode, metrics))
+
+
+def _write_results(
+    out: Path, mode: str, metrics: dict[str, Any], loop: Loop, task: LanguageTask, model: LanguageModel
+) -> None:
+    """Write the files of the published project: checkpoint, curve, losses, summary, time comparison."""
+    history = metrics["history"]
+    write_json(out / f"losses_{mode}.json", history | {"vocab_size": metrics["vocab_size"]})
+    names = {"checkpoint": f"ckpt_{mode}.pt", "loss_curve": f"loss_{mode}.png", "loss_data": f"losses_{mode}.json"}
+    summary = {"elapsed_time": loop.elapsed, "best_val_loss": loop.best, **names}
+    checkpoint.write_pt(
+        out / names["checkpoint"],
+        {
+            "model_args": task.model_args(),
+            "model": {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()},
+            "best_val_loss": loop.best,
+            "iter": loop.step,
+        },
+    )
+    loss_curve(history, out / names["loss_curve"], f"Pretraining, {mode}", metrics.get("ladder"))
+    write_json(out / f"summary_{mode}.json", summary)
+    found = {name: out / f"summary_{name}.json" for name in MODES}
+    if all(path.exists() for path in found.values()):
+        seconds = {name: read_json(path)["elapsed_time"] for name, path in found.items()}
+        time_comparison(seconds, out / "training_time_comparison.png")
+
+
+def _metrics(loop: Loop, model: LanguageModel, mode: str) -> dict[str, Any]:
+    steps = [int(scores["step"]) for scores in loop.evaluations]
+    per_step = loop.config.batch_size * model.transformer.config.block_size
+    history = {
+        "iterations": steps,
+        "tokens": [step * per_step for step in steps],
+        "train_losses": [scores["train_loss"] for scores in loop.evaluations],
+        "val_losses": [scores["val_loss"] for scores in loop.evaluations],
+        "bits_per_base": [scores["bits_per_base"] for scores in loop.evaluations],
+        "elapsed_time": [scores["elapsed"] for scores in loop.evaluations],
+    }
+    return {
+        "mode": mode,
+        "vocab_size": model.transformer.vocab_size,
+        "parameters": model.parameter_count,
+        "step": loop.step,
+        "tokens": loop.step * per_step,
+        "train_loss": history["train_losses"][-1] if steps else None,
+        "val_loss": history["val_losses"][-1] if steps else None,
+        "best_val_loss": loop.best if steps else None,
+        "tokens_per_second": per_step / loop.seconds_per_step if loop.seconds_per_step else None,
+        "history": history,
+    }
+
+
+def _summary(out: Path, mode: str, metrics: dict[str, Any]) -> str:
+    bits = metrics["bits_per_base"]
+    return "\n".join(
+        [
+            f"{mode}: validation loss {metrics['best_val_loss']:.4f} nats per token after "
+            f"{metrics['tokens'] / 1e6:.1f} million tokens; {bits['value']:.4f} bits per base "
+            f"(95 % interval {bits['low']:.4f} to {bits['high']:.4f}, {bits['bases']:,} bases)",
+            metrics["verdict"],
+            f"model {out / mode}, checkpoint {out / f'ckpt_{mode}.pt'}, curve {out / f'loss_{mode}.png'}",
+        ]
+    )
+
+
+def _recipe(options: Options) -> dict[str, Any]:
+    """Return every setting that decides the result, nested as in a recipe file."""
+    return {"encoder": asdict(options.encoder), "train": asdict(options.train), "task": asdict(options.task)}
+
+
+def _identity(options: Options, task: LanguageTask, precision: str) -> dict[str, Any]:
+    """Return what a resumed run must share with the one before: all that decides its weights."""
+    free = ("checkpoint_every", "eval_every", "eval_bases", "final_bases")
+    settings = {key: value for table in _recipe(options).values() for key, value in table.items() if key not in free}
+    return settings | {"seed": options.seed, "data": task.genome.digest, "precision": precision}
+
+
+def _check_folder(folder: Path, options: Options) -> None:
+    if options.resume and options.overwrite:
+        raise ValueError("--resume goes on with a run and --overwrite replaces it: choose one")
+    there = folder / "run.json"
+    if options.resume:
+        if not (folder / LAST).exists():
+            raise ValueError(f"{folder}: nothing to resume here; run without --resume")
+    elif there.exists() and not options.overwrite:
+        status = read_record(there)["status"]
+        raise ValueError(f"{folder}: holds another run ({status}); use --resume, --overwrite or another --out")
+    elif folder.exists() and not there.exists() and any(folder.iterdir()) and not (folder / ".lock").exists():
+        raise ValueError(f"{folder}: holds files that are not a run of dnalm; choose another --out")
+
+
+def _clear(folder: Path) -> None:
+    """Remove an earlier run, and nothing that is not one of its files."""
+    for name in (BEST, LAST, "tensorboard"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for name in ("run.json", "metrics.jsonl"):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _say(options: Options, message: str) -> None:
+    if not options.quiet:
+        print(message, file=sys.stderr)
+
+
+def _watch(folder: Path, tensorboard: bool) -> Callable[[dict[str, Any]], None] | None:
+    """Return a function that logs each metrics line to TensorBoard; None when not asked for."""
+    if not tensorboard:
+        return None
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ValueError('--tensorboard needs another package: pip install "dnalm[log]"') from error
+    writer = SummaryWriter(folder / "tensorboard")
+
+    def write(line: dict[str, Any]) -> None:
+        scores = line.get("evaluation") or {key: line[key] for key in ("loss", "lr")}
+        for key, value in scores.items():
+            writer.add_scalar(key, value, line["step"])
+        writer.flush()
+
+    return write
+
+
+def _dry_run(options: Options, task: LanguageTask, model: LanguageModel, device: str, precision: str) -> None:
+    """Time a few steps in a folder that is thrown away, and print what the whole run would need."""
+    steps = 3
+    with tempfile.TemporaryDirectory() as scratch:
+        trial = replace(options.train, steps=steps, eval_every=steps, checkpoint_every=steps)
+        loop = Loop(
+            task,
+            model,
+            trial,
+            folder=Path(scratch),
+            fabric=make_fabric(device, precision),
+            seed=options.seed,
+            identity={},
+        )
+        begin = time.monotonic()
+        loop.run(quiet=True)
+        evaluation = (time.monotonic() - begin - steps * loop.seconds_per_step) / 2
+    count = options.train.steps // options.train.eval_every + 2
+    seconds = options.train.steps * loop.seconds_per_step + count * evaluation
+    disk = 5 * 4 * model.parameter_count
+    print(
+        f"would train {options.train.steps:,} steps of {options.train.batch_size} windows of "
+        f"{options.encoder.block_size} tokens into {options.out / options.data.resolve().name}: about "
+        f"{seconds / 60:,.0f} min and the final scoring, {peak_memory() / 1e9:.1f} GB of memory, {disk / 1e6:,.0f} MB of disk"
+    )

@@ -1,0 +1,79 @@
+"""Recipes: frozen dataclasses, read from TOML, each table beside the dataclass it fills."""
+
+import dataclasses
+import difflib
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def recipe_names() -> list[str]:
+    """Return the names of the recipes that come with dnalm."""
+    folder = resources.files("dnalm") / "recipes"
+    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def read_recipe(name_or_file: str) -> dict[str, dict[str, Any]]:
+    """Read a recipe that comes with dnalm, or a TOML file.
+
+    Raises:
+        ValueError: if there is none of that name, or it is not TOML of tables.
+    """
+    names = recipe_names()
+    if name_or_file in names:
+        text = (resources.files("dnalm") / "recipes" / f"{name_or_file}.toml").read_text()
+    elif Path(name_or_file).is_file():
+        text = Path(name_or_file).read_text()
+    else:
+        raise ValueError(
+            f"--recipe {name_or_file}: there is no such file, and the recipes are {', '.join(names)}"
+            + nearest(name_or_file, names)
+        )
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"--recipe {name_or_file}: expected TOML, but {error}") from error
+    if loose := [key for key, value in content.items() if not isinstance(value, dict)]:
+        raise ValueError(f"--recipe {name_or_file}: {loose[0]} stands outside a table; write it below [train] or the like")
+    return content
+
+
+def fill(target: T, table: dict[str, Any], where: str) -> T:
+    """Return the dataclass instance `target` with the fields of `table` replaced.
+
+    Raises:
+        ValueError: listing every field that does not exist (with the nearest that does) or has another type.
+    """
+    known = {field.name: getattr(target, field.name) for field in dataclasses.fields(target)}  # type: ignore[arg-type]
+    wrong = []
+    values = {}
+    for key, value in table.items():
+        if key not in known:
+            wrong.append(f"no field {key!r}{nearest(key, list(known))}")
+        elif not _same_kind(value, known[key]):
+            wrong.append(f"{key} must be of type {type(known[key]).__name__}, got {value!r}")
+        else:
+            values[key] = float(value) if isinstance(known[key], float) else value
+    if wrong:
+        raise ValueError(f"{where}: " + "; ".join(wrong))
+    try:
+        return dataclasses.replace(target, **values)  # type: ignore[type-var]
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+
+
+def nearest(word: str, words: list[str]) -> str:
+    """Return `; did you mean X?`, or nothing when no word is near."""
+    close = difflib.get_close_matches(word, words, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _same_kind(value: Any, current: Any) -> bool:
+    if isinstance(current, bool) or isinstance(value, bool):
+        return isinstance(current, bool) and isinstance(value, bool)
+    if isinstance(current, float):
+        return isinstance(value, int | float)
+    return isinstance(value, type(current))

@@ -1,0 +1,75 @@
+"""Which device and precision a run takes, in the words of the command line."""
+
+import os
+from typing import Literal
+
+import torch
+from lightning_fabric import Fabric
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+FABRIC_NAMES = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+
+
+def choose_device(wanted: str) -> str:
+    """Return cpu, cuda or mps; for auto the fastest that is there.
+
+    Raises:
+        ValueError: if the device asked for is not there.
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if wanted == "auto":
+        return next(name for name, found in there.items() if found)
+    if not there.get(wanted, False):
+        found = ", ".join(name for name, is_there in there.items() if is_there)
+        raise ValueError(f"--device {wanted}: there is no such device here, only {found}; use --device auto")
+    return wanted
+
+
+def choose_precision(wanted: str, device: str) -> str:
+    """Return fp32, bf16 or fp16; for auto bf16 where the processor computes in it, else fp32 (fp16 on CUDA).
+
+    Raises:
+        ValueError: if the device lacks the precision asked for.
+    """
+    if device == "cuda":
+        bf16 = torch.cuda.is_bf16_supported()
+    else:
+        bf16 = device == "cpu" and _cpu_has_bf16()
+    if wanted == "auto":
+        return "bf16" if bf16 else "fp16" if device == "cuda" else "fp32"
+    if (wanted == "fp16" and device == "cpu") or (wanted == "bf16" and device == "cuda" and not bf16):
+        raise ValueError(f"--precision {wanted}: not available on {device}; use --precision auto")
+    return wanted
+
+
+def describe_device(device: str) -> str:
+    """Return the device in words, for people and for the run record."""
+    if device == "cuda":
+        return f"cuda ({torch.cuda.get_device_name()})"
+    return f"{device} ({torch.get_num_threads()} threads)" if device == "cpu" else device
+
+
+def make_fabric(device: str, precision: str) -> Fabric:
+    """Return a launched Fabric for one process, on a resolved device and precision."""
+    fabric = Fabric(accelerator=device, devices=1, precision=FABRIC_NAMES[precision])  # type: ignore[arg-type]
+    fabric.launch()
+    return fabric
+
+
+def set_threads(threads: int) -> None:
+    """Limit the processor's threads; 0 leaves it to torch.
+
+    Raises:
+        ValueError: if negative.
+    """
+    if threads < 0:
+        raise ValueError(f"--threads must be at least 0, got {threads}")
+    if threads:
+        torch.set_num_threads(threads)
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+
+
+def _cpu_has_bf16() -> bool:
+    """Tell whether the processor multiplies in bf16 itself: AMX or AVX-512 BF16. Emulated, it is slower than fp32."""
+    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())

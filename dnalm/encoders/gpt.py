@@ -1,0 +1,168 @@
+"""GPT: the causal transformer that is pretrained on a genome. The model and nothing else.
+
+Shapes used below
+    B  sequences in the batch        L  tokens per sequence, at most block_size
+    D  n_embd, width of the states   V  vocab_size
+    H  n_head                        K  D / H, width of one head
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dnalm.layers import causal_attention, dropout, rotary_angles, rotate
+
+
+@dataclass(frozen=True)
+class GPTConfig:
+    """Everything but the vocabulary that is needed to build a `GPT`."""
+
+    n_layer: int = 4
+    """Transformer blocks."""
+    n_head: int = 4
+    """H, attention heads in each block."""
+    n_embd: int = 384
+    """D, width of the states."""
+    block_size: int = 300
+    """L, the longest sequence, in tokens."""
+    dropout: float = 0.0
+    """Share of values dropped in training: embeddings, attention weights, what each layer adds."""
+    bias: bool = False
+    """Biases in the linear layers and LayerNorms."""
+    position: Literal["learned", "rotary"] = "rotary"
+    """How a token's place is told: a learned table, or rotation of queries and keys."""
+
+    def __post_init__(self) -> None:
+        wrong = [
+            f"{name} must be at least 1, got {value}"
+            for name in ("n_layer", "n_head", "n_embd", "block_size")
+            if (value := getattr(self, name)) < 1
+        ]
+        if not wrong and self.n_embd % self.n_head:
+            wrong.append(f"n_embd must be a multiple of n_head, got {self.n_embd} and {self.n_head}")
+        elif not wrong and self.position == "rotary" and self.n_embd // self.n_head % 2:
+            wrong.append(f"rotary positions need an even n_embd / n_head, got {self.n_embd // self.n_head}")
+        if not 0.0 <= self.dropout < 1.0:
+            wrong.append(f"dropout must be at least 0 and below 1, got {self.dropout}")
+        if self.position not in ("learned", "rotary"):
+            wrong.append(f"position must be learned or rotary, got {self.position!r}")
+        if wrong:
+            raise ValueError("; ".join(wrong))
+
+
+class CausalSelfAttention(nn.Module):
+    """Multi-head attention of each token to itself and the tokens on its left."""
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        self.heads, self.rate = config.n_head, config.dropout
+        self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd, bias=config.bias)
+        self.c_proj = nn.Linear(config.n_embd, config.n_embd, bias=config.bias)
+
+    def forward(self, x: Tensor, angles: tuple[Tensor, Tensor] | None) -> Tensor:
+        """Map [B, L, D] to [B, L, D]."""
+        size, length, width = x.shape
+        rate = self.rate if self.training else 0.0
+        joint = self.c_attn(x).view(size, length, 3, self.heads, width // self.heads)
+        query, key, value = joint.permute(2, 0, 3, 1, 4)  # each [B, H, L, K]
+        if angles is not None:
+            query, key = rotate(query, *angles), rotate(key, *angles)
+        out = causal_attention(query, key, value, rate).transpose(1, 2)  # [B, L, H, K]
+        return dropout(self.c_proj(out.reshape(size, length, width)), rate)
+
+
+class MLP(nn.Module):
+    """Two linear layers around an exact (erf) GELU, four times as wide inside."""
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        self.rate = config.dropout
+        self.c_fc = nn.Linear(config.n_embd, 4 * config.n_embd, bias=config.bias)
+        self.c_proj = nn.Linear(4 * config.n_embd, config.n_embd, bias=config.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [B, L, D] to [B, L, D]."""
+        return dropout(self.c_proj(F.gelu(self.c_fc(x))), self.rate if self.training else 0.0)
+
+
+class Block(nn.Module):
+    """One pre-LayerNorm transformer block."""
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        self.ln_1 = nn.LayerNorm(config.n_embd, bias=config.bias)
+        self.attn = CausalSelfAttention(config)
+        self.ln_2 = nn.LayerNorm(config.n_embd, bias=config.bias)
+        self.mlp = MLP(config)
+
+    def forward(self, x: Tensor, angles: tuple[Tensor, Tensor] | None) -> Tensor:
+        """Map [B, L, D] to [B, L, D]."""
+        x = x + self.attn(self.ln_1(x), angles)
+        out: Tensor = x + self.mlp(self.ln_2(x))
+        return out
+
+
+class GPT(nn.Module):
+    """Token ids in, states out: the core under the next-token head and under every other head.
+
+    Initialisation: normal with deviation 0.02, and 0.02 / sqrt(2 n_layer) for the projections that add to the
+    residual stream (Radford et al. 2019).
+    """
+
+    causal = True
+
+    def __init__(self, config: GPTConfig, vocab_size: int) -> None:
+        super().__init__()
+        self.config, self.vocab_size, self.width = config, vocab_size, config.n_embd
+        self.wte = nn.Embedding(vocab_size, config.n_embd)
+        if config.position == "learned":
+            self.wpe = nn.Embedding(config.block_size, config.n_embd)
+        else:
+            cosines, sines = rotary_angles(config.block_size, config.n_embd // config.n_head)
+            self.register_buffer("cosines", cosines, persistent=False)
+            self.register_buffer("sines", sines, persistent=False)
+        self.h = nn.ModuleList(Block(config) for _ in range(config.n_layer))
+        self.ln_f = nn.LayerNorm(config.n_embd, bias=config.bias)
+        for name, parameter in self.named_parameters():
+            if name.endswith("c_proj.weight"):
+                nn.init.normal_(parameter, std=0.02 / math.sqrt(2 * config.n_layer))
+            elif parameter.ndim == 2:
+                nn.init.normal_(parameter, std=0.02)
+            elif name.endswith("bias"):
+                nn.init.zeros_(parameter)
+
+    def forward(self, tokens: Tensor, real: Tensor) -> Tensor:
+        """Map tokens to states, each of which has seen its own token and those on its left.
+
+        Args:
+            tokens: integers, [B, L].
+            real: bool, [B, L]; True at a token, False at padding, which is on the right.
+
+        Returns:
+            float, [B, L, D]; exactly 0 at padding.
+
+        Raises:
+            ValueError: if the sequences are longer than block_size, or `real` has another shape.
+        """
+        if tokens.ndim != 2 or tokens.shape[1] > self.config.block_size:
+            raise ValueError(f"tokens must be [B, L] with L at most {self.config.block_size}, got {list(tokens.shape)}")
+        if real.shape != tokens.shape:
+            raise ValueError(f"real must be {list(tokens.shape)}, got {list(real.shape)}")
+        length = tokens.shape[1]
+        x = self.wte(tokens.long())  # [B, L, D]
+        angles = None
+        if self.config.position == "learned":
+            x = x + self.wpe.weight[:length]
+        else:
+            angles = (self.cosines[:length], self.sines[:length])  # type: ignore[index]
+        if self.training:
+            x = dropout(x, self.config.dropout)
+        for block in self.h:
+            x = block(x, angles)
+        # Padding is on the right, so causal attention never looks at it: only its own states need silencing.
+        states: Tensor = self.ln_f(x)
+        return states.masked_fill(~real.unsqueeze(-1), 0.0)

@@ -1,0 +1,98 @@
+"""What `prepare` is asked to do, checked before anything is read or written."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+from dnalm import files
+from dnalm.formats import format_of, read_blocks
+from dnalm.formats.fasta import GZIP_MAGIC
+from dnalm.formats.source import Source
+from dnalm.genome.folder import read_meta
+
+UNPACKED = {"2bit": 4.1, "gzip": 4.5, "plain": 1.0}
+"""Characters of text for each byte of a file: four bases a byte and newlines; what gzip usually reaches."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to prepare, and where."""
+
+    genomes: tuple[Path, ...]
+    out: Path
+    modes: tuple[str, ...] = ("full", "vocab4")
+    alphabet: Literal["auto", "hg38", "file"] = "auto"
+    val_fraction: float = 0.1
+    val_contigs: tuple[str, ...] = ()
+    published: bool = False
+    overwrite: bool = False
+
+    @property
+    def train_share(self) -> Fraction:
+        """1 - val_fraction, as the decimal number that was typed."""
+        return 1 - Fraction(str(self.val_fraction))
+
+    def check(self) -> None:
+        """Look for every mistake that can be seen before reading the genome whole.
+
+        Raises:
+            ValueError: at the first one.
+        """
+        if not self.genomes:
+            raise ValueError("prepare needs at least one genome, a FASTA or .2bit file; got none")
+        if not 0 < self.val_fraction < 1:
+            raise ValueError(
+                f"--val-fraction must be above 0 and below 1, got {self.val_fraction}; 0.1 is usual"
+            )
+        if self.published and self.val_contigs:
+            raise ValueError(
+                "--published splits by token: it goes with --val-fraction, not with --val-contigs"
+            )
+        for path in self.genomes:
+            if not path.exists():
+                raise ValueError(f"{path}: no such file; prepare needs a genome in FASTA or .2bit")
+            source = Source(path)
+            if self.published and format_of(source) != "fasta":
+                raise ValueError(f"{path}: --published copies a text: it needs FASTA")
+            next(read_blocks(source))
+            source.close()
+        for mode in self.modes:
+            self._check_folder(self.out / mode)
+        files.need_space(self.out, self.disk)
+
+    @property
+    def text(self) -> int:
+        """Estimated characters of text in all genomes."""
+        total = 0.0
+        for path in self.genomes:
+            source = Source(path)
+            kind = (
+                "2bit" if format_of(source) == "2bit" else "gzip" if source.peek(2) == GZIP_MAGIC else "plain"
+            )
+            source.close()
+            total += path.stat().st_size * UNPACKED[kind]
+        return int(total)
+
+    @property
+    def disk(self) -> int:
+        """Estimated bytes needed on disk while writing: a byte a character, and the validation part twice."""
+        return int(self.text * len(self.modes) * (1 + (0 if self.val_contigs else self.val_fraction)))
+
+    def _check_folder(self, folder: Path) -> None:
+        if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+            return
+        try:
+            mine = read_meta(folder)["contigs"]
+        except ValueError as error:
+            if "version" not in str(error) and "damaged" not in str(error):
+                raise ValueError(
+                    f"{folder}: not written by dnalm prepare, so it is left alone; choose another --out"
+                ) from error
+            mine = []
+        if not self.overwrite:
+            names = ", ".join(contig["name"] for contig in mine[:3]) + (", ..." if len(mine) > 3 else "")
+            raise ValueError(
+                f"{folder}: holds another prepared genome ({names}); choose another --out, "
+                "or --overwrite to replace it"
+            )

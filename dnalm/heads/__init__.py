@@ -1,0 +1,5 @@
+"""Heads: states in, predictions out. One file each, one line each in `HEADS`."""
+
+from dnalm.heads.next_token import NextTokenHead
+
+HEADS = {"next_token": NextTokenHead}

@@ -1,0 +1,73 @@
+"""Optimiser and learning-rate schedule."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a model is trained, whatever the task."""
+
+    steps: int = 4000
+    """Optimiser steps of the whole run."""
+    batch_size: int = 64
+    """Windows per step, over all processes."""
+    lr: float = 1e-3
+    """Highest learning rate, reached after warm-up."""
+    min_lr: float = 1e-4
+    """Learning rate at the last step (cosine in between)."""
+    warmup: int = 100
+    """Steps of linear warm-up."""
+    weight_decay: float = 0.1
+    """Decoupled weight decay of AdamW."""
+    decay: Literal["all", "matrices"] = "matrices"
+    """Which parameters decay: all, or those with two axes (not LayerNorms and biases)."""
+    beta2: float = 0.95
+    """Decay of AdamW's second moment (the first is 0.9)."""
+    clip: float = 1.0
+    """Largest norm of the gradient; 0 for no limit."""
+    eval_every: int = 250
+    """Steps between evaluations; there is always one at the end."""
+    checkpoint_every: int = 250
+    """Steps between saves of the state that --resume goes on from."""
+
+    def __post_init__(self) -> None:
+        wrong = [
+            f"{name} must be at least {low}, got {value}"
+            for name, low in (("steps", 1), ("batch_size", 1), ("warmup", 0), ("eval_every", 1), ("checkpoint_every", 1))
+            if (value := getattr(self, name)) < low
+        ]
+        if not 0.0 < self.lr:
+            wrong.append(f"lr must be above 0, got {self.lr}")
+        if not 0.0 <= self.min_lr <= self.lr:
+            wrong.append(f"min_lr must be from 0 to lr, got {self.min_lr}")
+        if not 0.0 <= self.beta2 < 1.0 or self.weight_decay < 0.0 or self.clip < 0.0:
+            wrong.append("beta2 must be from 0 to below 1, weight_decay and clip at least 0")
+        if self.decay not in ("all", "matrices"):
+            wrong.append(f"decay must be all or matrices, got {self.decay!r}")
+        if wrong:
+            raise ValueError("; ".join(wrong))
+
+
+def learning_rate(step: int, config: TrainConfig) -> float:
+    """Return the rate of optimiser step `step` (from 0): linear warm-up, then a cosine to `min_lr` at the last."""
+    if step < config.warmup:
+        return config.lr * (step + 1) / config.warmup
+    share = (step - config.warmup) / max(1, config.steps - 1 - config.warmup)
+    return config.min_lr + (config.lr - config.min_lr) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, share)))
+
+
+def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
+    """Return AdamW (Loshchilov and Hutter 2019), its fused kernel where the device has one."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    decays = [p for p in parameters if config.decay == "all" or p.ndim >= 2]
+    rest = [p for p in parameters if not (config.decay == "all" or p.ndim >= 2)]
+    groups = [{"params": decays, "weight_decay": config.weight_decay}, {"params": rest, "weight_decay": 0.0}]
+    fused = parameters[0].device.type in ("cpu", "cuda")
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]], lr=config.lr, betas=(0.9, config.beta2), fused=fused
+    )

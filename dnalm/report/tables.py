@@ -1,0 +1,177 @@
+"""Tables of the documentation, made from run.json files: no figure in them is typed.
+
+    python -m dnalm.report.tables docs/records docs/results.md
+
+fills the template docs/results.md.j2 with the runs in docs/records/NAME/run.json and writes docs/results.md.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from itertools import combinations, product
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from dnalm.files import write_text
+from dnalm.records import read_record
+from dnalm.report.plots import duration, same_bases
+
+Run = Mapping[str, Any]
+"""The content of one run.json."""
+
+NONE_YET = "No such run has been recorded yet."
+AT_TOKENS = (5_000_000, 20_000_000)
+"""Where the recipes are compared, in tokens trained on."""
+NEAR = 0.05
+"""How far from them, as a share, the two runs' common evaluation may lie."""
+
+
+def read_records(folder: Path) -> dict[str, Run]:
+    """Read every finished pretraining run under `folder`, by the name of its own folder.
+
+    Raises:
+        ValueError: if there is no such folder, or a run.json in it is not one of dnalm's.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: expected a folder of records (NAME/run.json), got none; check the path")
+    records: dict[str, Run] = {}
+    for path in sorted(folder.glob("*/run.json")):
+        run = read_record(path)
+        if run["verb"] == "pretrain" and run["status"] == "done":
+            records[path.parent.name] = run
+    return records
+
+
+def runs_table(records: Mapping[str, Run]) -> str:
+    """One row a run: what it was, what it reached, and the Markov model it is judged against."""
+    rows = []
+    for name, run in records.items():
+        m = run["metrics"]
+        bits, best = m["bits_per_base"], m["ladder"]["best"]
+        strands = "both strands" if best["strands"] == 2 else "one strand"
+        rows.append(
+            [name, data_name(run), m["mode"], recipe_name(run), f"{m['step']:,}", f"{m['tokens']:,}"]
+            + [f"{m['best_val_loss']:.4f}", f"{bits['value']:.4f} ({bits['low']:.4f} to {bits['high']:.4f})"]
+            + [f"{best['bits']:.4f} (order {best['order']}, {strands})", m["verdict"]]
+            + [duration(run["timings"]["elapsed_s"]), hardware_name(run)]
+        )
+    columns = ["run", "data", "mode", "recipe", "steps", "tokens", "lowest validation loss (nats per token)"]
+    columns += ["bits per base (95 % interval)", "best Markov model on the same bases (bits per base)"]
+    return markdown([*columns, "verdict", "time", "hardware"], rows)
+
+
+def recipes_table(records: Mapping[str, Run]) -> str:
+    """The default recipe against the published one after the same number of tokens, from the runs' histories.
+
+    Two runs are compared where both were evaluated after exactly the same number of tokens, at the evaluation
+    nearest to each of `AT_TOKENS`; nothing is interpolated.
+    """
+    rows = []
+    for at, (name, run), (other_name, other) in product(AT_TOKENS, records.items(), records.items()):
+        if (recipe_name(run), recipe_name(other)) != ("default", "published"):
+            continue
+        if not _alike(run, other, "mode"):
+            continue
+        ours, theirs = _losses(run), _losses(other)
+        common = [tokens for tokens in ours if tokens in theirs and abs(tokens - at) <= NEAR * at]
+        if not common:
+            continue
+        tokens = min(common, key=lambda count: abs(count - at))
+        gain = theirs[tokens] - ours[tokens]
+        lower = "default" if gain > 0 else "published" if gain < 0 else "neither"
+        rows.append(
+            [data_name(run), run["metrics"]["mode"], f"{tokens:,}", f"{ours[tokens]:.4f} ({name})"]
+            + [f"{theirs[tokens]:.4f} ({other_name})", f"{gain:+.4f}", lower]
+        )
+    columns = ["data", "mode", "tokens", "default (nats per token)", "published (nats per token)"]
+    return markdown([*columns, "published less default", "lower"], rows)
+
+
+def vocabularies_table(records: Mapping[str, Run]) -> str:
+    """The full vocabulary against vocab4: same recipe, same steps, same bases."""
+    rows = []
+    for (name, run), (other_name, other) in combinations(records.items(), 2):
+        m, n = run["metrics"], other["metrics"]
+        if {m["mode"], n["mode"]} != {"full", "vocab4"} or recipe_name(run) != recipe_name(other):
+            continue
+        if not _alike(run, other, "step"):
+            continue
+        full, four = (m, n) if m["mode"] == "full" else (n, m)
+        one, two = full["bits_per_base"], four["bits_per_base"]
+        overlap = two["low"] <= one["high"]
+        rows.append(
+            [data_name(run), recipe_name(run), f"{m['step']:,}"]
+            + [f"{b['value']:.4f} ({b['low']:.4f} to {b['high']:.4f})" for b in (one, two)]
+            + [f"{one['value'] - two['value']:+.4f}", "yes" if overlap else "no", f"{name}, {other_name}"]
+        )
+    columns = ["data", "recipe", "steps", "full (bits per base, 95 % interval)"]
+    columns += ["vocab4 (bits per base, 95 % interval)", "full less vocab4", "intervals overlap", "runs"]
+    return markdown(columns, rows)
+
+
+def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table, or `NONE_YET` when there is no row."""
+    if not rows:
+        return NONE_YET
+    lines = [list(columns), ["---"] * len(columns), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def data_name(run: Run) -> str:
+    """Name the genome of a run by the files it was prepared from."""
+    return ", ".join(source["name"] for source in run["data"]["sources"])
+
+
+def recipe_name(run: Run) -> str:
+    """Name the recipe a run was started with: its --recipe, which flags may have changed."""
+    words = [part for word in run["command"] for part in word.split("=", 1)]
+    return words[words.index("--recipe") + 1] if "--recipe" in words[:-1] else "default"
+
+
+def hardware_name(run: Run) -> str:
+    """Name what a run was computed on."""
+    hardware = run["hardware"]
+    return f"{hardware['device']}; {hardware['processor']}, {hardware['cores']} cores"
+
+
+def render(records: Path, template: Path) -> str:
+    """Return the text of `template` (Jinja, Markdown) filled with the runs under `records`."""
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+    tables = {
+        "runs_table": runs_table,
+        "recipes_table": recipes_table,
+        "vocabularies_table": vocabularies_table,
+    }
+    source = environment.from_string(template.read_text(encoding="utf-8"))
+    return source.render(records=read_records(records), **tables)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Write RESULT.md from RECORDS and the template RESULT.md.j2; return the exit code."""
+    try:
+        if len(argv) != 2:
+            raise ValueError("usage: python -m dnalm.report.tables RECORDS RESULT.md")
+        records, result = map(Path, argv)
+        write_text(result, render(records, result.with_name(result.name + ".j2")))
+    except (ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(result)
+    return 0
+
+
+def _alike(run: Run, other: Run, metric: str) -> bool:
+    """Whether two runs saw and were judged on the same bases, and agree in one of their metrics."""
+    m, n = run["metrics"], other["metrics"]
+    return bool(m[metric] == n[metric]) and len(same_bases({"one": m, "other": n})) == 1
+
+
+def _losses(run: Run) -> dict[int, float]:
+    """Validation loss in nats per token, by tokens trained on."""
+    history = run["metrics"]["history"]
+    return dict(zip(history["tokens"], history["val_losses"], strict=True))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,195 @@
+"""Language modelling of a genome: data + GPT + next-token head + loss + scores.
+
+Shapes used below
+    B  windows in the batch          L  tokens per window
+    V  tokens in the vocabulary      P  evaluation pieces
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dnalm.checkpoint import check_names
+from dnalm.data.language import LanguageBatch, LanguageWindows, choose_pieces, tile
+from dnalm.dna import NOT_A_BASE
+from dnalm.encoders.gpt import GPT, GPTConfig
+from dnalm.genome import PreparedGenome
+from dnalm.heads.next_token import NextTokenHead
+from dnalm.tokenizers import CharacterTokenizer
+
+EVALUATION_BATCH = 32
+"""Windows scored at a time: no result depends on it."""
+
+
+@dataclass(frozen=True)
+class LanguageConfig:
+    """What is asked of a language model, beside its shape."""
+
+    repeat_weight: float = 1.0
+    """Weight of soft-masked (lower-case, repetitive) bases in the loss, 0 to 1."""
+    eval_bases: int = 76_800
+    """Bases of train and of validation scored at each evaluation; the same ones every time."""
+    final_bases: int = 500_000
+    """Validation bases for the final score and the Markov models; 0 for all."""
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.repeat_weight <= 1.0:
+            raise ValueError(f"repeat_weight must be from 0 to 1, got {self.repeat_weight}")
+        if self.eval_bases < 1 or self.final_bases < 0:
+            raise ValueError(
+                f"eval_bases must be at least 1 and final_bases at least 0, got {self.eval_bases} and {self.final_bases}"
+            )
+
+
+class LanguageModel(nn.Module):
+    """A GPT with the next-token head tied to its token embedding.
+
+    Its state dict has the published keys: `transformer.*`, and `lm_head.weight` for the tied one.
+    """
+
+    def __init__(self, config: GPTConfig, vocab_size: int) -> None:
+        super().__init__()
+        self.transformer = GPT(config, vocab_size)
+        self.lm_head = NextTokenHead(self.transformer.wte.weight)
+
+    def forward(self, tokens: Tensor, real: Tensor) -> Tensor:
+        """Map tokens [B, L] and their mask, bool [B, L], to logits of the next token, [B, L, V]."""
+        logits: Tensor = self.lm_head(self.transformer(tokens, real))
+        return logits
+
+    @property
+    def parameter_count(self) -> int:
+        """Parameters, the tied ones once."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+
+@dataclass(frozen=True)
+class LanguageScores:
+    """How well a model predicts fixed pieces of a genome."""
+
+    nats_per_token: float
+    bits: npt.NDArray[np.float64]
+    """[P]: bits spent on the A/C/G/T targets of each piece."""
+    bases: npt.NDArray[np.int64]
+    """[P]: A/C/G/T targets in each piece."""
+
+    @property
+    def bits_per_base(self) -> float:
+        """Mean over all bases."""
+        return float(self.bits.sum() / self.bases.sum())
+
+
+def base_log_probabilities(logits: Tensor, tokenizer: CharacterTokenizer) -> Tensor:
+    """Turn logits [..., V] into log-probabilities of A, C, G, T, [..., 4], in nats.
+
+    Upper and lower case are added, and all other tokens are left out of the sum that normalises.
+    """
+    codes = torch.from_numpy(tokenizer.base_of_token.astype(np.int64))
+    log_p = torch.stack([logits[..., codes == code].logsumexp(dim=-1) for code in range(4)], dim=-1)
+    return log_p.log_softmax(dim=-1)
+
+
+class LanguageTask:
+    """Next-token prediction on one prepared genome."""
+
+    def __init__(self, genome: PreparedGenome, encoder: GPTConfig, config: LanguageConfig) -> None:
+        self.genome, self.encoder, self.config = genome, encoder, config
+
+    def windows(self, batch_size: int, seed: int) -> LanguageWindows:
+        """Return the training windows."""
+        return LanguageWindows(
+            self.genome,
+            "train",
+            length=self.encoder.block_size,
+            batch_size=batch_size,
+            seed=seed,
+            repeat_weight=self.config.repeat_weight,
+        )
+
+    def build_model(self) -> LanguageModel:
+        """Return an untrained model."""
+        return LanguageModel(self.encoder, self.genome.tokenizer.vocab_size)
+
+    def loss(self, model: nn.Module, batch: LanguageBatch) -> Tensor:
+        """Return the mean cross-entropy in nats per token (weighted, where the batch has weights)."""
+        logits = model(batch.tokens, torch.ones_like(batch.tokens, dtype=torch.bool)).float().flatten(0, 1)
+        targets = batch.targets.long().flatten()
+        if batch.weights is None:
+            return F.cross_entropy(logits, targets)
+        weights = batch.weights.flatten()
+        each = F.cross_entropy(logits, targets, reduction="none")
+        return (each * weights).sum() / weights.sum().clamp(min=1.0)
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """Score `model` on the fixed pieces of train and of validation."""
+        train = self.score(model, "train", self.config.eval_bases)
+        val = self.score(model, "val", self.config.eval_bases)
+        return {
+            "train_loss": train.nats_per_token,
+            "val_loss": val.nats_per_token,
+            "bits_per_base": val.bits_per_base,
+        }
+
+    def weights(self, model: nn.Module) -> dict[str, Tensor]:
+        """Return the model's tensors by name, the tied head left out."""
+        return {name: tensor for name, tensor in model.state_dict().items() if name != "lm_head.weight"}
+
+    def load_weights(self, model: LanguageModel, found: dict[str, Tensor], source: str) -> None:
+        """Put the tensors `found` in a checkpoint into `model`.
+
+        Raises:
+            ValueError: if they are not exactly this model's; `source` and the tensors are named.
+        """
+        wanted = self.weights(model)
+        check_names(found, wanted, source)
+        with torch.no_grad():
+            for name, tensor in wanted.items():
+                tensor.copy_(found[name])
+
+    def model_args(self) -> dict[str, Any]:
+        """Return what a published checkpoint says of its model; `position` only when it is not learned."""
+        args = {**asdict(self.encoder), "vocab_size": self.genome.tokenizer.vocab_size}
+        if self.encoder.position == "learned":
+            del args["position"]
+        return args
+
+    def describe(self) -> dict[str, Any]:
+        """Return what is needed to build the model again."""
+        return {
+            "kind": "language",
+            "encoder": {"name": "gpt", **asdict(self.encoder)},
+            "vocab_size": self.genome.tokenizer.vocab_size,
+            "characters": self.genome.tokenizer.characters,
+            "mode": self.genome.mode,
+            "data_digest": self.genome.digest,
+        }
+
+    @torch.no_grad()
+    def score(self, model: nn.Module, part: str, bases: int) -> LanguageScores:
+        """Score `model` on the fixed pieces of `part` that hold about `bases` bases (0 for all)."""
+        pieces = choose_pieces(self.genome, part, bases)
+        device = next(model.parameters()).device
+        codes = torch.from_numpy(self.genome.tokenizer.base_of_token.astype(np.int64))
+        nats, count = 0.0, 0
+        bits, hits = np.zeros(len(pieces)), np.zeros(len(pieces), dtype=np.int64)
+        was_training = model.training
+        model.eval()
+        for window in tile(self.genome, part, pieces, self.encoder.block_size, EVALUATION_BATCH):
+            logits = model(window.tokens.to(device), window.real.to(device)).float().cpu()
+            targets = window.targets.long()
+            each = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view(targets.shape)
+            nats += float(each[window.real].double().sum())
+            count += int(window.real.sum())
+            base = codes[targets]  # [B, L]
+            is_base = (base != NOT_A_BASE) & window.real
+            log_p = base_log_probabilities(logits, self.genome.tokenizer)
+            spent = -log_p.gather(-1, base.clamp(max=3).unsqueeze(-1)).squeeze(-1) / np.log(2)
+            np.add.at(bits, window.piece.numpy(), spent.masked_fill(~is_base, 0.0).double().sum(dim=1).numpy())
+            np.add.at(hits, window.piece.numpy(), is_base.sum(dim=1).numpy())
+        model.train(was_training)
+        return LanguageScores(nats / count, bits, hits)

@@ -1,0 +1,107 @@
+"""Tests for dnalm/commands/demo.py: the whole road once, very small."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from dnalm.commands import demo
+from dnalm.encoders.gpt import GPTConfig
+from dnalm.tasks.language import LanguageModel
+
+MODEL = (demo.N_LAYER, demo.N_HEAD, demo.N_EMBD, demo.BLOCK_SIZE)
+
+
+@pytest.fixture(scope="module")
+def small():
+    """The demo with the smallest genome there is and a model of next to nothing."""
+    with pytest.MonkeyPatch.context() as patch:
+        sizes = {"BASES": 100_000, "N_LAYER": 1, "N_HEAD": 1, "N_EMBD": 8, "BLOCK_SIZE": 16, "BATCH_SIZE": 2}
+        for name, value in (sizes | {"EVAL_BASES": 1_000}).items():
+            patch.setattr(demo, name, value)
+        default = demo.pretrain.default_options("default")
+        default = replace(default, task=replace(default.task, final_bases=2_000))
+        patch.setattr(demo.pretrain, "default_options", lambda recipe: default)
+        yield
+
+
+@pytest.fixture(scope="module")
+def options(small, tmp_path_factory):
+    """A demo that has run, in a path with a space."""
+    options = demo.Options(out=tmp_path_factory.mktemp("demo") / "my demo", steps=2, device="cpu", quiet=True)
+    demo.run(options)
+    return options
+
+
+def test_demo_makes_every_file_and_the_report(options):
+    outputs = options.out / "outputs"
+    for mode in ("full", "vocab4"):
+        assert (options.out / "data" / mode / "meta.json").is_file()
+        assert json.loads((outputs / mode / "run.json").read_text())["status"] == "done"
+        for name in (f"ckpt_{mode}.pt", f"loss_{mode}.png", f"losses_{mode}.json", f"summary_{mode}.json"):
+            assert (outputs / name).is_file()
+    assert (outputs / "training_time_comparison.png").is_file()
+    page = (options.out / "report.html").read_text()
+    assert page.count("<section>") == len(demo.CHAPTERS)
+    assert page.count("data:image/png;base64,") == 4
+    assert "<h2>The simulated genome</h2>" in page
+
+
+def test_rerun_makes_its_own_folder_anew(options, monkeypatch, capsys):
+    trained = []
+    monkeypatch.setattr(demo.pretrain, "run", trained.append)  # the models are there from the first run
+    (options.out / "report.html").write_text("old")
+    (options.out / "notes.txt").write_text("mine")
+    demo.run(replace(options, quiet=False, seed=3))
+    assert [(t.data.name, t.seed, t.overwrite) for t in trained] == [("full", 3, True), ("vocab4", 3, True)]
+    assert "<section>" in (options.out / "report.html").read_text()
+    assert (options.out / "notes.txt").read_text() == "mine"
+    shown = capsys.readouterr()
+    assert shown.out.splitlines()[-1] == str(options.out / "report.html")
+    assert len(shown.out.splitlines()) == 3  # a finding a model, and the path
+    assert [line[:6] for line in shown.err.splitlines() if " of 4:" in line] == [
+        f"{i} of 4" for i in range(1, 5)
+    ]
+
+
+def test_interrupted_rerun_leaves_no_old_report(options, monkeypatch):
+    def interrupt(options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo.pretrain, "run", interrupt)
+    (options.out / "report.html").write_text("old")
+    with pytest.raises(KeyboardInterrupt):
+        demo.run(options)
+    assert not (options.out / "report.html").exists()
+
+
+def test_refuses_a_folder_that_is_not_its_own(tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(ValueError, match="expected a new folder or an earlier demo"):
+        demo.run(demo.Options(out=tmp_path))
+    with pytest.raises(ValueError, match="expected a folder or nothing, got a file"):
+        demo.run(demo.Options(out=tmp_path / "thesis.txt"))
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"steps": 0}, "steps must be at least 1"),
+        ({"precision": "fp16", "device": "cpu"}, "--precision fp16"),
+    ],
+)
+def test_refuses_wrong_options_before_writing(tmp_path, wrong, message):
+    with pytest.raises(ValueError, match=message):
+        demo.run(demo.Options(out=tmp_path / "demo", **wrong))
+    assert not (tmp_path / "demo").exists()
+
+
+def test_dry_run_writes_nothing(tmp_path, capsys):
+    demo.run(demo.Options(out=tmp_path / "demo", dry_run=True, device="cpu"))
+    assert "nothing was written" in capsys.readouterr().out
+    assert not (tmp_path / "demo").exists()
+
+
+def test_the_model_is_of_about_a_million_parameters():
+    assert LanguageModel(GPTConfig(*MODEL), vocab_size=40).parameter_count == pytest.approx(1e6, rel=0.05)

@@ -1,0 +1,400 @@
+"""Tests for dnalm/commands/fetch.py and dnalm/download.py, against a server on 127.0.0.1."""
+
+import errno
+import gzip
+import hashlib
+import http.server
+import os
+import re
+import shutil
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from dnalm import download
+from dnalm.commands import fetch
+from dnalm.commands.fetch import CATALOGUE, Options, read_catalogue, run
+
+GENOME = bytes(range(256)) * 1_000
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Serves `files` by path, and can be told to misbehave."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.files: dict[str, bytes] = {}
+        self.ranges = True
+        self.lengths = True
+        self.cuts: list[int] = []  # one request each: close after so many bytes of the body
+        self.answers: list[int] = []  # one request each: answer with this status and nothing else
+        self.redirect = ""
+        self.requests: list[tuple[str, str | None]] = []
+        self.served = 0  # bytes of bodies
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self):
+        server, asked = self.server, self.headers.get("Range")
+        server.requests.append((self.path, asked))
+        if server.redirect:
+            self.send_response(302)
+            self.send_header("Location", server.redirect)
+            self.end_headers()
+        elif server.answers:
+            self.send_error(server.answers.pop(0))
+        elif self.path not in server.files:
+            self.send_error(404)
+        else:
+            self.send_file(server.files[self.path], asked)
+
+    def send_file(self, whole, asked):
+        server, body = self.server, whole
+        if asked and server.ranges:
+            start = int(re.fullmatch(r"bytes=(\d+)-", asked)[1])
+            if start >= len(whole):
+                self.send_error(416)
+                return
+            body = whole[start:]
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {start}-{len(whole) - 1}/{len(whole)}")
+        else:
+            self.send_response(200)
+        if server.lengths:
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        body = body[: server.cuts.pop(0)] if server.cuts else body
+        server.served += len(body)
+        self.wfile.write(body)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(download, "DELAYS", (0.0, 0.0))
+    server = Server()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Where set `small` goes; the path holds a space."""
+    return tmp_path / "my downloads" / "small"
+
+
+@pytest.fixture
+def small(server, tmp_path, monkeypatch):
+    """A catalogue of its own: `small` (pinned), `listed` (MD5 only) and `loose` (nothing known)."""
+    path = tmp_path / "catalogue.toml"
+    path.write_text(f'''
+[[sets]]
+name = "small"
+what = "a small genome"
+terms = "as you like"
+base = "{server.url}/"
+files = [{{ path = "in/a folder/genome.fa.gz", bytes = {len(GENOME)}, sha256 = "{sha(GENOME)}" }}]
+
+[[sets]]
+name = "listed"
+what = "a genome with a list of sums"
+terms = "as you like"
+base = "{server.url}/"
+files = [{{ path = "in/genome.fa.gz", about_bytes = 250000, md5_list = "in/md5sum.txt" }}]
+
+[[sets]]
+name = "loose"
+what = "weights"
+terms = "as you like"
+base = "{server.url}/"
+files = [{{ path = "in/weights.bin", about_bytes = 250000 }}]
+''')
+    monkeypatch.setattr(fetch, "CATALOGUE", path)
+    server.files["/in/a%20folder/genome.fa.gz"] = GENOME
+    server.files["/in/genome.fa.gz"] = server.files["/in/weights.bin"] = GENOME
+    server.files["/in/md5sum.txt"] = b"%s  chrom.sizes\n%s  genome.fa.gz\n" % (
+        b"0" * 32,
+        hashlib.md5(GENOME).hexdigest().encode(),
+    )
+
+
+def sha(content):
+    return hashlib.sha256(content).hexdigest()
+
+
+def get(folder, *names, **flags):
+    run(Options(names=names or (folder.name,), out=folder.parent, **flags))
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir() if path.name != ".lock")
+
+
+@pytest.mark.usefixtures("small")
+class TestDownload:
+    def test_the_file_arrives_and_its_terms_are_shown_first(self, server, folder, capsys):
+        get(folder)
+        assert (folder / "genome.fa.gz").read_bytes() == GENOME
+        assert names(folder) == ["genome.fa.gz"]
+        out, err = capsys.readouterr()
+        assert err == "small: a small genome; terms: as you like\n"  # and no bar, which needs a terminal
+        assert out == f"{folder}/genome.fa.gz: downloaded, sha256 {sha(GENOME)}\n"
+
+    def test_what_is_there_is_not_downloaded_again(self, server, folder, capsys):
+        get(folder)
+        get(folder)
+        get(folder, overwrite=True)
+        assert len(server.requests) == 1
+        assert capsys.readouterr().out.count("is already there") == 2
+
+    def test_another_file_in_its_place_is_replaced_only_when_asked(self, server, folder):
+        folder.mkdir(parents=True)
+        (folder / "genome.fa.gz").write_bytes(b"mine")
+        with pytest.raises(ValueError, match=rf"(?s)add --overwrite.*{sha(GENOME)}.*{sha(b'mine')}"):
+            get(folder)
+        assert (folder / "genome.fa.gz").read_bytes() == b"mine"
+        get(folder, overwrite=True)
+        assert (folder / "genome.fa.gz").read_bytes() == GENOME
+
+    def test_a_wrong_digest_leaves_nothing_and_names_both(self, server, folder):
+        wrong = GENOME[:-1] + b"!"
+        server.files["/in/a%20folder/genome.fa.gz"] = wrong
+        with pytest.raises(ValueError, match=rf"(?s)expected sha256 {sha(GENOME)}.*got +sha256 {sha(wrong)}"):
+            get(folder)
+        assert names(folder) == []
+
+    @pytest.mark.parametrize("extra", [-1, 1])
+    def test_a_wrong_size_is_refused_before_it_is_downloaded(self, server, folder, extra):
+        server.files["/in/a%20folder/genome.fa.gz"] = (GENOME + b"!")[: len(GENOME) + extra]
+        with pytest.raises(ValueError, match=rf"(?s)expected 256,000 bytes.*got +{256_000 + extra:,} bytes"):
+            get(folder)
+        assert names(folder) == []
+        assert len(server.requests) == 1
+
+    def test_a_file_without_end_is_not_taken_in(self, server, folder):
+        server.lengths = False
+        server.files["/in/a%20folder/genome.fa.gz"] = GENOME * 20
+        with pytest.raises(ValueError, match=r"(?s)expected 256,000 bytes.*got +\S+ bytes or more"):
+            get(folder)
+        assert names(folder) == []
+
+    def test_a_cut_connection_is_gone_on_with_where_it_broke(self, server, folder):
+        server.cuts = [100_000, 50_000]
+        get(folder)
+        assert (folder / "genome.fa.gz").read_bytes() == GENOME
+        assert server.served == len(GENOME)  # no byte was sent twice
+        assert [asked for _, asked in server.requests] == [None, "bytes=100000-", "bytes=150000-"]
+
+    def test_the_next_run_goes_on_where_a_given_up_one_stopped(self, server, folder):
+        server.cuts = [100_000, 1, 1]
+        with pytest.raises(ValueError, match=r"cut after 100,002 of 256,000 bytes; tries: 3"):
+            get(folder)
+        assert names(folder) == ["genome.fa.gz.part"]
+        get(folder)
+        assert server.served == len(GENOME)
+        assert names(folder) == ["genome.fa.gz"]
+
+    def test_a_server_that_ignores_range_sends_it_all_again(self, server, folder):
+        server.ranges, server.cuts = False, [100_000]
+        get(folder)
+        assert (folder / "genome.fa.gz").read_bytes() == GENOME
+        assert server.served == 100_000 + len(GENOME)
+
+    @pytest.mark.parametrize(
+        "size", [1_000, len(GENOME), len(GENOME) + 5], ids=["short", "as long", "longer"]
+    )
+    def test_a_piece_of_another_file_is_given_up(self, server, folder, size):
+        folder.mkdir(parents=True)
+        (folder / "genome.fa.gz.part").write_bytes(b"!" * size)
+        get(folder)
+        assert (folder / "genome.fa.gz").read_bytes() == GENOME
+        assert names(folder) == ["genome.fa.gz"]
+
+    def test_a_whole_piece_needs_no_network(self, server, folder):
+        folder.mkdir(parents=True)
+        (folder / "genome.fa.gz.part").write_bytes(GENOME)
+        get(folder)
+        assert names(folder) == ["genome.fa.gz"]
+        assert server.requests == []
+
+    def test_an_answer_that_may_pass_is_asked_for_again(self, server, folder):
+        server.answers = [503, 429]
+        get(folder)
+        assert names(folder) == ["genome.fa.gz"]
+
+    def test_a_missing_file_is_not(self, server, folder):
+        server.files.clear()
+        with pytest.raises(
+            ValueError, match=r"genome.fa.gz: could not be downloaded \(the server answers 404"
+        ):
+            get(folder)
+        assert len(server.requests) == 1
+        assert names(folder) == []
+
+    @pytest.mark.parametrize("scheme", ["file", "ftp"])
+    def test_a_redirect_leads_to_http_only(self, server, folder, tmp_path, scheme):
+        (tmp_path / "genome.fa.gz").write_bytes(GENOME)
+        server.redirect = f"{scheme}://localhost{tmp_path}/genome.fa.gz"
+        with pytest.raises(ValueError, match="not allowed|unknown url type: ftp"):
+            get(folder)
+        assert names(folder) == []
+
+    def test_no_network_says_what_was_tried_and_what_to_do(self, server, folder, monkeypatch):
+        monkeypatch.setattr(download, "DELAYS", (5.0,))
+        started = time.monotonic()
+        with pytest.raises(ValueError, match="no connection to 127.0.0.1:1: .*refused") as caught:
+            get(folder, mirror="http://127.0.0.1:1/mirror/")
+        message = str(caught.value)
+        assert "http://127.0.0.1:1/mirror/in/a%20folder/genome.fa.gz: could not be downloaded" in message
+        assert f"save it as {folder}/genome.fa.gz" in message
+        assert "--from URL, where it must be at URL/in/a folder/genome.fa.gz" in message
+        assert time.monotonic() - started < 1  # at once, not after several tries
+
+    def test_a_file_put_there_by_hand_is_checked(self, server, folder, capsys):
+        folder.mkdir(parents=True)
+        (folder / "genome.fa.gz").write_bytes(GENOME)
+        get(folder)
+        assert "is already there" in capsys.readouterr().out
+        assert server.requests == []
+
+    @pytest.mark.parametrize("when", ["before", "while"])
+    def test_a_full_disk_leaves_nothing(self, server, folder, monkeypatch, when):
+        def full(*_):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        if when == "before":
+            free = shutil.disk_usage(folder.parents[1])._replace(free=1_000)
+            monkeypatch.setattr(shutil, "disk_usage", lambda _: free)
+        else:
+            monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(ValueError, match="free some space|the disk filled up"):
+            get(folder)
+        assert names(folder) == []
+
+
+@pytest.mark.usefixtures("small")
+class TestUnpinned:
+    @pytest.mark.parametrize("name", ["listed", "loose"])
+    def test_needs_the_flag(self, server, folder, name):
+        with pytest.raises(ValueError, match=rf"{name}: no SHA-256 is known .* --accept-unpinned"):
+            get(folder, "small", name)
+        assert server.requests == []  # nor is the pinned one begun
+
+    def test_with_the_flag_it_arrives(self, folder):
+        get(folder, "loose", accept_unpinned=True)
+        assert (folder.parent / "loose" / "weights.bin").read_bytes() == GENOME
+
+    def test_and_its_digest_is_told(self, folder, capsys):
+        self.test_with_the_flag_it_arrives(folder)
+        assert f"sha256 {sha(GENOME)}, which nothing was known to check" in capsys.readouterr().out
+
+    def test_two_pieces_that_may_not_belong_together_are_not_joined(self, server, folder):
+        part = folder.parent / "loose" / "weights.bin.part"
+        part.parent.mkdir(parents=True)
+        part.write_bytes(b"old")
+        get(folder, "loose", accept_unpinned=True)
+        assert part.with_suffix("").read_bytes() == GENOME
+        assert server.requests == [("/in/weights.bin", None)]
+
+    def test_a_list_of_md5_is_checked(self, folder):
+        get(folder, "listed", accept_unpinned=True)
+        assert (folder.parent / "listed" / "genome.fa.gz").read_bytes() == GENOME
+
+    def test_and_a_wrong_one_refused(self, server, folder):
+        server.files["/in/genome.fa.gz"] = b"another"
+        with pytest.raises(ValueError, match=rf"expected md5 {hashlib.md5(GENOME).hexdigest()}"):
+            get(folder, "listed", accept_unpinned=True)
+        assert names(folder.parent / "listed") == []
+
+    def test_a_piece_longer_than_the_file_is_given_up(self, server, folder):
+        part = folder.parent / "listed" / "genome.fa.gz.part"
+        part.parent.mkdir(parents=True)
+        part.write_bytes(GENOME + b"!")  # the server answers 416: it has no such part
+        get(folder, "listed", accept_unpinned=True)
+        assert names(part.parent) == ["genome.fa.gz"]
+
+    def test_a_list_without_the_file_is_refused(self, server, folder):
+        server.files["/in/md5sum.txt"] = b"not a list"
+        with pytest.raises(ValueError, match=r"md5sum.txt: expected a line with the MD5 of genome.fa.gz"):
+            get(folder, "listed", accept_unpinned=True)
+
+    def test_a_cut_is_noticed_without_a_known_size(self, server, folder):
+        server.cuts = [100_000]
+        self.test_with_the_flag_it_arrives(folder)
+
+
+@pytest.mark.usefixtures("small")
+class TestOptions:
+    def test_without_a_name_the_sets_are_listed(self, capsys):
+        run(Options())
+        lines = capsys.readouterr().out.splitlines()
+        assert [line.split("  ")[0] for line in lines[:4]] == ["name", "small", "listed", "loose"]
+        assert re.search(r"1 +256.0 kB +yes +as you like +a small genome", lines[1])
+        assert "MD5 only" in lines[2]
+
+    def test_dry_run_downloads_nothing(self, server, folder, capsys):
+        get(folder, "small", "loose", dry_run=True)
+        out = capsys.readouterr().out
+        assert f"from {server.url}/in/a%20folder/genome.fa.gz" in out
+        assert f"to {folder}/genome.fa.gz (256.0 kB)" in out
+        assert "needs --accept-unpinned" in out
+        assert server.requests == []
+        assert not folder.parent.exists()
+
+    def test_all_problems_are_told_at_once(self, folder):
+        with pytest.raises(
+            ValueError, match=r"(?s)smal: no such set; did you mean small\?.*loose: no SHA"
+        ) as caught:
+            get(folder, "smal", "loose", mirror="file:///etc")
+        assert "--from must be an http:// or https:// address, got 'file:///etc'" in str(caught.value)
+        assert not folder.parent.exists()
+
+    @pytest.mark.parametrize(
+        "mirror", ["", "mirror.org", "ftp://a.org", "http://", "http://a.org:x", "http://[::1"]
+    )
+    def test_a_mirror_must_be_a_web_address(self, folder, mirror):
+        with pytest.raises(ValueError, match="--from must be an http:// or https:// address"):
+            get(folder, mirror=mirror)
+
+
+def test_the_real_sets_arrive_from_a_mirror(server, shared_data, tmp_path):
+    local = {
+        "chr22_sequences.txt.gz": "binding/chr22_sequences.txt.gz",
+        "chr22_scores.txt.gz": "binding/chr22_scores.txt.gz",
+        "Saccharomyces_cerevisiae.R64-1-1.dna.toplevel.fa.gz": "genomes/yeast_R64-1-1.fa.gz",
+        "chr2_1-2333275.fa.gz": "genomes/hg38_chr2_1-2333275.fa.gz",
+        "chr22_part.fa.gz": "genomes/hg19_chr22_1-22000000.fa.gz",
+        "ALL.chr22.phase3_shapeit2_mvncall_integrated_v5b.20130502.sites.vcf.gz": (
+            "variants/hg19_chr22_1000G_sites.vcf.gz"
+        ),
+    }
+    sets = read_catalogue(CATALOGUE)
+    wanted = [name for name, one in sets.items() if "githubusercontent" in one.base]
+    for name in wanted:
+        for file in sets[name].files:
+            if name.startswith("gue/"):  # kept compressed; the catalogue names the CSV
+                content = gzip.decompress((shared_data / name / f"{file.name}.gz").read_bytes())
+            else:
+                content = (Path(shared_data) / local[file.name]).read_bytes()
+            server.files[f"/mirror/{file.path}"] = content
+    run(Options(names=tuple(wanted), out=tmp_path, mirror=f"{server.url}/mirror"))
+    for name in wanted:
+        for file in sets[name].files:
+            assert sha((tmp_path / name / file.name).read_bytes()) == file.sha256

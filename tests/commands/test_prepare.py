@@ -1,0 +1,198 @@
+"""Tests for dnalm/commands/prepare.py."""
+
+import gzip
+import random
+
+import pytest
+import tyro
+
+from dnalm.commands import prepare
+from dnalm.genome import PreparedGenome
+
+random.seed(0)
+DNA = "".join(random.choices("ACGT", k=4_000))
+
+
+def run(*arguments):
+    prepare.run(tyro.cli(prepare.Options, args=[str(argument) for argument in arguments]))
+
+
+@pytest.fixture
+def genome(tmp_path):
+    return fasta(tmp_path / "genome.fa", {"chr1": DNA, "chr2": DNA[::-1]})
+
+
+def fasta(path, records):
+    path.write_text("".join(f">{name}\n{sequence}\n" for name, sequence in records.items()))
+    return path
+
+
+def test_writes_both_and_says_what(genome, tmp_path, capsys):
+    run(genome, "--out", tmp_path / "a folder/data", "--val-contigs", "chr2")
+    out, err = capsys.readouterr()
+    assert f"{tmp_path}/a folder/data/full: 40 characters; train 4,007 tokens (4,000 bases)" in out
+    assert f"{tmp_path}/a folder/data/vocab4: 4 characters; train 4,000 tokens (4,000 bases)" in out
+    assert err == ""  # no progress bar where there is no terminal
+    assert PreparedGenome(tmp_path / "a folder/data/vocab4").meta["counts"]["val_bases"] == 4_000
+
+
+def test_quiet_and_one_vocabulary(genome, tmp_path, capsys):
+    run(genome, "--out", tmp_path / "data", "--vocab", "vocab4", "--quiet")
+    assert capsys.readouterr() == ("", "")
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == [".lock", "vocab4"]
+
+
+def test_says_that_the_alphabet_is_the_files_own(tmp_path, capsys):
+    run(fasta(tmp_path / "g.fa", {"IV": DNA}), "--out", tmp_path / "data")
+    assert "the vocabulary is its own 8: newline and >ACGITV" in capsys.readouterr().err
+
+
+def test_published_is_said_to_be_for_comparison(genome, tmp_path, capsys):
+    run(genome, "--out", tmp_path / "data", "--published")
+    assert "for comparison only" in capsys.readouterr().out
+
+
+def test_dry_run_writes_nothing(genome, tmp_path, capsys):
+    run(genome, "--out", tmp_path / "data", "--dry-run")
+    assert "nothing was written" in capsys.readouterr().out
+    assert not (tmp_path / "data").exists()
+
+
+LONG = "ACGT" * 1_000
+
+
+@pytest.mark.parametrize(
+    ("text", "flags", "message"),
+    [
+        ("ACGT\n", [], r"first character is '>', got b'ACGT\\n'"),
+        ("", [], "empty file"),
+        (">chr1\n>chr2\n", [], "there are headers but no sequence"),
+        (">chr1\nNNNN\n", [], "its longest stretch has 0"),
+        (
+            f">chr1\n{LONG}\n",
+            ["--val-fraction", "0.01"],
+            "validation part.*301 A/C/G/T.*longest stretch has 40",
+        ),
+        (
+            f">a\n{LONG}\n>b\n{'ACGTN' * 200}\n",
+            ["--val-contigs", "b"],
+            "longest stretch has 4.*--val-contigs",
+        ),
+        (f">chr1\n{LONG}\n>chr1\nAC\n", [], "'chr1' is twice in"),
+        (">p1\nMKVLAT\nEDF\n", [], r"contig 'p1', position 4: 'L'.*looks like a protein FASTA"),
+        (">c\nACGT\nACXT\n", [], r"contig 'c', position 7: 'X' is no nucleotide code"),
+        (">c\nACGT1\n", [], r"contig 'c', position 5: '1' is no nucleotide code"),
+        (">r\nACGU\n", [], r"position 4: 'U' is RNA; convert U to T"),
+        (">c\nACé\n", [], r"contig 'c', position 3"),
+        (
+            f">c\n{LONG}R\n",
+            ["--alphabet", "hg38"],
+            r"contig 'c', position 4001: 'R' which is not one of the 40",
+        ),
+        (f">IV\n{LONG}\n", ["--alphabet", "hg38"], r"contig 'IV': the name has 'V'"),
+        (
+            f">chr1\n{LONG}\n>chr2\nA\n",
+            ["--val-contigs", "chr2,chr3"],
+            r"no contig 'chr3'.*There are: chr1, chr2",
+        ),
+        (f">chr1\n{LONG}\n", ["--val-contigs", "chrl"], r"did you mean chr1\?"),
+        (f">chr1\n{LONG}\n", ["--val-fraction", "0"], "above 0 and below 1, got 0"),
+        (f">chr1\n{LONG}\n", ["--val-fraction", "1"], "above 0 and below 1, got 1"),
+        (f">chr1\n{LONG}\n", ["--published", "--val-contigs", "chr1"], "--published splits by token"),
+        (">\nACGT\n", [], "no name after its '>'"),
+    ],
+    ids=range(20),
+)
+def test_refuses_and_leaves_nothing(tmp_path, text, flags, message):
+    (tmp_path / "g.fa").write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=message):
+        run(tmp_path / "g.fa", "--out", tmp_path / "data", *flags)
+    assert not [path for path in tmp_path.rglob("*") if path.name not in ("g.fa", "data", ".lock")]
+
+
+def test_refuses_a_truncated_gzip_and_leaves_nothing(tmp_path):
+    whole = gzip.compress(f">chr1\n{DNA * 100}\n".encode())
+    (tmp_path / "g.fa.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match="cut short"):
+        run(tmp_path / "g.fa.gz", "--out", tmp_path / "data")
+    assert not (tmp_path / "data/full").exists()
+
+
+def test_names_both_files_of_a_duplicate(genome, tmp_path):
+    other = fasta(tmp_path / "other.fa", {"chr2": DNA})
+    with pytest.raises(ValueError, match=r"'chr2' is in .*genome\.fa and again in .*other\.fa"):
+        run(genome, other, "--out", tmp_path / "data")
+
+
+def test_missing_genomes(tmp_path):
+    with pytest.raises(ValueError, match="no such file"):
+        run(tmp_path / "none.fa", "--out", tmp_path / "data")
+    with pytest.raises(ValueError, match="at least one genome"):
+        run("--out", tmp_path / "data")
+
+
+def test_another_prepared_genome_is_replaced_only_when_told(genome, tmp_path):
+    run(genome, "--out", tmp_path / "data", "--quiet")
+    before = PreparedGenome(tmp_path / "data/full").digest
+    other = fasta(tmp_path / "other.fa", {"chrT": DNA})
+    with pytest.raises(ValueError, match=r"holds another prepared genome \(chr1, chr2\)"):
+        run(other, "--out", tmp_path / "data")
+    assert PreparedGenome(tmp_path / "data/full").digest == before
+    run(other, "--out", tmp_path / "data", "--quiet", "--overwrite")
+    assert PreparedGenome(tmp_path / "data/full").digest != before
+
+
+def test_a_folder_that_is_not_dnalms_is_left_alone(genome, tmp_path):
+    (tmp_path / "data/full").mkdir(parents=True)
+    (tmp_path / "data/full/thesis.txt").write_text("years of work")
+    with pytest.raises(ValueError, match="not written by dnalm prepare, so it is left alone"):
+        run(genome, "--out", tmp_path / "data", "--overwrite")
+    assert (tmp_path / "data/full/thesis.txt").read_text() == "years of work"
+
+
+def test_a_prepared_folder_of_another_version_may_be_overwritten(genome, tmp_path):
+    run(genome, "--out", tmp_path / "data", "--quiet")
+    meta = tmp_path / "data/full/meta.json"
+    meta.write_text(meta.read_text().replace('"format_version": 1', '"format_version": 9'))
+    with pytest.raises(ValueError, match="another version"):
+        PreparedGenome(tmp_path / "data/full")
+    run(genome, "--out", tmp_path / "data", "--quiet", "--overwrite")
+    PreparedGenome(tmp_path / "data/full").verify()
+
+
+def test_published_refuses_twobit(tmp_path):
+    (tmp_path / "g.2bit").write_bytes(b"\x43\x27\x41\x1a" + bytes(12))
+    with pytest.raises(ValueError, match="needs FASTA"):
+        run(tmp_path / "g.2bit", "--out", tmp_path / "data", "--published")
+
+
+@pytest.mark.parametrize(
+    ("name", "contigs", "length", "bases", "segments"),
+    [
+        ("yeast_R64-1-1", 17, 12_157_105, 12_157_105, [15, 3]),
+        ("lambda_NC_001416", 1, 48_502, 48_502, [1, 1]),
+        ("hg38_chr2_1-2333275", 1, 2_333_275, 2_323_275, [1, 1]),
+    ],
+)
+def test_real_genomes(shared_data, tmp_path, name, contigs, length, bases, segments):
+    run(shared_data / f"genomes/{name}.fa.gz", "--out", tmp_path / "data", "--quiet")
+    full, vocab4 = (PreparedGenome(tmp_path / "data" / mode) for mode in ("full", "vocab4"))
+    for genome in (full, vocab4):
+        assert len(genome.meta["contigs"]) == contigs
+        assert sum(contig["length"] for contig in genome.meta["contigs"]) == length
+        assert genome.meta["counts"]["bases"] == bases
+        assert genome.meta["counts"]["train_bases"] == bases * 9 // 10
+        assert [len(genome.segments(part)) for part in ("train", "val")] == segments
+    assert (full.bases("val", 1_000, 4_000) == vocab4.tokens("val")[1_000:4_000]).all()
+    with gzip.open(shared_data / f"genomes/{name}.fa.gz", "rt") as file:
+        lines = (line.split()[0] + "\n" if line[0] == ">" else line for line in file)
+        text = "".join(line for line in lines if line != "\n")
+    tokens = [full.tokenizer.decode(full.tokens(part)) for part in ("train", "val")]
+    assert "".join(tokens) == text
+
+
+def test_the_gap_at_the_start_of_chr2_is_no_base(shared_data, tmp_path):
+    run(shared_data / "genomes/hg38_chr2_1-2333275.fa.gz", "--out", tmp_path / "data", "--quiet")
+    genome = PreparedGenome(tmp_path / "data/full")
+    assert genome.segments("train")[0, :3].tolist() == [0, 10_000, 2_323_275 * 9 // 10]
+    assert genome.meta["alphabet"] == "hg38"

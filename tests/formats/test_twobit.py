@@ -1,0 +1,67 @@
+"""Tests for dnalm/formats/twobit.py."""
+
+import struct
+import sys
+
+import pytest
+
+from dnalm.formats import FORMATS, format_of, read_blocks, twobit
+from dnalm.formats.source import Source
+
+
+def twobit_bytes(records):
+    """A .2bit file (UCSC's description of the format), from {name: sequence}."""
+    header = struct.pack("<IIII", 0x1A412743, 0, len(records), 0)
+    at = len(header) + sum(len(name) + 5 for name in records)
+    index = body = b""
+    for name, sequence in records.items():
+        index += struct.pack("<B", len(name)) + name.encode() + struct.pack("<I", at + len(body))
+        codes = ["TCAG".find(base) % 4 for base in sequence.upper().ljust(-len(sequence) // 4 * -4, "T")]
+        packed = bytes(a << 6 | b << 4 | c << 2 | d for a, b, c, d in zip(*[iter(codes)] * 4, strict=True))
+        blocks = b""
+        for inside in (lambda base: base in "Nn", str.islower):
+            flags = [False, *map(inside, sequence), False]
+            starts = [i for i in range(len(sequence)) if flags[i + 1] and not flags[i]]
+            ends = [i for i in range(1, len(sequence) + 1) if flags[i] and not flags[i + 1]]
+            sizes = [end - start for start, end in zip(starts, ends, strict=True)]
+            blocks += struct.pack(f"<I{2 * len(starts)}I", len(starts), *starts, *sizes)
+        body += struct.pack("<I", len(sequence)) + blocks + struct.pack("<I", 0) + packed
+    return header + index + body
+
+
+def test_gives_contigs_in_lines_of_60_with_their_soft_mask(tmp_path, monkeypatch):
+    pytest.importorskip("py2bit")
+    monkeypatch.setattr(twobit, "CHUNK", 120)
+    records = {"chrA": "ACGTacgtNNNN" * 11 + "TTg", "chrB": "N" * 60 + "gattaca" * 20}
+    (tmp_path / "a b.2bit").write_bytes(twobit_bytes(records))
+    source = Source(tmp_path / "a b.2bit")
+    assert format_of(source) == "2bit"
+    found = {}
+    for name, text in read_blocks(source):
+        if name is not None:
+            found[name] = ""
+        found[list(found)[-1]] += text.decode()
+    assert {name: text.replace("\n", "") for name, text in found.items()} == records
+    assert list(map(len, found["chrA"].split("\n"))) == [60, 60, 15, 0]
+    assert source.summary["bytes"] == (tmp_path / "a b.2bit").stat().st_size
+
+
+def test_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "py2bit", None)
+    (tmp_path / "g.2bit").write_bytes(twobit_bytes({"chrA": "ACGT"}))
+    with pytest.raises(ValueError, match=r'pip install "dnalm\[tracks\]"'):
+        list(read_blocks(Source(tmp_path / "g.2bit")))
+
+
+def test_refuses_a_damaged_file(tmp_path):
+    pytest.importorskip("py2bit")
+    (tmp_path / "g.2bit").write_bytes(twobit_bytes({"chrA": "ACGT" * 50})[:20])
+    with pytest.raises(ValueError, match="g.2bit.*damaged"):
+        list(read_blocks(Source(tmp_path / "g.2bit")))
+
+
+def test_every_format_is_told_from_its_first_bytes(tmp_path):
+    for name, entry in FORMATS.items():
+        for magic in entry.magic:
+            (tmp_path / "file").write_bytes(magic)
+            assert format_of(Source(tmp_path / "file")) == name

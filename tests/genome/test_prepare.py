@@ -1,0 +1,360 @@
+"""Tests for dnalm/genome: what prepare writes, and what a prepared folder gives back."""
+
+import errno
+import json
+import pickle
+import shutil
+import types
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dnalm import files
+from dnalm.formats import fasta
+from dnalm.genome import PreparedGenome, finish, text
+from dnalm.genome import part as part_module
+from dnalm.genome.part import Part
+from dnalm.genome.plan import Plan
+from dnalm.genome.prepare import prepare
+
+PARTS = ("train", "val")
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """One window is 3 bases, the index has an entry every 4, and pieces end everywhere."""
+    shrink(monkeypatch)
+
+
+def shrink(monkeypatch, chunk=5, piece=64):
+    for module, name, value in [
+        ("prepare", "SHORTEST", 1),
+        ("finish", "STRIDE", 4),
+        ("part", "STRIDE", 4),
+        ("text", "STRIDE", 4),
+        ("text", "PIECE", piece),
+        ("runs", "ROWS", 2),
+    ]:
+        monkeypatch.setattr(f"dnalm.genome.{module}.{name}", value)
+    monkeypatch.setattr(fasta, "CHUNK", chunk)
+
+
+def write(path, records, width=7):
+    lines = []
+    for name, sequence in records:
+        lines += [
+            f">{name} a description",
+            *(sequence[i : i + width] for i in range(0, len(sequence), width)),
+        ]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def normalised(records, width=7):
+    """The text that full stands for."""
+    lines = []
+    for name, sequence in records:
+        lines += [f">{name}", *(sequence[i : i + width] for i in range(0, len(sequence), width))]
+    return "\n".join(lines) + "\n"
+
+
+def slow_reference(records, part_of_base):
+    """Segments and repeats of each part, base by base; `part_of_base(contig, number in the genome)`."""
+    segments, repeats = {0: [], 1: []}, {0: [], 1: []}
+    count, number = [0, 0], 0
+    for contig, (_, sequence) in enumerate(records):
+        last = None
+        for position, letter in enumerate(sequence):
+            if letter.upper() not in "ACGT":
+                last = None
+                continue
+            part = part_of_base(contig, number)
+            if last == part:
+                segments[part][-1][2] += 1
+            else:
+                segments[part].append([contig, position, 1, count[part]])
+            last = part
+            if letter.islower():
+                if repeats[part] and repeats[part][-1][1] == count[part]:
+                    repeats[part][-1][1] += 1
+                else:
+                    repeats[part].append([count[part], count[part] + 1])
+            count[part] += 1
+            number += 1
+    return segments, repeats
+
+
+def check(out, records, part_of_base):
+    """Every law that holds for a pair of folders."""
+    full, vocab4 = PreparedGenome(out / "full"), PreparedGenome(out / "vocab4")
+    segments, repeats = slow_reference(records, part_of_base)
+    bases = "".join(c for _, sequence in records for c in sequence.upper() if c in "ACGT")
+    assert full.meta["counts"]["bases"] == len(bases)
+    for number, part in enumerate(PARTS):
+        for genome in (full, vocab4):
+            assert genome.segments(part).tolist() == segments[number]
+            assert genome.repeats(part).tolist() == repeats[number]
+            assert np.concatenate(list(genome.bases_of(part, 5))).tolist() == vocab4.tokens(part).tolist()
+        count = len(vocab4.tokens(part))
+        assert count == full.meta["counts"][f"{part}_bases"]
+        assert full.bases(part, 0, count).tolist() == vocab4.tokens(part).tolist()
+        written = full.tokenizer.decode(full.tokens(part))
+        in_header = False
+        number_of = 0
+        for token, letter in enumerate(written):  # the tokens of each base, and back
+            in_header = letter == ">" or (in_header and letter != "\n")
+            assert full.bases_before(part, token) == number_of
+            if letter.upper() in "ACGT" and letter and not in_header:
+                assert full.text_span(part, number_of, number_of + 1) == (token, token + 1)
+                number_of += 1
+        assert number_of == count
+        assert (
+            full.bases(part, count // 3, count - 1).tolist()
+            == vocab4.bases(part, count // 3, count - 1).tolist()
+        )
+        for genome, tokens in ((full, len(written)), (vocab4, count)):
+            spans = [contig[part] for contig in genome.meta["contigs"] if contig[part]]
+            ends = [start + length for start, length in spans]
+            assert [start for start, _ in spans] == [0, *ends[:-1]]
+            assert ends[-1] == tokens
+    full.verify()
+    vocab4.verify()
+    return full, vocab4
+
+
+sequences = st.lists(st.text("AACCGGTTacgtNNnRy-", max_size=30), min_size=1, max_size=4)
+
+
+@settings(max_examples=20)
+@given(sequences, st.sampled_from([0.1, 0.3, 0.5]), st.integers(1, 60), st.integers(1, 9))
+def test_both_vocabularies_hold_the_genome_cut_at_one_base(tmp_path_factory, bodies, fraction, chunk, width):
+    records = [(f"chrA{i}", body) for i, body in enumerate([*bodies, "ACgtTGCAgtNA"])]
+    folder = tmp_path_factory.mktemp("genome")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        shrink(monkeypatch, chunk)
+        prepare(Plan((write(folder / "g.fa", records, width),), folder / "data", val_fraction=fraction))
+        total = sum(c in "ACGTacgt" for _, body in records for c in body)
+        cut = total - -(-total * round(fraction * 10) // 10)  # rounded down
+        full, vocab4 = check(folder / "data", records, lambda contig, number: int(number >= cut))
+    both = np.concatenate([full.tokens("train"), full.tokens("val")])
+    assert full.tokenizer.decode(both) == normalised(records, width)
+    both = np.concatenate([vocab4.tokens("train"), vocab4.tokens("val")])
+    assert vocab4.tokenizer.decode(both) == "".join(
+        c for _, body in records for c in body.upper() if c in "ACGT"
+    )
+
+
+RECORDS = [
+    ("chr1", "NNACGTacgtNRyACGTT"),
+    ("chr2", "ggggTTTTAC"),
+    ("chrN", "NN-N"),
+    ("chr3", "aCGTNNNNNNNacgt"),
+]
+
+
+def test_whole_contigs_are_held_out_in_file_order(tmp_path, small):
+    plan = Plan((write(tmp_path / "g.fa", RECORDS),), tmp_path / "data", val_contigs=("chr3", "chr1"))
+    prepare(plan)
+    full, _ = check(tmp_path / "data", RECORDS, lambda contig, number: int(contig in (0, 3)))
+    assert full.tokenizer.decode(full.tokens("val")) == normalised([RECORDS[0], RECORDS[3]])
+    assert full.tokenizer.decode(full.tokens("train")) == normalised(RECORDS[1:3])
+    assert full.meta["split"] == {"kind": "contigs", "val_contigs": ["chr3", "chr1"]}
+    assert [contig["train"] is None for contig in full.meta["contigs"]] == [True, False, False, True]
+
+
+def test_split_and_counts_by_hand(tmp_path, small):
+    # 26 bases of 13 + 10 + 8 = 31; floor(0.8 * 31) = 24: base 24 is the second of chr3
+    metas = prepare(Plan((write(tmp_path / "g.fa", RECORDS),), tmp_path / "data", val_fraction=0.2))
+    assert metas["full"]["split"] == {
+        "kind": "fraction",
+        "val_fraction": 0.2,
+        "contig": "chr3",
+        "position": 1,
+    }
+    assert metas["vocab4"]["counts"] == {
+        "bases": 31,
+        "soft_masked": 13,
+        "n": 13,
+        "other_iupac": {"R": 1, "Y": 1, "-": 1},
+        "train_bases": 24,
+        "val_bases": 7,
+        "train_tokens": 24,
+        "val_tokens": 7,
+    }
+    assert metas["full"]["contigs"][1] == {
+        "name": "chr2",
+        "length": 10,
+        "bases": 10,
+        "train": [27, 18],
+        "val": None,
+    }
+
+
+def test_several_files_are_one_genome(tmp_path, small):
+    first, second = write(tmp_path / "a.fa", RECORDS[:2]), write(tmp_path / "b.fa", RECORDS[2:])
+    first.write_text(first.read_text().rstrip("\n"))
+    together = prepare(Plan((write(tmp_path / "all.fa", RECORDS),), tmp_path / "one"))
+    apart = prepare(Plan((first, second), tmp_path / "two"))
+    for mode in together:
+        assert apart[mode]["files"] == together[mode]["files"]
+        assert [source["name"] for source in apart[mode]["sources"]] == ["a.fa", "b.fa"]
+
+
+def test_the_alphabet_is_hg38s_if_that_is_enough(tmp_path, small):
+    enough = (write(tmp_path / "a.fa", [("chr1", "ACGTNacgtn")]),)
+    other = (write(tmp_path / "b.fa", [("chrV", "ACGTACGT")]),)
+    assert prepare(Plan(enough, tmp_path / "1"))["full"]["vocab_size"] == 40
+    assert prepare(Plan(enough, tmp_path / "2", alphabet="hg38"))["full"]["alphabet"] == "hg38"
+    assert prepare(Plan(enough, tmp_path / "3", alphabet="file"))["full"]["characters"] == "\n1>ACGNTacghnrt"
+    meta = prepare(Plan(other, tmp_path / "4"))["full"]
+    assert (meta["alphabet"], meta["characters"]) == ("file", "\n>ACGTVchr")
+
+
+def test_one_vocabulary_alone_is_the_same_as_with_the_other(tmp_path, small):
+    genome = (write(tmp_path / "g.fa", RECORDS),)
+    both = prepare(Plan(genome, tmp_path / "both"))
+    for mode in both:
+        assert prepare(Plan(genome, tmp_path / "one", modes=(mode,)))[mode] == both[mode]
+
+
+def test_published_text_by_hand(tmp_path, small):
+    # the published way: every upper-case A, C, G, T of the text, headers too; all characters of the text
+    (tmp_path / "g.fa").write_text(">chrA Tom\nACGTacgt\nNNCC\n>chrC\nGG\n")
+    prepare(Plan((tmp_path / "g.fa",), tmp_path / "data", published=True))
+    whole = (tmp_path / "g.fa").read_text()
+    for mode, letters in {"vocab4": "".join(c for c in whole if c in "ACGT"), "full": whole}.items():
+        genome = PreparedGenome(tmp_path / "data" / mode)
+        assert genome.meta["published"]
+        train, val = (genome.tokenizer.decode(genome.tokens(part)) for part in PARTS)
+        assert (train, val) == (letters[: int(0.9 * len(letters))], letters[int(0.9 * len(letters)) :])
+        for part, body in zip(PARTS, (train, val), strict=True):
+            bases = [c for c in body.upper() if c in "ACGT"]
+            assert genome.segments(part)[:, 2].tolist() == [len(bases)]
+            assert genome.bases(part, 0, len(bases)).tolist() == ["ACGT".index(c) for c in bases]
+    assert genome.tokenizer.characters == "".join(sorted(set(whole)))
+
+
+def test_a_long_header_or_gap_between_two_bases_is_stepped_over(tmp_path, monkeypatch):
+    shrink(monkeypatch, piece=64)
+    records = [("c", "ACGT"), ("acgt" * 10, "N" * 300 + "ACGT"), ("d", "ACGTAC")]
+    prepare(Plan((write(tmp_path / "g.fa", records, 60),), tmp_path / "data", val_fraction=0.3))
+    check(tmp_path / "data", records, lambda contig, number: int(number >= 9))
+
+
+def test_pickles_without_the_genome(tmp_path, small):
+    prepare(Plan((write(tmp_path / "g.fa", [("chr1", "ACGT" * 5_000)]),), tmp_path / "data"))
+    genome = PreparedGenome(tmp_path / "data/vocab4")
+    assert len(genome.tokens("train")) == 18_000
+    sent = pickle.dumps(genome)
+    assert len(sent) < 3_000
+    again = pickle.loads(sent)
+    assert (again.bases("val", 0, 2_000) == genome.bases("val", 0, 2_000)).all()
+
+
+def test_digest_is_of_the_content(tmp_path, small):
+    genome = (write(tmp_path / "g.fa", RECORDS),)
+    prepare(Plan(genome, tmp_path / "a"))
+    prepare(Plan(genome, tmp_path / "b"))
+    prepare(Plan(genome, tmp_path / "c", val_fraction=0.2))
+    digests = [PreparedGenome(tmp_path / name / "full").digest for name in "abc"]
+    assert digests[0] == digests[1] != digests[2]
+
+
+@pytest.fixture
+def folder(tmp_path, small):
+    prepare(Plan((write(tmp_path / "g.fa", RECORDS),), tmp_path / "data"))
+    return tmp_path / "data/full"
+
+
+def edit(folder, **changes):
+    meta = json.loads((folder / "meta.json").read_text())
+    (folder / "meta.json").write_text(json.dumps(meta | changes))
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (lambda f: (f / "meta.json").unlink(), "found no meta.json"),
+        (lambda f: (f / "meta.json").write_text("{"), "expected JSON"),
+        (lambda f: (f / "meta.json").write_text("[]"), "not dnalm's"),
+        (lambda f: edit(f, format="other"), "not dnalm's"),
+        (lambda f: edit(f, format_version=2), r"another version of dnalm \(format 2, this one reads 1\)"),
+        (lambda f: edit(f, mode="vocab5"), "damaged: no mode"),
+        (lambda f: edit(f, files={}), "damaged: no train.bin, val.bin"),
+        (lambda f: (f / "val.bin").unlink(), "val.bin is missing"),
+        (lambda f: (f / "val.bin").write_bytes(b"\1"), r"val.bin: damaged: expected 6 bytes, got 1"),
+    ],
+    ids=range(9),
+)
+def test_refuses_what_is_not_whole(folder, harm, message):
+    harm(folder)
+    with pytest.raises(ValueError, match=message) as error:
+        PreparedGenome(folder)
+    assert str(folder) in str(error.value)
+
+
+def test_verify_sees_one_changed_byte(folder):
+    data = bytearray((folder / "train.bin").read_bytes())
+    data[3] ^= 1
+    (folder / "train.bin").write_bytes(data)
+    genome = PreparedGenome(folder)  # the size is right
+    with pytest.raises(ValueError, match=r"train\.bin: damaged or changed"):
+        genome.verify()
+
+
+def test_points_from_the_parent_to_the_folders(folder):
+    with pytest.raises(ValueError, match=r"did you mean .*full or .*vocab4\?"):
+        PreparedGenome(folder.parent)
+
+
+def test_refuses_bases_and_parts_that_are_not_there(folder):
+    genome = PreparedGenome(folder)
+    with pytest.raises(ValueError, match="bases 0-999 asked for, train has 27"):
+        genome.bases("train", 0, 999)
+    with pytest.raises(ValueError, match="part must be train or val, got 'test'"):
+        genome.tokens("test")
+
+
+def everything(folder):
+    return {
+        str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.*") if path.is_file()
+    }
+
+
+@pytest.mark.parametrize("failing", ["writing", "sealing"])
+def test_a_full_disk_leaves_what_was_there_and_nothing_else(folder, monkeypatch, failing):
+    def full_disk(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = everything(folder.parent)
+    if failing == "writing":
+        monkeypatch.setattr(Part, "_add_index", full_disk)
+    else:
+        monkeypatch.setattr("dnalm.genome.prepare.seal", full_disk)
+    with pytest.raises(ValueError, match="the disk is full"):
+        prepare(Plan((folder.parent.parent / "g.fa",), folder.parent, overwrite=True, val_fraction=0.3))
+    assert everything(folder.parent) == before
+    assert sorted(path.name for path in folder.parent.iterdir()) == [".lock", "full", "vocab4"]
+
+
+def test_says_beforehand_that_the_disk_is_too_small(tmp_path, monkeypatch):
+    usage = types.SimpleNamespace(free=10)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    genome = write(tmp_path / "g.fa", [("chr1", "ACGT" * 1_000)])
+    with pytest.raises(ValueError, match="MB are needed"):
+        prepare(Plan((genome,), tmp_path / "data"))
+    assert not (tmp_path / "data").exists()
+
+
+def test_two_at_once_in_one_folder_are_refused(tmp_path, small):
+    genome = write(tmp_path / "g.fa", RECORDS)
+    with files.lock(tmp_path / "data"), pytest.raises(ValueError, match="another dnalm"):
+        prepare(Plan((genome,), tmp_path / "data"))
+
+
+def test_constants_agree():
+    assert finish.STRIDE == part_module.STRIDE == text.STRIDE == 65_536
+    assert finish.SHORTEST == 301
+    assert fasta.LONGEST_HEADER < text.PIECE

@@ -1,0 +1,108 @@
+"""Tests for dnalm/report/tables.py."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dnalm.report import tables
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def cells(markdown):
+    """The rows under the header of a Markdown table, cell by cell."""
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in markdown.splitlines()[2:]]
+
+
+def test_docs_are_what_the_command_makes_from_the_records():
+    made = tables.render(DOCS / "records", DOCS / "results.md.j2")
+    assert (DOCS / "results.md").read_text() == made, "run: make docs"
+
+
+def test_no_runs_is_said(tmp_path):
+    assert tables.read_records(tmp_path) == {}
+    for table in (tables.runs_table, tables.recipes_table, tables.vocabularies_table):
+        assert table({}) == tables.NONE_YET
+
+
+def test_a_row_a_run(make_run):
+    (row,) = cells(tables.runs_table({"toy-full": make_run("full", 1.945)}))
+    assert row[:6] == ["toy-full", "toy.fa", "full", "default", "1,000", "19,200,000"]
+    assert row[7:9] == ["1.9450 (1.9410 to 1.9490)", "1.9600 (order 8, both strands)"]
+    assert row[9] == "The model beats Markov by 0.0150."
+    assert row[10] == "1 min 20 s"
+    assert row[11] == "cpu (2 threads); A <fast> processor, 2 cores"
+
+
+def test_recipes_are_compared_at_equal_tokens(make_run):
+    # evaluations every 250 steps of 19,200 tokens: 4.8 M (4 % from 5 M) and 19.2 M (4 % from 20 M) are common
+    ours = make_run("vocab4", 1.94, steps=2500)
+    theirs = make_run("vocab4", 1.96, steps=2500, recipe="published")
+    first, second = cells(tables.recipes_table({"a": ours, "b": theirs}))
+    losses = [run["metrics"]["history"]["val_losses"] for run in (ours, theirs)]
+    assert first[2] == "4,800,000"
+    assert first[3:5] == [f"{losses[0][1]:.4f} (a)", f"{losses[1][1]:.4f} (b)"]
+    assert second[2] == "19,200,000"
+    assert second[5] == f"{losses[1][4] - losses[0][4]:+.4f}"
+    assert (first[6], second[6]) == ("default", "default")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"steps": 2400},  # evaluated at other numbers of tokens
+        {"best": 1.93},  # judged on other bases
+        {"mode": "full"},
+        {"recipe": "default"},
+    ],
+    ids=["other evaluations", "other bases", "other mode", "same recipe"],
+)
+def test_recipes_that_do_not_compare_are_not(make_run, other):
+    theirs = make_run(**({"mode": "vocab4", "steps": 2500, "recipe": "published"} | other))
+    assert tables.recipes_table({"a": make_run("vocab4", steps=2500), "b": theirs}) == tables.NONE_YET
+
+
+@pytest.mark.parametrize(("bits", "overlap"), [(1.960, "no"), (1.949, "yes"), (1.930, "no")])
+def test_vocabularies_are_compared_on_the_same_bases(make_run, bits, overlap):
+    records = {"v": make_run("vocab4", bits), "f": make_run("full", 1.945)}
+    (row,) = cells(tables.vocabularies_table(records))
+    assert row[:3] == ["toy.fa", "default", "1,000"]
+    assert row[3].startswith("1.9450 (")
+    assert row[4].startswith(f"{bits:.4f} (")
+    assert row[5:] == [f"{1.945 - bits:+.4f}", overlap, "v, f"]
+    records["f"] = make_run("full", 1.945, best=1.93)
+    assert tables.vocabularies_table(records) == tables.NONE_YET
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [([], "default"), (["--recipe", "mine"], "mine"), (["--recipe=published"], "published")],
+)
+def test_recipe_is_the_one_asked_for(make_run, words, name):
+    run = make_run("full") | {"command": ["dnalm", "pretrain", "--data", "x", *words]}
+    assert tables.recipe_name(run) == name
+
+
+def test_a_bar_in_a_name_does_not_break_the_table():
+    assert tables.markdown(["x"], [["a|b"]]).splitlines()[2] == "| a\\|b |"
+
+
+def test_command_writes_the_page(make_run, tmp_path, capsys):
+    (tmp_path / "records" / "one").mkdir(parents=True)
+    (tmp_path / "records" / "one" / "run.json").write_text(json.dumps(make_run("full")))
+    (tmp_path / "r.md.j2").write_text("{{ runs_table(records) }}\n")
+    assert tables.main([str(tmp_path / "records"), str(tmp_path / "r.md")]) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "r.md")
+    assert cells((tmp_path / "r.md").read_text())[0][0] == "one"
+
+
+def test_command_refuses_what_is_no_record(tmp_path, capsys):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "run.json").write_text("{}")
+    (tmp_path / "r.md.j2").write_text("")
+    assert tables.main([str(tmp_path), str(tmp_path / "r.md")]) == 2
+    assert "expected a run record written by dnalm" in capsys.readouterr().err
+    assert not (tmp_path / "r.md").exists()
+    assert tables.main([str(tmp_path / "no such"), "r.md"]) == 2
+    assert tables.main([]) == 2

@@ -1,0 +1,61 @@
+"""Laws about the source itself: short files, short functions, nothing about the machine it was written on."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = ("dnalm", "tests", "bench", "runs")
+SOURCES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
+TEXTS = sorted(
+    path
+    for path in [
+        *SOURCES,
+        *ROOT.glob("*"),
+        *(ROOT / "docs").rglob("*"),
+        *(ROOT / ".ci").glob("*"),
+        *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*")),
+    ]
+    if path.suffix in {"", ".py", ".md", ".toml", ".txt", ".j2", ".cff", ".json", ".sh"} and path.is_file()
+)
+MACHINE = re.compile(
+    "|".join(
+        [
+            re.escape(f"{ROOT}/"),
+            re.escape(f"{ROOT.parent}/shared"),
+            r"/(home|Users)/\w",
+            r"index[-]url",
+            r"find[-]links",
+        ]
+    )
+)
+MOST_LINES = 400
+MOST_FUNCTION_LINES = 60
+
+
+def name(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+def test_there_is_something_to_look_at():
+    assert {"dnalm/cli.py", "tests/test_architecture.py"} <= set(map(name, SOURCES))
+    assert {"pyproject.toml", "Makefile", ".ci/run"} <= set(map(name, TEXTS))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name)
+def test_files_and_functions_are_short(path):
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= MOST_LINES
+    functions = (
+        n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)
+    )
+    lengths = {f.name: f.end_lineno - f.lineno + 1 for f in functions}
+    assert {f: n for f, n in lengths.items() if n > MOST_FUNCTION_LINES} == {}
+
+
+@pytest.mark.parametrize("path", sorted(set(TEXTS)), ids=name)
+def test_nothing_names_the_machine_or_where_packages_came_from(path):
+    found = MACHINE.search(path.read_text(encoding="utf-8"))
+    assert found is None, f"{name(path)} holds {found.group()!r}"
