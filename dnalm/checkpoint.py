@@ -1,7 +1,7 @@
 """Checkpoint folders: tensors and JSON, whole or not there; and the only reader of `.pt` files.
 
-A checkpoint folder holds `model.safetensors` and `checkpoint.json`, which says what the tensors are and gives the
-digest of the file. This module knows no model.
+A checkpoint folder holds `model.safetensors` and `checkpoint.json`, which says what the tensors are and gives
+the digest of the file. This module knows no model.
 """
 
 import pickle
@@ -22,7 +22,12 @@ FORMAT = "dnalm-checkpoint"
 FORMAT_VERSION = 1
 DESCRIPTION = "checkpoint.json"
 WEIGHTS = "model.safetensors"
-HARMLESS: list[Any] = [np.dtype, np.dtypes.Float64DType, np.dtypes.Float32DType, np._core.multiarray.scalar]  # type: ignore[attr-defined]
+HARMLESS: list[Any] = [
+    np.dtype,
+    np.dtypes.Float64DType,
+    np.dtypes.Float32DType,
+    np._core.multiarray.scalar,  # type: ignore[attr-defined]
+]
 """What a `.pt` file may name beside tensors and plain values: numpy's numbers."""
 
 
@@ -43,7 +48,7 @@ def save(folder: Path, tensors: Mapping[str, Tensor], description: Mapping[str, 
 
 
 def locate(path: Path) -> Path:
-    """Return the checkpoint folder that `path` names: itself, or the `checkpoint` folder inside a run's folder.
+    """Return the checkpoint folder that `path` names: itself, or `checkpoint` inside a run's folder.
 
     Raises:
         ValueError: if there is none.
@@ -52,7 +57,9 @@ def locate(path: Path) -> Path:
         if (folder / DESCRIPTION).is_file():
             return folder
     what = "it is not there" if not path.exists() else f"no {DESCRIPTION} in it"
-    raise ValueError(f"{path}: expected a model folder written by dnalm, but {what}; `dnalm info` tells what a path is")
+    raise ValueError(
+        f"{path}: expected a model folder written by dnalm, but {what}; `dnalm info` tells what a path is"
+    )
 
 
 def describe(path: Path) -> dict[str, Any]:
@@ -67,7 +74,8 @@ def describe(path: Path) -> dict[str, Any]:
         raise ValueError(f"{folder}: expected a checkpoint written by dnalm, got another {DESCRIPTION}")
     if content.get("format_version") != FORMAT_VERSION:
         raise ValueError(
-            f"{folder}: checkpoint of format {content.get('format_version')}, this dnalm reads {FORMAT_VERSION}"
+            f"{folder}: checkpoint of format {content.get('format_version')}, "
+            f"this dnalm reads {FORMAT_VERSION}"
         )
     return content
 
@@ -128,12 +136,14 @@ def read_pt(path: Path) -> dict[str, Any]:
         reason = str(error).split("GLOBAL ")[-1].split(" was not")[0] if "GLOBAL " in str(error) else None
         if reason:
             raise ValueError(
-                f"{path}: refused, because opening it would run {reason}, which is more than tensors and numbers; "
-                "ask its author for a safetensors file"
+                f"{path}: refused, because opening it would run {reason}; "
+                "only tensors and numbers are read: ask its author for a safetensors file"
             ) from error
         raise ValueError(f"{path}: expected a PyTorch file of tensors, got something else") from error
     except (RuntimeError, EOFError, KeyError) as error:
-        raise ValueError(f"{path}: expected a PyTorch file of tensors, got something else or a damaged one") from error
+        raise ValueError(
+            f"{path}: expected a PyTorch file of tensors, got something else or a damaged one"
+        ) from error
     if not isinstance(content, dict):
         raise ValueError(f"{path}: expected a dictionary of tensors, got {type(content).__name__}")
     return content

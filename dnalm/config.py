@@ -13,7 +13,9 @@ T = TypeVar("T")
 def recipe_names() -> list[str]:
     """Return the names of the recipes that come with dnalm."""
     folder = resources.files("dnalm") / "recipes"
-    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+    return sorted(
+        entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")
+    )
 
 
 def read_recipe(name_or_file: str) -> dict[str, dict[str, Any]]:
@@ -37,7 +39,9 @@ def read_recipe(name_or_file: str) -> dict[str, dict[str, Any]]:
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"--recipe {name_or_file}: expected TOML, but {error}") from error
     if loose := [key for key, value in content.items() if not isinstance(value, dict)]:
-        raise ValueError(f"--recipe {name_or_file}: {loose[0]} stands outside a table; write it below [train] or the like")
+        raise ValueError(
+            f"--recipe {name_or_file}: {loose[0]} stands outside a table; write it below [train] or the like"
+        )
     return content
 
 

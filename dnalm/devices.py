@@ -1,7 +1,8 @@
 """Which device and precision a run takes, in the words of the command line."""
 
+import logging
 import os
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from lightning_fabric import Fabric
@@ -32,10 +33,7 @@ def choose_precision(wanted: str, device: str) -> str:
     Raises:
         ValueError: if the device lacks the precision asked for.
     """
-    if device == "cuda":
-        bf16 = torch.cuda.is_bf16_supported()
-    else:
-        bf16 = device == "cpu" and _cpu_has_bf16()
+    bf16 = torch.cuda.is_bf16_supported() if device == "cuda" else device == "cpu" and _cpu_has_bf16()
     if wanted == "auto":
         return "bf16" if bf16 else "fp16" if device == "cuda" else "fp32"
     if (wanted == "fp16" and device == "cpu") or (wanted == "bf16" and device == "cuda" and not bf16):
@@ -52,7 +50,11 @@ def describe_device(device: str) -> str:
 
 def make_fabric(device: str, precision: str) -> Fabric:
     """Return a launched Fabric for one process, on a resolved device and precision."""
-    fabric = Fabric(accelerator=device, devices=1, precision=FABRIC_NAMES[precision])  # type: ignore[arg-type]
+    name: Any = FABRIC_NAMES[precision]
+    logging.getLogger("lightning_fabric").setLevel(
+        logging.WARNING
+    )  # it announces its precision; dnalm does too
+    fabric = Fabric(accelerator=device, devices=1, precision=name)
     fabric.launch()
     return fabric
 
@@ -71,5 +73,5 @@ def set_threads(threads: int) -> None:
 
 
 def _cpu_has_bf16() -> bool:
-    """Tell whether the processor multiplies in bf16 itself: AMX or AVX-512 BF16. Emulated, it is slower than fp32."""
+    """Tell whether the processor multiplies in bf16 itself: emulated, it is slower than fp32."""
     return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())

@@ -1,4 +1,4 @@
-"""The final judgement of a language model: bits per base beside Markov models of the same bases, and a verdict."""
+"""The final judgement of a language model: bits per base beside Markov models of the same bases."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ def judge(task: LanguageTask, model: nn.Module, bases: int) -> dict[str, Any]:
 
 
 def markov_ladder(genome: PreparedGenome, bases: int) -> Ladder:
-    """Count the training bases and score the Markov models on the pieces that hold about `bases` bases (0: all)."""
+    """Count the training bases, and score the Markov models on about `bases` validation bases (0 for all)."""
     pieces = choose_pieces(genome, "val", bases)
     return ladder(
         genome.bases_of("train"), (genome.bases("val", int(start), int(end)) for start, end in pieces)
@@ -52,7 +52,9 @@ def interval(
         seed: of the resampling.
     """
     draws = np.random.default_rng(seed)
-    picks = draws.multinomial(len(totals), np.full(len(totals), 1 / len(totals)), size=RESAMPLES)  # [R, P] how often
+    picks = draws.multinomial(
+        len(totals), np.full(len(totals), 1 / len(totals)), size=RESAMPLES
+    )  # [R, P] how often
     means = (picks @ totals) / (picks @ counts)
     low, high = np.quantile(means, [0.025, 0.975])
     return float(low), float(high)
@@ -61,8 +63,9 @@ def interval(
 def verdict(scores: LanguageScores, rungs: Ladder) -> str:
     """Say in one sentence whether the model knows more than the best Markov model of the same bases."""
     order, strands, best = rungs.best
-    rung = f"the best Markov model (order {order}, {'both strands' if strands == 2 else 'one strand'} counted, {best:.4f})"
-    gain = best * scores.bases - scores.bits  # [P] against the same mean in each piece
+    counted = "both strands" if strands == 2 else "one strand"
+    rung = f"the best Markov model (order {order}, {counted} counted, {best:.4f})"
+    gain = rungs.pieces[strands - 1, order] - scores.bits  # [P]: paired, piece by piece
     value = scores.bits_per_base
     low, high = interval(gain, scores.bases)
     spread = f"95 % interval {low:+.4f} to {high:+.4f}"
@@ -70,4 +73,5 @@ def verdict(scores: LanguageScores, rungs: Ladder) -> str:
         return f"At {value:.4f} bits per base the model beats {rung} by {best - value:.4f} ({spread})."
     if high < 0:
         return f"At {value:.4f} bits per base the model is behind {rung} by {value - best:.4f} ({spread})."
-    return f"At {value:.4f} bits per base the model cannot be told from {rung}: gain {best - value:+.4f} ({spread})."
+    gained = f"gain {best - value:+.4f} ({spread})"
+    return f"At {value:.4f} bits per base the model cannot be told from {rung}: {gained}."

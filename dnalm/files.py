@@ -5,6 +5,7 @@ import errno
 import fcntl
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -108,7 +109,8 @@ def lock(folder: Path) -> Iterator[None]:
             file.seek(0)
             owner = file.read().strip() or "unknown"
             raise ValueError(
-                f"{folder}: another dnalm (process {owner}) is writing here; wait for it or choose another --out"
+                f"{folder}: another dnalm (process {owner}) is writing here; "
+                "wait for it or choose another --out"
             ) from error
         file.truncate(0)
         file.write(str(os.getpid()))
@@ -144,6 +146,6 @@ def _finite(value: Any) -> Any:
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
-    if isinstance(value, float) and not (value - value == 0.0):
+    if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

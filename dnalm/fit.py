@@ -1,7 +1,7 @@
 """The training loop: the only one. It knows no model and no task, only how to train and not to lose anything.
 
-The batch and the dropout of step n are a pure function of (seed, n), so a run that is stopped and resumed takes the
-same steps as one that is not.
+The batch and the dropout of step n are a pure function of (seed, n), so a run that is stopped
+and resumed takes the same steps as one that is not.
 """
 
 import contextlib
@@ -173,8 +173,8 @@ class Loop:
         self._log.clear()
         if not math.isfinite(loss):
             raise ValueError(
-                f"the loss became {loss} at step {self.step}; choose a lower --lr (now {self.config.lr:g}), or "
-                "--precision fp32, and --overwrite"
+                f"the loss became {loss} at step {self.step}; choose a lower --lr (now {self.config.lr:g}) "
+                "or --precision fp32, and --overwrite"
             )
         self._append({"step": self.step, "loss": loss, "lr": learning_rate(self.step - 1, self.config)})
 
@@ -228,7 +228,9 @@ class Loop:
         before = about["identity"]
         if differing := sorted(key for key in self.identity if before.get(key) != self.identity[key]):
             named = "; ".join(f"{key} was {before.get(key)}, is {self.identity[key]}" for key in differing)
-            raise ValueError(f"{self.folder}: cannot resume with other settings: {named}; use --overwrite to start anew")
+            raise ValueError(
+                f"{self.folder}: cannot resume with other settings: {named}; use --overwrite to start anew"
+            )
         weights = {name[6:]: tensor for name, tensor in tensors.items() if name.startswith("model.")}
         self.task.load_weights(self.model, weights, str(self.folder / LAST))
         for parameter, name in self._names.items():
@@ -291,7 +293,7 @@ def _stop_signal() -> Iterator[threading.Event]:
 
 
 def _keep_freed_memory() -> None:
-    """Ask glibc to reuse freed memory rather than return it: large tensors otherwise page-fault anew each step."""
+    """Ask glibc to keep freed memory for reuse: large tensors otherwise page-fault anew each step."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if sys.platform == "linux" and mallopt is not None:
         mallopt(-4, 0)  # M_MMAP_MAX: no allocation by mmap

@@ -38,10 +38,16 @@ class TrainConfig:
     def __post_init__(self) -> None:
         wrong = [
             f"{name} must be at least {low}, got {value}"
-            for name, low in (("steps", 1), ("batch_size", 1), ("warmup", 0), ("eval_every", 1), ("checkpoint_every", 1))
+            for name, low in (
+                ("steps", 1),
+                ("batch_size", 1),
+                ("warmup", 0),
+                ("eval_every", 1),
+                ("checkpoint_every", 1),
+            )
             if (value := getattr(self, name)) < low
         ]
-        if not 0.0 < self.lr:
+        if not self.lr > 0.0:
             wrong.append(f"lr must be above 0, got {self.lr}")
         if not 0.0 <= self.min_lr <= self.lr:
             wrong.append(f"min_lr must be from 0 to lr, got {self.min_lr}")
@@ -54,7 +60,7 @@ class TrainConfig:
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:
-    """Return the rate of optimiser step `step` (from 0): linear warm-up, then a cosine to `min_lr` at the last."""
+    """Return the rate of step `step` (from 0): linear warm-up, then a cosine to `min_lr` at the last step."""
     if step < config.warmup:
         return config.lr * (step + 1) / config.warmup
     share = (step - config.warmup) / max(1, config.steps - 1 - config.warmup)

@@ -39,7 +39,9 @@ class CharacterTokenizer:
     @cached_property
     def base_of_token(self) -> npt.NDArray[np.uint8]:
         """[V]: base code 0 to 3 of each token (either case), `NOT_A_BASE` where it is no base."""
-        codes: npt.NDArray[np.uint8] = BASE_CODES[np.frombuffer(self.characters.encode("ascii"), dtype=np.uint8)]
+        codes: npt.NDArray[np.uint8] = BASE_CODES[
+            np.frombuffer(self.characters.encode("ascii"), dtype=np.uint8)
+        ]
         return codes
 
     @cached_property

@@ -14,7 +14,7 @@ Shapes used below
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,8 @@ class Ladder:
     """Bits per base of each order, the training bases counted as they are."""
     both_strands: list[float]
     """Bits per base of each order, the reverse complement of the training bases counted too."""
+    pieces: npt.NDArray[np.float64] = field(repr=False, compare=False)
+    """[2, K + 1, P]: bits spent on each validation piece, by strands counted - 1 and order."""
 
     @property
     def best(self) -> tuple[int, int, float]:
@@ -95,16 +97,23 @@ def ladder(
     if not weight > 0:
         raise ValueError(f"weight must be above 0, got {weight}")
     tables, train_bases = _count(train, max_order)
-    bits = np.zeros((2, max_order + 1))  # strands counted - 1, order
-    scored = 0
+    parts: list[tuple[int, npt.NDArray[np.float64]]] = []  # first piece, bits of the pieces from there on
+    scored = seen = 0
     for codes, left in _batches(validation, max_order):
+        piece = seen + np.cumsum(left == 0) - 1  # a piece begins where nothing lies to the left
+        first, seen = int(piece[0]), int(piece[-1]) + 1
         keep = left > 0
-        bits += _bits(tables, codes[keep], left[keep], weight)
+        parts.append(
+            (first, _bits(tables, codes[keep], left[keep], weight, piece[keep] - first, seen - first))
+        )
         scored += int(keep.sum())
     if scored == 0:
         raise ValueError("validation must hold a piece of 2 bases or more, got none; hold out a larger part")
-    one_strand, both_strands = (bits / scored).tolist()
-    return Ladder(float(weight), train_bases, scored, one_strand, both_strands)
+    bits = np.zeros((2, max_order + 1, seen))
+    for first, part in parts:
+        bits[:, :, first : first + part.shape[2]] += part
+    one_strand, both_strands = (bits.sum(axis=2) / scored).tolist()
+    return Ladder(float(weight), train_bases, scored, one_strand, both_strands, bits)
 
 
 def _count(
@@ -140,16 +149,20 @@ def _bits(
     codes: npt.NDArray[np.uint32],
     left: npt.NDArray[np.int64],
     weight: float,
+    piece: npt.NDArray[np.int64],
+    pieces: int,
 ) -> npt.NDArray[np.float64]:
-    """Return the bits of these positions in all, [2, K+1]: one strand and both strands counted, each order.
+    """Return the bits of each piece, [2, K+1, P]: one strand and both strands counted, each order.
 
     Args:
         tables: for each order k, [4^(k+1)].
         codes: code of the (K+1)-mer that ends at each position, [N].
         left: bases to the left of each position, [N].
         weight: w.
+        piece: number of the piece each position lies in, [N].
+        pieces: P.
     """
-    bits = np.zeros((2, len(tables)))
+    bits = np.zeros((2, len(tables), pieces))
     p_one = p_both = np.full(len(codes), 0.25)
     turned = _reverse_complement(codes)
     for order, table in enumerate(tables):
@@ -164,7 +177,8 @@ def _bits(
         known = left >= order
         p_one = np.where(known, (seen + weight * p_one) / (context + weight), p_one)
         p_both = np.where(known, (seen_both + weight * p_both) / (context_both + weight), p_both)
-        bits[:, order] = -np.log2(p_one).sum(), -np.log2(p_both).sum()
+        for strand, p in enumerate((p_one, p_both)):
+            bits[strand, order] = np.bincount(piece, -np.log2(p), minlength=pieces)
     return bits
 
 

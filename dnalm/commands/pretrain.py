@@ -38,7 +38,7 @@ MODES = ("full", "vocab4")
 
 @dataclass(frozen=True)
 class Options:
-    """Train a GPT on a prepared genome; writes the model, its curves, and bits per base beside Markov models."""
+    """Train a GPT on a prepared genome, and judge it in bits per base beside Markov models."""
 
     data: Path
     """A folder written by `dnalm prepare`, for example data/vocab4; its name is the mode."""
@@ -81,7 +81,9 @@ def default_options(recipe: str) -> Options:
     known = {"encoder": GPTConfig(), "train": TrainConfig(), "task": LanguageConfig()}
     wrong = []
     if extra := sorted(tables.keys() - known.keys()):
-        wrong.append(f"--recipe {recipe}: no table [{extra[0]}]; there are {', '.join(f'[{name}]' for name in known)}")
+        wrong.append(
+            f"--recipe {recipe}: no table [{extra[0]}]; there are {', '.join(f'[{name}]' for name in known)}"
+        )
     parts: dict[str, Any] = {}
     for name, target in known.items():
         try:
@@ -105,7 +107,9 @@ def run(options: Options) -> None:
     task = LanguageTask(genome, options.encoder, options.task)
     torch.manual_seed(options.seed)
     model = task.build_model()
-    _say(options, f"{mode}: {model.parameter_count:,} parameters, on {describe_device(device)} in {precision}")
+    _say(
+        options, f"{mode}: {model.parameter_count:,} parameters, on {describe_device(device)} in {precision}"
+    )
     if options.dry_run:
         _dry_run(options, task, model, device, precision)
         return
@@ -119,7 +123,7 @@ def _train(
     folder = options.out / mode
     if options.overwrite:
         _clear(folder)
-    recipe = _recipe(options)
+    recipe = {"name": _recipe_name(options)} | _recipe(options)
     data = {"name": mode, "digest": task.genome.digest, "sources": task.genome.meta["sources"]}
     data["split"] = task.genome.meta["split"]
     loop = Loop(
@@ -153,7 +157,10 @@ def _train(
     task.load_weights(model, weights, str(folder))
     metrics = _metrics(loop, model, mode) | judge(task, loop.wrapped, options.task.final_bases)
     record.finish(
-        "done" if complete else "interrupted", metrics, training_s=loop.elapsed, scoring_s=time.monotonic() - begin
+        "done" if complete else "interrupted",
+        metrics,
+        training_s=loop.elapsed,
+        scoring_s=time.monotonic() - begin,
     )
     _write_results(options.out, mode, metrics, loop, task, model)
     print(_summary(options.out, mode, metrics))
@@ -165,7 +172,11 @@ def _write_results(
     """Write the files of the published project: checkpoint, curve, losses, summary, time comparison."""
     history = metrics["history"]
     write_json(out / f"losses_{mode}.json", history | {"vocab_size": metrics["vocab_size"]})
-    names = {"checkpoint": f"ckpt_{mode}.pt", "loss_curve": f"loss_{mode}.png", "loss_data": f"losses_{mode}.json"}
+    names = {
+        "checkpoint": f"ckpt_{mode}.pt",
+        "loss_curve": f"loss_{mode}.png",
+        "loss_data": f"losses_{mode}.json",
+    }
     summary = {"elapsed_time": loop.elapsed, "best_val_loss": loop.best, **names}
     checkpoint.write_pt(
         out / names["checkpoint"],
@@ -187,7 +198,7 @@ def _write_results(
 def _metrics(loop: Loop, model: LanguageModel, mode: str) -> dict[str, Any]:
     steps = [int(scores["step"]) for scores in loop.evaluations]
     per_step = loop.config.batch_size * model.transformer.config.block_size
-    history = {
+    history: dict[str, list[Any]] = {
         "iterations": steps,
         "tokens": [step * per_step for step in steps],
         "train_losses": [scores["train_loss"] for scores in loop.evaluations],
@@ -227,10 +238,25 @@ def _recipe(options: Options) -> dict[str, Any]:
     return {"encoder": asdict(options.encoder), "train": asdict(options.train), "task": asdict(options.task)}
 
 
+def _recipe_name(options: Options) -> str:
+    """Return the recipe's name, and say so when flags have changed what it trains."""
+    told = default_options(options.recipe)
+    same = (told.encoder, told.train, told.task) == (
+        options.encoder,
+        replace(
+            options.train, **{key: getattr(told.train, key) for key in ("eval_every", "checkpoint_every")}
+        ),
+        replace(options.task, **{key: getattr(told.task, key) for key in ("eval_bases", "final_bases")}),
+    )
+    return options.recipe if same else f"{options.recipe}, changed by flags"
+
+
 def _identity(options: Options, task: LanguageTask, precision: str) -> dict[str, Any]:
     """Return what a resumed run must share with the one before: all that decides its weights."""
     free = ("checkpoint_every", "eval_every", "eval_bases", "final_bases")
-    settings = {key: value for table in _recipe(options).values() for key, value in table.items() if key not in free}
+    settings = {
+        key: value for table in _recipe(options).values() for key, value in table.items() if key not in free
+    }
     return settings | {"seed": options.seed, "data": task.genome.digest, "precision": precision}
 
 
@@ -243,7 +269,9 @@ def _check_folder(folder: Path, options: Options) -> None:
             raise ValueError(f"{folder}: nothing to resume here; run without --resume")
     elif there.exists() and not options.overwrite:
         status = read_record(there)["status"]
-        raise ValueError(f"{folder}: holds another run ({status}); use --resume, --overwrite or another --out")
+        raise ValueError(
+            f"{folder}: holds another run ({status}); use --resume, --overwrite or another --out"
+        )
     elif folder.exists() and not there.exists() and any(folder.iterdir()) and not (folder / ".lock").exists():
         raise ValueError(f"{folder}: holds files that are not a run of dnalm; choose another --out")
 
@@ -303,5 +331,6 @@ def _dry_run(options: Options, task: LanguageTask, model: LanguageModel, device:
     print(
         f"would train {options.train.steps:,} steps of {options.train.batch_size} windows of "
         f"{options.encoder.block_size} tokens into {options.out / options.data.resolve().name}: about "
-        f"{seconds / 60:,.0f} min and the final scoring, {peak_memory() / 1e9:.1f} GB of memory, {disk / 1e6:,.0f} MB of disk"
+        f"{seconds / 60:,.0f} min and the final scoring, {peak_memory() / 1e9:.1f} GB of memory, "
+        f"{disk / 1e6:,.0f} MB of disk"
     )

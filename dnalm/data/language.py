@@ -4,7 +4,8 @@ Shapes used below
     B  windows in the batch          L  tokens per window
     S  segments (unbroken stretches of A/C/G/T)
 
-Positions are base numbers of a part (its A/C/G/T bases counted from 0) in vocab4, token offsets in full; half-open.
+Positions are base numbers of a part (its A/C/G/T bases counted from 0) in vocab4, token offsets in full;
+half-open.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dnalm.genome import PreparedGenome
+from dnalm.genome import Part, PreparedGenome
 
 PIECE_BASES = 3001
 """Bases in one evaluation piece: the first is context only, the other 3,000 are predicted."""
@@ -51,7 +52,7 @@ class LanguageWindows:
     def __init__(
         self,
         genome: PreparedGenome,
-        part: str,
+        part: Part,
         *,
         length: int,
         batch_size: int,
@@ -99,7 +100,9 @@ class LanguageWindows:
         joint = torch.from_numpy(ids)
         weights = None
         if self.repeat_weight != 1.0:
-            weights = torch.from_numpy(np.where(self._masked(ids, at)[:, 1:], self.repeat_weight, 1.0)).float()
+            weights = torch.from_numpy(
+                np.where(self._masked(ids, at)[:, 1:], self.repeat_weight, 1.0)
+            ).float()
         return LanguageBatch(joint[:, :-1], joint[:, 1:], weights)
 
     def _masked(self, ids: npt.NDArray[np.uint8], at: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
@@ -109,16 +112,19 @@ class LanguageWindows:
             return letters
         if not len(self._repeats):
             return np.zeros(at.shape, dtype=bool)
-        nearest = np.searchsorted(self._repeats[:, 0], at, side="right") - 1  # last repeat that begins at or before
+        nearest = (
+            np.searchsorted(self._repeats[:, 0], at, side="right") - 1
+        )  # last repeat that begins at or before
         inside: npt.NDArray[np.bool_] = (nearest >= 0) & (at < self._repeats[np.maximum(nearest, 0), 1])
         return inside
 
 
-def choose_pieces(genome: PreparedGenome, part: str, bases: int) -> npt.NDArray[np.int64]:
+def choose_pieces(genome: PreparedGenome, part: Part, bases: int) -> npt.NDArray[np.int64]:
     """Choose the pieces of `part` on which models are judged: the same for every model, vocabulary and run.
 
-    Segments are cut into pieces of `PIECE_BASES`, each beginning on the last base of the one before, so that every base
-    but a segment's first is predicted once. When that is more than `bases`, evenly spread pieces are taken.
+    Segments are cut into pieces of `PIECE_BASES`, each beginning on the last base of the one before, so that
+    every base but a segment's first is predicted once. When that is more than `bases`, evenly spread pieces
+    are taken.
 
     Args:
         genome: a prepared genome.
@@ -156,7 +162,7 @@ class FixedWindows(NamedTuple):
 
 
 def tile(
-    genome: PreparedGenome, part: str, pieces: npt.NDArray[np.int64], length: int, batch_size: int
+    genome: PreparedGenome, part: Part, pieces: npt.NDArray[np.int64], length: int, batch_size: int
 ) -> Iterator[FixedWindows]:
     """Tile `pieces`, [P, 2] base numbers, with windows of `length` tokens, `batch_size` at a time."""
     tokens = genome.tokens(part)
@@ -176,5 +182,8 @@ def _padded(tokens: npt.NDArray[np.uint8], rows: Sequence[tuple[int, int, int]],
     ids = torch.from_numpy(joint)
     real = torch.from_numpy(np.arange(length) < sizes[:, None])
     return FixedWindows(
-        ids[:, :-1].masked_fill(~real, 0), ids[:, 1:], real, torch.tensor([piece for piece, _first, _last in rows])
+        ids[:, :-1].masked_fill(~real, 0),
+        ids[:, 1:],
+        real,
+        torch.tensor([piece for piece, _first, _last in rows]),
     )

@@ -10,7 +10,6 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -135,6 +134,13 @@ class GPT(nn.Module):
             elif name.endswith("bias"):
                 nn.init.zeros_(parameter)
 
+    @property
+    def embedding(self) -> nn.Parameter:
+        """The token embedding, [V, D]: the very tensor, for a head to be tied to."""
+        weight = self.wte.weight
+        assert isinstance(weight, nn.Parameter)
+        return weight
+
     def forward(self, tokens: Tensor, real: Tensor) -> Tensor:
         """Map tokens to states, each of which has seen its own token and those on its left.
 
@@ -149,7 +155,9 @@ class GPT(nn.Module):
             ValueError: if the sequences are longer than block_size, or `real` has another shape.
         """
         if tokens.ndim != 2 or tokens.shape[1] > self.config.block_size:
-            raise ValueError(f"tokens must be [B, L] with L at most {self.config.block_size}, got {list(tokens.shape)}")
+            raise ValueError(
+                f"tokens must be [B, L] with L at most {self.config.block_size}, got {list(tokens.shape)}"
+            )
         if real.shape != tokens.shape:
             raise ValueError(f"real must be {list(tokens.shape)}, got {list(real.shape)}")
         length = tokens.shape[1]

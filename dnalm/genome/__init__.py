@@ -1,5 +1,5 @@
 """A genome on disk: preparing it, and reading what was prepared."""
 
-from dnalm.genome.folder import PreparedGenome
+from dnalm.genome.folder import Part, PreparedGenome
 
-__all__ = ["PreparedGenome"]
+__all__ = ["Part", "PreparedGenome"]

@@ -99,7 +99,7 @@ def vocabularies_table(records: Mapping[str, Run]) -> str:
             continue
         full, four = (m, n) if m["mode"] == "full" else (n, m)
         one, two = full["bits_per_base"], four["bits_per_base"]
-        overlap = two["low"] <= one["high"]
+        overlap = one["low"] <= two["high"] and two["low"] <= one["high"]
         rows.append(
             [data_name(run), recipe_name(run), f"{m['step']:,}"]
             + [f"{b['value']:.4f} ({b['low']:.4f} to {b['high']:.4f})" for b in (one, two)]

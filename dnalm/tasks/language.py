@@ -18,7 +18,7 @@ from dnalm.checkpoint import check_names
 from dnalm.data.language import LanguageBatch, LanguageWindows, choose_pieces, tile
 from dnalm.dna import NOT_A_BASE
 from dnalm.encoders.gpt import GPT, GPTConfig
-from dnalm.genome import PreparedGenome
+from dnalm.genome import Part, PreparedGenome
 from dnalm.heads.next_token import NextTokenHead
 from dnalm.tokenizers import CharacterTokenizer
 
@@ -42,7 +42,8 @@ class LanguageConfig:
             raise ValueError(f"repeat_weight must be from 0 to 1, got {self.repeat_weight}")
         if self.eval_bases < 1 or self.final_bases < 0:
             raise ValueError(
-                f"eval_bases must be at least 1 and final_bases at least 0, got {self.eval_bases} and {self.final_bases}"
+                "eval_bases must be at least 1 and final_bases at least 0, "
+                f"got {self.eval_bases} and {self.final_bases}"
             )
 
 
@@ -55,7 +56,7 @@ class LanguageModel(nn.Module):
     def __init__(self, config: GPTConfig, vocab_size: int) -> None:
         super().__init__()
         self.transformer = GPT(config, vocab_size)
-        self.lm_head = NextTokenHead(self.transformer.wte.weight)
+        self.lm_head = NextTokenHead(self.transformer.embedding)
 
     def forward(self, tokens: Tensor, real: Tensor) -> Tensor:
         """Map tokens [B, L] and their mask, bool [B, L], to logits of the next token, [B, L, V]."""
@@ -170,7 +171,7 @@ class LanguageTask:
         }
 
     @torch.no_grad()
-    def score(self, model: nn.Module, part: str, bases: int) -> LanguageScores:
+    def score(self, model: nn.Module, part: Part, bases: int) -> LanguageScores:
         """Score `model` on the fixed pieces of `part` that hold about `bases` bases (0 for all)."""
         pieces = choose_pieces(self.genome, part, bases)
         device = next(model.parameters()).device
@@ -182,14 +183,18 @@ class LanguageTask:
         for window in tile(self.genome, part, pieces, self.encoder.block_size, EVALUATION_BATCH):
             logits = model(window.tokens.to(device), window.real.to(device)).float().cpu()
             targets = window.targets.long()
-            each = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view(targets.shape)
+            each = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view(
+                targets.shape
+            )
             nats += float(each[window.real].double().sum())
             count += int(window.real.sum())
             base = codes[targets]  # [B, L]
             is_base = (base != NOT_A_BASE) & window.real
             log_p = base_log_probabilities(logits, self.genome.tokenizer)
             spent = -log_p.gather(-1, base.clamp(max=3).unsqueeze(-1)).squeeze(-1) / np.log(2)
-            np.add.at(bits, window.piece.numpy(), spent.masked_fill(~is_base, 0.0).double().sum(dim=1).numpy())
+            np.add.at(
+                bits, window.piece.numpy(), spent.masked_fill(~is_base, 0.0).double().sum(dim=1).numpy()
+            )
             np.add.at(hits, window.piece.numpy(), is_base.sum(dim=1).numpy())
         model.train(was_training)
         return LanguageScores(nats / count, bits, hits)

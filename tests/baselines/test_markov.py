@@ -113,9 +113,11 @@ def test_a_periodic_sequence_is_known_beforehand():
 
 
 def test_best_is_the_lowest_and_the_simplest_of_equals():
-    found = Ladder(20.0, 9, 8, one_strand=[1.9, 1.7, 1.8], both_strands=[1.9, 1.7, 1.6])
+    found = Ladder(
+        20.0, 9, 8, one_strand=[1.9, 1.7, 1.8], both_strands=[1.9, 1.7, 1.6], pieces=np.zeros((2, 3, 0))
+    )
     assert found.best == (2, 2, 1.6)
-    assert Ladder(20.0, 9, 8, [2.0, 2.0], [2.0, 2.0]).best == (0, 1, 2.0)
+    assert Ladder(20.0, 9, 8, [2.0, 2.0], [2.0, 2.0], np.zeros((2, 2, 0))).best == (0, 1, 2.0)
     assert found.as_dict() == {
         "weight": 20.0,
         "train_bases": 9,
