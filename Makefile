@@ -2,13 +2,14 @@
 # make test         installs and runs the tests;  make check: style, types, floors
 # make install      .venv with dnalm and everything it can use;  PYTHON=python3.12 chooses the Python
 # make test-slow    the long tests;  make test-gpu: those that need CUDA;  make bench: the measurements
+# make docs         makes docs/results.md from the run records in docs/records
 # make clean        removes what these made, .venv included
 
 PYTHON = python3
 BIN = .venv/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet install -c constraints.txt
 
-.PHONY: install install-dev demo test test-slow test-gpu check bench clean
+.PHONY: install install-dev demo test test-slow test-gpu check bench docs clean
 
 install: .venv/installed
 
@@ -49,6 +50,9 @@ check: install-dev
 
 bench: install-dev
 	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+docs: install
+	$(BIN)/python -m dnalm.report.tables docs/records docs/results.md
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

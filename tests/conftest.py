@@ -3,9 +3,14 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import settings
+
+from dnalm.genome import PreparedGenome
+from dnalm.genome.plan import Plan
+from dnalm.genome.prepare import prepare
 
 torch.set_num_threads(1)  # tiny tensors: threads only fight each other, 30 times slower on a busy machine
 
@@ -22,3 +27,28 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs real data: {folder} is not there; set DNALM_TEST_DATA to a folder that holds it")
     return folder
+
+
+@pytest.fixture(scope="session")
+def toy_fasta(tmp_path_factory) -> Path:
+    """Three contigs of a genome with soft-masked bases, N and an IUPAC code: 9,000 bases in all."""
+    draws = np.random.default_rng(7)
+    path = tmp_path_factory.mktemp("toy") / "toy.fa"
+    with path.open("w") as file:
+        for name, length in (("chr1", 5000), ("chr2", 2500), ("chr3", 1500)):
+            letters = draws.choice(list("ACGT"), length)
+            letters[1000:1200] = np.char.lower(letters[1000:1200])
+            if name == "chr1":
+                letters[:50] = "N"
+                letters[2500] = "R"
+            text = "".join(letters)
+            file.write(f">{name} a toy\n" + "".join(text[i : i + 60] + "\n" for i in range(0, length, 60)))
+    return path
+
+
+@pytest.fixture(scope="session")
+def toy(toy_fasta, tmp_path_factory) -> dict[str, PreparedGenome]:
+    """The toy genome prepared in both vocabularies, contig chr3 held out."""
+    out = tmp_path_factory.mktemp("prepared")
+    prepare(Plan(genomes=(toy_fasta,), out=out, val_contigs=("chr3",)))
+    return {mode: PreparedGenome(out / mode) for mode in ("full", "vocab4")}

@@ -334,7 +334,7 @@ def test_runs_in_a_thread_of_another_program(options):
 
 
 def test_a_reader_that_leaves_is_no_fault():
-    program = f"{sys.executable} -m dnalm --help | true; echo ${{PIPESTATUS[0]}}"
+    program = f"'{sys.executable}' -m dnalm --help | true; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", program], capture_output=True, text=True, check=True)
     assert done.stderr == ""
     assert done.stdout.strip() in ("0", "141")  # 0 if all was written before the reader left

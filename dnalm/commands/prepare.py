@@ -16,6 +16,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from dnalm.genome.folder import read_meta
 from dnalm.genome.plan import Plan
 from dnalm.genome.prepare import prepare
 
@@ -69,7 +70,7 @@ def run(options: Options) -> None:
         plan.check()
         print(_forecast(plan))
         return
-    metas = _with_progress(plan, options.quiet)
+    metas = {mode: read_meta(folder) for mode, folder in _with_progress(plan, options.quiet).items()}
     if (
         "full" in metas
         and options.alphabet == "auto"
@@ -83,7 +84,7 @@ def run(options: Options) -> None:
         print("\n".join(_summary(options.out / mode, meta) for mode, meta in metas.items()))
 
 
-def _with_progress(plan: Plan, quiet: bool) -> dict[str, dict[str, Any]]:
+def _with_progress(plan: Plan, quiet: bool) -> dict[str, Path]:
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),

@@ -108,8 +108,7 @@ class LanguageWindows:
     def _masked(self, ids: npt.NDArray[np.uint8], at: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """Tell which tokens are soft-masked bases, [B, L + 1]."""
         if self.genome.mode == "full":
-            letters: npt.NDArray[np.bool_] = self.genome.tokenizer.soft_masked[ids]
-            return letters
+            return self._soft_masked_letters(ids)
         if not len(self._repeats):
             return np.zeros(at.shape, dtype=bool)
         nearest = (
@@ -117,6 +116,19 @@ class LanguageWindows:
         )  # last repeat that begins at or before
         inside: npt.NDArray[np.bool_] = (nearest >= 0) & (at < self._repeats[np.maximum(nearest, 0), 1])
         return inside
+
+    def _soft_masked_letters(self, ids: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+        """Tell which tokens of a FASTA text are lower-case bases: not the c of a header's chr1.
+
+        A header is known by its ">": of one that a window begins inside, the rest counts as sequence.
+        """
+        tokenizer = self.genome.tokenizer
+        place = np.arange(ids.shape[1])
+        header, line_end = (
+            np.maximum.accumulate(np.where(ids == tokenizer.ids[ord(mark)], place, -1), axis=1) for mark in ">\n"
+        )
+        masked: npt.NDArray[np.bool_] = tokenizer.soft_masked[ids] & (header <= line_end)
+        return masked
 
 
 def choose_pieces(genome: PreparedGenome, part: Part, bases: int) -> npt.NDArray[np.int64]:

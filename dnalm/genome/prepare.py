@@ -15,7 +15,7 @@ from dnalm.genome.stream import OnRead, Stream, stream_genome, stream_published
 from dnalm.tokenizers import HG38_CHARACTERS, VOCAB4, CharacterTokenizer
 
 
-def prepare(plan: Plan, on_read: OnRead | None = None) -> dict[str, dict[str, Any]]:
+def prepare(plan: Plan, on_read: OnRead | None = None) -> dict[str, Path]:
     """Write the folders that a plan asks for.
 
     Args:
@@ -23,7 +23,7 @@ def prepare(plan: Plan, on_read: OnRead | None = None) -> dict[str, dict[str, An
         on_read: called with a number of bytes each time so many have been read from the inputs.
 
     Returns:
-        meta.json of each folder, by mode.
+        The folder of each mode.
 
     Raises:
         ValueError: for any mistake in the input or the plan, and when the disk is full; whatever was at the
@@ -39,14 +39,13 @@ def prepare(plan: Plan, on_read: OnRead | None = None) -> dict[str, dict[str, An
                 cut_file(folder, stream.slices[mode][1].of(mode)[0])
         characters = {mode: _characters(mode, plan, stream) for mode in folders}
         digests = _seal(folders, characters)
-        metas = {}
         for mode, folder in folders.items():
-            metas[mode] = _meta(mode, plan, stream, characters[mode]) | {
+            meta = _meta(mode, plan, stream, characters[mode]) | {
                 "split": split[mode],
                 "files": digests[mode],
             }
-            files.write_json(folder / "meta.json", metas[mode])
-    return metas
+            files.write_json(folder / "meta.json", meta)
+    return {mode: plan.out / mode for mode in plan.modes}
 
 
 def _write_tables(mode: str, folder: Path, plan: Plan, stream: Stream) -> dict[str, Any]:

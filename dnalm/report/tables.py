@@ -124,9 +124,8 @@ def data_name(run: Run) -> str:
 
 
 def recipe_name(run: Run) -> str:
-    """Name the recipe a run was started with: its --recipe, which flags may have changed."""
-    words = [part for word in run["command"] for part in word.split("=", 1)]
-    return words[words.index("--recipe") + 1] if "--recipe" in words[:-1] else "default"
+    """Name the recipe of a run; where flags changed what it trains, the name says so."""
+    return str(run["recipe"]["name"])
 
 
 def hardware_name(run: Run) -> str:

@@ -41,6 +41,11 @@ def shrink(monkeypatch, chunk=5, piece=64):
     monkeypatch.setattr(fasta, "CHUNK", chunk)
 
 
+def prepared(plan):
+    """What `prepare` wrote: meta.json by mode."""
+    return {mode: PreparedGenome(folder).meta for mode, folder in prepare(plan).items()}
+
+
 def write(path, records, width=7):
     lines = []
     for name, sequence in records:
@@ -110,6 +115,9 @@ def check(out, records, part_of_base):
                 assert full.text_span(part, number_of, number_of + 1) == (token, token + 1)
                 number_of += 1
         assert number_of == count
+        index = np.load(out / "full/base_index.npy")
+        offsets = [full.text_span(part, base, base + 1)[0] for base in range(0, count, 4)]
+        assert index[index[:, 0] == number, 1].tolist() == offsets
         assert (
             full.bases(part, count // 3, count - 1).tolist()
             == vocab4.bases(part, count // 3, count - 1).tolist()
@@ -165,8 +173,8 @@ def test_whole_contigs_are_held_out_in_file_order(tmp_path, small):
 
 
 def test_split_and_counts_by_hand(tmp_path, small):
-    # 26 bases of 13 + 10 + 8 = 31; floor(0.8 * 31) = 24: base 24 is the second of chr3
-    metas = prepare(Plan((write(tmp_path / "g.fa", RECORDS),), tmp_path / "data", val_fraction=0.2))
+    # 13 + 10 + 8 = 31 bases; floor(0.8 * 31) = 24: base 24 is the second of chr3
+    metas = prepared(Plan((write(tmp_path / "g.fa", RECORDS),), tmp_path / "data", val_fraction=0.2))
     assert metas["full"]["split"] == {
         "kind": "fraction",
         "val_fraction": 0.2,
@@ -192,11 +200,19 @@ def test_split_and_counts_by_hand(tmp_path, small):
     }
 
 
+def test_the_fraction_is_the_decimal_number_typed(tmp_path, small):
+    # (1 - 0.9) * 10 is 0.9999... in binary, and its floor 0
+    meta = prepared(
+        Plan((write(tmp_path / "g.fa", [("c", "ACGTACGTAC")]),), tmp_path / "data", val_fraction=0.9)
+    )
+    assert meta["full"]["counts"]["train_bases"] == 1
+
+
 def test_several_files_are_one_genome(tmp_path, small):
     first, second = write(tmp_path / "a.fa", RECORDS[:2]), write(tmp_path / "b.fa", RECORDS[2:])
     first.write_text(first.read_text().rstrip("\n"))
-    together = prepare(Plan((write(tmp_path / "all.fa", RECORDS),), tmp_path / "one"))
-    apart = prepare(Plan((first, second), tmp_path / "two"))
+    together = prepared(Plan((write(tmp_path / "all.fa", RECORDS),), tmp_path / "one"))
+    apart = prepared(Plan((first, second), tmp_path / "two"))
     for mode in together:
         assert apart[mode]["files"] == together[mode]["files"]
         assert [source["name"] for source in apart[mode]["sources"]] == ["a.fa", "b.fa"]
@@ -205,18 +221,18 @@ def test_several_files_are_one_genome(tmp_path, small):
 def test_the_alphabet_is_hg38s_if_that_is_enough(tmp_path, small):
     enough = (write(tmp_path / "a.fa", [("chr1", "ACGTNacgtn")]),)
     other = (write(tmp_path / "b.fa", [("chrV", "ACGTACGT")]),)
-    assert prepare(Plan(enough, tmp_path / "1"))["full"]["vocab_size"] == 40
-    assert prepare(Plan(enough, tmp_path / "2", alphabet="hg38"))["full"]["alphabet"] == "hg38"
-    assert prepare(Plan(enough, tmp_path / "3", alphabet="file"))["full"]["characters"] == "\n1>ACGNTacghnrt"
-    meta = prepare(Plan(other, tmp_path / "4"))["full"]
+    assert prepared(Plan(enough, tmp_path / "1"))["full"]["vocab_size"] == 40
+    assert prepared(Plan(enough, tmp_path / "2", alphabet="hg38"))["full"]["alphabet"] == "hg38"
+    assert prepared(Plan(enough, tmp_path / "3", alphabet="file"))["full"]["characters"] == "\n1>ACGNTacghnrt"
+    meta = prepared(Plan(other, tmp_path / "4"))["full"]
     assert (meta["alphabet"], meta["characters"]) == ("file", "\n>ACGTVchr")
 
 
 def test_one_vocabulary_alone_is_the_same_as_with_the_other(tmp_path, small):
     genome = (write(tmp_path / "g.fa", RECORDS),)
-    both = prepare(Plan(genome, tmp_path / "both"))
+    both = prepared(Plan(genome, tmp_path / "both"))
     for mode in both:
-        assert prepare(Plan(genome, tmp_path / "one", modes=(mode,)))[mode] == both[mode]
+        assert prepared(Plan(genome, tmp_path / "one", modes=(mode,)))[mode] == both[mode]
 
 
 def test_published_text_by_hand(tmp_path, small):
@@ -238,9 +254,9 @@ def test_published_text_by_hand(tmp_path, small):
 
 def test_a_long_header_or_gap_between_two_bases_is_stepped_over(tmp_path, monkeypatch):
     shrink(monkeypatch, piece=64)
-    records = [("c", "ACGT"), ("acgt" * 10, "N" * 300 + "ACGT"), ("d", "ACGTAC")]
+    records = [("c", "ACGTA" + "N" * 40), ("acgt" * 10, "ACGTN" + "N" * 300 + "ACGT"), ("d", "ACGTAC")]
     prepare(Plan((write(tmp_path / "g.fa", records, 60),), tmp_path / "data", val_fraction=0.3))
-    check(tmp_path / "data", records, lambda contig, number: int(number >= 9))
+    check(tmp_path / "data", records, lambda contig, number: int(number >= 13))
 
 
 def test_pickles_without_the_genome(tmp_path, small):

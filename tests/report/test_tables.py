@@ -75,15 +75,6 @@ def test_vocabularies_are_compared_on_the_same_bases(make_run, bits, overlap):
     assert tables.vocabularies_table(records) == tables.NONE_YET
 
 
-@pytest.mark.parametrize(
-    ("words", "name"),
-    [([], "default"), (["--recipe", "mine"], "mine"), (["--recipe=published"], "published")],
-)
-def test_recipe_is_the_one_asked_for(make_run, words, name):
-    run = make_run("full") | {"command": ["dnalm", "pretrain", "--data", "x", *words]}
-    assert tables.recipe_name(run) == name
-
-
 def test_a_bar_in_a_name_does_not_break_the_table():
     assert tables.markdown(["x"], [["a|b"]]).splitlines()[2] == "| a\\|b |"
 

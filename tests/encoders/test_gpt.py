@@ -1,0 +1,210 @@
+"""Tests for dnalm/encoders/gpt.py."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from dnalm.encoders.gpt import GPT, GPTConfig
+from dnalm.tasks.language import LanguageModel
+
+SMALL = {"n_layer": 2, "n_head": 2, "n_embd": 16, "block_size": 12}
+
+
+def make(position="learned", bias=False, dropout=0.0, vocab_size=7, **sizes) -> GPT:
+    """A GPT as training leaves it: no LayerNorm or bias still at its first value."""
+    torch.manual_seed(0)
+    gpt = GPT(GPTConfig(**{**SMALL, **sizes}, position=position, bias=bias, dropout=dropout), vocab_size)
+    with torch.no_grad():
+        for parameter in gpt.parameters():
+            parameter += 0.2 * torch.randn_like(parameter)
+    return gpt.eval()
+
+
+@pytest.fixture
+def tokens():
+    return torch.randint(7, (3, 12), generator=torch.Generator().manual_seed(1))
+
+
+def reference(gpt: GPT, tokens: torch.Tensor) -> np.ndarray:
+    """The same model written in float64 NumPy, one sequence and one head at a time."""
+    weights = {name: tensor.double().numpy() for name, tensor in gpt.state_dict().items()}
+    config = gpt.config
+    width, heads = config.n_embd, config.n_head
+    size = width // heads
+
+    def norm(x, name):
+        centred = x - x.mean(-1, keepdims=True)
+        scaled = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5)
+        return scaled * weights[f"{name}.weight"] + weights.get(f"{name}.bias", 0.0)
+
+    def linear(x, name):
+        return x @ weights[f"{name}.weight"].T + weights.get(f"{name}.bias", 0.0)
+
+    def turn(x):
+        out = np.empty_like(x)
+        for place in range(len(x)):
+            for pair in range(size // 2):
+                angle = place * 10_000.0 ** (-2 * pair / size)
+                a, b = x[place, pair], x[place, pair + size // 2]
+                out[place, pair] = a * math.cos(angle) - b * math.sin(angle)
+                out[place, pair + size // 2] = b * math.cos(angle) + a * math.sin(angle)
+        return out
+
+    outs = []
+    for row in tokens.numpy():
+        x = weights["wte.weight"][row]
+        if config.position == "learned":
+            x = x + weights["wpe.weight"][: len(row)]
+        for layer in range(config.n_layer):
+            joint = linear(norm(x, f"h.{layer}.ln_1"), f"h.{layer}.attn.c_attn")
+            mixed = np.zeros_like(x)
+            for head in range(heads):
+                part = slice(head * size, (head + 1) * size)
+                query, key, value = (joint[:, start * width :][:, part] for start in range(3))
+                if config.position == "rotary":
+                    query, key = turn(query), turn(key)
+                for place in range(len(row)):
+                    scores = key[: place + 1] @ query[place] / math.sqrt(size)
+                    attention = np.exp(scores - scores.max())
+                    mixed[place, part] = attention @ value[: place + 1] / attention.sum()
+            x = x + linear(mixed, f"h.{layer}.attn.c_proj")
+            inner = linear(norm(x, f"h.{layer}.ln_2"), f"h.{layer}.mlp.c_fc")
+            gelu = inner * 0.5 * (1 + np.vectorize(math.erf)(inner / math.sqrt(2)))
+            x = x + linear(gelu, f"h.{layer}.mlp.c_proj")
+        outs.append(norm(x, "ln_f"))
+    return np.stack(outs)
+
+
+@pytest.mark.parametrize("grad", [True, False], ids=["matrix products", "fused kernel"])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("position", ["learned", "rotary"])
+def test_equals_a_reference_in_float64(tokens, position, bias, grad):
+    gpt = make(position, bias).double()
+    with torch.set_grad_enabled(grad):
+        states = gpt(tokens, torch.ones_like(tokens, dtype=torch.bool))
+    # float64 rounding; rotary angles are kept in float32, which is good to about 1e-7 of each value
+    torch.testing.assert_close(states.detach(), torch.from_numpy(reference(gpt, tokens)), rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("position", ["learned", "rotary"])
+def test_a_state_sees_itself_and_its_left_only(tokens, position):
+    gpt, real = make(position), torch.ones(3, 12, dtype=torch.bool)
+    changed = tokens.clone()
+    changed[:, 5] = (changed[:, 5] + 1) % 7
+    moved = (gpt(tokens, real) != gpt(changed, real)).any(-1)
+    assert not moved[:, :5].any()
+    assert moved[:, 5:].all()
+
+
+def test_order_matters(tokens):
+    """Without positions, a permutation of the left would leave the last state as it is."""
+    real = torch.ones(3, 12, dtype=torch.bool)
+    swapped = tokens.clone()
+    swapped[:, [2, 3]] = swapped[:, [3, 2]]
+    rows = tokens[:, 2] != tokens[:, 3]
+    for position in ("learned", "rotary"):
+        gpt = make(position, n_layer=1)
+        assert (gpt(tokens, real)[rows, -1] - gpt(swapped, real)[rows, -1]).abs().max() > 1e-3
+
+
+def test_rotary_states_depend_on_distances_and_not_on_places():
+    """With rotary positions, two tokens attend alike wherever they stand: shift all by a common prefix-free offset."""
+    from dnalm.layers import rotary_angles, rotate
+
+    cosines, sines = rotary_angles(20, 8)
+    query, key = torch.randn(8), torch.randn(8)
+    near = rotate(query.expand(20, 8), cosines, sines) @ rotate(key.expand(20, 8), cosines, sines).T
+    torch.testing.assert_close(near.diagonal(3), near[0, 3].expand(17), rtol=0, atol=1e-5)  # float32 angles
+
+
+@pytest.mark.parametrize(
+    ("vocab_size", "position", "count"),
+    [(40, "learned", 7_211_904), (4, "learned", 7_198_080), (40, "rotary", 7_096_704), (4, "rotary", 7_082_880)],
+)
+def test_parameter_counts_are_the_published_ones(vocab_size, position, count):
+    with torch.device("meta"):
+        model = LanguageModel(GPTConfig(position=position), vocab_size)
+    assert model.parameter_count == count
+
+
+def test_a_block_has_the_published_parts():
+    with torch.device("meta"):
+        block = GPT(GPTConfig(), 4).h[0]
+    sizes = [parameter.numel() for parameter in block.parameters()]
+    assert sizes == [384, 442_368, 147_456, 384, 589_824, 589_824]
+
+
+def test_first_weights_have_the_stated_spread():
+    torch.manual_seed(0)
+    gpt = GPT(GPTConfig(n_layer=8, n_embd=128, position="learned"), 40)
+    # 16,384 draws or more: the deviation is known to 1 %
+    assert gpt.h[0].attn.c_attn.weight.std().item() == pytest.approx(0.02, rel=0.03)
+    assert gpt.h[0].mlp.c_proj.weight.std().item() == pytest.approx(0.02 / 4, rel=0.03)
+    assert (gpt.ln_f.weight == 1).all()
+
+
+@pytest.mark.parametrize("position", ["learned", "rotary"])
+def test_padding_is_silent_in_values_and_gradients(tokens, position):
+    gpt, real = make(position), torch.ones(3, 12, dtype=torch.bool)
+    real[:, 8:] = False
+    other = tokens.masked_fill(~real, 6)
+    out = gpt(tokens, real)
+    torch.testing.assert_close(out, gpt(other, real), rtol=0, atol=0)
+    torch.testing.assert_close(out[:, :8], gpt(tokens[:, :8], real[:, :8]))
+    assert (out[:, 8:] == 0).all()
+    gpt(torch.zeros_like(tokens).masked_fill(~real, 6), real).sum().backward()
+    assert (gpt.wte.weight.grad[6] == 0).all()
+
+
+def test_batch_of_one_equals_batch_of_many(tokens):
+    gpt, real = make("rotary"), torch.ones(3, 12, dtype=torch.bool)
+    together = gpt(tokens, real)
+    alone = torch.cat([gpt(row[None], real[:1]) for row in tokens])
+    torch.testing.assert_close(together, alone)  # float32 rounding of differently blocked products
+
+
+def test_dropout_works_in_training_and_never_in_evaluation(tokens):
+    gpt, real = make(dropout=0.5), torch.ones(3, 12, dtype=torch.bool)
+    assert (gpt(tokens, real) == gpt(tokens, real)).all()
+    torch.testing.assert_close(gpt(tokens, real), make(dropout=0.0)(tokens, real))
+    gpt.train()
+    assert (gpt(tokens, real) != gpt(tokens, real)).any()
+
+
+def test_can_memorise_a_sequence():
+    torch.manual_seed(0)
+    model = LanguageModel(GPTConfig(n_layer=2, n_head=2, n_embd=32, block_size=24), 4)
+    text = torch.randint(4, (4, 25))
+    real = torch.ones(4, 24, dtype=torch.bool)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    for _ in range(250):
+        logits = model(text[:, :-1], real)[:, 4:]
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), text[:, 5:].flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.05  # against ln 4 = 1.39 for guessing
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"n_embd": 10, "n_head": 3}, "n_embd must be a multiple of n_head, got 10 and 3"),
+        ({"n_embd": 6, "n_head": 2}, "rotary positions need an even"),
+        ({"n_layer": 0, "dropout": 1.0}, "n_layer must be at least 1, got 0; dropout must be"),
+        ({"position": "absolute"}, "position must be learned or rotary, got 'absolute'"),
+    ],
+)
+def test_refuses_wrong_settings(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        GPTConfig(**wrong)
+
+
+def test_refuses_wrong_shapes(tokens):
+    gpt = make()
+    with pytest.raises(ValueError, match=r"tokens must be \[B, L\] with L at most 12, got \[1, 13\]"):
+        gpt(torch.zeros(1, 13, dtype=torch.long), torch.ones(1, 13, dtype=torch.bool))
+    with pytest.raises(ValueError, match=r"real must be \[3, 12\], got \[3, 11\]"):
+        gpt(tokens, torch.ones(3, 11, dtype=torch.bool))

@@ -1,0 +1,50 @@
+"""Tests for dnalm/config.py."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from dnalm.config import fill, read_recipe, recipe_names
+
+
+@dataclass(frozen=True)
+class Toy:
+    steps: int = 1
+    lr: float = 0.5
+    bias: bool = False
+    position: str = "rotary"
+
+
+def test_recipes_that_come_along_can_be_read():
+    assert {"default", "published"} <= set(recipe_names())
+    for name in recipe_names():
+        assert {"encoder", "train"} <= read_recipe(name).keys()
+
+
+def test_a_file_is_a_recipe(tmp_path):
+    (tmp_path / "my own.toml").write_text("[train]\nsteps = 3\n")
+    assert read_recipe(str(tmp_path / "my own.toml")) == {"train": {"steps": 3}}
+
+
+def test_unknown_recipe_names_the_nearest():
+    with pytest.raises(ValueError, match="--recipe publisht: .*did you mean published"):
+        read_recipe("publisht")
+
+
+def test_fields_are_replaced_and_whole_numbers_serve_as_decimals():
+    assert fill(Toy(), {"steps": 3, "lr": 1}, "x") == Toy(3, 1.0)
+
+
+def test_all_wrong_fields_are_told_at_once():
+    with pytest.raises(ValueError, match=r"here: no field 'step'; did you mean steps\?; lr must be of type float") as error:
+        fill(Toy(), {"step": 3, "lr": "high", "bias": 1}, "here")
+    assert "bias must be of type bool, got 1" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("steps = ", "expected TOML"), ("steps = 3", "steps stands outside a table")]
+)
+def test_refuses_what_is_no_recipe(tmp_path, text, message):
+    (tmp_path / "x.toml").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_recipe(str(tmp_path / "x.toml"))

@@ -1,0 +1,103 @@
+"""Tests for dnalm/files.py."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from dnalm import files
+
+
+def leftovers(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_is_whole_or_as_it_was(tmp_path):
+    path = tmp_path / "a b.txt"
+    files.write_text(path, "one")
+    with pytest.raises(KeyboardInterrupt), files.atomic_file(path) as file:
+        file.write(b"half of tw")
+        raise KeyboardInterrupt
+    assert path.read_text() == "one"
+    assert leftovers(tmp_path) == ["a b.txt"]
+
+
+def test_a_folder_is_whole_or_as_it_was(tmp_path):
+    path = tmp_path / "model"
+    for content in ("one", "two"):
+        with files.atomic_folder(path) as fresh:
+            (fresh / "x").write_text(content)
+            assert not (path / "x").exists() or (path / "x").read_text() == "one"
+    with pytest.raises(OSError, match="full"), files.atomic_folder(path) as fresh:
+        (fresh / "x").write_text("thr")
+        raise OSError("full")
+    assert (path / "x").read_text() == "two"
+    assert leftovers(tmp_path) == ["model"]
+
+
+def test_permissions_follow_the_umask(tmp_path):
+    before = os.umask(0o027)
+    try:
+        files.write_text(tmp_path / "x", "")
+        with files.atomic_folder(tmp_path / "f"):
+            pass
+    finally:
+        os.umask(before)
+    assert (tmp_path / "x").stat().st_mode & 0o777 == 0o640
+    assert (tmp_path / "f").stat().st_mode & 0o777 == 0o750
+
+
+def test_json_comes_back_and_has_no_nan(tmp_path):
+    files.write_json(tmp_path / "x.json", {"a": [1, float("nan"), float("inf")], "é": (2.5,)})
+    assert files.read_json(tmp_path / "x.json") == {"a": [1, None, None], "é": [2.5]}
+    json.loads((tmp_path / "x.json").read_text(), parse_constant=lambda word: pytest.fail(word))
+
+
+def test_broken_json_is_named(tmp_path):
+    (tmp_path / "x.json").write_text('{"a": ')
+    with pytest.raises(ValueError, match=r"x\.json: expected JSON"):
+        files.read_json(tmp_path / "x.json")
+
+
+def test_digest_is_sha256(tmp_path):
+    (tmp_path / "x").write_bytes(b"abc")  # FIPS 180-2, appendix B.1
+    assert files.sha256(tmp_path / "x") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_a_lock_is_for_one_and_dies_with_its_owner(tmp_path):
+    code = f"""
+        import sys, time
+        from pathlib import Path
+        from dnalm.files import lock
+        with lock(Path({str(tmp_path)!r})):
+            print("held", flush=True)
+            time.sleep(60)
+    """
+    owner = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert owner.stdout.readline() == "held\n"
+        with pytest.raises(ValueError, match=f"process {owner.pid}.*is writing here"), files.lock(tmp_path):
+            pass
+        owner.send_signal(signal.SIGKILL)
+        owner.wait()
+        with files.lock(tmp_path):
+            pass
+    finally:
+        owner.kill()
+
+
+def test_space_is_asked_for_before_writing(tmp_path):
+    files.need_space(tmp_path / "not" / "there", 1)
+    with pytest.raises(ValueError, match="about 1,000,000,000,000,000 MB are needed"):
+        files.need_space(tmp_path, 10**21)
+
+
+def test_the_lock_is_let_go_after_the_block(tmp_path):
+    with files.lock(tmp_path):
+        pass
+    with files.lock(tmp_path):
+        pass
