@@ -101,6 +101,7 @@ class Loop:
         self.elapsed = 0.0
         """Seconds of training and evaluation, over all sittings."""
         self._training, self._taken = 0.0, 0
+        self._log: list[Tensor] = []  # losses since the last line of metrics.jsonl
         self.evaluations: list[dict[str, float]] = []
         self._names = {parameter: name for name, parameter in model.named_parameters()}
         self.wrapped, self._optimizer = fabric.setup(model, build_optimizer(fabric.to_device(model), config))
@@ -125,7 +126,6 @@ class Loop:
         last = min(self.config.steps, stop_at or self.config.steps)
         self._training, self._taken = 0.0, 0
         self._clock = time.monotonic() - self.elapsed
-        self._log: list[Tensor] = []
         if self.step == 0 and not self.evaluations:
             self._evaluate()
         with _progress(quiet) as bar, _stop_signal() as stopped:
@@ -153,7 +153,9 @@ class Loop:
         loss = self.task.loss(self.wrapped, batch)
         self.fabric.backward(loss)
         if self.config.clip:
-            self.fabric.clip_gradients(self.wrapped, self._optimizer, max_norm=self.config.clip)
+            self.fabric.clip_gradients(
+                self.wrapped, self._optimizer, max_norm=self.config.clip, error_if_nonfinite=False
+            )
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         self.step += 1
@@ -212,6 +214,7 @@ class Loop:
             "step": self.step,
             "elapsed": self.elapsed,
             "evaluations": self.evaluations,
+            "unlogged_losses": [float(loss) for loss in self._log],
             "identity": self.identity,
         }
         checkpoint.save(self.folder / LAST, tensors, about)
@@ -240,6 +243,7 @@ class Loop:
                     key: tensors[f"{key}.{name}"].to(parameter.device) for key in keys
                 }
         self.step, self.elapsed, self.evaluations = about["step"], about["elapsed"], about["evaluations"]
+        self._log = [torch.tensor(loss, device=self.fabric.device) for loss in about["unlogged_losses"]]
         self._cut_log()
 
     def _cut_log(self) -> None:

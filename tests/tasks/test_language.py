@@ -1,0 +1,161 @@
+"""Tests for dnalm/tasks/language.py."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from dnalm.data.language import LanguageBatch, choose_pieces
+from dnalm.encoders.gpt import GPTConfig
+from dnalm.tasks.language import LanguageConfig, LanguageModel, LanguageTask, base_log_probabilities
+from dnalm.tokenizers import HG38_CHARACTERS, VOCAB4, CharacterTokenizer
+
+SHAPE = GPTConfig(n_layer=1, n_head=2, n_embd=16, block_size=40)
+
+
+@pytest.fixture(params=["full", "vocab4"])
+def task(request, toy):
+    return LanguageTask(toy[request.param], SHAPE, LanguageConfig())
+
+
+def model_of(task, seed=0):
+    torch.manual_seed(seed)
+    model = task.build_model()
+    with torch.no_grad():
+        model.transformer.wte.weight.mul_(20)  # far from the uniform guess
+    return model.eval()
+
+
+def test_state_dict_has_the_published_names():
+    names = set(LanguageModel(GPTConfig(n_layer=1, position="learned"), 4).state_dict())
+    block = {"ln_1", "attn.c_attn", "attn.c_proj", "ln_2", "mlp.c_fc", "mlp.c_proj"}
+    assert names == {f"transformer.h.0.{part}.weight" for part in block} | {
+        "transformer.wte.weight",
+        "transformer.wpe.weight",
+        "transformer.ln_f.weight",
+        "lm_head.weight",
+    }
+
+
+def test_head_is_tied():
+    model = LanguageModel(SHAPE, 4)
+    assert model.lm_head.weight is model.transformer.wte.weight
+    assert "lm_head.weight" not in dict(model.named_parameters())
+
+
+def test_an_untrained_model_guesses(task):
+    torch.manual_seed(0)
+    loss = task.loss(task.build_model(), task.windows(16, 0).batch(0)).item()
+    # embeddings of 0.02 times states of norm 4: logits within about 0.1 of each other
+    assert loss == pytest.approx(math.log(task.genome.tokenizer.vocab_size), abs=0.1)
+
+
+def test_loss_weighs_targets(task):
+    batch = task.windows(4, 0).batch(0)
+    model = model_of(task)
+    logits = model(batch.tokens, torch.ones_like(batch.tokens, dtype=torch.bool))
+    each = F.cross_entropy(logits.flatten(0, 1), batch.targets.long().flatten(), reduction="none")
+    weights = torch.rand(4, 40)
+    expected = (each * weights.flatten()).sum() / weights.sum()
+    torch.testing.assert_close(task.loss(model, LanguageBatch(batch.tokens, batch.targets, weights)), expected)
+    torch.testing.assert_close(task.loss(model, batch), each.mean())
+    nothing = LanguageBatch(batch.tokens, batch.targets, torch.zeros(4, 40))
+    assert task.loss(model, nothing).item() == 0
+
+
+def test_cases_are_added_and_other_tokens_left_out():
+    tokenizer = CharacterTokenizer(HG38_CHARACTERS)
+    p = torch.full((40,), 0.02)
+    for letter, share in (("A", 0.10), ("a", 0.05), ("C", 0.10), ("g", 0.15), ("T", 0.05), ("t", 0.01), ("c", 0.0), ("G", 0.0)):
+        p[HG38_CHARACTERS.index(letter)] = share
+    bases = base_log_probabilities(p.log(), tokenizer).exp()
+    expected = torch.tensor([0.15, 0.10, 0.15, 0.06]) / 0.46
+    torch.testing.assert_close(bases, expected)
+    torch.testing.assert_close(base_log_probabilities(p.log() + 3.0, tokenizer).exp(), expected)
+
+
+def test_four_tokens_are_the_four_bases():
+    logits = torch.randn(5, 4)
+    torch.testing.assert_close(base_log_probabilities(logits, VOCAB4), logits.log_softmax(-1))
+
+
+def slow_bits(task, model, pieces):
+    """Bits of each piece, one window at a time from the genome's letters."""
+    tokenizer, out = task.genome.tokenizer, []
+    for start, end in pieces:
+        first, last = task.genome.text_span("val", start, end)
+        text = torch.from_numpy(np.array(task.genome.tokens("val")[first:last])).long()
+        bits = 0.0
+        for at in range(0, len(text) - 1, 40):
+            window = text[at : at + 41]
+            p = model(window[None, :-1], torch.ones(1, len(window) - 1, dtype=torch.bool))[0].softmax(-1)
+            for place, token in enumerate(window[1:].tolist()):
+                letter = tokenizer.characters[token]
+                if letter.upper() in "ACGT":
+                    share = {b: sum(p[place, i].item() for i, c in enumerate(tokenizer.characters) if c.upper() == b) for b in "ACGT"}
+                    bits -= math.log2(share[letter.upper()] / sum(share.values()))
+        out.append(bits)
+    return out
+
+
+def test_scores_equal_a_slow_reference(task):
+    model = model_of(task)
+    scores = task.score(model, "val", 0)
+    pieces = choose_pieces(task.genome, "val", 0)
+    with torch.no_grad():
+        expected = slow_bits(task, model, pieces)
+    assert scores.bits.tolist() == pytest.approx(expected, rel=1e-5)  # float32 against float64 sums
+    assert scores.bases.tolist() == [end - start - 1 for start, end in pieces]
+    assert scores.bits_per_base == pytest.approx(sum(expected) / scores.bases.sum(), rel=1e-5)
+
+
+def test_scores_do_not_depend_on_the_batch(task, monkeypatch):
+    model = model_of(task)
+    one = task.score(model, "val", 0)
+    monkeypatch.setattr("dnalm.tasks.language.EVALUATION_BATCH", 3)
+    other = task.score(model, "val", 0)
+    assert other.bits.tolist() == pytest.approx(one.bits.tolist(), rel=1e-6)
+    assert other.nats_per_token == pytest.approx(one.nats_per_token, rel=1e-6)
+
+
+def test_both_vocabularies_are_scored_on_the_same_bases(toy):
+    counts = [
+        LanguageTask(toy[mode], SHAPE, LanguageConfig()).score(
+            LanguageModel(SHAPE, toy[mode].tokenizer.vocab_size), "val", 0
+        ).bases.tolist()
+        for mode in ("full", "vocab4")
+    ]
+    assert counts[0] == counts[1]
+
+
+def test_scoring_leaves_training_mode_as_it_was(task):
+    model = model_of(task).train()
+    task.score(model, "val", 100)
+    assert model.training
+
+
+def test_weights_come_back_and_wrong_ones_are_named(task):
+    one, other = model_of(task, 0), model_of(task, 1)
+    task.load_weights(other, task.weights(one), "here")
+    tokens = torch.zeros(1, 5, dtype=torch.long)
+    real = torch.ones(1, 5, dtype=torch.bool)
+    assert torch.equal(one(tokens, real), other(tokens, real))
+    wrong = task.weights(one)
+    del wrong["transformer.ln_f.weight"]
+    with pytest.raises(ValueError, match=r"here: .*missing transformer\.ln_f\.weight"):
+        task.load_weights(other, wrong, "here")
+
+
+def test_model_args_name_the_position_only_when_it_is_not_learned(toy):
+    learned = LanguageTask(toy["vocab4"], GPTConfig(position="learned"), LanguageConfig()).model_args()
+    assert learned.keys() == {"n_layer", "n_head", "n_embd", "block_size", "bias", "vocab_size", "dropout"}
+    rotary = LanguageTask(toy["vocab4"], GPTConfig(), LanguageConfig()).model_args()
+    assert rotary.keys() - learned.keys() == {"position"}
+
+
+@pytest.mark.parametrize("wrong", [{"repeat_weight": -0.1}, {"eval_bases": 0}, {"final_bases": -1}])
+def test_refuses_wrong_settings(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        LanguageConfig(**wrong)

@@ -1,0 +1,57 @@
+"""Tests for dnalm/evaluate.py."""
+
+import numpy as np
+import pytest
+
+from dnalm.baselines.markov import Ladder
+from dnalm.encoders.gpt import GPTConfig
+from dnalm.evaluate import interval, judge, markov_ladder, verdict
+from dnalm.tasks.language import LanguageConfig, LanguageScores, LanguageTask
+
+
+def test_interval_holds_the_truth_as_often_as_it_says():
+    draws = np.random.default_rng(0)
+    hits = 0
+    for _ in range(200):
+        counts = draws.integers(50, 150, 60)
+        low, high = interval(1.9 * counts + draws.normal(0, 3, 60), counts)
+        hits += low <= 1.9 <= high
+    assert 180 <= hits <= 199  # 190 expected, deviation 3
+
+
+def test_interval_of_equal_pieces_has_no_width():
+    assert interval(np.full(5, 6.0), np.full(5, 3)) == pytest.approx((2.0, 2.0))
+
+
+def rungs(bits, pieces):
+    ladder = np.full((2, 2, pieces), 5.0)
+    ladder[1, 1] = bits
+    return Ladder(20.0, 1000, 100 * pieces, [2.0, 1.98], [2.0, float(np.mean(bits) / 100)], ladder)
+
+
+@pytest.mark.parametrize(
+    ("shift", "words"),
+    [(-1.0, "beats the best Markov model (order 1, both strands counted"), (1.0, "is behind"), (0.0, "cannot be told")],
+)
+def test_verdict_pairs_the_pieces(shift, words):
+    """Pieces differ by 20 bits, model and ladder by 1 in each: only a paired comparison can tell."""
+    draws = np.random.default_rng(1)
+    ladder = 190 + draws.normal(0, 20, 50)
+    model = ladder + shift + draws.normal(0, 0.2, 50)
+    sentence = verdict(LanguageScores(1.3, model, np.full(50, 100)), rungs(ladder, 50))
+    assert words in sentence
+    assert sentence.endswith(".")
+    low, high = interval(model, np.full(50, 100))
+    assert low < ladder.mean() / 100 < high  # unpaired, nothing could be said
+
+
+def test_ladder_and_model_are_judged_on_the_same_bases(toy):
+    for mode in ("full", "vocab4"):
+        task = LanguageTask(toy[mode], GPTConfig(n_layer=1, n_head=1, n_embd=8, block_size=30), LanguageConfig())
+        found = judge(task, task.build_model(), 0)
+        assert found["bits_per_base"]["bases"] == found["ladder"]["validation_bases"] == 1499
+        assert found["ladder"]["train_bases"] == 7449  # 5,000 + 2,500 less 50 N and one R
+        bits = found["bits_per_base"]
+        assert bits["low"] <= bits["value"] <= bits["high"]
+    full, vocab4 = (markov_ladder(toy[mode], 0).as_dict() for mode in ("full", "vocab4"))
+    assert full == vocab4

@@ -1,0 +1,180 @@
+"""Tests for dnalm/fit.py."""
+
+import json
+import os
+import signal
+
+import pytest
+import torch
+
+from dnalm import checkpoint
+from dnalm.devices import make_fabric
+from dnalm.encoders.gpt import GPTConfig
+from dnalm.fit import Loop
+from dnalm.optim import TrainConfig
+from dnalm.tasks.language import LanguageConfig, LanguageTask
+
+CONFIG = TrainConfig(steps=8, batch_size=4, lr=0.01, min_lr=0.001, warmup=2, eval_every=3, checkpoint_every=3)
+
+
+@pytest.fixture
+def start(toy):
+    """A function that makes a loop in a folder, as a new process would."""
+
+    def make(folder, config=CONFIG, seed=0, dropout=0.2, watch=None, precision="fp32"):
+        folder.mkdir(exist_ok=True)
+        shape = GPTConfig(n_layer=1, n_head=2, n_embd=8, block_size=20, dropout=dropout)
+        task = LanguageTask(toy["vocab4"], shape, LanguageConfig(eval_bases=500))
+        torch.manual_seed(seed)
+        return Loop(
+            task,
+            task.build_model(),
+            config,
+            folder=folder,
+            fabric=make_fabric("cpu", precision),
+            seed=seed,
+            identity={"lr": config.lr, "seed": seed},
+            watch=watch,
+        )
+
+    return make
+
+
+def weights_of(loop):
+    return {name: tensor.clone() for name, tensor in loop.model.state_dict().items()}
+
+
+def same(one, other):
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+def log_of(folder):
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key != "elapsed"} for line in lines]
+
+
+def test_it_learns_and_says_what_it_did(start, tmp_path):
+    loop = start(tmp_path / "a", TrainConfig(steps=60, batch_size=16, lr=0.01, min_lr=0.01, warmup=2, eval_every=30))
+    with torch.no_grad():
+        loop.model.transformer.wte.weight.mul_(20)  # sure of itself, and wrong
+    assert loop.run(quiet=True)
+    assert [scores["step"] for scores in loop.evaluations] == [0, 30, 60]
+    assert loop.evaluations[-1]["train_loss"] < loop.evaluations[0]["train_loss"] - 0.05
+    steps = [line["step"] for line in log_of(tmp_path / "a") if "loss" in line]
+    assert steps == [10, 20, 30, 40, 50, 60]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_two_runs_are_bitwise_equal(start, tmp_path, precision):
+    loops = [start(tmp_path / name, precision=precision) for name in "ab"]
+    for loop in loops:
+        loop.run(quiet=True)
+    assert same(weights_of(loops[0]), weights_of(loops[1]))
+    assert log_of(tmp_path / "a") == log_of(tmp_path / "b")
+
+
+@pytest.mark.parametrize("stop", [1, 3, 4, 7])
+def test_a_resumed_run_ends_with_the_same_bits(start, tmp_path, stop):
+    whole = start(tmp_path / "a")
+    whole.run(quiet=True)
+    assert not start(tmp_path / "b").run(stop_at=stop, quiet=True)
+    rest = start(tmp_path / "b")
+    rest.resume()
+    assert rest.step == stop
+    assert rest.run(quiet=True)
+    assert same(weights_of(whole), weights_of(rest))
+    last = [scores["val_loss"] for scores in rest.evaluations][-1]
+    assert last == whole.evaluations[-1]["val_loss"]
+
+
+def test_after_a_crash_it_goes_on_from_the_last_save(start, tmp_path):
+    whole = start(tmp_path / "a")
+    whole.run(quiet=True)
+
+    def crash(line):
+        if line["step"] == 6:
+            raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        start(tmp_path / "b", watch=crash).run(quiet=True)
+    with (tmp_path / "b" / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 7, "lo')  # half a line
+    rest = start(tmp_path / "b")
+    rest.resume()
+    assert rest.step == 3
+    rest.run(quiet=True)
+    assert same(weights_of(whole), weights_of(rest))
+    assert log_of(tmp_path / "a") == log_of(tmp_path / "b")
+
+
+def test_ctrl_c_ends_the_step_and_saves(start, tmp_path):
+    loop = start(tmp_path / "a")
+    take = loop._take_step
+
+    def interrupted():
+        if loop.step == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+        return take()
+
+    loop._take_step = interrupted
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        loop.run(quiet=True)
+    assert signal.getsignal(signal.SIGINT) is before
+    rest = start(tmp_path / "a")
+    rest.resume()
+    assert rest.step == 5
+    rest.run(quiet=True)
+    whole = start(tmp_path / "b")
+    whole.run(quiet=True)
+    assert same(weights_of(whole), weights_of(rest))
+
+
+def test_the_best_weights_are_kept_and_not_the_last(start, tmp_path):
+    ruin = TrainConfig(steps=40, batch_size=4, lr=0.01, min_lr=0.01, warmup=0, eval_every=10)
+    loop = start(tmp_path / "a", ruin)
+    take = loop._take_step
+
+    def worse_and_worse():
+        loss = take()
+        if loop.step > 20:
+            with torch.no_grad():
+                loop.model.transformer.wte.weight.mul_(2.0)
+        return loss
+
+    loop._take_step = worse_and_worse
+    loop.run(quiet=True)
+    losses = {scores["step"]: scores["val_loss"] for scores in loop.evaluations}
+    tensors, about = checkpoint.load(tmp_path / "a")
+    assert losses[40] > min(losses.values()) == about["val_loss"] == loop.best
+    assert about["step"] == min(losses, key=losses.get) <= 20
+    loop.task.load_weights(loop.model, tensors, "best")
+    assert loop.task.evaluate(loop.model)["val_loss"] == pytest.approx(about["val_loss"], rel=1e-6)
+
+
+def test_dropout_differs_from_step_to_step(start, tmp_path):
+    loop = start(tmp_path / "a", TrainConfig(steps=3, batch_size=4, lr=1e-12, min_lr=0.0, warmup=0))
+    first = loop._batches.batch(0)
+    loop._batches.batch = lambda *_: first  # the same batch and, at this rate, the same weights
+    losses = [loop._take_step().item() for _ in range(3)]
+    assert len(set(losses)) == 3
+
+
+def test_refuses_to_resume_another_run(start, tmp_path):
+    start(tmp_path / "a").run(stop_at=2, quiet=True)
+    other = start(tmp_path / "a", TrainConfig(lr=0.5), seed=1)
+    with pytest.raises(ValueError, match=r"lr was 0\.01, is 0\.5; seed was 0, is 1; use --overwrite"):
+        other.resume()
+    with pytest.raises(ValueError, match="nothing to resume here"):
+        start(tmp_path / "empty").resume()
+
+
+def test_a_loss_that_is_no_number_stops_the_run(start, tmp_path):
+    loop = start(tmp_path / "a")
+    with torch.no_grad():
+        loop.model.transformer.ln_f.weight.fill_(float("nan"))
+    loop.evaluations.append({"step": 0, "val_loss": 1.0})
+    with pytest.raises(ValueError, match="the loss became nan at step 8; choose a lower --lr"):
+        loop.config = TrainConfig(**{**CONFIG.__dict__, "eval_every": 100, "checkpoint_every": 100})
+        loop.run(quiet=True)
+    assert not (tmp_path / "a" / "last").exists()

@@ -1,0 +1,59 @@
+"""Tests for dnalm/optim.py."""
+
+import pytest
+import torch
+from torch import nn
+
+from dnalm.optim import TrainConfig, build_optimizer, learning_rate
+
+
+def test_rate_rises_falls_by_cosine_and_ends_at_the_lowest():
+    config = TrainConfig(steps=1101, warmup=100, lr=1e-3, min_lr=1e-4)
+    assert learning_rate(0, config) == pytest.approx(1e-5)
+    assert learning_rate(99, config) == pytest.approx(1e-3)
+    assert learning_rate(100, config) == pytest.approx(1e-3)
+    assert learning_rate(600, config) == pytest.approx(5.5e-4)  # half-way: the mean of both
+    assert learning_rate(1100, config) == pytest.approx(1e-4)
+    falling = [learning_rate(step, config) for step in range(100, 1101)]
+    assert falling == sorted(falling, reverse=True)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_rate_is_sane_for_runs_shorter_than_warm_up(steps):
+    config = TrainConfig(steps=steps, warmup=3)
+    assert all(0 < learning_rate(step, config) <= config.lr for step in range(steps))
+
+
+@pytest.mark.parametrize(("decay", "shrinks"), [("all", {"weight", "bias"}), ("matrices", {"weight"})])
+def test_decay_falls_on_what_it_should(decay, shrinks):
+    layer = nn.Linear(3, 2)
+    nn.init.ones_(layer.weight)
+    nn.init.ones_(layer.bias)
+    optimizer = build_optimizer(layer, TrainConfig(lr=0.1, min_lr=0.1, weight_decay=0.5, decay=decay))
+    for parameter in layer.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    for name, parameter in layer.named_parameters():
+        expected = 1 - 0.1 * 0.5 if name in shrinks else 1.0  # AdamW: lr times decay, apart from the gradient
+        assert parameter.flatten()[0].item() == pytest.approx(expected)
+
+
+def test_frozen_parameters_are_not_touched():
+    layer = nn.Linear(3, 2)
+    layer.bias.requires_grad = False
+    groups = build_optimizer(layer, TrainConfig()).param_groups
+    assert sum(len(group["params"]) for group in groups) == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"steps": 0, "batch_size": 0}, "steps must be at least 1, got 0; batch_size must be at least 1, got 0"),
+        ({"lr": 0.0}, "lr must be above 0"),
+        ({"min_lr": 1.0}, "min_lr must be from 0 to lr"),
+        ({"decay": "some"}, "decay must be all or matrices, got 'some'"),
+    ],
+)
+def test_refuses_wrong_settings(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        TrainConfig(**wrong)
