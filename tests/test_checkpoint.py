@@ -54,7 +54,9 @@ def test_damage_is_seen_and_named(folder):
 
 
 def test_foreign_folders_are_refused_by_name(tmp_path, folder):
-    with pytest.raises(ValueError, match="nowhere: expected a model folder written by dnalm, but it is not there"):
+    with pytest.raises(
+        ValueError, match="nowhere: expected a model folder written by dnalm, but it is not there"
+    ):
         checkpoint.load(tmp_path / "nowhere")
     with pytest.raises(ValueError, match=r"no checkpoint\.json in it"):
         checkpoint.load(tmp_path)
@@ -70,7 +72,9 @@ def test_foreign_folders_are_refused_by_name(tmp_path, folder):
 def test_names_and_shapes_must_be_the_models():
     found = {"a": torch.zeros(2), "b": torch.zeros(3), "old": torch.zeros(1)}
     wanted = {"a": torch.zeros(2), "b": torch.zeros(4), "new": torch.zeros(1)}
-    with pytest.raises(ValueError, match=r"x: .*missing new; not in this model old; b is \[3\], wanted \[4\]"):
+    with pytest.raises(
+        ValueError, match=r"x: .*missing new; not in this model old; b is \[3\], wanted \[4\]"
+    ):
         checkpoint.check_names(found, wanted, "x")
     checkpoint.check_names(found, found, "x")
 

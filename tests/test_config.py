@@ -36,7 +36,9 @@ def test_fields_are_replaced_and_whole_numbers_serve_as_decimals():
 
 
 def test_all_wrong_fields_are_told_at_once():
-    with pytest.raises(ValueError, match=r"here: no field 'step'; did you mean steps\?; lr must be of type float") as error:
+    with pytest.raises(
+        ValueError, match=r"here: no field 'step'; did you mean steps\?; lr must be of type float"
+    ) as error:
         fill(Toy(), {"step": 3, "lr": "high", "bias": 1}, "here")
     assert "bias must be of type bool, got 1" in str(error.value)
 

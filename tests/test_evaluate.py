@@ -31,7 +31,11 @@ def rungs(bits, pieces):
 
 @pytest.mark.parametrize(
     ("shift", "words"),
-    [(-1.0, "beats the best Markov model (order 1, both strands counted"), (1.0, "is behind"), (0.0, "cannot be told")],
+    [
+        (-1.0, "beats the best Markov model (order 1, both strands counted"),
+        (1.0, "is behind"),
+        (0.0, "cannot be told"),
+    ],
 )
 def test_verdict_pairs_the_pieces(shift, words):
     """Pieces differ by 20 bits, model and ladder by 1 in each: only a paired comparison can tell."""
@@ -47,7 +51,9 @@ def test_verdict_pairs_the_pieces(shift, words):
 
 def test_ladder_and_model_are_judged_on_the_same_bases(toy):
     for mode in ("full", "vocab4"):
-        task = LanguageTask(toy[mode], GPTConfig(n_layer=1, n_head=1, n_embd=8, block_size=30), LanguageConfig())
+        task = LanguageTask(
+            toy[mode], GPTConfig(n_layer=1, n_head=1, n_embd=8, block_size=30), LanguageConfig()
+        )
         found = judge(task, task.build_model(), 0)
         assert found["bits_per_base"]["bases"] == found["ladder"]["validation_bases"] == 1499
         assert found["ladder"]["train_bases"] == 7449  # 5,000 + 2,500 less 50 N and one R

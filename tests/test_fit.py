@@ -54,7 +54,9 @@ def log_of(folder):
 
 
 def test_it_learns_and_says_what_it_did(start, tmp_path):
-    loop = start(tmp_path / "a", TrainConfig(steps=60, batch_size=16, lr=0.01, min_lr=0.01, warmup=2, eval_every=30))
+    loop = start(
+        tmp_path / "a", TrainConfig(steps=60, batch_size=16, lr=0.01, min_lr=0.01, warmup=2, eval_every=30)
+    )
     with torch.no_grad():
         loop.model.transformer.wte.weight.mul_(20)  # sure of itself, and wrong
     assert loop.run(quiet=True)

@@ -48,7 +48,10 @@ def test_frozen_parameters_are_not_touched():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"steps": 0, "batch_size": 0}, "steps must be at least 1, got 0; batch_size must be at least 1, got 0"),
+        (
+            {"steps": 0, "batch_size": 0},
+            "steps must be at least 1, got 0; batch_size must be at least 1, got 0",
+        ),
         ({"lr": 0.0}, "lr must be above 0"),
         ({"min_lr": 1.0}, "min_lr must be from 0 to lr"),
         ({"decay": "some"}, "decay must be all or matrices, got 'some'"),

@@ -10,7 +10,9 @@ from dnalm.records import Record, read_record
 
 def test_a_record_is_there_from_the_start_and_complete_at_the_end(tmp_path):
     path = tmp_path / "run.json"
-    record = Record(path, "pretrain", recipe={"train": {"lr": 0.1}}, seed=3, data={"digest": "d"}, device="cpu")
+    record = Record(
+        path, "pretrain", recipe={"train": {"lr": 0.1}}, seed=3, data={"digest": "d"}, device="cpu"
+    )
     begun = read_record(path)
     assert begun["status"] == "running"
     assert begun["versions"]["dnalm"]

@@ -105,6 +105,7 @@ def run(options: Options) -> None:
     device = choose_device(options.device)
     precision = choose_precision(options.precision, device)
     task = LanguageTask(genome, options.encoder, options.task)
+    task.windows(options.train.batch_size, options.seed)  # refuses a block longer than the genome's stretches
     torch.manual_seed(options.seed)
     model = task.build_model()
     _say(

@@ -125,7 +125,8 @@ class LanguageWindows:
         tokenizer = self.genome.tokenizer
         place = np.arange(ids.shape[1])
         header, line_end = (
-            np.maximum.accumulate(np.where(ids == tokenizer.ids[ord(mark)], place, -1), axis=1) for mark in ">\n"
+            np.maximum.accumulate(np.where(ids == tokenizer.ids[ord(mark)], place, -1), axis=1)
+            for mark in ">\n"
         )
         masked: npt.NDArray[np.bool_] = tokenizer.soft_masked[ids] & (header <= line_end)
         return masked

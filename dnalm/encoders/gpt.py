@@ -18,16 +18,16 @@ from dnalm.layers import causal_attention, dropout, rotary_angles, rotate
 
 @dataclass(frozen=True)
 class GPTConfig:
-    """Everything but the vocabulary that is needed to build a `GPT`."""
+    """The shape of a GPT; its vocabulary comes with the data."""
 
     n_layer: int = 4
     """Transformer blocks."""
     n_head: int = 4
-    """H, attention heads in each block."""
+    """Attention heads in each block (H)."""
     n_embd: int = 384
-    """D, width of the states."""
+    """Width of the states (D)."""
     block_size: int = 300
-    """L, the longest sequence, in tokens."""
+    """The longest sequence, in tokens (L)."""
     dropout: float = 0.0
     """Share of values dropped in training: embeddings, attention weights, what each layer adds."""
     bias: bool = False

@@ -60,7 +60,9 @@ def test_every_place_is_as_likely(toy):
     assert counts.min() >= 0
     # chi-square over 7,000 cells has mean 7,000 and deviation 118: five deviations either way
     expected = 50_000 / len(allowed)
-    assert ((counts - expected) ** 2 / expected).sum() == pytest.approx(len(allowed), abs=5 * (2 * len(allowed)) ** 0.5)
+    assert ((counts - expected) ** 2 / expected).sum() == pytest.approx(
+        len(allowed), abs=5 * (2 * len(allowed)) ** 0.5
+    )
 
 
 @pytest.mark.parametrize("mode", MODES)

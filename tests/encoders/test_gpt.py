@@ -121,7 +121,12 @@ def test_rotary_states_depend_on_distances_and_not_on_places():
 
 @pytest.mark.parametrize(
     ("vocab_size", "position", "count"),
-    [(40, "learned", 7_211_904), (4, "learned", 7_198_080), (40, "rotary", 7_096_704), (4, "rotary", 7_082_880)],
+    [
+        (40, "learned", 7_211_904),
+        (4, "learned", 7_198_080),
+        (40, "rotary", 7_096_704),
+        (4, "rotary", 7_082_880),
+    ],
 )
 def test_parameter_counts_are_the_published_ones(vocab_size, position, count):
     with torch.device("meta"):

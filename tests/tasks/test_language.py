@@ -59,7 +59,9 @@ def test_loss_weighs_targets(task):
     each = F.cross_entropy(logits.flatten(0, 1), batch.targets.long().flatten(), reduction="none")
     weights = torch.rand(4, 40)
     expected = (each * weights.flatten()).sum() / weights.sum()
-    torch.testing.assert_close(task.loss(model, LanguageBatch(batch.tokens, batch.targets, weights)), expected)
+    torch.testing.assert_close(
+        task.loss(model, LanguageBatch(batch.tokens, batch.targets, weights)), expected
+    )
     torch.testing.assert_close(task.loss(model, batch), each.mean())
     nothing = LanguageBatch(batch.tokens, batch.targets, torch.zeros(4, 40))
     assert task.loss(model, nothing).item() == 0
@@ -68,7 +70,16 @@ def test_loss_weighs_targets(task):
 def test_cases_are_added_and_other_tokens_left_out():
     tokenizer = CharacterTokenizer(HG38_CHARACTERS)
     p = torch.full((40,), 0.02)
-    for letter, share in (("A", 0.10), ("a", 0.05), ("C", 0.10), ("g", 0.15), ("T", 0.05), ("t", 0.01), ("c", 0.0), ("G", 0.0)):
+    for letter, share in (
+        ("A", 0.10),
+        ("a", 0.05),
+        ("C", 0.10),
+        ("g", 0.15),
+        ("T", 0.05),
+        ("t", 0.01),
+        ("c", 0.0),
+        ("G", 0.0),
+    ):
         p[HG38_CHARACTERS.index(letter)] = share
     bases = base_log_probabilities(p.log(), tokenizer).exp()
     expected = torch.tensor([0.15, 0.10, 0.15, 0.06]) / 0.46
@@ -94,7 +105,12 @@ def slow_bits(task, model, pieces):
             for place, token in enumerate(window[1:].tolist()):
                 letter = tokenizer.characters[token]
                 if letter.upper() in "ACGT":
-                    share = {b: sum(p[place, i].item() for i, c in enumerate(tokenizer.characters) if c.upper() == b) for b in "ACGT"}
+                    share = {
+                        b: sum(
+                            p[place, i].item() for i, c in enumerate(tokenizer.characters) if c.upper() == b
+                        )
+                        for b in "ACGT"
+                    }
                     bits -= math.log2(share[letter.upper()] / sum(share.values()))
         out.append(bits)
     return out
@@ -122,9 +138,9 @@ def test_scores_do_not_depend_on_the_batch(task, monkeypatch):
 
 def test_both_vocabularies_are_scored_on_the_same_bases(toy):
     counts = [
-        LanguageTask(toy[mode], SHAPE, LanguageConfig()).score(
-            LanguageModel(SHAPE, toy[mode].tokenizer.vocab_size), "val", 0
-        ).bases.tolist()
+        LanguageTask(toy[mode], SHAPE, LanguageConfig())
+        .score(LanguageModel(SHAPE, toy[mode].tokenizer.vocab_size), "val", 0)
+        .bases.tolist()
         for mode in ("full", "vocab4")
     ]
     assert counts[0] == counts[1]
