@@ -19,9 +19,14 @@ def leftovers(folder):
 def test_a_file_is_whole_or_as_it_was(tmp_path):
     path = tmp_path / "a b.txt"
     files.write_text(path, "one")
-    with pytest.raises(KeyboardInterrupt), files.atomic_file(path) as file:
-        file.write(b"half of tw")
-        raise KeyboardInterrupt
+
+    def interrupted():
+        with files.atomic_file(path) as file:
+            file.write(b"half of tw")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert path.read_text() == "one"
     assert leftovers(tmp_path) == ["a b.txt"]
 
@@ -32,9 +37,14 @@ def test_a_folder_is_whole_or_as_it_was(tmp_path):
         with files.atomic_folder(path) as fresh:
             (fresh / "x").write_text(content)
             assert not (path / "x").exists() or (path / "x").read_text() == "one"
-    with pytest.raises(OSError, match="full"), files.atomic_folder(path) as fresh:
-        (fresh / "x").write_text("thr")
-        raise OSError("full")
+
+    def on_a_full_disk():
+        with files.atomic_folder(path) as fresh:
+            (fresh / "x").write_text("thr")
+            raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        on_a_full_disk()
     assert (path / "x").read_text() == "two"
     assert leftovers(tmp_path) == ["model"]
 

@@ -176,7 +176,7 @@ def test_a_loss_that_is_no_number_stops_the_run(start, tmp_path):
     with torch.no_grad():
         loop.model.transformer.ln_f.weight.fill_(float("nan"))
     loop.evaluations.append({"step": 0, "val_loss": 1.0})
+    loop.config = TrainConfig(**{**CONFIG.__dict__, "eval_every": 100, "checkpoint_every": 100})
     with pytest.raises(ValueError, match="the loss became nan at step 8; choose a lower --lr"):
-        loop.config = TrainConfig(**{**CONFIG.__dict__, "eval_every": 100, "checkpoint_every": 100})
         loop.run(quiet=True)
     assert not (tmp_path / "a" / "last").exists()

@@ -110,7 +110,7 @@ def test_order_matters(tokens):
 
 
 def test_rotary_states_depend_on_distances_and_not_on_places():
-    """With rotary positions, two tokens attend alike wherever they stand: shift all by a common prefix-free offset."""
+    """The product of a rotated query and key is the same wherever the pair stands."""
     from dnalm.layers import rotary_angles, rotate
 
     cosines, sines = rotary_angles(20, 8)

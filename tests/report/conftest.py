@@ -33,7 +33,9 @@ def make_run(mode, bits=1.95, width=0.004, steps=1000, recipe="default", data="t
     return {
         "format": "dnalm-run", "format_version": 1, "verb": "pretrain", "status": "done",
         "command": ["dnalm", "pretrain", "--data", f"data/{mode}", "--out", "my outputs", "--recipe", recipe],
-        "recipe": {"name": recipe, "encoder": {"block_size": 300}, "train": {"steps": steps, "batch_size": 64}},
+        "recipe": {
+            "name": recipe, "encoder": {"block_size": 300}, "train": {"steps": steps, "batch_size": 64},
+        },
         "versions": {"dnalm": "0.1.0", "torch": "2.13"}, "seed": 0,
         "data": {"name": mode, "sources": [{"name": data, "bytes": 9, "sha256": "00"}],
                  "split": {"kind": "contigs", "val_contigs": ["XV", "XVI"]}},
