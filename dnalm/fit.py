@@ -36,7 +36,7 @@ class Batches(Protocol):
     """Where batches come from."""
 
     def batch(self, step: int, rank: int = 0, world: int = 1) -> tuple[Tensor | None, ...]:
-        """Return rank's share of the batch of `step`: a NamedTuple of tensors."""
+        """Return rank's share of the batch of `step`: a NamedTuple of tensors, the tokens first."""
         ...
 
 
@@ -101,7 +101,9 @@ class Loop:
         self.elapsed = 0.0
         """Seconds of training and evaluation, over all sittings."""
         self._training, self._taken = 0.0, 0
-        self._log: list[Tensor] = []  # losses since the last line of metrics.jsonl
+        self._tokens = 0  # in one step, over all processes
+        self._shown: float | None = None  # the loss of the last line of metrics.jsonl
+        self._log: list[Tensor] = []  # losses since then
         self.evaluations: list[dict[str, float]] = []
         self._names = {parameter: name for name, parameter in model.named_parameters()}
         self.wrapped, self._optimizer = fabric.setup(model, build_optimizer(fabric.to_device(model), config))
@@ -148,6 +150,7 @@ class Loop:
             group["lr"] = rate
         batch = self._batches.batch(self.step, self.fabric.global_rank, self.fabric.world_size)
         batch = self.fabric.to_device(batch)
+        self._tokens = batch[0].numel() * self.fabric.world_size
         torch.manual_seed((self.seed * 1_000_003 + self.step) * 4096 + self.fabric.global_rank)
         self.wrapped.train()
         loss = self.task.loss(self.wrapped, batch)
@@ -171,7 +174,7 @@ class Loop:
             self._save()
 
     def _write_log(self) -> None:
-        loss = float(torch.stack(self._log).mean())
+        self._shown = loss = float(torch.stack(self._log).mean())
         self._log.clear()
         if not math.isfinite(loss):
             raise ValueError(
@@ -198,10 +201,8 @@ class Loop:
             self.watch(line)
 
     def _note(self) -> str:
-        recent = self._log[-1] if self._log else None
-        loss = f"loss {float(recent):.4f}" if recent is not None and self.step % LOG_EVERY == 5 else None
-        self._shown = loss or getattr(self, "_shown", "")
-        return f"{self._shown}  {self.config.batch_size / self.seconds_per_step:,.1f} windows/s"
+        shown = f"loss {self._shown:.4f}  " if self._shown is not None else ""
+        return f"{shown}{self._tokens / self.seconds_per_step:,.0f} tokens/s"
 
     def _save(self) -> None:
         """Write the state that `resume` reads."""

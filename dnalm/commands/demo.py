@@ -22,7 +22,8 @@ BASES, CONTIGS = 2_000_000, 4
 MODES = ("full", "vocab4")
 N_LAYER, N_HEAD, N_EMBD, BLOCK_SIZE = 4, 4, 144, 256
 """A GPT of 1.0 million parameters."""
-BATCH_SIZE = 32
+BATCH_SIZE, LR, MIN_LR = 32, 2e-3, 2e-4
+"""A higher rate than the recipe's: the model is small and the run is short."""
 EVALUATIONS, EVAL_BASES = 8, 25_600
 """Evaluations of a training, and the bases of each: few, so that most of the time is training."""
 
@@ -33,7 +34,7 @@ class Options:
 
     out: Path = Path("demo")
     """Where everything goes; a demo that is already there is made anew."""
-    steps: int = 400
+    steps: int = 200
     """Training steps of each model."""
     device: Device = "auto"
     """Where to compute; auto takes CUDA, then MPS, then the CPU."""
@@ -101,6 +102,8 @@ def _training(options: Options, mode: str) -> pretrain.Options:
         base.train,
         steps=options.steps,
         batch_size=BATCH_SIZE,
+        lr=LR,
+        min_lr=MIN_LR,
         warmup=min(base.train.warmup, options.steps // 10),
         eval_every=max(1, options.steps // EVALUATIONS),
         checkpoint_every=max(1, options.steps),

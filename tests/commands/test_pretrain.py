@@ -213,3 +213,26 @@ def test_options_can_be_built_in_python(toy, tmp_path):
     pretrain.run(options)
     assert (tmp_path / "ckpt_full.pt").is_file()
     assert PreparedGenome(toy["full"].folder).mode == "full"
+
+
+def test_tensorboard_gets_the_curves(toy, tmp_path):
+    pytest.importorskip("tensorboard", reason="needs dnalm[log]")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    command = [
+        "pretrain",
+        "--data",
+        str(toy["vocab4"].folder),
+        "--out",
+        str(tmp_path),
+        *SMALL,
+        "--tensorboard",
+    ]
+    assert main(command) == 0
+    events = EventAccumulator(str(tmp_path / "vocab4" / "tensorboard")).Reload()
+    losses = json.loads((tmp_path / "losses_vocab4.json").read_text())
+    assert [event.step for event in events.Scalars("val_loss")] == losses["iterations"]
+    assert [event.value for event in events.Scalars("val_loss")] == pytest.approx(
+        losses["val_losses"], rel=1e-6
+    )
+    assert [event.step for event in events.Scalars("loss")] == [6]

@@ -1,0 +1,69 @@
+"""The promises of README.md: its commands run, its files are there."""
+
+import gzip
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from dnalm.cli import VERBS, main
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+SMALL = "--n-layer 1 --n-head 1 --n-embd 8 --block-size 16 --batch-size 2 --steps 2 --eval-bases 50 --final-bases 50"
+
+
+def commands():
+    """Every `dnalm ...` line of the bash blocks, without its comment."""
+    blocks = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+    return [line.split(" #")[0].strip() for line in "".join(blocks).splitlines() if line.startswith("dnalm ")]
+
+
+def test_commands_run_as_written(toy_fasta, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "genome.fa.gz").write_bytes(gzip.compress(toy_fasta.read_bytes()))
+    assert [line.split()[1] for line in commands()] == ["prepare", "pretrain", "pretrain"]
+    for line in commands():
+        small = SMALL if " pretrain " in line else ""  # the model and the budget only
+        assert main(shlex.split(f"{line} {small}")[1:]) == 0
+    for name in re.findall(r"`outputs/([\w./]+)`", README):
+        for mode in ("full", "vocab4"):
+            assert (tmp_path / "outputs" / name.replace("MODE", mode)).exists(), name
+
+
+def test_flags_that_are_named_exist(capsys):
+    shown = ""
+    for verb in VERBS:
+        assert main([verb, "--help"]) == 0
+        shown += capsys.readouterr().out
+    for flag in set(re.findall(r"`(--[a-z-]+)", README)):
+        assert flag in shown, flag
+
+
+def test_every_verb_and_every_module_is_listed():
+    for verb in VERBS:
+        assert f"`dnalm {verb}" in README
+    tree = README.split("```\ndnalm/\n")[1].split("```")[0]
+    listed = set(re.findall(r"^  (\S+)", tree, re.MULTILINE))
+    for name in listed:
+        assert (ROOT / "dnalm" / name).exists(), name
+    for path in (ROOT / "dnalm").rglob("*.py"):
+        name = path.relative_to(ROOT / "dnalm").as_posix()
+        if not name.startswith("__") and not name.endswith("/__init__.py"):
+            assert any(
+                name == entry or (entry.endswith("/") and name.startswith(entry)) for entry in listed
+            ), name
+
+
+@pytest.mark.parametrize("target", re.findall(r"\]\(((?!http)[^)#]+)\)", README))
+def test_links_lead_somewhere(target):
+    assert (ROOT / target).exists()
+
+
+def test_make_targets_exist():
+    targets = set(re.findall(r"`?make (?:PYTHON=\S+ )?([a-z-]+)", README))
+    makefile = (ROOT / "Makefile").read_text()
+    assert {"demo", "test"} <= targets
+    for target in targets - {"it"}:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
