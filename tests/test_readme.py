@@ -11,7 +11,7 @@ from dnalm.cli import VERBS, main
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-SMALL = "--n-layer 1 --n-head 1 --n-embd 8 --block-size 16 --batch-size 2 --steps 2 --eval-bases 50 --final-bases 50"
+SMALL = "--n-layer 1 --n-head 1 --n-embd 8 --block-size 16 --batch-size 2 --steps 2 --eval-bases 50"
 
 
 def commands():

@@ -28,7 +28,7 @@ NEAR = 0.05
 
 
 def read_records(folder: Path) -> dict[str, Run]:
-    """Read every finished pretraining run under `folder`, by the name of its own folder.
+    """Read every pretraining run under `folder` that was judged, at its end or at --stop-at, by folder name.
 
     Raises:
         ValueError: if there is no such folder, or a run.json in it is not one of dnalm's.
@@ -38,7 +38,7 @@ def read_records(folder: Path) -> dict[str, Run]:
     records: dict[str, Run] = {}
     for path in sorted(folder.glob("*/run.json")):
         run = read_record(path)
-        if run["verb"] == "pretrain" and run["status"] == "done":
+        if run["verb"] == "pretrain" and "verdict" in run["metrics"]:
             records[path.parent.name] = run
     return records
 
@@ -51,12 +51,20 @@ def runs_table(records: Mapping[str, Run]) -> str:
         bits, best = m["bits_per_base"], m["ladder"]["best"]
         strands = "both strands" if best["strands"] == 2 else "one strand"
         rows.append(
-            [name, data_name(run), m["mode"], recipe_name(run), f"{m['step']:,}", f"{m['tokens']:,}"]
+            [name, data_name(run), m["mode"], recipe_name(run), _progress(run), f"{m['tokens']:,}"]
             + [f"{m['best_val_loss']:.4f}", f"{bits['value']:.4f} ({bits['low']:.4f} to {bits['high']:.4f})"]
             + [f"{best['bits']:.4f} (order {best['order']}, {strands})", m["verdict"]]
             + [duration(run["timings"]["elapsed_s"]), hardware_name(run)]
         )
-    columns = ["run", "data", "mode", "recipe", "steps", "tokens", "lowest validation loss (nats per token)"]
+    columns = [
+        "run",
+        "data",
+        "mode",
+        "recipe",
+        "steps taken",
+        "tokens",
+        "lowest validation loss (nats per token)",
+    ]
     columns += ["bits per base (95 % interval)", "best Markov model on the same bases (bits per base)"]
     return markdown([*columns, "verdict", "time", "hardware"], rows)
 
@@ -65,9 +73,9 @@ def recipes_table(records: Mapping[str, Run]) -> str:
     """The default recipe against the published one after the same number of tokens, from the runs' histories.
 
     Two runs are compared where both were evaluated after exactly the same number of tokens, at the evaluation
-    nearest to each of `AT_TOKENS`; nothing is interpolated.
+    nearest to each of `AT_TOKENS`; nothing is interpolated. A run recorded at several stops counts once.
     """
-    rows = []
+    rows: dict[tuple[str, str, int], list[str]] = {}
     for at, (name, run), (other_name, other) in product(AT_TOKENS, records.items(), records.items()):
         if (recipe_name(run), recipe_name(other)) != ("default", "published"):
             continue
@@ -80,12 +88,12 @@ def recipes_table(records: Mapping[str, Run]) -> str:
         tokens = min(common, key=lambda count: abs(count - at))
         gain = theirs[tokens] - ours[tokens]
         lower = "default" if gain > 0 else "published" if gain < 0 else "neither"
-        rows.append(
-            [data_name(run), run["metrics"]["mode"], f"{tokens:,}", f"{ours[tokens]:.4f} ({name})"]
-            + [f"{theirs[tokens]:.4f} ({other_name})", f"{gain:+.4f}", lower]
-        )
+        rows[data_name(run), run["metrics"]["mode"], at] = [
+            *(data_name(run), run["metrics"]["mode"], f"{tokens:,}", f"{ours[tokens]:.4f} ({name})"),
+            *(f"{theirs[tokens]:.4f} ({other_name})", f"{gain:+.4f}", lower),
+        ]
     columns = ["data", "mode", "tokens", "default (nats per token)", "published (nats per token)"]
-    return markdown([*columns, "published less default", "lower"], rows)
+    return markdown([*columns, "published less default", "lower"], list(rows.values()))
 
 
 def vocabularies_table(records: Mapping[str, Run]) -> str:
@@ -126,6 +134,10 @@ def data_name(run: Run) -> str:
 def recipe_name(run: Run) -> str:
     """Name the recipe of a run; where flags changed what it trains, the name says so."""
     return str(run["recipe"]["name"])
+
+
+def _progress(run: Run) -> str:
+    return f"{run['metrics']['step']:,} of {run['recipe']['train']['steps']:,}"
 
 
 def hardware_name(run: Run) -> str:

@@ -28,7 +28,7 @@ def test_no_runs_is_said(tmp_path):
 
 def test_a_row_a_run(make_run):
     (row,) = cells(tables.runs_table({"toy-full": make_run("full", 1.945)}))
-    assert row[:6] == ["toy-full", "toy.fa", "full", "default", "1,000", "19,200,000"]
+    assert row[:6] == ["toy-full", "toy.fa", "full", "default", "1,000 of 1,000", "19,200,000"]
     assert row[7:9] == ["1.9450 (1.9410 to 1.9490)", "1.9600 (order 8, both strands)"]
     assert row[9] == "The model beats Markov by 0.0150."
     assert row[10] == "1 min 20 s"
@@ -97,3 +97,22 @@ def test_command_refuses_what_is_no_record(tmp_path, capsys):
     assert not (tmp_path / "r.md").exists()
     assert tables.main([str(tmp_path / "no such"), "r.md"]) == 2
     assert tables.main([]) == 2
+
+
+def test_a_run_stopped_on_purpose_counts_and_one_that_was_not_judged_does_not(make_run, tmp_path):
+    stopped = make_run("vocab4") | {"status": "interrupted"}
+    cut = make_run("full") | {"status": "interrupted"}
+    cut["metrics"] = {key: value for key, value in cut["metrics"].items() if key != "verdict"}
+    for name, run in (("stopped", stopped), ("cut", cut)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_text(json.dumps(run))
+    assert list(tables.read_records(tmp_path)) == ["stopped"]
+
+
+def test_a_run_recorded_at_several_stops_is_compared_once(make_run):
+    ours, theirs = (
+        make_run("vocab4", 1.95, steps=2500),
+        make_run("vocab4", 1.96, steps=2500, recipe="published"),
+    )
+    once = cells(tables.recipes_table({"a": ours, "b": theirs}))
+    assert len(cells(tables.recipes_table({"a": ours, "a2": ours, "b": theirs}))) == len(once) == 2
