@@ -16,17 +16,17 @@ class TrainConfig:
     """Optimiser steps of the whole run."""
     batch_size: int = 64
     """Windows per step, over all processes."""
-    lr: float = 1e-3
+    lr: float = 5e-4
     """Highest learning rate, reached after warm-up."""
-    min_lr: float = 1e-4
+    min_lr: float = 5e-5
     """Learning rate at the last step (cosine in between)."""
-    warmup: int = 100
+    warmup: int = 50
     """Steps of linear warm-up."""
     weight_decay: float = 0.1
     """Decoupled weight decay of AdamW."""
     decay: Literal["all", "matrices"] = "matrices"
     """Which parameters decay: all, or those with two axes (not LayerNorms and biases)."""
-    beta2: float = 0.95
+    beta2: float = 0.99
     """Decay of AdamW's second moment (the first is 0.9)."""
     clip: float = 1.0
     """Largest norm of the gradient; 0 for no limit."""

@@ -100,7 +100,7 @@ def test_another_run_is_not_written_over(toy, trained, tmp_path, capsys):
     assert main(command) == 2
     assert "holds another run (done); use --resume, --overwrite or another --out" in capsys.readouterr().err
     assert main([*command, "--resume", "--lr", "0.5"]) == 2
-    assert "lr was 0.001, is 0.5" in capsys.readouterr().err
+    assert "lr was 0.0005, is 0.5" in capsys.readouterr().err
     assert main([*command, "--resume", "--overwrite"]) == 2
     assert "choose one" in capsys.readouterr().err
     assert (tmp_path / "o" / "ckpt_vocab4.pt").read_bytes() == before
@@ -153,6 +153,11 @@ def test_recipe_file_sets_and_flags_win(tmp_path):
         pretrain.default_options(str(tmp_path / "bad.toml"))
     assert "no field 'layers'; did you mean n_layer?" in str(error.value)
     assert "no field 'step'; did you mean steps?" in str(error.value)
+
+
+def test_default_recipe_and_the_settings_of_the_code_are_one():
+    options = pretrain.default_options("default")
+    assert (options.encoder, options.train, options.task) == (GPTConfig(), TrainConfig(), LanguageConfig())
 
 
 def test_published_recipe_is_the_published_one():
