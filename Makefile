@@ -55,5 +55,5 @@ docs: install
 	$(BIN)/python -m dnalm.report.tables docs/records docs/results.md
 
 clean:
-	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find dnalm tests bench runs -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -4,6 +4,8 @@ A checkpoint folder holds `model.safetensors` and `checkpoint.json`, which says 
 the digest of the file. This module knows no model.
 """
 
+import hashlib
+import json
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +18,7 @@ import torch
 from torch import Tensor
 
 import dnalm
-from dnalm.files import atomic_file, atomic_folder, read_json, sha256, write_json
+from dnalm.files import atomic_file, atomic_folder, finite, read_json, sha256, write_json
 
 FORMAT = "dnalm-checkpoint"
 FORMAT_VERSION = 1
@@ -44,7 +46,8 @@ def save(folder: Path, tensors: Mapping[str, Tensor], description: Mapping[str, 
         (fresh / WEIGHTS).write_bytes(safetensors.torch.save(plain))
         header = {"format": FORMAT, "format_version": FORMAT_VERSION, "dnalm_version": dnalm.__version__}
         digest = {"bytes": (fresh / WEIGHTS).stat().st_size, "sha256": sha256(fresh / WEIGHTS)}
-        write_json(fresh / DESCRIPTION, header | dict(description) | {"files": {WEIGHTS: digest}})
+        content = header | dict(description) | {"files": {WEIGHTS: digest}}
+        write_json(fresh / DESCRIPTION, content | {"sha256": _digest_of(content)})
 
 
 def locate(path: Path) -> Path:
@@ -76,6 +79,10 @@ def describe(path: Path) -> dict[str, Any]:
         raise ValueError(
             f"{folder}: checkpoint of format {content.get('format_version')}, "
             f"this dnalm reads {FORMAT_VERSION}"
+        )
+    if content.get("sha256") != _digest_of({key: content[key] for key in content if key != "sha256"}):
+        raise ValueError(
+            f"{folder / DESCRIPTION}: damaged, its content is not what was written; use another copy"
         )
     return content
 
@@ -140,13 +147,20 @@ def read_pt(path: Path) -> dict[str, Any]:
                 "only tensors and numbers are read: ask its author for a safetensors file"
             ) from error
         raise ValueError(f"{path}: expected a PyTorch file of tensors, got something else") from error
-    except (RuntimeError, EOFError, KeyError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # a damaged file can fail in torch in any way
         raise ValueError(
             f"{path}: expected a PyTorch file of tensors, got something else or a damaged one"
         ) from error
     if not isinstance(content, dict):
         raise ValueError(f"{path}: expected a dictionary of tensors, got {type(content).__name__}")
     return content
+
+
+def _digest_of(content: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of JSON values, whatever their order and spacing in the file."""
+    return hashlib.sha256(json.dumps(finite(content), sort_keys=True).encode()).hexdigest()
 
 
 def _first(names: list[str]) -> str:

@@ -28,7 +28,7 @@ def read_recipe(name_or_file: str) -> dict[str, dict[str, Any]]:
     if name_or_file in names:
         text = (resources.files("dnalm") / "recipes" / f"{name_or_file}.toml").read_text()
     elif Path(name_or_file).is_file():
-        text = Path(name_or_file).read_text()
+        text = _text_of(Path(name_or_file))
     else:
         raise ValueError(
             f"--recipe {name_or_file}: there is no such file, and the recipes are {', '.join(names)}"
@@ -43,6 +43,13 @@ def read_recipe(name_or_file: str) -> dict[str, dict[str, Any]]:
             f"--recipe {name_or_file}: {loose[0]} stands outside a table; write it below [train] or the like"
         )
     return content
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"--recipe {path}: expected a TOML file in UTF-8, got something else") from error
 
 
 def fill(target: T, table: dict[str, Any], where: str) -> T:

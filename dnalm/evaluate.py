@@ -13,6 +13,8 @@ from dnalm.tasks.language import LanguageScores, LanguageTask
 
 RESAMPLES = 2000
 """Bootstrap resamples behind an interval."""
+FEWEST_PIECES = 10
+"""Pieces without which nothing is said of chance."""
 
 
 def judge(task: LanguageTask, model: nn.Module, bases: int) -> dict[str, Any]:
@@ -24,13 +26,15 @@ def judge(task: LanguageTask, model: nn.Module, bases: int) -> dict[str, Any]:
         bases: validation bases to score, about; 0 for all.
 
     Returns:
-        `bits_per_base`, `ladder` and `verdict`, as they stand in run.json.
+        `bits_per_base`, `ladder`, `gain` over its best rung and `verdict`, as they stand in run.json.
     """
     scores = task.score(model, "val", bases)
     rungs = markov_ladder(task.genome, bases)
     low, high = interval(scores.bits, scores.bases)
     bits = {"value": scores.bits_per_base, "low": low, "high": high, "bases": int(scores.bases.sum())}
-    return {"bits_per_base": bits, "ladder": rungs.as_dict(), "verdict": verdict(scores, rungs)}
+    gain = gain_over(scores, rungs)
+    words = verdict(scores, rungs)
+    return {"bits_per_base": bits, "ladder": rungs.as_dict(), "gain": gain, "verdict": words}
 
 
 def markov_ladder(genome: PreparedGenome, bases: int) -> Ladder:
@@ -60,18 +64,33 @@ def interval(
     return float(low), float(high)
 
 
+def gain_over(scores: LanguageScores, rungs: Ladder) -> dict[str, Any]:
+    """Return the bits per base that the model saves over the best Markov model, paired piece by piece.
+
+    Returns:
+        `value`, `low` and `high` of the 95 % interval, and `winner`: model, markov, or neither where the
+        interval holds 0 or there are fewer pieces than `FEWEST_PIECES`.
+    """
+    order, strands, best = rungs.best
+    low, high = interval(rungs.pieces[strands - 1, order] - scores.bits, scores.bases)
+    winner = "model" if low > 0 else "markov" if high < 0 else "neither"
+    if len(scores.bases) < FEWEST_PIECES:
+        winner = "neither"
+    return {"value": best - scores.bits_per_base, "low": low, "high": high, "winner": winner}
+
+
 def verdict(scores: LanguageScores, rungs: Ladder) -> str:
     """Say in one sentence whether the model knows more than the best Markov model of the same bases."""
     order, strands, best = rungs.best
     counted = "both strands" if strands == 2 else "one strand"
     rung = f"the best Markov model (order {order}, {counted} counted, {best:.4f})"
-    gain = rungs.pieces[strands - 1, order] - scores.bits  # [P]: paired, piece by piece
-    value = scores.bits_per_base
-    low, high = interval(gain, scores.bases)
-    spread = f"95 % interval {low:+.4f} to {high:+.4f}"
-    if low > 0:
-        return f"At {value:.4f} bits per base the model beats {rung} by {best - value:.4f} ({spread})."
-    if high < 0:
-        return f"At {value:.4f} bits per base the model is behind {rung} by {value - best:.4f} ({spread})."
-    gained = f"gain {best - value:+.4f} ({spread})"
-    return f"At {value:.4f} bits per base the model cannot be told from {rung}: {gained}."
+    gain = gain_over(scores, rungs)
+    start = f"At {scores.bits_per_base:.4f} bits per base the model"
+    spread = f"95 % interval of the gain {gain['low']:+.4f} to {gain['high']:+.4f}"
+    if len(scores.bases) < FEWEST_PIECES:
+        return f"{start} has gained {gain['value']:+.4f} on {rung}, on too few bases to tell more."
+    if gain["winner"] == "model":
+        return f"{start} beats {rung} by {gain['value']:.4f} ({spread})."
+    if gain["winner"] == "markov":
+        return f"{start} is behind {rung} by {-gain['value']:.4f} ({spread})."
+    return f"{start} cannot be told from {rung}: gain {gain['value']:+.4f} ({spread})."

@@ -41,13 +41,16 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Make a new folder that takes the place of `path` only when the block ends well.
 
-    The folder that was there, if any, is kept aside until the new one is in place.
+    The folder that was there, if any, is kept aside until the new one is in place; a process that is killed
+    between the two renames leaves it there, and `recover` puts it back.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
     try:
         yield fresh
         os.chmod(fresh, 0o777 & ~_umask())
+        for written in [*fresh.iterdir(), fresh]:
+            _to_disk(written)
         old = fresh.with_suffix(".old")
         if path.exists():
             os.replace(path, old)
@@ -57,10 +60,25 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             if old.exists():
                 os.replace(old, path)
             raise
+        _to_disk(path.parent)
         shutil.rmtree(old, ignore_errors=True)
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         raise
+
+
+def recover(path: Path) -> None:
+    """Clear up after a process that was killed inside `atomic_folder(path)`; the caller holds the lock there.
+
+    A folder that was set aside and not replaced comes back; unfinished and replaced ones are removed.
+    """
+    for old in sorted(path.parent.glob(f".{path.name}.*.old")):
+        if path.exists():
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            os.replace(old, path)
+    for unfinished in path.parent.glob(f".{path.name}.*.part"):
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -71,7 +89,7 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, whole or not at all; a NaN or infinity becomes null."""
-    write_text(path, json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, json.dumps(finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
@@ -135,17 +153,26 @@ def need_space(folder: Path, size: int) -> None:
         )
 
 
+def _to_disk(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """Return JSON values with null for NaN and infinity, and lists for tuples."""
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

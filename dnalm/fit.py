@@ -24,6 +24,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 
 from dnalm import checkpoint
+from dnalm.files import write_text
 from dnalm.optim import TrainConfig, build_optimizer, learning_rate
 
 LOG_EVERY = 10
@@ -128,20 +129,23 @@ class Loop:
         last = min(self.config.steps, stop_at or self.config.steps)
         self._training, self._taken = 0.0, 0
         self._clock = time.monotonic() - self.elapsed
-        if self.step == 0 and not self.evaluations:
-            self._evaluate()
         with _progress(quiet) as bar, _stop_signal() as stopped:
+            if not self.evaluations:
+                self._save()  # from here on there is something to resume
+                self._evaluate()
             task_id = bar.add_task("training", total=self.config.steps, completed=self.step, note="")
-            while self.step < last:
+            while self.step < last and not stopped.is_set():
                 begin = time.monotonic()
-                loss = self._take_step()
+                self._log.append(self._take_step())
+                if self.step % LOG_EVERY == 0 or self.step == last:
+                    self._write_log()  # waits for the device
                 self._training += time.monotonic() - begin
                 self._taken += 1
-                self._after_step(loss, last, stopped.is_set())
+                self._after_step(last)
                 bar.update(task_id, completed=self.step, note=self._note())
-                if stopped.is_set():
-                    self._save()
-                    raise KeyboardInterrupt
+            if stopped.is_set():
+                self._save()
+                raise KeyboardInterrupt
         return self.step >= self.config.steps
 
     def _take_step(self) -> Tensor:
@@ -164,10 +168,7 @@ class Loop:
         self.step += 1
         return loss.detach()
 
-    def _after_step(self, loss: Tensor, last: int, stopping: bool) -> None:
-        self._log.append(loss)
-        if self.step % LOG_EVERY == 0 or self.step == last:
-            self._write_log()
+    def _after_step(self, last: int) -> None:
         if self.step % self.config.eval_every == 0 or self.step == last:
             self._evaluate()
         if self.step % self.config.checkpoint_every == 0 or self.step == last:
@@ -216,6 +217,7 @@ class Loop:
             "elapsed": self.elapsed,
             "evaluations": self.evaluations,
             "unlogged_losses": [float(loss) for loss in self._log],
+            "scaler": self.fabric.strategy.precision.state_dict(),  # of fp16; empty otherwise
             "identity": self.identity,
         }
         checkpoint.save(self.folder / LAST, tensors, about)
@@ -245,6 +247,7 @@ class Loop:
                 }
         self.step, self.elapsed, self.evaluations = about["step"], about["elapsed"], about["evaluations"]
         self._log = [torch.tensor(loss, device=self.fabric.device) for loss in about["unlogged_losses"]]
+        self.fabric.strategy.precision.load_state_dict(about["scaler"])
         self._cut_log()
 
     def _cut_log(self) -> None:
@@ -252,7 +255,7 @@ class Loop:
         path = self.folder / "metrics.jsonl"
         if path.exists():
             lines = [line for line in path.read_text().splitlines() if _step_of(line) <= self.step]
-            path.write_text("".join(line + "\n" for line in lines))
+            write_text(path, "".join(line + "\n" for line in lines))
 
 
 def _step_of(line: str) -> float:

@@ -106,7 +106,7 @@ def git_state() -> dict[str, Any] | None:
     try:
         commit = _git(root, "rev-parse", "HEAD")
         changed = bool(_git(root, "status", "--porcelain", "--untracked-files=no"))
-    except (OSError, subprocess.CalledProcessError):
+    except (OSError, subprocess.SubprocessError):
         return None
     return {"commit": commit, "changed": changed}
 

@@ -117,3 +117,22 @@ def test_what_is_no_pt_file_is_said(tmp_path, content):
     (tmp_path / "x.pt").write_bytes(content)
     with pytest.raises(ValueError, match=r"x\.pt: expected a PyTorch file"):
         checkpoint.read_pt(tmp_path / "x.pt")
+
+
+def test_a_changed_description_is_damage(folder):
+    about = json.loads((folder / "checkpoint.json").read_text())
+    (folder / "checkpoint.json").write_text(json.dumps(about))  # another spacing is no change
+    checkpoint.load(folder)
+    (folder / "checkpoint.json").write_text(json.dumps(about | {"step": 8}))
+    with pytest.raises(ValueError, match=r"checkpoint\.json: damaged"):
+        checkpoint.load(folder)
+
+
+@pytest.mark.parametrize("new_format", [True, False])
+def test_a_cut_pt_file_is_refused_wherever_it_is_cut(tmp_path, new_format):
+    torch.save({"w": torch.randn(20), "n": 3}, tmp_path / "x.pt", _use_new_zipfile_serialization=new_format)
+    whole = (tmp_path / "x.pt").read_bytes()
+    for at in range(0, len(whole) - 200, len(whole) // 40):
+        (tmp_path / "x.pt").write_bytes(whole[:at])
+        with pytest.raises(ValueError, match=r"x\.pt: "):
+            checkpoint.read_pt(tmp_path / "x.pt")

@@ -5,7 +5,7 @@ import pytest
 
 from dnalm.baselines.markov import Ladder
 from dnalm.encoders.gpt import GPTConfig
-from dnalm.evaluate import interval, judge, markov_ladder, verdict
+from dnalm.evaluate import gain_over, interval, judge, markov_ladder, verdict
 from dnalm.tasks.language import LanguageConfig, LanguageScores, LanguageTask
 
 
@@ -44,6 +44,8 @@ def test_verdict_pairs_the_pieces(shift, words):
     model = ladder + shift + draws.normal(0, 0.2, 50)
     sentence = verdict(LanguageScores(1.3, model, np.full(50, 100)), rungs(ladder, 50))
     assert words in sentence
+    winner = {-1.0: "model", 1.0: "markov", 0.0: "neither"}[shift]
+    assert gain_over(LanguageScores(1.3, model, np.full(50, 100)), rungs(ladder, 50))["winner"] == winner
     assert sentence.endswith(".")
     low, high = interval(model, np.full(50, 100))
     assert low < ladder.mean() / 100 < high  # unpaired, nothing could be said
@@ -61,3 +63,10 @@ def test_ladder_and_model_are_judged_on_the_same_bases(toy):
         assert bits["low"] <= bits["value"] <= bits["high"]
     full, vocab4 = (markov_ladder(toy[mode], 0).as_dict() for mode in ("full", "vocab4"))
     assert full == vocab4
+
+
+def test_too_few_pieces_are_no_ground_for_a_verdict():
+    few = LanguageScores(1.3, np.full(5, 180.0), np.full(5, 100))
+    sentence = verdict(few, rungs(np.full(5, 190.0), 5))
+    assert sentence.endswith("on too few bases to tell more.")
+    assert gain_over(few, rungs(np.full(5, 190.0), 5))["winner"] == "neither"

@@ -111,3 +111,29 @@ def test_the_lock_is_let_go_after_the_block(tmp_path):
         pass
     with files.lock(tmp_path):
         pass
+
+
+def test_a_folder_set_aside_by_a_killed_process_comes_back(tmp_path):
+    path = tmp_path / "last"
+    with files.atomic_folder(path) as fresh:
+        (fresh / "x").write_text("kept")
+    code = f"""
+        import os
+        from pathlib import Path
+        from dnalm import files
+        rename = os.replace
+        def killed(source, target):
+            if str(target) == {str(path)!r}:
+                os._exit(9)
+            rename(source, target)
+        os.replace = killed
+        with files.atomic_folder(Path({str(path)!r})) as fresh:
+            (fresh / "x").write_text("new")
+    """
+    assert subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=False).returncode == 9
+    assert not path.exists()
+    files.recover(path)
+    assert (path / "x").read_text() == "kept"
+    assert leftovers(tmp_path) == ["last"]
+    files.recover(path)
+    assert leftovers(tmp_path) == ["last"]

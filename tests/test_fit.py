@@ -180,3 +180,22 @@ def test_a_loss_that_is_no_number_stops_the_run(start, tmp_path):
     with pytest.raises(ValueError, match="the loss became nan at step 8; choose a lower --lr"):
         loop.run(quiet=True)
     assert not (tmp_path / "a" / "last").exists()
+
+
+def test_ctrl_c_in_the_first_evaluation_leaves_something_to_resume(start, tmp_path):
+    loop = start(tmp_path / "a")
+    evaluate = loop.task.evaluate
+
+    def interrupted(model):
+        os.kill(os.getpid(), signal.SIGINT)
+        return evaluate(model)
+
+    loop.task.evaluate = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        loop.run(quiet=True)
+    rest = start(tmp_path / "a")
+    rest.resume()
+    assert rest.run(quiet=True)
+    whole = start(tmp_path / "b")
+    whole.run(quiet=True)
+    assert same(weights_of(whole), weights_of(rest))

@@ -34,7 +34,7 @@ class Options:
 
     out: Path = Path("demo")
     """Where everything goes; a demo that is already there is made anew."""
-    steps: int = 200
+    steps: int = 120
     """Training steps of each model."""
     device: Device = "auto"
     """Where to compute; auto takes CUDA, then MPS, then the CPU."""

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from dnalm.files import read_json
+from dnalm.files import finite, read_json
 from dnalm.formats.sniff import Head, read_head, sniff
 from dnalm.genome import PreparedGenome
 from dnalm.records import read_record
@@ -73,7 +73,7 @@ def run(options: Options) -> None:
     found = identify(options.path)
     if options.json:
         content = {"path": str(options.path), "kind": found.kind, "title": found.title}
-        print(json.dumps(content | {"facts": _finite(found.facts), "next": found.next}, indent=2))
+        print(json.dumps(content | {"facts": finite(found.facts), "next": found.next}, indent=2))
         return
     print(f"{options.path}: {found.title}")
     width = max((len(name) for name in found.facts), default=0)
@@ -389,12 +389,3 @@ def _lines(value: Any) -> Iterator[str]:
         yield f"{value:,.5g}"
     else:
         yield str(value)
-
-
-def _finite(value: Any) -> Any:
-    """JSON knows no NaN and no infinity: null."""
-    if isinstance(value, dict):
-        return {name: _finite(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,10 +1,10 @@
 """`dnalm pretrain`: train a GPT on a prepared genome and say what it learned."""
 
-import shutil
+import contextlib
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from dnalm import checkpoint
+from dnalm.commands.pretrain_files import check_outputs, clear, write_results
 from dnalm.config import fill, read_recipe
 from dnalm.devices import (
     Device,
@@ -24,16 +25,15 @@ from dnalm.devices import (
 )
 from dnalm.encoders.gpt import GPTConfig
 from dnalm.evaluate import judge
-from dnalm.files import lock, read_json, write_json
+from dnalm.files import lock, recover
 from dnalm.fit import BEST, LAST, Loop
 from dnalm.genome import PreparedGenome
 from dnalm.optim import TrainConfig
-from dnalm.records import Record, peak_memory, read_record
-from dnalm.report.plots import loss_curve, time_comparison
+from dnalm.records import Record, peak_memory
 from dnalm.tasks.language import LanguageConfig, LanguageModel, LanguageTask
 
-MODES = ("full", "vocab4")
-"""The two vocabularies whose training times are compared."""
+LADDER_MEMORY = 450_000_000
+"""Bytes that counting Markov models of order 12 takes."""
 
 
 @dataclass(frozen=True)
@@ -96,37 +96,41 @@ def default_options(recipe: str) -> Options:
 
 
 def run(options: Options) -> None:
-    """Train, judge, and write everything that OUT should hold."""
+    """Train, judge, and write everything that OUT should hold.
+
+    Raises:
+        ValueError: for a mistake in the options or the data, and when memory runs out.
+    """
+    _check_options(options)
     set_threads(options.threads)
     genome = PreparedGenome(options.data)
+    genome.verify()
     mode = options.data.resolve().name
-    folder = options.out / mode
-    _check_folder(folder, options)
+    check_outputs(options.out, mode, resume=options.resume, overwrite=options.overwrite)
     device = choose_device(options.device)
     precision = choose_precision(options.precision, device)
     task = LanguageTask(genome, options.encoder, options.task)
     task.windows(options.train.batch_size, options.seed)  # refuses a block longer than the genome's stretches
-    torch.manual_seed(options.seed)
-    model = task.build_model()
-    _say(
-        options, f"{mode}: {model.parameter_count:,} parameters, on {describe_device(device)} in {precision}"
-    )
-    if options.dry_run:
-        _dry_run(options, task, model, device, precision)
-        return
-    with lock(folder):
-        _train(options, task, model, mode=mode, device=device, precision=precision)
+    with _memory_is_said(options):
+        torch.manual_seed(options.seed)
+        model = task.build_model()
+        _say(
+            options,
+            f"{mode}: {model.parameter_count:,} parameters, on {describe_device(device)} in {precision}",
+        )
+        if options.dry_run:
+            _dry_run(options, task, model, device, precision)
+            return
+        with lock(options.out / mode):
+            _train(options, task, model, mode=mode, device=device, precision=precision)
 
 
 def _train(
     options: Options, task: LanguageTask, model: LanguageModel, *, mode: str, device: str, precision: str
 ) -> None:
     folder = options.out / mode
-    if options.overwrite:
-        _clear(folder)
-    recipe = {"name": _recipe_name(options)} | _recipe(options)
-    data = {"name": mode, "digest": task.genome.digest, "sources": task.genome.meta["sources"]}
-    data["split"] = task.genome.meta["split"]
+    for name in (BEST, LAST):
+        recover(folder / name)
     loop = Loop(
         task,
         model,
@@ -139,61 +143,45 @@ def _train(
     )
     if options.resume:
         loop.resume()
-    device_words = f"{describe_device(device)}, {precision}"
+    else:
+        clear(options.out, mode)
     record = Record(
-        folder / "run.json", "pretrain", recipe=recipe, seed=options.seed, data=data, device=device_words
+        folder / "run.json",
+        "pretrain",
+        recipe={"name": _recipe_name(options)} | _recipe(options),
+        seed=options.seed,
+        data={"name": mode, "digest": task.genome.digest}
+        | {key: task.genome.meta[key] for key in ("sources", "split")},
+        device=f"{describe_device(device)}, {precision}",
     )
     try:
         complete = loop.run(stop_at=options.stop_at or None, quiet=options.quiet)
+        metrics, scoring = _judged(options, loop, task, model, mode)
     except KeyboardInterrupt:
         record.finish("interrupted", _metrics(loop, model, mode))
-        _say(options, f"stopped at step {loop.step}; go on with --resume")
+        _say(
+            options,
+            f"stopped at step {loop.step:,}; its state is saved, and pretrain --resume goes on from there",
+        )
         raise
     except BaseException:
         record.finish("failed", _metrics(loop, model, mode))
         raise
-    _say(options, "scoring the best weights and the Markov models on the same bases")
-    begin = time.monotonic()
-    weights, _about = checkpoint.load(folder / BEST)
-    task.load_weights(model, weights, str(folder))
-    metrics = _metrics(loop, model, mode) | judge(task, loop.wrapped, options.task.final_bases)
-    record.finish(
-        "done" if complete else "interrupted",
-        metrics,
-        training_s=loop.elapsed,
-        scoring_s=time.monotonic() - begin,
-    )
-    _write_results(options.out, mode, metrics, loop, task, model)
+    record.finish("done" if complete else "interrupted", metrics, training_s=loop.elapsed, scoring_s=scoring)
     print(_summary(options.out, mode, metrics))
 
 
-def _write_results(
-    out: Path, mode: str, metrics: dict[str, Any], loop: Loop, task: LanguageTask, model: LanguageModel
-) -> None:
-    """Write the files of the published project: checkpoint, curve, losses, summary, time comparison."""
-    history = metrics["history"]
-    write_json(out / f"losses_{mode}.json", history | {"vocab_size": metrics["vocab_size"]})
-    names = {
-        "checkpoint": f"ckpt_{mode}.pt",
-        "loss_curve": f"loss_{mode}.png",
-        "loss_data": f"losses_{mode}.json",
-    }
-    summary = {"elapsed_time": loop.elapsed, "best_val_loss": loop.best, **names}
-    checkpoint.write_pt(
-        out / names["checkpoint"],
-        {
-            "model_args": task.model_args(),
-            "model": {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()},
-            "best_val_loss": loop.best,
-            "iter": loop.step,
-        },
-    )
-    loss_curve(history, out / names["loss_curve"], f"Pretraining, {mode}", metrics.get("ladder"))
-    write_json(out / f"summary_{mode}.json", summary)
-    found = {name: out / f"summary_{name}.json" for name in MODES}
-    if all(path.exists() for path in found.values()):
-        seconds = {name: read_json(path)["elapsed_time"] for name, path in found.items()}
-        time_comparison(seconds, out / "training_time_comparison.png")
+def _judged(
+    options: Options, loop: Loop, task: LanguageTask, model: LanguageModel, mode: str
+) -> tuple[dict[str, Any], float]:
+    """Score the best weights, write the result files, and return the metrics and the seconds that took."""
+    _say(options, "scoring the best weights and the Markov models on the same bases")
+    begin = time.monotonic()
+    weights, about = checkpoint.load(options.out / mode / BEST)
+    task.load_weights(model, weights, str(options.out / mode))
+    metrics = _metrics(loop, model, mode) | judge(task, loop.wrapped, options.task.final_bases)
+    write_results(options.out, mode, metrics, loop.elapsed, about, model, task)
+    return metrics, time.monotonic() - begin
 
 
 def _metrics(loop: Loop, model: LanguageModel, mode: str) -> dict[str, Any]:
@@ -261,28 +249,32 @@ def _identity(options: Options, task: LanguageTask, precision: str) -> dict[str,
     return settings | {"seed": options.seed, "data": task.genome.digest, "precision": precision}
 
 
-def _check_folder(folder: Path, options: Options) -> None:
+def _check_options(options: Options) -> None:
+    wrong = []
     if options.resume and options.overwrite:
-        raise ValueError("--resume goes on with a run and --overwrite replaces it: choose one")
-    there = folder / "run.json"
-    if options.resume:
-        if not (folder / LAST).exists():
-            raise ValueError(f"{folder}: nothing to resume here; run without --resume")
-    elif there.exists() and not options.overwrite:
-        status = read_record(there)["status"]
+        wrong.append("--resume goes on with a run and --overwrite replaces it: choose one")
+    if not 0 <= options.seed < 2**31:
+        wrong.append(f"--seed must be from 0 to {2**31 - 1}, got {options.seed}")
+    if options.stop_at < 0:
+        wrong.append(f"--stop-at must be at least 0, got {options.stop_at}")
+    if wrong:
+        raise ValueError("; ".join(wrong))
+
+
+@contextlib.contextmanager
+def _memory_is_said(options: Options) -> Iterator[None]:
+    """Turn running out of memory into a message that says what to make smaller."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        out = isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
+        if not out:
+            raise
         raise ValueError(
-            f"{folder}: holds another run ({status}); use --resume, --overwrite or another --out"
-        )
-    elif folder.exists() and not there.exists() and any(folder.iterdir()) and not (folder / ".lock").exists():
-        raise ValueError(f"{folder}: holds files that are not a run of dnalm; choose another --out")
-
-
-def _clear(folder: Path) -> None:
-    """Remove an earlier run, and nothing that is not one of its files."""
-    for name in (BEST, LAST, "tensorboard"):
-        shutil.rmtree(folder / name, ignore_errors=True)
-    for name in ("run.json", "metrics.jsonl"):
-        (folder / name).unlink(missing_ok=True)
+            f"memory ran out: {options.train.batch_size:,} windows of {options.encoder.block_size:,} tokens "
+            f"through {options.encoder.n_layer} layers of width {options.encoder.n_embd:,} do not fit; choose "
+            "a smaller --batch-size, --block-size or --n-embd"
+        ) from error
 
 
 def _say(options: Options, message: str) -> None:
@@ -298,9 +290,11 @@ def _watch(folder: Path, tensorboard: bool) -> Callable[[dict[str, Any]], None] 
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise ValueError('--tensorboard needs another package: pip install "dnalm[log]"') from error
-    writer = SummaryWriter(folder / "tensorboard")
+    writers: list[Any] = []  # opened at the first line, when an earlier run has been cleared away
 
     def write(line: dict[str, Any]) -> None:
+        writer = writers[0] if writers else SummaryWriter(folder / "tensorboard")
+        writers[:] = [writer]
         scores = line.get("evaluation") or {key: line[key] for key in ("loss", "lr")}
         for key, value in scores.items():
             writer.add_scalar(key, value, line["step"])
@@ -328,10 +322,13 @@ def _dry_run(options: Options, task: LanguageTask, model: LanguageModel, device:
         evaluation = (time.monotonic() - begin - steps * loop.seconds_per_step) / 2
     count = options.train.steps // options.train.eval_every + 2
     seconds = options.train.steps * loop.seconds_per_step + count * evaluation
-    disk = 5 * 4 * model.parameter_count
+    disk = 9 * 4 * model.parameter_count  # state and best weights, each with its successor, and the .pt file
+    memory = peak_memory() + LADDER_MEMORY
+    if device == "cuda":
+        memory = torch.cuda.max_memory_allocated()
     print(
         f"would train {options.train.steps:,} steps of {options.train.batch_size} windows of "
         f"{options.encoder.block_size} tokens into {options.out / options.data.resolve().name}: about "
-        f"{seconds / 60:,.0f} min and the final scoring, {peak_memory() / 1e9:.1f} GB of memory, "
+        f"{seconds / 60:,.0f} min and the final scoring, {memory / 1e9:.1f} GB of memory, "
         f"{disk / 1e6:,.0f} MB of disk"
     )

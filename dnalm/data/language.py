@@ -19,8 +19,10 @@ from torch import Tensor
 
 from dnalm.genome import Part, PreparedGenome
 
-PIECE_BASES = 3001
-"""Bases in one evaluation piece: the first is context only, the other 3,000 are predicted."""
+PIECE_BASES, SHORT_PIECE_BASES = 3001, 301
+"""Bases in one evaluation piece: the first is context only, the others are predicted."""
+FEW_PIECES = 30
+"""With fewer long pieces than this in a part, short ones are used: an interval needs pieces to resample."""
 
 
 class LanguageBatch(NamedTuple):
@@ -135,9 +137,9 @@ class LanguageWindows:
 def choose_pieces(genome: PreparedGenome, part: Part, bases: int) -> npt.NDArray[np.int64]:
     """Choose the pieces of `part` on which models are judged: the same for every model, vocabulary and run.
 
-    Segments are cut into pieces of `PIECE_BASES`, each beginning on the last base of the one before, so that
-    every base but a segment's first is predicted once. When that is more than `bases`, evenly spread pieces
-    are taken.
+    Segments are cut into pieces of `PIECE_BASES` (of `SHORT_PIECE_BASES` in a small part), each beginning on
+    the last base of the one before, so that every base but a segment's first is predicted once; segments of a
+    tenth of that or less are left out. When that is more than `bases`, evenly spread pieces are taken.
 
     Args:
         genome: a prepared genome.
@@ -147,11 +149,14 @@ def choose_pieces(genome: PreparedGenome, part: Part, bases: int) -> npt.NDArray
     Returns:
         [P, 2] start and end in base numbers.
     """
+    segments = genome.segments(part)
     step = PIECE_BASES - 1
+    if segments[:, 2].sum() < FEW_PIECES * step:
+        step = SHORT_PIECE_BASES - 1
     pieces = []
-    for _contig, _start, length, offset in genome.segments(part):
+    for _contig, _start, length, offset in segments:
         starts = np.arange(offset, offset + length - 1, step)
-        pieces.append(np.stack([starts, np.minimum(starts + PIECE_BASES, offset + length)], axis=1))
+        pieces.append(np.stack([starts, np.minimum(starts + step + 1, offset + length)], axis=1))
     every = np.concatenate(pieces)
     long = every[every[:, 1] - every[:, 0] > step // 10]  # scraps of a few bases are nearly all context
     every = long if len(long) else every

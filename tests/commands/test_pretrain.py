@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from dataclasses import replace
 
 import pytest
@@ -241,3 +242,67 @@ def test_tensorboard_gets_the_curves(toy, tmp_path):
         losses["val_losses"], rel=1e-6
     )
     assert [event.step for event in events.Scalars("loss")] == [6]
+
+
+def test_data_changed_in_place_is_refused(toy, tmp_path, capsys):
+    shutil.copytree(toy["vocab4"].folder, tmp_path / "vocab4")
+    with (tmp_path / "vocab4" / "train.bin").open("r+b") as file:
+        file.seek(100)
+        file.write(bytes([3 - file.read(1)[0]]))
+    assert main(["pretrain", "--data", str(tmp_path / "vocab4"), "--out", str(tmp_path / "o"), *SMALL]) == 2
+    assert "damaged" in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_refused_overwrite_leaves_the_old_run(toy, trained, tmp_path, monkeypatch):
+    shutil.copytree(trained, tmp_path / "o")
+    command = [
+        "pretrain",
+        "--data",
+        str(toy["vocab4"].folder),
+        "--out",
+        str(tmp_path / "o"),
+        *SMALL,
+        "--overwrite",
+    ]
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)  # as if it were not installed
+    assert main([*command, "--tensorboard"]) == 2
+    assert main([*command, "--seed", str(10**13)]) == 2
+    assert main([*command, "--stop-at", "-1"]) == 2
+    for path in trained.rglob("*"):
+        if path.is_file() and path.name != ".lock":
+            assert (tmp_path / "o" / path.relative_to(trained)).read_bytes() == path.read_bytes()
+
+
+def test_a_published_checkpoint_is_not_replaced_unasked(toy, tmp_path, capsys):
+    (tmp_path / "ckpt_vocab4.pt").write_text("weeks of work")
+    command = ["pretrain", "--data", str(toy["vocab4"].folder), "--out", str(tmp_path), *SMALL]
+    assert main(command) == 2
+    assert "ckpt_vocab4.pt: is there already" in capsys.readouterr().err
+    assert (tmp_path / "ckpt_vocab4.pt").read_text() == "weeks of work"
+    assert main([*command, "--overwrite"]) == 0
+
+
+def test_memory_that_runs_out_is_one_message(toy, tmp_path, capsys):
+    command = ["pretrain", "--data", str(toy["vocab4"].folder), "--out", str(tmp_path), *SMALL]
+    assert main([*command, "--n-embd", "4000000"]) == 2
+    assert "memory ran out" in capsys.readouterr().err
+
+
+def test_ctrl_c_while_scoring_is_recorded(toy, tmp_path, monkeypatch):
+    def interrupted(*_args):
+        raise KeyboardInterrupt
+
+    command = ["pretrain", "--data", str(toy["vocab4"].folder), "--out", str(tmp_path), *SMALL]
+    with monkeypatch.context() as patch:
+        patch.setattr(pretrain, "judge", interrupted)
+        assert main(command) == 130
+    assert json.loads((tmp_path / "vocab4" / "run.json").read_text())["status"] == "interrupted"
+    assert main([*command, "--resume"]) == 0
+    assert json.loads((tmp_path / "vocab4" / "run.json").read_text())["status"] == "done"
+
+
+def test_a_foreign_summary_does_not_stop_the_end(toy, tmp_path):
+    (tmp_path / "summary_full.json").write_text("{}")
+    assert main(["pretrain", "--data", str(toy["vocab4"].folder), "--out", str(tmp_path), *SMALL]) == 0
+    assert not (tmp_path / "training_time_comparison.png").exists()

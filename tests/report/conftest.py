@@ -48,6 +48,10 @@ def make_run(mode, bits=1.95, width=0.004, steps=1000, recipe="default", data="t
             "tokens_per_second": 240_000.0, "history": history,
             "bits_per_base": {"value": bits, "low": bits - width, "high": bits + width, "bases": 200_000},
             "ladder": ladder,
+            "gain": {
+                "value": gain, "low": gain - width, "high": gain + width,
+                "winner": "model" if gain > width else "markov" if gain < -width else "neither",
+            },
             "verdict": f"The model {'beats' if gain > 0 else 'loses to'} Markov by {abs(gain):.4f}.",
         },
     }  # fmt: skip
