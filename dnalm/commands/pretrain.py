@@ -272,8 +272,8 @@ def _memory_is_said(options: Options) -> Iterator[None]:
             raise
         raise ValueError(
             f"memory ran out: {options.train.batch_size:,} windows of {options.encoder.block_size:,} tokens "
-            f"through {options.encoder.n_layer} layers of width {options.encoder.n_embd:,} do not fit; choose "
-            "a smaller --batch-size, --block-size or --n-embd"
+            f"through {options.encoder.n_layer} layers of width {options.encoder.n_embd:,} do not fit; "
+            "choose a smaller --batch-size, --block-size or --n-embd"
         ) from error
 
 

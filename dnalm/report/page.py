@@ -28,8 +28,8 @@ EXPLAINED = (
     "language model that does not beat the best Markov model has learned nothing that such counting does not "
     "know.",
     "These models are causal: at each base the model sees only what lies to its left, never to its right.",
-    "The weights judged are those with the lowest loss among a few evaluations on a sample of the same held-out "
-    "bases, which flatters a model a little.",
+    "The weights judged are those with the lowest loss among a few evaluations on a sample of the same "
+    "held-out bases, which flatters a model a little.",
 )
 
 
