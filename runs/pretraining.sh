@@ -18,7 +18,7 @@ prepared "$work/yeast" || dnalm prepare "$yeast" --out "$work/yeast" --val-conti
 prepared "$work/chr2" || dnalm prepare "$chr2" --out "$work/chr2" --overwrite
 
 # pretrain NAME DATA RECIPE STEP...: train to each step in turn, judge there, and keep the record of each as
-# docs/records/NAME-STEP/run.json. 104, 261 and 1,044 steps of 64 windows of 300 tokens are 2, 5 and 20 million tokens.
+# docs/records/NAME-STEP/run.json. 104, 261, 522 and 1,044 steps of 64 windows of 300 tokens are 2, 5, 10 and 20 million tokens.
 pretrain() {
   local name=$1 data=$2 recipe=$3 out=$work/runs/$1 kept step how
   shift 3
@@ -36,7 +36,7 @@ pretrain() {
   done
 }
 
-pretrain yeast-default-vocab4 "$work/yeast/vocab4" default 261 1044 4000
+pretrain yeast-default-vocab4 "$work/yeast/vocab4" default 261 522 1044 4000
 pretrain yeast-published-vocab4 "$work/yeast/vocab4" published 261 1044
 pretrain yeast-default-full "$work/yeast/full" default 261
 pretrain chr2-default-vocab4 "$work/chr2/vocab4" default 104 261

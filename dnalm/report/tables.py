@@ -53,7 +53,7 @@ def runs_table(records: Mapping[str, Run]) -> str:
         rows.append(
             [name, data_name(run), m["mode"], recipe_name(run), _progress(run), f"{m['tokens']:,}"]
             + [f"{m['best_val_loss']:.4f}", f"{bits['value']:.4f} ({bits['low']:.4f} to {bits['high']:.4f})"]
-            + [f"{best['bits']:.4f} (order {best['order']}, {strands})", m["verdict"]]
+            + [f"{best['bits']:.4f} (order {best['order']}, {strands})"]
             + [duration(_seconds(run)), hardware_name(run)]
         )
     columns = [
@@ -66,7 +66,12 @@ def runs_table(records: Mapping[str, Run]) -> str:
         "lowest validation loss (nats per token)",
     ]
     columns += ["bits per base (95 % interval)", "best Markov model on the same bases (bits per base)"]
-    return markdown([*columns, "verdict", "time", "hardware"], rows)
+    return markdown([*columns, "time", "hardware"], rows)
+
+
+def verdicts(records: Mapping[str, Run]) -> str:
+    """One line a run: what its own verdict says."""
+    return "\n".join(f"- {name}: {run['metrics']['verdict']}" for name, run in records.items())
 
 
 def recipes_table(records: Mapping[str, Run]) -> str:
@@ -157,6 +162,7 @@ def render(records: Path, template: Path) -> str:
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     tables = {
         "runs_table": runs_table,
+        "verdicts": verdicts,
         "recipes_table": recipes_table,
         "vocabularies_table": vocabularies_table,
     }

@@ -30,9 +30,12 @@ def test_a_row_a_run(make_run):
     (row,) = cells(tables.runs_table({"toy-full": make_run("full", 1.945)}))
     assert row[:6] == ["toy-full", "toy.fa", "full", "default", "1,000 of 1,000", "19,200,000"]
     assert row[7:9] == ["1.9450 (1.9410 to 1.9490)", "1.9600 (order 8, both strands)"]
-    assert row[9] == "The model beats Markov by 0.0150."
-    assert row[10] == "1 min 20 s"
-    assert row[11] == "cpu (2 threads); A <fast> processor, 2 cores"
+    assert (
+        tables.verdicts({"toy-full": make_run("full", 1.945)})
+        == "- toy-full: The model beats Markov by 0.0150."
+    )
+    assert row[9] == "1 min 20 s"
+    assert row[10] == "cpu (2 threads); A <fast> processor, 2 cores"
 
 
 def test_recipes_are_compared_at_equal_tokens(make_run):
