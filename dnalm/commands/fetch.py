@@ -7,6 +7,8 @@ checkout of it under any web server is a mirror; for the others it is what follo
 
 import contextlib
 import difflib
+import ipaddress
+import re
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
@@ -21,6 +23,13 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from dnalm.download import Download, Tick, download, hexdigest, read_text
 from dnalm.files import lock
+
+RESERVED = "%:/?#[]@!$&'()*+,;="
+"""Characters that have a meaning in an address (RFC 3986, section 2.2), and the percent sign."""
+HOST = re.compile(
+    r"(?!.{254})[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*\.?"
+)
+"""Labels of 1 to 63 letters, digits and inner hyphens (RFC 1123, section 2.1); some have underscores."""
 
 CATALOGUE = Path(__file__).parent.parent / "catalogue.toml"
 
@@ -137,18 +146,37 @@ def _choose(catalogue: dict[str, DataSet], options: Options) -> list[DataSet]:
                 f"{name}: no SHA-256 is known for it, so that a wrong file could pass; "
                 "add --accept-unpinned to download it all the same"
             )
-    if options.mirror is not None and not _is_web_address(options.mirror):
-        problems.append(f"--from must be an http:// or https:// address, got {options.mirror!r}")
+    if options.mirror is not None:
+        problems += _problems_of(options.mirror)
     if problems:
         raise ValueError("\n".join(problems))
     return [catalogue[name] for name in dict.fromkeys(options.names)]
 
 
+def _problems_of(mirror: str) -> list[str]:
+    if not mirror.isascii() or re.search(r"[\s\x00-\x1f\x7f]", mirror):
+        return [
+            f"--from must be written in ASCII without spaces, got {mirror!r}; percent-encode its path, "
+            f"as in {quote(mirror.strip(), safe=RESERVED)}, and write a host's name in its ASCII form"
+        ]
+    if not _is_web_address(mirror):
+        return [
+            f"--from must be an http:// or https:// address, got {mirror!r}; "
+            "it needs a valid host, as in https://mirror.org/genomes"
+        ]
+    return []
+
+
 def _is_web_address(text: str) -> bool:
     try:
         parts = urlsplit(text)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # from `port`, or for brackets that do not close
+        host = parts.hostname or ""
+        if ":" in host:
+            ipaddress.IPv6Address(host)
+        elif not HOST.fullmatch(host):
+            return False
+        return parts.scheme in ("http", "https") and parts.port != 0
+    except ValueError:  # from `port` or IPv6Address, or for brackets that do not close
         return False
 
 

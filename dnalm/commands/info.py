@@ -18,6 +18,8 @@ import tyro
 from dnalm.files import finite, read_json
 from dnalm.formats.sniff import Head, read_head, sniff
 from dnalm.genome import PreparedGenome
+from dnalm.genome.folder import read_meta
+from dnalm.genome.meta import held_out, origin, same_bases
 from dnalm.records import read_record
 from dnalm.tokenizers import HG38_CHARACTERS, VOCAB4
 
@@ -111,11 +113,18 @@ def _folder(path: Path) -> Finding:
     if modes:
         inside = {mode: _prepared(path / mode) for mode in modes}
         facts = {mode: one.facts for mode, one in inside.items()}
+        metas = [read_meta(path / mode) for mode in modes]
+        differ = {}
+        if not same_bases(metas[0], metas[-1]):
+            differ["not_the_same_bases"] = [
+                f"{mode} is of {origin(meta)}" for mode, meta in zip(modes, metas, strict=True)
+            ]
         return Finding(
             "prepared-genomes",
             f"prepared genome, {' and '.join(modes)}",
             {"bases": facts[modes[0]]["bases"], "split": facts[modes[0]]["split"]}
-            | {mode: facts[mode]["vocabulary"] for mode in modes},
+            | {mode: facts[mode]["vocabulary"] for mode in modes}
+            | differ,
             [command for one in inside.values() for command in one.next],
         )
     outputs = _outputs(path)
@@ -131,11 +140,7 @@ def _folder(path: Path) -> Finding:
 def _prepared(path: Path) -> Finding:
     genome = PreparedGenome(path)
     meta = genome.meta
-    counts, split, contigs = meta["counts"], meta["split"], meta["contigs"]
-    if split["kind"] == "contigs":
-        held_out = f"contigs {', '.join(split['val_contigs'])} for validation"
-    else:
-        held_out = f"the last {split['val_fraction']:.0%} of the bases for validation"
+    counts, contigs = meta["counts"], meta["contigs"]
     facts = {
         "mode": genome.mode + (" (the published text)" if meta["published"] else ""),
         "vocabulary": f"{meta['vocab_size']} characters: {meta['characters']!r}",
@@ -147,7 +152,7 @@ def _prepared(path: Path) -> Finding:
         "validation_bases": counts["val_bases"],
         "soft_masked_bases": counts["soft_masked"],
         "left_out_n": counts["n"],
-        "split": held_out,
+        "split": held_out(meta),
         "digest": genome.digest,
         "made_by": f"dnalm {meta['dnalm_version']}",
     }

@@ -17,7 +17,7 @@ from rich.progress import (
 )
 
 from dnalm.genome.folder import read_meta
-from dnalm.genome.plan import Plan
+from dnalm.genome.plan import VAL_FRACTION, Plan
 from dnalm.genome.prepare import prepare
 
 SPEED = 100e6
@@ -36,9 +36,9 @@ class Options:
     """full: the characters of the FASTA. vocab4: A, C, G, T."""
     alphabet: Literal["auto", "hg38", "file"] = "auto"
     """Of full. hg38: its 40 characters, others are an error. file: the file's own. auto: hg38's if enough."""
-    val_fraction: float = 0.1
+    val_fraction: float = VAL_FRACTION
     """Share of the A/C/G/T bases, at the end of the genome, that is kept for validation."""
-    val_contigs: str = ""
+    val_contigs: str | None = None
     """Whole contigs for validation instead, separated by commas: chr8,chr9."""
     published: bool = False
     """Make the published scripts' text: headers are bases, soft-masked bases are not; to compare only."""
@@ -56,13 +56,19 @@ def run(options: Options) -> None:
     Raises:
         ValueError: for a mistake in the options or the input.
     """
+    contigs = tuple(name.strip() for name in (options.val_contigs or "").split(",") if name.strip())
+    if options.val_contigs is not None and not contigs:
+        raise ValueError(
+            f"--val-contigs needs names, as in chr8,chr9, got {options.val_contigs!r}; "
+            "leave it out to split by --val-fraction"
+        )
     plan = Plan(
         genomes=options.genome,
         out=options.out,
         modes=("full", "vocab4") if options.vocab == "both" else (options.vocab,),
         alphabet=options.alphabet,
         val_fraction=options.val_fraction,
-        val_contigs=tuple(name.strip() for name in options.val_contigs.split(",") if name.strip()),
+        val_contigs=contigs,
         published=options.published,
         overwrite=options.overwrite,
     )
@@ -78,7 +84,7 @@ def run(options: Options) -> None:
         and metas["full"]["alphabet"] == "file"
     ):
         print(_own_alphabet(metas["full"]), file=sys.stderr)
-    if options.published:
+    if options.published and not options.quiet:
         print("published text, for comparison only: headers count as bases, vocab4 has no soft-masked ones")
     if not options.quiet:
         print("\n".join(_summary(options.out / mode, meta) for mode, meta in metas.items()))

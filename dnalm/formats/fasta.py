@@ -106,6 +106,15 @@ def _name(header: bytes, source: Source) -> str:
         raise ValueError(
             f"{source.path}: a header has no name after its '>' (line {'>' + header.decode('latin-1')!r})"
         )
+    return name_of(word, source)
+
+
+def name_of(word: bytes, source: Source) -> str:
+    """Return the name of a record.
+
+    Raises:
+        ValueError: if it is not printable ASCII.
+    """
     if not (word.isascii() and word.decode("ascii").isprintable()):
         raise ValueError(
             f"{source.path}: the name {word!r} has characters that are not printable ASCII; rename it"

@@ -27,6 +27,9 @@ class Source:
     def __init__(self, path: Path, on_read: Callable[[int], None] | None = None) -> None:
         if path.is_dir():
             raise ValueError(f"{path}: expected a FASTA or .2bit file, got a folder")
+        if path.exists() and not path.is_file():
+            what = "a pipe" if path.is_fifo() else "a device or socket"
+            raise ValueError(f"{path}: expected a file, got {what}; save it first")
         self.path = path
         self.bytes = 0
         self._file = path.open("rb")

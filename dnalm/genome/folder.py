@@ -19,18 +19,12 @@ import numpy.typing as npt
 
 from dnalm import files
 from dnalm.dna import NOT_A_BASE
+from dnalm.genome.meta import FILES, FORMAT, FORMAT_VERSION, problems
 from dnalm.genome.text import base_at_offset, base_mask, offset_of_base
 from dnalm.tokenizers import CharacterTokenizer
 
-FORMAT = "dnalm-genome"
-FORMAT_VERSION = 1
 PARTS = ("train", "val")
 Part = Literal["train", "val"]
-FILES = {
-    "full": ("train.bin", "val.bin", "segments.npy", "repeats.npy", "base_index.npy"),
-    "vocab4": ("train.bin", "val.bin", "segments.npy", "repeats.npy"),
-}
-"""The files of a folder beside meta.json, by mode."""
 PIECE = 1 << 24
 """Bases yielded at a time."""
 
@@ -233,16 +227,22 @@ def read_meta(folder: Path) -> dict[str, Any]:
             f"{folder}: prepared by another version of dnalm (format {meta.get('format_version')}, "
             f"this one reads {FORMAT_VERSION}); run dnalm prepare again with --overwrite"
         )
-    keys = ("characters", "vocab_size", "contigs", "counts", "files", "published", "split")
-    missing = [key for key in keys if key not in meta]
-    missing += [
-        name for name in FILES.get(meta.get("mode", ""), ("mode",)) if name not in meta.get("files", {})
-    ]
-    if missing:
+    wrong = problems(meta)
+    if wrong:
+        shown = ", ".join(wrong[:5]) + (", ..." if len(wrong) > 5 else "")
         raise ValueError(
-            f"{path}: damaged: no {', '.join(missing)}; run dnalm prepare again with --overwrite"
+            f"{path}: damaged: no {shown}, or not of its type; run dnalm prepare again with --overwrite"
         )
     return meta
+
+
+def is_prepared(folder: Path) -> bool:
+    """Return whether a folder was written by dnalm prepare, of any version and perhaps damaged since."""
+    try:
+        meta = files.read_json(folder / "meta.json") if (folder / "meta.json").is_file() else None
+    except ValueError:
+        return False
+    return isinstance(meta, dict) and meta.get("format") == FORMAT
 
 
 def _number(part: str) -> int:

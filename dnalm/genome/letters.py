@@ -57,9 +57,9 @@ class Letters:
             return
         counts = self._count(left_out)
         letters = {int(letter) for letter in np.flatnonzero(counts)}
-        if letters <= IUPAC and not self.only_hg38:
-            return
         allowed = IUPAC & set(HG38_CHARACTERS.encode()) if self.only_hg38 else IUPAC
+        if letters <= allowed:
+            return
         line = text.replace(b"\n", b"")
         for at, byte in enumerate(line):
             if byte not in allowed:

@@ -9,10 +9,12 @@ from dnalm import files
 from dnalm.formats import format_of, read_blocks
 from dnalm.formats.fasta import GZIP_MAGIC
 from dnalm.formats.source import Source
-from dnalm.genome.folder import read_meta
+from dnalm.genome.folder import is_prepared, read_meta
 
 UNPACKED = {"2bit": 4.1, "gzip": 4.5, "plain": 1.0}
 """Characters of text for each byte of a file: four bases a byte and newlines; what gzip usually reaches."""
+VAL_FRACTION = 0.1
+"""Share of the bases kept for validation unless told otherwise."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Plan:
     out: Path
     modes: tuple[str, ...] = ("full", "vocab4")
     alphabet: Literal["auto", "hg38", "file"] = "auto"
-    val_fraction: float = 0.1
+    val_fraction: float = VAL_FRACTION
     val_contigs: tuple[str, ...] = ()
     published: bool = False
     overwrite: bool = False
@@ -49,6 +51,11 @@ class Plan:
             raise ValueError(
                 "--published splits by token: it goes with --val-fraction, not with --val-contigs"
             )
+        if self.val_contigs and self.val_fraction != VAL_FRACTION:
+            raise ValueError(
+                f"--val-contigs {','.join(self.val_contigs)} and --val-fraction {self.val_fraction} "
+                "are two ways to split; choose one"
+            )
         for path in self.genomes:
             if not path.exists():
                 raise ValueError(f"{path}: no such file; prepare needs a genome in FASTA or .2bit")
@@ -57,9 +64,20 @@ class Plan:
                 raise ValueError(f"{path}: --published copies a text: it needs FASTA")
             next(read_blocks(source))
             source.close()
+        there = next(folder for folder in (self.out, *self.out.parents) if folder.exists())
+        if not there.is_dir():
+            raise ValueError(f"--out {self.out}: expected a folder, but {there} is a file; choose another")
+        self.check_folders()
+        files.need_space(self.out, self.disk)
+
+    def check_folders(self) -> None:
+        """Look at what is at the folders' places already.
+
+        Raises:
+            ValueError: if something is there that may not be replaced.
+        """
         for mode in self.modes:
             self._check_folder(self.out / mode)
-        files.need_space(self.out, self.disk)
 
     @property
     def text(self) -> int:
@@ -82,16 +100,16 @@ class Plan:
     def _check_folder(self, folder: Path) -> None:
         if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
             return
-        try:
-            mine = read_meta(folder)["contigs"]
-        except ValueError as error:
-            if "version" not in str(error) and "damaged" not in str(error):
-                raise ValueError(
-                    f"{folder}: not written by dnalm prepare, so it is left alone; choose another --out"
-                ) from error
-            mine = []
+        if not is_prepared(folder):
+            raise ValueError(
+                f"{folder}: not written by dnalm prepare, so it is left alone; choose another --out"
+            )
         if not self.overwrite:
-            names = ", ".join(contig["name"] for contig in mine[:3]) + (", ..." if len(mine) > 3 else "")
+            try:
+                mine = read_meta(folder)["contigs"]
+                names = ", ".join(contig["name"] for contig in mine[:3]) + (", ..." if len(mine) > 3 else "")
+            except ValueError:
+                names = "damaged, or of another version of dnalm"
             raise ValueError(
                 f"{folder}: holds another prepared genome ({names}); choose another --out, "
                 "or --overwrite to replace it"

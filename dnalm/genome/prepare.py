@@ -9,7 +9,8 @@ from typing import Any
 
 from dnalm import __version__, files
 from dnalm.genome.finish import SHORTEST, cut_file, seal, write_index, write_repeats, write_segments
-from dnalm.genome.folder import FILES, FORMAT, FORMAT_VERSION
+from dnalm.genome.folder import read_meta
+from dnalm.genome.meta import FILES, FORMAT, FORMAT_VERSION, origin, same_bases
 from dnalm.genome.plan import Plan
 from dnalm.genome.stream import OnRead, Stream, stream_genome, stream_published
 from dnalm.tokenizers import HG38_CHARACTERS, VOCAB4, CharacterTokenizer
@@ -31,9 +32,13 @@ def prepare(plan: Plan, on_read: OnRead | None = None) -> dict[str, Path]:
     """
     plan.check()
     with files.lock(plan.out), _full_disk_is_said(plan.out), ExitStack() as stack:
+        for mode in plan.modes:
+            files.recover(plan.out / mode)
+        plan.check_folders()  # again: another process may have written since, or have been killed
         folders = {mode: stack.enter_context(files.atomic_folder(plan.out / mode)) for mode in plan.modes}
         stream = (stream_published if plan.published else stream_genome)(plan, folders, on_read)
         split = {mode: _write_tables(mode, folder, plan, stream) for mode, folder in folders.items()}
+        _check_others(plan, stream, split[plan.modes[0]])
         if not plan.val_contigs:
             for mode, folder in folders.items():
                 cut_file(folder, stream.slices[mode][1].of(mode)[0])
@@ -68,6 +73,22 @@ def _write_tables(mode: str, folder: Path, plan: Plan, stream: Stream) -> dict[s
     contig, position = first
     name = stream.contigs[mode][contig].name
     return {"kind": "fraction", "val_fraction": plan.val_fraction, "contig": name, "position": position}
+
+
+def _check_others(plan: Plan, stream: Stream, split: dict[str, Any]) -> None:
+    """Refuse to leave full and vocab4 of different genomes or splits side by side."""
+    made = {"sources": stream.sources, "published": plan.published, "split": split}
+    for folder in (plan.out / mode for mode in FILES if mode not in plan.modes):
+        try:
+            other = read_meta(folder)
+        except ValueError:
+            continue  # nothing that could be read as a genome
+        if not same_bases(made, other):
+            raise ValueError(
+                f"{folder} is of {origin(other)}, and {plan.out / plan.modes[0]} would be of {origin(made)}, "
+                "but both must hold the same bases; choose another --out, "
+                "or --vocab both --overwrite to replace both"
+            )
 
 
 def _characters(mode: str, plan: Plan, stream: Stream) -> str:

@@ -366,13 +366,6 @@ class TestOptions:
         assert "--from must be an http:// or https:// address, got 'file:///etc'" in str(caught.value)
         assert not folder.parent.exists()
 
-    @pytest.mark.parametrize(
-        "mirror", ["", "mirror.org", "ftp://a.org", "http://", "http://a.org:x", "http://[::1"]
-    )
-    def test_a_mirror_must_be_a_web_address(self, folder, mirror):
-        with pytest.raises(ValueError, match="--from must be an http:// or https:// address"):
-            get(folder, mirror=mirror)
-
 
 def test_the_real_sets_arrive_from_a_mirror(server, shared_data, tmp_path):
     local = {

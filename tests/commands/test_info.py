@@ -4,6 +4,7 @@ import gzip
 import json
 import pickle
 import shlex
+import shutil
 import subprocess
 import sys
 
@@ -84,6 +85,23 @@ class TestFolders:
             str(data / "full"),
             str(data / "vocab4"),
         ]
+
+    def test_two_of_different_genomes_are_said_to_be(self, data, tmp_path):
+        assert "not_the_same_bases" not in identify(data).facts
+        other = write(tmp_path / "other.fa", ">c\n" + "ACGT" * 1_000 + "\n")
+        prepare.run(prepare.Options(genome=(other,), out=tmp_path / "b", vocab="full", quiet=True))
+        shutil.rmtree(data / "full")
+        shutil.move(tmp_path / "b/full", data / "full")
+        full, vocab4 = identify(data).facts["not_the_same_bases"]
+        assert full.startswith("full is of other.fa")
+        assert vocab4.startswith("vocab4 is of genome.fa")
+
+    def test_the_split_is_said_as_it_is(self, tmp_path):
+        genome = write(tmp_path / "g.fa", ">c\n" + "ACGT" * 20_000 + "\n")
+        for published, what in ((False, "bases"), (True, "tokens (the published split)")):
+            prepare.run(prepare.Options((genome,), tmp_path / what, val_fraction=0.0049, published=published))
+            split = identify(tmp_path / what).facts["split"]
+            assert split == f"the last 0.49% of the {what} for validation"
 
     def test_a_damaged_one_is_named(self, data):
         (data / "full" / "val.bin").write_bytes(b"\0")

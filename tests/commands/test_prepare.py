@@ -1,6 +1,8 @@
 """Tests for dnalm/commands/prepare.py."""
 
 import gzip
+import json
+import os
 import random
 
 import pytest
@@ -50,6 +52,8 @@ def test_says_that_the_alphabet_is_the_files_own(tmp_path, capsys):
 def test_published_is_said_to_be_for_comparison(genome, tmp_path, capsys):
     run(genome, "--out", tmp_path / "data", "--published")
     assert "for comparison only" in capsys.readouterr().out
+    run(genome, "--out", tmp_path / "data", "--published", "--overwrite", "--quiet")
+    assert capsys.readouterr().out == ""
 
 
 def test_dry_run_writes_nothing(genome, tmp_path, capsys):
@@ -100,8 +104,15 @@ LONG = "ACGT" * 1_000
         (f">chr1\n{LONG}\n", ["--val-fraction", "1"], "above 0 and below 1, got 1"),
         (f">chr1\n{LONG}\n", ["--published", "--val-contigs", "chr1"], "--published splits by token"),
         (">\nACGT\n", [], "no name after its '>'"),
+        (f">chr1\n{LONG}\n", ["--val-contigs", ""], "--val-contigs needs names, as in chr8,chr9, got ''"),
+        (f">chr1\n{LONG}\n", ["--val-contigs", " ,"], "--val-contigs needs names"),
+        (
+            f">chr1\n{LONG}\n",
+            ["--val-contigs", "chr1", "--val-fraction", "0.2"],
+            "--val-contigs chr1 and --val-fraction 0.2 are two ways to split; choose one",
+        ),
     ],
-    ids=range(20),
+    ids=range(23),
 )
 def test_refuses_and_leaves_nothing(tmp_path, text, flags, message):
     (tmp_path / "g.fa").write_text(text, encoding="utf-8")
@@ -143,11 +154,15 @@ def test_another_prepared_genome_is_replaced_only_when_told(genome, tmp_path):
 
 
 def test_a_folder_that_is_not_dnalms_is_left_alone(genome, tmp_path):
-    (tmp_path / "data/full").mkdir(parents=True)
-    (tmp_path / "data/full/thesis.txt").write_text("years of work")
-    with pytest.raises(ValueError, match="not written by dnalm prepare, so it is left alone"):
-        run(genome, "--out", tmp_path / "data", "--overwrite")
-    assert (tmp_path / "data/full/thesis.txt").read_text() == "years of work"
+    out = tmp_path / "damaged version"  # words of our own messages
+    (out / "full").mkdir(parents=True)
+    (out / "full/thesis.txt").write_text("years of work")
+    for meta in (None, "{", "[]", '{"format": "other", "damaged": "version"}'):
+        if meta is not None:
+            (out / "full/meta.json").write_text(meta)
+        with pytest.raises(ValueError, match="not written by dnalm prepare, so it is left alone"):
+            run(genome, "--out", out, "--overwrite")
+        assert (out / "full/thesis.txt").read_text() == "years of work"
 
 
 def test_a_prepared_folder_of_another_version_may_be_overwritten(genome, tmp_path):
@@ -156,6 +171,52 @@ def test_a_prepared_folder_of_another_version_may_be_overwritten(genome, tmp_pat
     meta.write_text(meta.read_text().replace('"format_version": 1', '"format_version": 9'))
     with pytest.raises(ValueError, match="another version"):
         PreparedGenome(tmp_path / "data/full")
+    run(genome, "--out", tmp_path / "data", "--quiet", "--overwrite")
+    PreparedGenome(tmp_path / "data/full").verify()
+
+
+def test_a_pipe_and_an_out_that_is_a_file_are_said(genome, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="pipe: expected a file, got a pipe; save it first"):
+        run(tmp_path / "pipe", "--out", tmp_path / "data")
+    for out in (genome, genome / "inside"):
+        with pytest.raises(ValueError, match=r"--out .*: expected a folder, but .*genome\.fa is a file"):
+            run(genome, "--out", out)
+
+
+def test_a_folder_left_aside_by_a_killed_process_comes_back_and_is_not_overwritten(genome, tmp_path):
+    out = tmp_path / "data"
+    run(genome, "--out", out, "--quiet")
+    os.replace(out / "full", out / ".full.abc.old")  # killed between its two renames
+    (out / ".vocab4.abc.part").mkdir()
+    with pytest.raises(ValueError, match=r"full: holds another prepared genome \(chr1, chr2\)"):
+        run(genome, "--out", out, "--vocab", "full")
+    PreparedGenome(out / "full").verify()
+    run(genome, "--out", out, "--quiet", "--overwrite")
+    assert sorted(path.name for path in out.iterdir()) == [".lock", "full", "vocab4"]
+
+
+@pytest.mark.parametrize("flags", [["--val-fraction", "0.2"], ["--val-contigs", "chr2"], ["--published"], []])
+def test_full_and_vocab4_side_by_side_are_of_one_genome_and_split(genome, tmp_path, flags):
+    out = tmp_path / "data"
+    run(genome, "--out", out, "--vocab", "full", "--quiet")
+    other = genome if flags else fasta(tmp_path / "genome2.fa", {"chr1": DNA})
+    with pytest.raises(ValueError, match=r"full is of genome\.fa .*vocab4 would be of .*--vocab both"):
+        run(other, "--out", out, "--vocab", "vocab4", *flags)
+    assert sorted(path.name for path in out.iterdir()) == [".lock", "full"]
+    run(genome, "--out", out, "--vocab", "vocab4", "--quiet")
+    run(other, "--out", out, "--overwrite", "--quiet", *flags)
+    for vocab in ("full", "vocab4"):  # also when published, where the two are cut at different places
+        run(other, "--out", out, "--vocab", vocab, "--overwrite", "--quiet", *flags)
+
+
+@pytest.mark.parametrize("meta", [{"contigs": None}, {"mode": []}, {"counts": None}])
+def test_a_damaged_prepared_folder_is_replaced_only_when_told(genome, tmp_path, meta):
+    run(genome, "--out", tmp_path / "data", "--quiet")
+    path = tmp_path / "data/full/meta.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | meta))
+    with pytest.raises(ValueError, match=r"full: holds another prepared genome \(damaged, or of another"):
+        run(genome, "--out", tmp_path / "data", "--quiet")
     run(genome, "--out", tmp_path / "data", "--quiet", "--overwrite")
     PreparedGenome(tmp_path / "data/full").verify()
 

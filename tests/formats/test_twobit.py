@@ -9,13 +9,15 @@ from dnalm.formats import FORMATS, format_of, read_blocks, twobit
 from dnalm.formats.source import Source
 
 
-def twobit_bytes(records):
+def twobit_bytes(records, order="<"):
     """A .2bit file (UCSC's description of the format), from {name: sequence}."""
-    header = struct.pack("<IIII", 0x1A412743, 0, len(records), 0)
-    at = len(header) + sum(len(name) + 5 for name in records)
+    header = struct.pack(f"{order}IIII", 0x1A412743, 0, len(records), 0)
+    at = len(header) + sum(len(name.encode()) + 5 for name in records)
     index = body = b""
     for name, sequence in records.items():
-        index += struct.pack("<B", len(name)) + name.encode() + struct.pack("<I", at + len(body))
+        index += (
+            struct.pack("B", len(name.encode())) + name.encode() + struct.pack(f"{order}I", at + len(body))
+        )
         codes = ["TCAG".find(base) % 4 for base in sequence.upper().ljust(-len(sequence) // 4 * -4, "T")]
         packed = bytes(a << 6 | b << 4 | c << 2 | d for a, b, c, d in zip(*[iter(codes)] * 4, strict=True))
         blocks = b""
@@ -24,8 +26,8 @@ def twobit_bytes(records):
             starts = [i for i in range(len(sequence)) if flags[i + 1] and not flags[i]]
             ends = [i for i in range(1, len(sequence) + 1) if flags[i] and not flags[i + 1]]
             sizes = [end - start for start, end in zip(starts, ends, strict=True)]
-            blocks += struct.pack(f"<I{2 * len(starts)}I", len(starts), *starts, *sizes)
-        body += struct.pack("<I", len(sequence)) + blocks + struct.pack("<I", 0) + packed
+            blocks += struct.pack(f"{order}I{2 * len(starts)}I", len(starts), *starts, *sizes)
+        body += struct.pack(f"{order}I", len(sequence)) + blocks + struct.pack(f"{order}I", 0) + packed
     return header + index + body
 
 
@@ -58,6 +60,38 @@ def test_refuses_a_damaged_file(tmp_path):
     (tmp_path / "g.2bit").write_bytes(twobit_bytes({"chrA": "ACGT" * 50})[:20])
     with pytest.raises(ValueError, match="g.2bit.*damaged"):
         list(read_blocks(Source(tmp_path / "g.2bit")))
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_refuses_a_file_cut_anywhere(tmp_path, order):
+    pytest.importorskip("py2bit")
+    whole = twobit_bytes({"chrA": "ACGTacgtNNNN" * 20, "chrB": "ACGT" * 50}, order)
+    twobit.check_whole(source(tmp_path, whole))
+    for size in range(4, len(whole)):
+        with pytest.raises(ValueError, match=r"g\.2bit.*cut short"):
+            next(read_blocks(source(tmp_path, whole[:size])))
+
+
+def source(folder, content):
+    (folder / "g.2bit").write_bytes(content)
+    return Source(folder / "g.2bit")
+
+
+def test_offsets_of_version_1_have_64_bits(tmp_path):
+    one = twobit_bytes({"chrA": "ACGT" * 50})[25:]  # its record, after header and index
+    wide = struct.pack("<IIII", 0x1A412743, 1, 2, 0)
+    for number, name in enumerate((b"chrA", b"chrB")):
+        wide += b"\4" + name + struct.pack("<Q", 16 + 2 * 13 + number * len(one))
+    wide += one + one
+    twobit.check_whole(source(tmp_path, wide))
+    with pytest.raises(ValueError, match="cut short"):
+        twobit.check_whole(source(tmp_path, wide[:-1]))
+
+
+def test_refuses_a_name_that_is_not_ascii(tmp_path):
+    pytest.importorskip("py2bit")
+    with pytest.raises(ValueError, match=r"g\.2bit: the name .* not printable ASCII; rename it"):
+        next(read_blocks(source(tmp_path, twobit_bytes({"chré": "ACGT"}))))
 
 
 def test_every_format_is_told_from_its_first_bytes(tmp_path):

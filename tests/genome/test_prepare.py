@@ -298,7 +298,7 @@ def edit(folder, **changes):
         (lambda f: edit(f, format="other"), "not dnalm's"),
         (lambda f: edit(f, format_version=2), r"another version of dnalm \(format 2, this one reads 1\)"),
         (lambda f: edit(f, mode="vocab5"), "damaged: no mode"),
-        (lambda f: edit(f, files={}), "damaged: no train.bin, val.bin"),
+        (lambda f: edit(f, files={}), "damaged: no files.train.bin, files.val.bin"),
         (lambda f: (f / "val.bin").unlink(), "val.bin is missing"),
         (lambda f: (f / "val.bin").write_bytes(b"\1"), r"val.bin: damaged: expected 6 bytes, got 1"),
     ],
