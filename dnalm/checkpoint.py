@@ -7,11 +7,12 @@ the digest of the file. This module knows no model.
 import hashlib
 import json
 import pickle
+import re
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import safetensors
 import safetensors.torch
 import torch
@@ -24,13 +25,10 @@ FORMAT = "dnalm-checkpoint"
 FORMAT_VERSION = 1
 DESCRIPTION = "checkpoint.json"
 WEIGHTS = "model.safetensors"
-HARMLESS: list[Any] = [
-    np.dtype,
-    np.dtypes.Float64DType,
-    np.dtypes.Float32DType,
-    np._core.multiarray.scalar,  # type: ignore[attr-defined]
-]
-"""What a `.pt` file may name beside tensors and plain values: numpy's numbers."""
+NUMBERS = {"f8": "d", "f4": "f", "i8": "q", "b1": "?"}
+"""Kinds of numpy's numbers that a `.pt` file may hold, and what `struct` calls them."""
+PLAIN = (str, bytes, int, float, complex, type(None), torch.Size, torch.dtype, torch.device)
+"""What `read_pt` returns beside tensors and collections."""
 
 
 def save(folder: Path, tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
@@ -133,19 +131,21 @@ def write_pt(path: Path, content: Mapping[str, Any]) -> None:
 def read_pt(path: Path) -> dict[str, Any]:
     """Read a `.pt` file without running anything in it.
 
+    Beside what torch allows (tensors and plain values) a file may name what is in `ALLOWED`, and gets our own
+    stand-ins for it: numpy's numbers become Python's, and a `GPTConfig` becomes a dictionary of its numbers.
+
     Raises:
         ValueError: if it is no such file, or asks for code to be run; what it asked for is named.
     """
     try:
-        with torch.serialization.safe_globals(HARMLESS):
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(ALLOWED):
+            content = _plain(torch.load(path, map_location="cpu", weights_only=True), {})
+    except _RefusedError as error:
+        raise _refusal(path, str(error)) from error
     except pickle.UnpicklingError as error:
-        reason = str(error).split("GLOBAL ")[-1].split(" was not")[0] if "GLOBAL " in str(error) else None
-        if reason:
-            raise ValueError(
-                f"{path}: refused, because opening it would run {reason}; "
-                "only tensors and numbers are read: ask its author for a safetensors file"
-            ) from error
+        named = re.search(r"GLOBAL (\S+)", str(error))
+        if named:
+            raise _refusal(path, named[1]) from error
         raise ValueError(f"{path}: expected a PyTorch file of tensors, got something else") from error
     except OSError:
         raise
@@ -156,6 +156,98 @@ def read_pt(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"{path}: expected a dictionary of tensors, got {type(content).__name__}")
     return content
+
+
+class _RefusedError(Exception):
+    """A file asks for more than tensors and plain values; the message says for what."""
+
+
+class _Config:
+    """Stands for the published scripts' dataclass: holds numbers by name, can do nothing."""
+
+    def __new__(cls, *arguments: Any) -> "_Config":
+        if arguments:
+            raise _RefusedError(f"{CONFIG} with arguments")
+        return super().__new__(cls)
+
+    def __setstate__(self, state: Any) -> None:
+        if type(state) is not dict:
+            raise _RefusedError(f"{CONFIG} with a state that is no plain dictionary")
+        for name, value in state.items():
+            if type(name) is not str or type(value) not in (int, float, bool):
+                raise _RefusedError(f"{CONFIG} with {name!r} a {type(value).__name__}, which is no number")
+        self.__dict__.update(state)
+
+
+class _Kind:
+    """Stands for `numpy.dtype`: the kind of one number."""
+
+    def __init__(self, name: Any, *flags: Any) -> None:
+        if type(name) is not str or name not in NUMBERS:
+            raise _RefusedError(f"numpy.dtype with {name!r}, which is none of {', '.join(NUMBERS)}")
+        self.name, self.order = name, "="
+
+    def __setstate__(self, state: Any) -> None:
+        # (version, byte order, ...): the rest tells of structured kinds, which are not allowed
+        if type(state) is not tuple or len(state) < 2 or state[1] not in ("<", ">", "|", "="):
+            raise _RefusedError("numpy.dtype with an unknown state")
+        self.order = state[1].replace("|", "=")
+
+
+def _number(kind: Any, data: Any) -> float:
+    """Stand for numpy's function that makes one number of its kind and its bytes."""
+    if type(kind) is not _Kind or type(data) is not bytes:
+        raise _RefusedError("numpy's multiarray.scalar with something that is no number")
+    value: float
+    (value,) = struct.unpack(kind.order + NUMBERS[kind.name], data)
+    return value
+
+
+CONFIG = "__main__.GPTConfig"
+ALLOWED: list[Any] = [
+    (_Config, CONFIG),
+    (_Kind, "numpy.dtype"),
+    (_number, "numpy.core.multiarray.scalar"),  # numpy 1
+    (_number, "numpy._core.multiarray.scalar"),  # numpy 2
+]
+"""All that a `.pt` file may name beside tensors and plain values, and what it gets instead."""
+
+
+def _plain(value: Any, seen: dict[int, Any]) -> Any:
+    """Return what a file held, a plain dictionary for a config; refuse what is neither tensor nor plain.
+
+    `seen` holds what was made of each collection, by id: a file may name one many times, or inside itself.
+    """
+    if isinstance(value, (Tensor, *PLAIN)):
+        return value
+    if id(value) in seen:
+        return seen[id(value)]
+    if isinstance(value, dict | _Config):
+        made: dict[Any, Any] = {}
+        seen[id(value)] = made
+        for name, item in (value if isinstance(value, dict) else vars(value)).items():
+            if not isinstance(name, str | int | float):
+                raise _RefusedError(f"a name that is a {type(name).__name__}")
+            made[name] = _plain(item, seen)
+        return made
+    if isinstance(value, list):
+        items: list[Any] = []
+        seen[id(value)] = items
+        items.extend(_plain(item, seen) for item in value)
+        return items
+    if isinstance(value, tuple | set):
+        seen[id(value)] = None  # there is no plain tuple inside itself
+        seen[id(value)] = type(value)(_plain(item, seen) for item in value)
+        return seen[id(value)]
+    name = next((name for allowed, name in ALLOWED if value is allowed), type(value).__name__)
+    raise _RefusedError(f"{name}, which is no number")
+
+
+def _refusal(path: Path, what: str) -> ValueError:
+    return ValueError(
+        f"{path}: refused, because opening it would run {what}; "
+        "only tensors and numbers are read: ask its author for a safetensors file"
+    )
 
 
 def _digest_of(content: Mapping[str, Any]) -> str:

@@ -36,8 +36,19 @@ class Verb(NamedTuple):
 VERBS: dict[str, Verb] = {
     "fetch": Verb("dnalm.commands.fetch", "list or download public data sets, checked by SHA-256", "Data"),
     "prepare": Verb("dnalm.commands.prepare", "cut a genome (FASTA, .gz, .2bit) into tokens", "Data"),
+    "label": Verb("dnalm.commands.label", "score a genome base by base: a motif, peaks or tracks", "Data"),
     "pretrain": Verb(
         "dnalm.commands.pretrain", "train a GPT on it, beside Markov models of the same bases", "Models"
+    ),
+    "finetune": Verb(
+        "dnalm.commands.finetune", "train it on a score at each base, such as TF binding", "Models"
+    ),
+    "baseline": Verb(
+        "dnalm.commands.baseline", "train the CNN that it must beat, on the same windows", "Models"
+    ),
+    "evaluate": Verb("dnalm.commands.evaluate", "score binding models on windows, side by side", "Models"),
+    "compare": Verb(
+        "dnalm.commands.compare", "say which binding model of a folder is better, with a page", "Models"
     ),
     "info": Verb("dnalm.commands.info", "say what a file or folder is and what to do with it", "Around them"),
     "demo": Verb(

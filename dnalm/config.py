@@ -76,6 +76,29 @@ def fill(target: T, table: dict[str, Any], where: str) -> T:
         raise ValueError(f"{where}: {error}") from error
 
 
+def fill_tables(recipe: str, known: dict[str, Any]) -> dict[str, Any]:
+    """Return the dataclass instances `known`, by table, filled from a recipe.
+
+    Raises:
+        ValueError: if the recipe does not exist or has wrong tables or fields, all of them named.
+    """
+    tables = read_recipe(recipe)
+    wrong = []
+    if extra := sorted(tables.keys() - known.keys()):
+        wrong.append(
+            f"--recipe {recipe}: no table [{extra[0]}]; there are {', '.join(f'[{name}]' for name in known)}"
+        )
+    parts: dict[str, Any] = {}
+    for name, target in known.items():
+        try:
+            parts[name] = fill(target, tables.get(name, {}), f"--recipe {recipe} [{name}]")
+        except ValueError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise ValueError("\n".join(wrong))
+    return parts
+
+
 def nearest(word: str, words: list[str]) -> str:
     """Return `; did you mean X?`, or nothing when no word is near."""
     close = difflib.get_close_matches(word, words, n=1)

@@ -27,3 +27,9 @@ def encode(text: str) -> npt.NDArray[np.uint8]:
 def reverse_complement(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """Return the other strand of `codes`, [L], all of them 0 to 3."""
     return (3 - codes)[::-1]
+
+
+COMPLEMENT: npt.NDArray[np.uint8] = np.arange(256, dtype=np.uint8)
+"""[256]: the letter of the other strand for each IUPAC letter, in its case; any other byte stays itself."""
+for _letter, _other in zip("ACGTRYKMBVDHSWN", "TGCAYRMKVBHDSWN", strict=True):
+    COMPLEMENT[[ord(_letter), ord(_letter.lower())]] = ord(_other), ord(_other.lower())

@@ -116,12 +116,19 @@ class Loop:
         return min((scores["val_loss"] for scores in self.evaluations), default=math.inf)
 
     @property
+    def patience_spent(self) -> bool:
+        """Whether the last evaluations, as many as the patience allows, brought no lower validation loss."""
+        losses = [scores["val_loss"] for scores in self.evaluations]
+        since = len(losses) - 1 - losses.index(min(losses)) if losses else 0
+        return 0 < self.config.patience <= since
+
+    @property
     def seconds_per_step(self) -> float:
         """Training time of one step, without evaluation."""
         return self._training / max(1, self._taken)
 
     def run(self, *, stop_at: int | None = None, quiet: bool = False) -> bool:
-        """Train to the last step, or to `stop_at`; return True if the run is complete.
+        """Train to the last step, to `stop_at`, or until patience is spent; return True if it is complete.
 
         Ctrl-C and SIGTERM end the step in hand, save the state and raise KeyboardInterrupt.
         """
@@ -134,7 +141,7 @@ class Loop:
                 self._save()  # from here on there is something to resume
                 self._evaluate()
             task_id = bar.add_task("training", total=self.config.steps, completed=self.step, note="")
-            while self.step < last and not stopped.is_set():
+            while self.step < last and not stopped.is_set() and not self.patience_spent:
                 begin = time.monotonic()
                 self._log.append(self._take_step())
                 if self.step % LOG_EVERY == 0 or self.step == last:
@@ -146,7 +153,7 @@ class Loop:
             if stopped.is_set():
                 self._save()
                 raise KeyboardInterrupt
-        return self.step >= self.config.steps
+        return self.step >= self.config.steps or self.patience_spent
 
     def _take_step(self) -> Tensor:
         rate = learning_rate(self.step, self.config)
@@ -171,7 +178,7 @@ class Loop:
     def _after_step(self, last: int) -> None:
         if self.step % self.config.eval_every == 0 or self.step == last:
             self._evaluate()
-        if self.step % self.config.checkpoint_every == 0 or self.step == last:
+        if self.step % self.config.checkpoint_every == 0 or self.step == last or self.patience_spent:
             self._save()
 
     def _write_log(self) -> None:

@@ -62,10 +62,16 @@ def causal_attention(query: Tensor, key: Tensor, value: Tensor, rate: float = 0.
     return dropout(weights, rate) @ value
 
 
-def rotary_angles(length: int, width: int, base: float = 10_000.0) -> tuple[Tensor, Tensor]:
+def rotary_speeds(width: int, base: float = 10_000.0) -> Tensor:
+    """Return by how much a token's place turns each pair of a head, radians a token, float64, [K/2]."""
+    return torch.tensor(base, dtype=torch.float64) ** (
+        -torch.arange(0, width, 2, dtype=torch.float64) / width
+    )
+
+
+def rotary_angles(length: int, width: int) -> tuple[Tensor, Tensor]:
     """Return cosines and sines of rotary positions, each [L, K/2] (Su et al. 2021, RoFormer, section 3.4)."""
-    frequencies = base ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
-    angles = torch.arange(length, dtype=torch.float64)[:, None] * frequencies  # [L, K/2]
+    angles = torch.arange(length, dtype=torch.float64)[:, None] * rotary_speeds(width)  # [L, K/2]
     return angles.cos().float(), angles.sin().float()
 
 

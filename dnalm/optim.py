@@ -26,7 +26,7 @@ class TrainConfig:
     """Decoupled weight decay of AdamW."""
     decay: Literal["all", "matrices"] = "matrices"
     """Which parameters decay: all, or those with two axes (not LayerNorms and biases)."""
-    beta2: float = 0.99
+    beta2: float = 0.999
     """Decay of AdamW's second moment (the first is 0.9)."""
     clip: float = 1.0
     """Largest norm of the gradient; 0 for no limit."""
@@ -34,6 +34,8 @@ class TrainConfig:
     """Steps between evaluations; there is always one at the end."""
     checkpoint_every: int = 250
     """Steps between saves of the state that --resume goes on from."""
+    patience: int = 0
+    """Evaluations in a row without a lower validation loss after which training stops; 0 for never."""
 
     def __post_init__(self) -> None:
         wrong = [
@@ -44,6 +46,7 @@ class TrainConfig:
                 ("warmup", 0),
                 ("eval_every", 1),
                 ("checkpoint_every", 1),
+                ("patience", 0),
             )
             if (value := getattr(self, name)) < low
         ]
@@ -57,6 +60,61 @@ class TrainConfig:
             wrong.append(f"decay must be all or matrices, got {self.decay!r}")
         if wrong:
             raise ValueError("; ".join(wrong))
+
+
+@dataclass(frozen=True)
+class EpochConfig:
+    """How a model is trained on a set of windows that is gone through several times."""
+
+    epochs: int = 20
+    """Times that every training window is seen, at most; the schedule of the learning rate spans them."""
+    patience: int = 10
+    """Epochs in a row without a lower validation loss after which training stops; 0 for never."""
+    batch_size: int = 64
+    """Windows per step, over all processes."""
+    lr: float = 2e-3
+    """Highest learning rate, reached after warm-up."""
+    min_lr: float = 0.0
+    """Learning rate at the last step (cosine in between)."""
+    warmup_share: float = 0.1
+    """Share of all steps that is linear warm-up."""
+    weight_decay: float = 0.01
+    """Decoupled weight decay of AdamW."""
+    beta2: float = 0.999
+    """Decay of AdamW's second moment (the first is 0.9)."""
+    clip: float = 1.0
+    """Largest norm of the gradient; 0 for no limit."""
+
+    def __post_init__(self) -> None:
+        wrong = []
+        if self.epochs < 1:
+            wrong.append(f"epochs must be at least 1, got {self.epochs}")
+        if not 0.0 <= self.warmup_share <= 1.0:
+            wrong.append(f"warmup_share must be from 0 to 1, got {self.warmup_share}")
+        try:
+            self.in_steps(1)
+        except ValueError as error:
+            wrong.append(str(error))
+        if wrong:
+            raise ValueError("; ".join(wrong))
+
+    def in_steps(self, steps_per_epoch: int) -> TrainConfig:
+        """Return the same in steps: an evaluation and a save of the state after each epoch."""
+        steps = max(1, self.epochs) * steps_per_epoch
+        return TrainConfig(
+            steps=steps,
+            batch_size=self.batch_size,
+            lr=self.lr,
+            min_lr=self.min_lr,
+            warmup=round(steps * self.warmup_share),
+            weight_decay=self.weight_decay,
+            decay="matrices",
+            beta2=self.beta2,
+            clip=self.clip,
+            eval_every=steps_per_epoch,
+            checkpoint_every=steps_per_epoch,
+            patience=self.patience,
+        )
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:

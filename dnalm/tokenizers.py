@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from dnalm.dna import BASE_CODES, BASES, NOT_A_BASE
+from dnalm.dna import BASE_CODES, BASES, COMPLEMENT, NOT_A_BASE
 
 HG38_CHARACTERS = "".join(sorted("\n0123456789>ABCGHIJKLMNTUXY_acdghlmnortv"))
 """The 40 characters of UCSC's hg38.fa, in id order."""
@@ -48,6 +48,13 @@ class CharacterTokenizer:
     def soft_masked(self) -> npt.NDArray[np.bool_]:
         """[V]: True where a token is a lower-case base (or n)."""
         return np.array([c in "acgtn" for c in self.characters])
+
+    @cached_property
+    def complement(self) -> npt.NDArray[np.uint8]:
+        """[V]: the token of the other strand's letter; what is no base, or has no other, stays itself."""
+        letters = np.frombuffer(self.characters.encode("ascii"), dtype=np.uint8)
+        other = self.ids[COMPLEMENT[letters]]
+        return np.where(other < 0, np.arange(self.vocab_size), other).astype(np.uint8)
 
     def encode(self, text: str) -> npt.NDArray[np.uint8]:
         """Return the token ids of `text`, [L].

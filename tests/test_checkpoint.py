@@ -3,6 +3,9 @@
 import json
 import os
 import pickle
+import subprocess
+import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -87,9 +90,141 @@ def test_pt_files_need_no_allowance(tmp_path):
     assert checkpoint.read_pt(tmp_path / "x.pt")["model_args"] == content["model_args"]
 
 
-def test_numpys_numbers_are_harmless(tmp_path):
-    torch.save({"best": np.float64(0.5), "loss": [np.float32(2.0)]}, tmp_path / "x.pt")
-    assert checkpoint.read_pt(tmp_path / "x.pt") == {"best": 0.5, "loss": [2.0]}
+PUBLISHED = """
+import sys, numpy, torch
+from dataclasses import dataclass
+
+@dataclass
+class GPTConfig:
+    block_size: int = 300
+    n_layer: int = 4
+    dropout: float = 0.0
+    bias: bool = False
+    n_head: int = 4
+
+config = GPTConfig(n_head=numpy.int64(8))
+numbers = {"best": numpy.float64(0.5), "loss": [numpy.float32(2.0)], "epoch": numpy.int64(-7)}
+numbers |= {"big": numpy.dtype(">f8").type(3.0), "done": numpy.bool_(True), "elapsed": 12.5}
+torch.save({"w": torch.arange(3), "config": config, "again": [config]} | numbers, sys.argv[1])
+"""
+"""A script that saves as the published ones do: its dataclass is pickled as `__main__.GPTConfig`."""
+CONFIG = {"block_size": 300, "n_layer": 4, "dropout": 0.0, "bias": False, "n_head": 8}
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    path = tmp_path_factory.mktemp("published") / "model.pt"
+    subprocess.run([sys.executable, "-c", PUBLISHED, str(path)], check=True)
+    return path
+
+
+def repacked(source, path, edit):
+    """Write the `.pt` file `source` to `path` with its pickle edited."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            new.writestr(name, edit(content) if name.endswith("/data.pkl") else content)
+    return path
+
+
+def test_a_published_dataclass_and_numpys_numbers_become_plain(published):
+    with pytest.raises(pickle.UnpicklingError):  # torch alone would not
+        torch.load(published, weights_only=True)
+    content = checkpoint.read_pt(published)
+    assert torch.equal(content.pop("w"), torch.arange(3))
+    numbers = {"best": 0.5, "loss": [2.0], "epoch": -7, "big": 3.0, "done": True, "elapsed": 12.5}
+    assert content == {"config": CONFIG, "again": [CONFIG]} | numbers
+    kept = [content["config"], content["loss"], content["best"], content["epoch"], content["done"]]
+    assert [type(value) for value in kept] == [dict, list, float, int, bool]
+    assert type(content["config"]["n_head"]) is int
+
+
+def test_files_written_with_numpy_1_say_the_same(published, tmp_path):
+    old = repacked(
+        published, tmp_path / "x.pt", lambda text: text.replace(b"numpy._core.multi", b"numpy.core.multi")
+    )
+    assert checkpoint.read_pt(old)["best"] == 0.5
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("kind", ["f8", "f4", "i8"])
+def test_numpys_numbers_of_either_byte_order(tmp_path, kind, order):
+    # numpy itself makes every number native, so the other order is written by hand.
+    data = np.array(3, dtype=order + kind).tobytes()
+    code = b"cnumpy._core.multiarray\nscalar\n" + dtype_code(kind)
+    code += b"(K\x03" + text_code(order) + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+    code += b"c_codecs\nencode\n" + text_code(data.decode("latin1")) + text_code("latin1") + b"\x86R\x86R"
+    assert checkpoint.read_pt(pickled(tmp_path, in_dictionary(code))) == {"x": 3}
+    assert pickle.loads(b"\x80\x02" + code + b".", encoding="bytes") == 3  # numpy agrees
+
+
+def text_code(text):
+    return b"X" + len(text.encode()).to_bytes(4, "little") + text.encode()
+
+
+def dtype_code(name):
+    return b"cnumpy\ndtype\n" + text_code(name) + b"\x89\x88\x87R"
+
+
+def in_dictionary(code):
+    return b"\x80\x02}" + text_code("x") + code + b"s."
+
+
+def pickled(folder, code):
+    """Write a `.pt` file whose pickle is `code`."""
+    torch.save({}, folder / "empty.pt")
+    return repacked(folder / "empty.pt", folder / "x.pt", lambda _: code)
+
+
+STAND_IN = b"c__main__\nGPTConfig\n"
+MADE = STAND_IN + b")\x81"
+SCALAR = b"cnumpy._core.multiarray\nscalar\n"
+ABUSES = {
+    "called with arguments": (STAND_IN + b"K\x01\x85R", "GPTConfig with arguments"),
+    "made with arguments": (STAND_IN + b"K\x01\x85\x81", "GPTConfig with arguments"),
+    "state is a tuple": (MADE + b"K\x01\x85b", "GPTConfig with a state that is no plain dictionary"),
+    "state is two dictionaries": (MADE + b"}}\x86b", "GPTConfig with a state that is no plain dictionary"),
+    "state is a subclass": (MADE + b"ccollections\nOrderedDict\n)Rb", "no plain dictionary"),
+    "state holds a list": (MADE + b"}" + text_code("n") + b"]sb", "GPTConfig with 'n' a list"),
+    "state holds itself": (MADE + b"q\x00}" + text_code("n") + b"h\x00sb", "GPTConfig with 'n' a _Config"),
+    "state named by a number": (MADE + b"}K\x01K\x01sb", "GPTConfig with 1 a int"),
+    "never made": (STAND_IN, "GPTConfig, which is no number"),
+    "as a name": (b"}" + MADE + b"K\x01s", "a name that is a _Config"),
+    "calls from inside": (
+        MADE + b"}" + text_code("n") + b"cposix\nmkdir\n" + text_code("owned") + b"\x85Rsb",
+        r"posix\.mkdir;",
+    ),
+    "another class": (b"c__main__\nOther\n)\x81", r"__main__\.Other;"),
+    "a module's function": (b"cnumpy\nload\n" + text_code("owned") + b"\x85R", r"numpy\.load;"),
+    "number of any object": (SCALAR + dtype_code("O8") + b"K\x01\x86R", "numpy.dtype with 'O8'"),
+    "number without bytes": (SCALAR + dtype_code("f8") + b"K\x01\x86R", "scalar with something"),
+    "number without kind": (SCALAR + b"K\x01K\x01\x86R", "scalar with something"),
+    "number uncalled": (SCALAR, "scalar, which is no number"),
+    "kind alone": (dtype_code("f8"), "_Kind, which is no number"),
+    "kind with a strange state": (dtype_code("f8") + b"}b", "numpy.dtype with an unknown state"),
+}
+
+
+@pytest.mark.parametrize(("code", "message"), ABUSES.values(), ids=ABUSES.keys())
+def test_what_is_allowed_cannot_be_abused(tmp_path, monkeypatch, code, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=rf"x\.pt: refused, because opening it would run .*{message}"):
+        checkpoint.read_pt(pickled(tmp_path, in_dictionary(code)))
+    assert sorted(os.listdir()) == ["empty.pt", "x.pt"]
+
+
+def test_nothing_stays_allowed_afterwards(published):
+    before = torch.serialization.get_safe_globals()
+    checkpoint.read_pt(published)
+    assert torch.serialization.get_safe_globals() == before
+
+
+def test_a_list_inside_itself_does_not_hang(tmp_path):
+    content = checkpoint.read_pt(pickled(tmp_path, in_dictionary(b"]q\x00h\x00a")))
+    assert content["x"][0] is content["x"]
+    deep = in_dictionary(b"]" * 100_000 + b"a" * 99_999)
+    with pytest.raises(ValueError, match="something else or a damaged one"):
+        checkpoint.read_pt(pickled(tmp_path, deep))
 
 
 class Bomb:
@@ -102,6 +237,7 @@ class Bomb:
         return os.mkdir, (self.path,)
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")  # torch, before it refuses
 def test_nothing_in_a_pt_file_is_run(tmp_path):
     torch.save({"model": Bomb(str(tmp_path / "owned"))}, tmp_path / "bad.pt")
     with pytest.raises(ValueError, match=r"bad\.pt: refused, because opening it would run .*mkdir"):

@@ -199,3 +199,25 @@ def test_ctrl_c_in_the_first_evaluation_leaves_something_to_resume(start, tmp_pa
     whole = start(tmp_path / "b")
     whole.run(quiet=True)
     assert same(weights_of(whole), weights_of(rest))
+
+
+def test_patience_ends_a_run_that_no_longer_improves_and_keeps_the_best(start, tmp_path):
+    config = TrainConfig(steps=40, batch_size=4, lr=1.0, min_lr=1.0, warmup=0, eval_every=2, patience=3)
+    loop = start(tmp_path / "a", config)  # a rate of 1 makes it worse at once
+    assert loop.run(quiet=True)
+    losses = [scores["val_loss"] for scores in loop.evaluations]
+    best = losses.index(min(losses))
+    assert len(losses) - 1 - best == 3
+    assert loop.step < 40
+    assert checkpoint.describe(tmp_path / "a")["step"] == loop.evaluations[best]["step"]
+    again = start(tmp_path / "a", config)
+    again.resume()  # the state of the end was kept, though no save was due
+    assert again.run(quiet=True)
+    assert again.step == loop.step
+
+
+def test_without_patience_it_goes_to_the_end(start, tmp_path):
+    config = TrainConfig(steps=8, batch_size=4, lr=1.0, min_lr=1.0, warmup=0, eval_every=1)
+    loop = start(tmp_path / "a", config)
+    assert loop.run(quiet=True)
+    assert loop.step == 8

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from dnalm.optim import TrainConfig, build_optimizer, learning_rate
+from dnalm.optim import EpochConfig, TrainConfig, build_optimizer, learning_rate
 
 
 def test_rate_rises_falls_by_cosine_and_ends_at_the_lowest():
@@ -60,3 +60,25 @@ def test_frozen_parameters_are_not_touched():
 def test_refuses_wrong_settings(wrong, message):
     with pytest.raises(ValueError, match=message):
         TrainConfig(**wrong)
+
+
+def test_epochs_in_steps():
+    config = EpochConfig(epochs=5, patience=2, lr=1e-2, min_lr=1e-3, warmup_share=0.2, batch_size=8).in_steps(
+        30
+    )
+    assert (config.steps, config.warmup, config.eval_every, config.checkpoint_every) == (150, 30, 30, 30)
+    assert (config.patience, config.batch_size, config.lr, config.min_lr) == (2, 8, 1e-2, 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"epochs": 0}, "epochs must be at least 1"),
+        ({"patience": -1}, "patience must be at least 0"),
+        ({"warmup_share": 1.5}, "warmup_share must be from 0 to 1"),
+        ({"lr": 1e-3, "min_lr": 1e-2}, "min_lr must be from 0 to lr"),
+    ],
+)
+def test_refuses_epochs_that_make_no_sense(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        EpochConfig(**wrong)

@@ -13,7 +13,7 @@ import torch
 
 from dnalm import checkpoint
 from dnalm.commands.pretrain_files import check_outputs, clear, write_results
-from dnalm.config import fill, read_recipe
+from dnalm.config import fill_tables
 from dnalm.devices import (
     Device,
     Precision,
@@ -24,7 +24,7 @@ from dnalm.devices import (
     set_threads,
 )
 from dnalm.encoders.gpt import GPTConfig
-from dnalm.evaluate import judge
+from dnalm.evaluate.language import judge
 from dnalm.files import lock, recover
 from dnalm.fit import BEST, LAST, Loop
 from dnalm.genome import PreparedGenome
@@ -77,22 +77,8 @@ def default_options(recipe: str) -> Options:
     Raises:
         ValueError: if the recipe does not exist or has wrong fields, all of them named.
     """
-    tables = read_recipe(recipe)
     known = {"encoder": GPTConfig(), "train": TrainConfig(), "task": LanguageConfig()}
-    wrong = []
-    if extra := sorted(tables.keys() - known.keys()):
-        wrong.append(
-            f"--recipe {recipe}: no table [{extra[0]}]; there are {', '.join(f'[{name}]' for name in known)}"
-        )
-    parts: dict[str, Any] = {}
-    for name, target in known.items():
-        try:
-            parts[name] = fill(target, tables.get(name, {}), f"--recipe {recipe} [{name}]")
-        except ValueError as error:
-            wrong.append(str(error))
-    if wrong:
-        raise ValueError("\n".join(wrong))
-    return Options(data=Path(), recipe=recipe, **parts)
+    return Options(data=Path(), recipe=recipe, **fill_tables(recipe, known))
 
 
 def run(options: Options) -> None:

@@ -4,6 +4,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from dnalm.encoders.cnn import CNN
 from dnalm.encoders.gpt import GPT
 
 
@@ -20,4 +21,4 @@ class Encoder(Protocol):
         ...
 
 
-ENCODERS = {"gpt": GPT}
+ENCODERS = {"gpt": GPT, "cnn": CNN}

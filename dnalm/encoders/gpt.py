@@ -10,10 +10,14 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dnalm.layers import causal_attention, dropout, rotary_angles, rotate
+from dnalm.layers import causal_attention, dropout, rotary_angles, rotary_speeds, rotate
+
+SPREAD = 0.02
+"""Standard deviation of untrained weights (Radford et al. 2019)."""
 
 
 @dataclass(frozen=True)
@@ -108,8 +112,8 @@ class Block(nn.Module):
 class GPT(nn.Module):
     """Token ids in, states out: the core under the next-token head and under every other head.
 
-    Initialisation: normal with deviation 0.02, and 0.02 / sqrt(2 n_layer) for the projections that add to the
-    residual stream (Radford et al. 2019).
+    Initialisation: normal with deviation `SPREAD`, divided by sqrt(2 n_layer) for the projections that add to
+    the residual stream (Radford et al. 2019).
     """
 
     causal = True
@@ -128,9 +132,9 @@ class GPT(nn.Module):
         self.ln_f = nn.LayerNorm(config.n_embd, bias=config.bias)
         for name, parameter in self.named_parameters():
             if name.endswith("c_proj.weight"):
-                nn.init.normal_(parameter, std=0.02 / math.sqrt(2 * config.n_layer))
+                nn.init.normal_(parameter, std=SPREAD / math.sqrt(2 * config.n_layer))
             elif parameter.ndim == 2:
-                nn.init.normal_(parameter, std=0.02)
+                nn.init.normal_(parameter, std=SPREAD)
             elif name.endswith("bias"):
                 nn.init.zeros_(parameter)
 
@@ -174,3 +178,37 @@ class GPT(nn.Module):
         # Padding is on the right, so causal attention never looks at it: only its own states need silencing.
         states: Tensor = self.ln_f(x)
         return states.masked_fill(~real.unsqueeze(-1), 0.0)
+
+
+START_REACH, START_PULL = 9, 2.5
+"""Distances, in tokens, that heads begin to look at (0 to 8); how strongly, in deviations of a query."""
+START_SLOWEST = 0.03
+"""Rotations slower than this, in radians a token, hardly tell near from far and are left alone."""
+
+
+@torch.no_grad()
+def start_local(model: GPT) -> None:
+    """Let each head of an untrained model begin by attending to one nearby distance, in place.
+
+    Untrained heads attend to all tokens alike, and find out only slowly that in DNA the last few bases tell
+    most. With rotary positions a query and a key that are constant vectors, turned against each other by d
+    tokens' worth of each angle, match best d tokens apart. Such a constant comes from a direction shared by all
+    token embeddings, which the tied next-token head does not see: it adds the same to every logit. (Our own.)
+    """
+    config = model.config
+    width, half = config.n_embd, config.n_embd // config.n_head // 2
+    shared = torch.randint(0, 2, (width,)) * 2.0 - 1.0  # [D]
+    # As large as what tells tokens apart: LayerNorm leaves 1 / sqrt(2) of it.
+    model.wte.weight += SPREAD * shared
+    pull = START_PULL * math.sqrt(2) / width * shared
+    speed = rotary_speeds(2 * half).float()
+    used = (speed > START_SLOWEST).float()
+    for number, block in enumerate(model.h):
+        assert isinstance(block, Block)
+        joint = block.attn.c_attn.weight.view(3, config.n_head, 2 * half, width)
+        for head in range(config.n_head):
+            distance = (number * config.n_head + head) % START_REACH
+            query = torch.cat([used, torch.zeros(half)])
+            key = torch.cat([(speed * distance).cos() * used, (speed * distance).sin() * used])
+            joint[0, head] += query[:, None] * pull
+            joint[1, head] += key[:, None] * pull

@@ -115,7 +115,7 @@ def pretraining_chapter(outputs: Path) -> Chapter:
     summaries = {mode: read_json(outputs / f"summary_{mode}.json") for mode in runs}
     seconds = {mode: float(summary["elapsed_time"]) for mode, summary in summaries.items()}
     figures = [
-        _draw(
+        draw(
             partial(_curves, outputs, mode, metrics[mode]["ladder"]),
             f"{mode}: losses (left) and bits per base of the held-out bases (right) as training went on. "
             "Lower is better; the dashed line is the Markov model to beat.",
@@ -124,7 +124,7 @@ def pretraining_chapter(outputs: Path) -> Chapter:
         for mode in runs
     ]
     figures.append(
-        _draw(
+        draw(
             partial(markov_ladder, metrics),
             "Interpolated Markov models of every order, trained and judged on the same bases as the language "
             "models. Lower is better; a band is the 95 % bootstrap interval of a language model.",
@@ -132,7 +132,7 @@ def pretraining_chapter(outputs: Path) -> Chapter:
         )
     )
     figures.append(
-        _draw(partial(time_comparison, seconds), "Elapsed time of each training.", "Training times")
+        draw(partial(time_comparison, seconds), "Elapsed time of each training.", "Training times")
     )
     return Chapter(
         title="Pretraining",
@@ -140,7 +140,7 @@ def pretraining_chapter(outputs: Path) -> Chapter:
         paragraphs=[*EXPLAINED, *_splits(runs), *_comparison(metrics)],
         tables=[_results(metrics, seconds)],
         figures=figures,
-        details=[_facts(mode, run) for mode, run in runs.items()],
+        details=[facts(mode, run) for mode, run in runs.items()],
     )
 
 
@@ -240,7 +240,8 @@ def _column(m: Mapping[str, Any], seconds: float) -> dict[str, str]:
     }
 
 
-def _facts(mode: str, run: Mapping[str, Any]) -> Table:
+def facts(mode: str, run: Mapping[str, Any]) -> Table:
+    """Tell how a run was made, from its run.json."""
     rows = [["command", shlex.join(run["command"])], ["seed", str(run["seed"])]]
     for part in ("recipe", "versions", "hardware", "data", "git"):
         rows.append([part, _flat(run.get(part))])
@@ -262,7 +263,8 @@ def _curves(outputs: Path, mode: str, ladder: Mapping[str, Any], path: Path) -> 
     loss_curve(read_json(outputs / f"losses_{mode}.json"), path, f"Pretraining: {mode}", ladder)
 
 
-def _draw(plot: Callable[[Path], None], caption: str, alt: str) -> Picture:
+def draw(plot: Callable[[Path], None], caption: str, alt: str) -> Picture:
+    """Return what `plot` draws; it is given the path to write to."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "plot.png"
         plot(path)

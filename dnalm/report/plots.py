@@ -5,7 +5,7 @@ differ in dash or marker. Figures are made without pyplot, so a plot may be draw
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,13 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from dnalm.files import atomic_file
 
 DPI = 150
-BLUE, VERMILION, GREEN, ORANGE, PURPLE = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7")
+BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY = (
+    "#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9"
+)  # fmt: skip
 INK, GREY = "#222222", "#8A8A8A"
 MODE_COLORS = {"full": BLUE, "vocab4": VERMILION}
-OTHER_COLORS = (GREEN, PURPLE, ORANGE)
-"""For data folders with other names than the two of `dnalm prepare`, in turn."""
+OTHER_COLORS = (GREEN, PURPLE, ORANGE, SKY)
+"""For other names than those of the two vocabularies of `dnalm prepare`, in turn."""
 
 Metrics = Mapping[str, Any]
 """The `metrics` of one pretraining run.json."""
@@ -50,47 +52,55 @@ def loss_curve(
             f"{title}: expected one value of each curve at every evaluation, got "
             f"{len(steps)} iterations and {', '.join(f'{len(v)} {k}' for k, v in series.items())}"
         )
-    figure, panels = _figure(title, width=9.6 if bits else 5.4, height=4.2, panels=2 if bits else 1)
-    _curve(panels[0], steps, losses["train_losses"], "training", ORANGE, "--s")
-    _curve(panels[0], steps, losses["val_losses"], "validation", BLUE, "-o")
+    figure, panels = new_figure(title, width=9.6 if bits else 5.4, height=4.2, panels=2 if bits else 1)
+    curve(panels[0], steps, losses["train_losses"], "training", ORANGE, "--s")
+    curve(panels[0], steps, losses["val_losses"], "validation", BLUE, "-o")
     panels[0].set(xlabel="step", ylabel="loss (nats per token)")
-    _fit_height(panels[0], [losses["train_losses"], losses["val_losses"]])
-    panels[0].legend(**_ABOVE)
+    fit_height(panels[0], [losses["train_losses"], losses["val_losses"]])
+    panels[0].legend(**ABOVE)
     if bits:
-        _curve(panels[1], steps, bits, "language model, validation", BLUE, "-o")
+        curve(panels[1], steps, bits, "language model, validation", BLUE, "-o")
         panels[1].set(xlabel="step", ylabel="bits per base")
         heights = [bits]
         if ladder:
             best = ladder["best"]
             panels[1].axhline(best["bits"], color=INK, linestyle="--", linewidth=1.4, label=rung_name(best))
             heights.append([best["bits"]])
-        _fit_height(panels[1], heights)
-        panels[1].legend(**_ABOVE)
-    _save(figure, path)
+        fit_height(panels[1], heights)
+        panels[1].legend(**ABOVE)
+    save(figure, path)
 
 
-def time_comparison(seconds: Mapping[str, float], path: Path, title: str = "Pretraining time") -> None:
+def time_comparison(
+    seconds: Mapping[str, float],
+    path: Path,
+    title: str = "Pretraining time",
+    everyone: Sequence[str] | None = None,
+) -> None:
     """Draw one bar a model, as long as its time, labelled with it.
 
     Args:
         seconds: elapsed time of each mode.
         path: the PNG to write.
         title: over the picture.
+        everyone: names that share out the colours, where other plots show more models than this one.
     """
-    figure, (axes,) = _figure(title, width=6.4, height=1.3 + 0.6 * max(1, len(seconds)))
+    figure, (axes,) = new_figure(title, width=6.4, height=1.3 + 0.6 * max(1, len(seconds)))
     modes = list(seconds)
     longest = max(seconds.values(), default=0.0)
     scale, unit = (
         (3600.0, "hours") if longest >= 7200 else (60.0, "minutes") if longest >= 120 else (1.0, "s")
     )
-    bars = axes.barh(modes, [seconds[m] / scale for m in modes], color=_colors(modes), height=0.6)
+    bars = axes.barh(
+        modes, [seconds[m] / scale for m in modes], color=colors(list(everyone or modes), modes), height=0.6
+    )
     axes.bar_label(bars, [duration(seconds[m]) for m in modes], padding=5, fontsize=10)
     axes.set_xlim(0, max(longest / scale * 1.22, 1e-9))  # room for the label
     axes.set_xlabel(f"elapsed time ({unit})")
     axes.invert_yaxis()
     axes.grid(False, axis="y")
     axes.tick_params(axis="y", length=0)
-    _save(figure, path)
+    save(figure, path)
 
 
 def markov_ladder(runs: Mapping[str, Metrics], path: Path, title: str = "Against Markov models") -> None:
@@ -104,7 +114,9 @@ def markov_ladder(runs: Mapping[str, Metrics], path: Path, title: str = "Against
         title: over the picture.
     """
     groups = same_bases(runs)
-    figure, panels = _figure(title, width=6.8 * max(1, len(groups)), height=4.9, panels=max(1, len(groups)))
+    figure, panels = new_figure(
+        title, width=6.8 * max(1, len(groups)), height=4.9, panels=max(1, len(groups))
+    )
     for axes, modes in zip(panels, groups, strict=False):
         ladder = runs[modes[0]]["ladder"]
         orders = range(len(ladder["one_strand"]))
@@ -112,7 +124,7 @@ def markov_ladder(runs: Mapping[str, Metrics], path: Path, title: str = "Against
         axes.plot(orders, ladder["both_strands"], "-o", color=INK, label="Markov, both strands", **_MARKERS)
         best = ladder["best"]
         axes.plot(best["order"], best["bits"], "*", color=INK, markersize=14, label="best Markov", zorder=5)
-        for mode, color in zip(modes, _colors(list(runs), modes), strict=True):
+        for mode, color in zip(modes, colors(list(runs), modes), strict=True):
             bits = runs[mode]["bits_per_base"]
             axes.axhspan(bits["low"], bits["high"], color=color, alpha=0.18, linewidth=0)
             line = "-." if mode == "full" else "-"
@@ -122,8 +134,8 @@ def markov_ladder(runs: Mapping[str, Metrics], path: Path, title: str = "Against
         axes.set(xlabel="order of the Markov model (bases of context)", ylabel="bits per base")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=len(orders) + 1))
         axes.margins(y=0.08)
-        axes.legend(**_ABOVE, ncols=2)
-    _save(figure, path)
+        axes.legend(**ABOVE, ncols=2)
+    save(figure, path)
 
 
 PLOTS: dict[str, Callable[..., None]] = {
@@ -172,7 +184,7 @@ def _equal(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return all(math.isclose(a, b, abs_tol=1e-6) for a, b in pairs)  # sums may differ in their last digits
 
 
-_ABOVE: dict[str, Any] = {
+ABOVE: dict[str, Any] = {
     "loc": "lower left",
     "bbox_to_anchor": (-0.02, 1.0),
     "borderaxespad": 0.3,
@@ -183,11 +195,13 @@ _ABOVE: dict[str, Any] = {
 _MARKERS: dict[str, Any] = {"markersize": 4.5, "linewidth": 1.4}
 
 
-def _figure(title: str, width: float, height: float, panels: int = 1) -> tuple[Figure, list[Axes]]:
-    """Make a figure of `panels` side by side; width and height in inches."""
+def new_figure(
+    title: str, width: float, height: float, panels: int = 1, rows: int = 1
+) -> tuple[Figure, list[Axes]]:
+    """Make a figure of `panels` side by side in each of `rows`; width and height in inches."""
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.suptitle(title, fontsize=13, color=INK, x=0.01, ha="left")
-    axes: list[Axes] = list(figure.subplots(1, panels, squeeze=False)[0])
+    axes: list[Axes] = list(figure.subplots(rows, panels, squeeze=False).flat)
     for panel in axes:
         panel.spines[["top", "right"]].set_visible(False)
         panel.grid(True, color="#E6E6E6", linewidth=0.8)
@@ -198,14 +212,15 @@ def _figure(title: str, width: float, height: float, panels: int = 1) -> tuple[F
     return figure, axes
 
 
-def _curve(axes: Axes, steps: list[int], values: list[float], label: str, color: str, style: str) -> None:
+def curve(axes: Axes, steps: list[int], values: list[float], label: str, color: str, style: str) -> None:
+    """Draw one line against whole steps, with a marker at each value while they are few."""
     size = 4.5 if len(steps) <= 30 else 0.0  # a marker an evaluation, until they would touch
     axes.plot(steps, values, style, color=color, label=label, markersize=size, linewidth=1.6)
     axes.xaxis.set_major_formatter(EngFormatter(sep="") if max(steps) >= 10_000 else "{x:,.0f}")
     axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
 
 
-def _fit_height(axes: Axes, curves: list[list[float]]) -> None:
+def fit_height(axes: Axes, curves: list[list[float]]) -> None:
     """Leave the untrained model's value off the top where it would flatten everything after it."""
     later = [value for curve in curves for value in (curve[1:] if len(curve) > 2 else curve) if value]
     first = max(curve[0] or 0.0 for curve in curves)
@@ -214,15 +229,19 @@ def _fit_height(axes: Axes, curves: list[list[float]]) -> None:
     if first > high + 2 * (high - low):
         axes.set_ylim(low - margin, high + 2 * margin)
         note = f"the first evaluation, {first:.3f}, is off the top"
-        axes.annotate(note, (0.99, 0.95), xycoords="axes fraction", ha="right", fontsize=9, color="#555555")
+        box = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}  # readable where a line crosses it
+        at: dict[str, Any] = {"xy": (0.99, 0.95), "xycoords": "axes fraction", "ha": "right"}
+        axes.annotate(note, **at, fontsize=9, color="#555555", bbox=box)
 
 
-def _colors(modes: list[str], wanted: list[str] | None = None) -> list[str]:
+def colors(modes: list[str], wanted: list[str] | None = None) -> list[str]:
+    """Return the colours of the `wanted` among `modes`, the same in each plot; of all, if None."""
     others = [mode for mode in modes if mode not in MODE_COLORS]
     table = MODE_COLORS | {mode: OTHER_COLORS[i % len(OTHER_COLORS)] for i, mode in enumerate(others)}
     return [table[mode] for mode in wanted or modes]
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, whole or not at all; the same figure makes the same bytes."""
     with atomic_file(path) as file:
         figure.savefig(file, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from dnalm.checkpoint import check_names
 from dnalm.data.language import LanguageBatch, LanguageWindows, choose_pieces, tile
 from dnalm.dna import NOT_A_BASE
-from dnalm.encoders.gpt import GPT, GPTConfig
+from dnalm.encoders.gpt import GPT, GPTConfig, start_local
 from dnalm.genome import Part, PreparedGenome
 from dnalm.heads.next_token import NextTokenHead
 from dnalm.tokenizers import CharacterTokenizer
@@ -30,6 +30,8 @@ EVALUATION_BATCH = 32
 class LanguageConfig:
     """What is asked of a language model, beside its shape."""
 
+    local_start: bool = True
+    """Heads begin by attending to nearby tokens, each at a distance of its own (rotary positions alone)."""
     repeat_weight: float = 1.0
     """Weight of soft-masked (lower-case, repetitive) bases in the loss, 0 to 1."""
     eval_bases: int = 76_800
@@ -114,7 +116,10 @@ class LanguageTask:
 
     def build_model(self) -> LanguageModel:
         """Return an untrained model."""
-        return LanguageModel(self.encoder, self.genome.tokenizer.vocab_size)
+        model = LanguageModel(self.encoder, self.genome.tokenizer.vocab_size)
+        if self.config.local_start and self.encoder.position == "rotary":
+            start_local(model.transformer)
+        return model
 
     def loss(self, model: nn.Module, batch: LanguageBatch) -> Tensor:
         """Return the mean cross-entropy in nats per token (weighted, where the batch has weights)."""

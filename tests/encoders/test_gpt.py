@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from dnalm.encoders.gpt import GPT, GPTConfig
+from dnalm.encoders.gpt import GPT, GPTConfig, start_local
+from dnalm.layers import rotate
 from dnalm.tasks.language import LanguageModel
 
 SMALL = {"n_layer": 2, "n_head": 2, "n_embd": 16, "block_size": 12}
@@ -183,7 +184,7 @@ def test_can_memorise_a_sequence():
     model = LanguageModel(GPTConfig(n_layer=2, n_head=2, n_embd=32, block_size=24), 4)
     text = torch.randint(4, (4, 25))
     real = torch.ones(4, 24, dtype=torch.bool)
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     for _ in range(250):
         logits = model(text[:, :-1], real)[:, 4:]
         loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), text[:, 5:].flatten())
@@ -213,3 +214,36 @@ def test_refuses_wrong_shapes(tokens):
         gpt(torch.zeros(1, 13, dtype=torch.long), torch.ones(1, 13, dtype=torch.bool))
     with pytest.raises(ValueError, match=r"real must be \[3, 12\], got \[3, 11\]"):
         gpt(tokens, torch.ones(3, 11, dtype=torch.bool))
+
+
+def test_local_start_makes_each_head_look_at_its_own_distance():
+    torch.manual_seed(0)
+    model = GPT(GPTConfig(n_layer=3, n_head=4, n_embd=384, block_size=60, position="rotary"), 4)
+    start_local(model)
+    x = model.wte(torch.randint(4, (8, 60)))
+    for number, block in enumerate(model.h):
+        joint = block.attn.c_attn(block.ln_1(x)).view(8, 60, 3, 4, 96).permute(2, 0, 3, 1, 4)
+        query, key = (rotate(each, model.cosines, model.sines) for each in joint[:2])
+        scores = (query @ key.transpose(-1, -2) / 96**0.5).masked_fill(
+            torch.ones(60, 60).triu(1).bool(), -1e9
+        )
+        weights = scores.softmax(-1)[:, :, 20:].mean(0)  # [H, 40, L]
+        for head in range(4):
+            near = [weights[head].diagonal(20 - d).mean().item() for d in range(20)]
+            assert near.index(max(near)) == (4 * number + head) % 9
+            assert max(near) > 5 / 60  # without it: about one share of 60
+
+
+def test_local_start_changes_queries_keys_and_embeddings_alone_and_no_logit_difference():
+    torch.manual_seed(0)
+    model = GPT(GPTConfig(n_layer=1, n_head=2, n_embd=16, block_size=8, position="rotary"), 4)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    start_local(model)
+    after = model.state_dict()
+    assert {name for name in after if not torch.equal(after[name], before[name])} == {
+        "wte.weight",
+        "h.0.attn.c_attn.weight",
+    }
+    assert torch.equal(after["h.0.attn.c_attn.weight"][32:], before["h.0.attn.c_attn.weight"][32:])  # values
+    shared = after["wte.weight"] - before["wte.weight"]
+    torch.testing.assert_close(shared, shared[:1].expand(4, -1))  # the same for all tokens

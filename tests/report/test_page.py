@@ -32,7 +32,7 @@ def chapter(outputs):
 @pytest.fixture
 def no_pictures(monkeypatch):
     """For tests of the text: pictures are not drawn."""
-    monkeypatch.setattr(page, "_draw", lambda plot, caption, alt: Picture(PNG, caption, alt))
+    monkeypatch.setattr(page, "draw", lambda plot, caption, alt: Picture(PNG, caption, alt))
 
 
 class Page(HTMLParser):

@@ -14,7 +14,7 @@ FLAT = {"iterations": [0, 50], "train_losses": [1.38, 1.38], "val_losses": [1.38
 def drawn(monkeypatch):
     """The figures that would have been saved."""
     figures = []
-    monkeypatch.setattr(plots, "_save", lambda figure, path: figures.append(figure))
+    monkeypatch.setattr(plots, "save", lambda figure, path: figures.append(figure))
     return figures
 
 

@@ -1,11 +1,11 @@
-"""Tests for dnalm/evaluate.py."""
+"""Tests for dnalm/evaluate/language.py."""
 
 import numpy as np
 import pytest
 
 from dnalm.baselines.markov import Ladder
 from dnalm.encoders.gpt import GPTConfig
-from dnalm.evaluate import gain_over, interval, judge, markov_ladder, verdict
+from dnalm.evaluate.language import gain_over, interval, judge, markov_ladder, verdict
 from dnalm.tasks.language import LanguageConfig, LanguageScores, LanguageTask
 
 

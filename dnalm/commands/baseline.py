@@ -1,0 +1,52 @@
+"""`dnalm baseline`: the CNN that a fine-tuned model must beat, by the same data, head and loop."""
+
+from dataclasses import dataclass, field
+
+from dnalm.commands.binding_options import AugmentConfig, BindingOptions
+from dnalm.commands.binding_run import Start, redraw, train_binding
+from dnalm.commands.binding_set import SplitConfig
+from dnalm.config import fill_tables
+from dnalm.encoders.cnn import CNNConfig
+from dnalm.heads.regression import RegressionHeadConfig
+from dnalm.optim import EpochConfig
+from dnalm.tasks.binding import BindingShape
+
+
+@dataclass(frozen=True)
+class Options(BindingOptions):
+    """Train the CNN baseline on the same windows, with the same head, copies and loop."""
+
+    name: str = "baseline"
+    """What the model is called in files and plots."""
+    recipe: str = "baseline"
+    """baseline, baseline-published, or a TOML file; sets the fields of training, and flags win over it."""
+    encoder: CNNConfig = field(default_factory=CNNConfig)
+
+
+def default_options(recipe: str) -> Options:
+    """Return the options that `--recipe` stands for; flags are laid over them.
+
+    Raises:
+        ValueError: if the recipe does not exist or has wrong fields, all of them named.
+    """
+    known = {
+        "data": SplitConfig(),
+        "augment": AugmentConfig(),
+        "encoder": CNNConfig(),
+        "head": RegressionHeadConfig(),
+        "train": EpochConfig(),
+    }
+    return Options(recipe=recipe, **fill_tables(recipe, known))
+
+
+def run(options: Options) -> None:
+    """Train, judge, and write everything that OUT should hold.
+
+    Raises:
+        ValueError: for a mistake in the options or the data.
+    """
+    if options.plot_only:
+        redraw(options.out)
+        return
+    shape = BindingShape(options.encoder, head=options.head)
+    train_binding(options, Start("baseline", shape, None, {"core": None, "random_core": False}))

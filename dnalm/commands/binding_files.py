@@ -1,0 +1,107 @@
+"""The files that a binding model keeps under --out, and when they may be replaced.
+
+Beside the run's own folder OUT/NAME they are those of the published project, by its names.
+"""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dnalm import checkpoint
+from dnalm.files import atomic_file, write_json
+from dnalm.fit import BEST, LAST
+from dnalm.records import read_record
+from dnalm.report.binding_plots import training_curves
+from dnalm.tasks.binding import BindingModel
+from dnalm.tasks.published import binding_file_content
+
+
+def check_outputs(out: Path, name: str, *, resume: bool, overwrite: bool) -> None:
+    """Refuse to write over what is not this run's, before anything is written.
+
+    Raises:
+        ValueError: naming what is there, or that there is nothing to resume.
+    """
+    folder = out / name
+    there = folder / "run.json"
+    if resume:
+        if not (folder / LAST).exists() and not any(folder.glob(f".{LAST}.*.old")):
+            raise ValueError(f"{folder}: nothing to resume here; run without --resume")
+        return
+    if folder.exists() and not there.exists() and {path.name for path in folder.iterdir()} - {".lock"}:
+        raise ValueError(
+            f"{folder}: holds other files than a run of dnalm's; choose another --out or another --name"
+        )
+    if there.exists() and not overwrite:
+        record = read_record(there)
+        raise ValueError(
+            f"{folder}: holds a run that is {record['status']}; --resume goes on with it, --overwrite "
+            "replaces it, --name gives this one another name"
+        )
+
+
+def model_file(out: Path, name: str, kind: str) -> Path:
+    """Return where the published project's file of a model goes."""
+    if kind == "gpt":
+        return out / f"gpt_binding_model_{name}.pt"
+    return out / ("cnn_baseline_model.pt" if name == "baseline" else f"cnn_{name}_model.pt")
+
+
+def clear(out: Path, name: str, kind: str) -> None:
+    """Remove an earlier run of this name, and nothing that is not one of its files."""
+    folder = out / name
+    for inside in (BEST, LAST):
+        shutil.rmtree(folder / inside, ignore_errors=True)
+    files = [
+        folder / "run.json",
+        folder / "metrics.jsonl",
+        folder / "moments.npz",
+        model_file(out, name, kind),
+    ]
+    for path in [*files, out / f"results_{name}.json", out / f"training_curves_{name}.png"]:
+        path.unlink(missing_ok=True)
+
+
+def write_results(
+    out: Path, name: str, results: dict[str, Any], model: BindingModel, names: list[str]
+) -> None:
+    """Write results, sums of each window, curves, and the published project's model file.
+
+    Args:
+        out: where.
+        name: the model's.
+        results: what results_NAME.json holds, and `moments`, [N, 6].
+        model: with its best weights, LoRA merged.
+        names: of the validation windows, N.
+    """
+    sums = results.pop("moments")
+    with atomic_file(out / name / "moments.npz") as file:
+        np.savez_compressed(file, names=np.array(names), moments=sums)
+    training, scores = results["training"], results["scores"]
+    numbers = {
+        "best_val_loss": float(training["best_val_loss"]),
+        "pearson_r": float(scores["pearson_r"]["value"]),
+        "elapsed_time": float(training["seconds"]),
+    }
+    checkpoint.write_pt(model_file(out, name, model.shape.kind), _published(model, numbers))
+    training_curves(
+        training["history"],
+        out / f"training_curves_{name}.png",
+        f"Training, {name}",
+        best_epoch=training["best_epoch"],
+    )
+    write_json(out / f"results_{name}.json", results)
+
+
+def _published(model: BindingModel, numbers: dict[str, float]) -> dict[str, Any]:
+    """Return the model in the layout of the published files."""
+    if model.shape.kind == "cnn":
+        encoder = dict(model.encoder.state_dict())
+        head = {f"head.{name}": tensor for name, tensor in model.head.state_dict().items()}
+        return binding_file_content("cnn", None, None, encoder | head, numbers)
+    described = model.shape.as_dict()
+    config = {key: value for key, value in described["encoder"].items() if key != "name"}
+    config["vocab_size"] = len(model.shape.characters)
+    return binding_file_content("gpt", config, model.encoder.state_dict(), model.head.state_dict(), numbers)

@@ -1,0 +1,118 @@
+"""Options that `finetune` and `baseline` share, and what of them decides a result."""
+
+import math
+import sys
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dnalm.commands.binding_set import SplitConfig
+from dnalm.devices import Device, Precision
+from dnalm.heads.regression import RegressionHeadConfig
+from dnalm.optim import EpochConfig
+from dnalm.tasks.binding import BindingShape
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Copies of the training windows that are trained on beside them."""
+
+    max_shift: int = 10
+    """Bases by which each window's copy is shifted at most, never cutting a site off; 0 for no copies."""
+    reverse_complement: bool = False
+    """Also train on the reverse complement of every window."""
+
+    def __post_init__(self) -> None:
+        if self.max_shift < 0:
+            raise ValueError(f"max_shift must be at least 0, got {self.max_shift}")
+
+
+@dataclass(frozen=True)
+class BindingOptions:
+    """Options that `finetune` and `baseline` share."""
+
+    sequences: Path = Path("data/binding/sequences.txt.gz")
+    """Windows: a table of sequence and window_name, as `dnalm label` writes it."""
+    scores: Path = Path("data/binding/scores.txt.gz")
+    """The score at each base: a column a window, a row a base."""
+    out: Path = Path("models")
+    """Where results go: OUT/NAME/ and files named after it beside it."""
+    name: str = ""
+    """What the model is called in files and plots."""
+    recipe: str = ""
+    """A recipe's name or a TOML file; sets the fields of training, and flags win over it."""
+    data: SplitConfig = field(default_factory=SplitConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    head: RegressionHeadConfig = field(default_factory=RegressionHeadConfig)
+    train: EpochConfig = field(default_factory=EpochConfig)
+    device: Device = "auto"
+    """Where to compute; auto takes CUDA, then MPS, then the CPU."""
+    precision: Precision = "auto"
+    """auto takes bf16 where the processor computes in it."""
+    threads: int = 0
+    """CPU threads; 0 for torch's own choice."""
+    seed: int = 0
+    """Of the weights, the order of the windows, the shifts and dropout."""
+    max_cache: float = 40.0
+    """GB that kept states of frozen cores may take on disk; 0 to compute them anew in each epoch."""
+    plot_only: bool = False
+    """Only redraw the two comparison plots from the results that are in OUT."""
+    resume: bool = False
+    """Go on where the run in OUT/NAME stopped."""
+    overwrite: bool = False
+    """Replace the run in OUT/NAME."""
+    dry_run: bool = False
+    """Print what would be done, with time, memory and disk needed, and stop."""
+    quiet: bool = False
+    """No progress and no messages."""
+
+
+def check_options(options: BindingOptions) -> None:
+    """Refuse options that do not go together or are out of range.
+
+    Raises:
+        ValueError: naming all of them.
+    """
+    wrong = []
+    if options.resume and options.overwrite:
+        wrong.append("--resume goes on with a run and --overwrite replaces it: choose one")
+    if not 0 <= options.seed < 2**31:
+        wrong.append(f"--seed must be from 0 to {2**31 - 1}, got {options.seed}")
+    if options.max_cache < 0 or not math.isfinite(options.max_cache):
+        wrong.append(f"--max-cache must be at least 0, got {options.max_cache}")
+    if not options.name or "/" in options.name or options.name.startswith("."):
+        wrong.append(f"--name must be a plain file name, got {options.name!r}")
+    if wrong:
+        raise ValueError("; ".join(wrong))
+
+
+def recipe_of(options: BindingOptions) -> dict[str, Any]:
+    """Return every setting that decides the result, nested as in a recipe file."""
+    tables = {name: asdict(getattr(options, name)) for name in ("data", "augment", "head", "train")}
+    if hasattr(options, "tuning"):
+        tables["tuning"] = asdict(options.tuning)
+    return tables
+
+
+def identity_of(
+    options: BindingOptions, shape: BindingShape, data_digest: str, precision: str, core: str
+) -> dict[str, Any]:
+    """Return what a resumed run must share with the one before: all that decides its weights.
+
+    Args:
+        options: of the run.
+        shape: of the model.
+        data_digest: of the windows and their split.
+        precision: resolved.
+        core: digest of the encoder's weights at the start.
+    """
+    tables = recipe_of(options) | {"tuning": asdict(shape.tuning)}
+    settings = {key: value for table in tables.values() for key, value in table.items() if key != "patience"}
+    data = {"set": data_digest, "core weights": core}
+    return settings | data | {"seed": options.seed, "precision": precision}
+
+
+def say(options: BindingOptions, message: str) -> None:
+    """Tell a person on stderr, unless it is to be quiet."""
+    if not options.quiet:
+        print(message, file=sys.stderr)

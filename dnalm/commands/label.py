@@ -1,0 +1,327 @@
+"""`dnalm label`: a genome and a motif, peaks or tracks, in; windows with a score at each base, out."""
+
+import os
+import shutil
+import sys
+import tempfile
+import time
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from dnalm.commands.label_windows import (
+    Labelled,
+    Labels,
+    ListedWindows,
+    MotifLabels,
+    PeakLabels,
+    Rename,
+    Tiles,
+    TrackLabels,
+    Windows,
+    label_genome,
+)
+from dnalm.files import lock, need_space, read_json, sha256
+from dnalm.formats import format_of
+from dnalm.formats.binding import write_tracks
+from dnalm.formats.fasta import GZIP_MAGIC
+from dnalm.formats.motif import Motif, choose_motif
+from dnalm.formats.source import Source
+from dnalm.motifs import best_score, log_odds, threshold_for_pvalue
+from dnalm.records import Record
+
+SPEED = 20e6
+"""Bases a second, a careful guess for --dry-run."""
+PACKED = 3.5
+"""Bases in a byte of gzip or .2bit, about."""
+SEQUENCES, RECORD = "sequences.txt.gz", "run.json"
+
+
+@dataclass(frozen=True)
+class Options:
+    """Cut a genome into windows with a score at each base, from a motif, peaks or tracks."""
+
+    genome: Annotated[Path, tyro.conf.Positional]
+    """FASTA (plain, gzip or bgzip) or .2bit."""
+    motif: Path | None = None
+    """Score sites of this matrix: HOMER .motif, JASPAR or MEME; natural log-odds, both strands."""
+    name: str | None = None
+    """Which motif of the file, where there are several."""
+    threshold: float | None = None
+    """Least score of a site, in nats; left out, that of the file."""
+    pvalue: float | None = None
+    """Least score of a site as a probability: of a word of the background, on one strand."""
+    every_site: bool = False
+    """Also sites that begin within half a motif of a better one, which the published labels leave out."""
+    peaks: Path | None = None
+    """Score 1 inside the peaks of this BED or narrowPeak file."""
+    track: tuple[Path, ...] = ()
+    """Score by the signal of bigWig files; several give a table of scores each."""
+    windows: Path | None = None
+    """BED file of windows, all of one length; left out, the genome is cut into tiles."""
+    window: int = 300
+    """Bases of a tile."""
+    all: bool = False
+    """Keep windows whose scores are all 0."""
+    rename: str | None = None
+    """chr: contigs match with or without chr. Or a file: name in the labels, name in the genome."""
+    out: Path = Path("data/binding")
+    """Where the tables go."""
+    overwrite: bool = False
+    """Replace the tables that are there."""
+    dry_run: bool = False
+    """Say what would be done, with the time, memory and disk it needs, and stop."""
+    quiet: bool = False
+    """No progress bar and no summary."""
+
+
+class Plan(NamedTuple):
+    """What the options ask for, opened and checked."""
+
+    labels: dict[str, Labels]
+    """By the file their scores go to."""
+    windows: Windows
+    settings: dict[str, Any]
+    """What was found out beside the options: motif and threshold."""
+    thing: str
+    """What the labels are of: a site, a peak, signal."""
+
+
+def run(options: Options) -> None:
+    """Label, with a progress bar on a terminal and a summary on stdout.
+
+    Raises:
+        ValueError: for a mistake in the options or the input.
+    """
+    _check_options(options)
+    _check_out(options)
+    plan = _plan(options)
+    with closing(Source(options.genome)) as source:
+        text = options.genome.stat().st_size
+        if format_of(source) == "2bit" or source.peek(2) == GZIP_MAGIC:
+            text = int(text * PACKED)
+    need_space(options.out, text * len(plan.labels) // 4)
+    if options.dry_run:
+        print(_forecast(options, plan, text))
+        return
+    with lock(options.out):
+        _check_out(options)  # again: another process may have written since
+        for left in options.out.glob(".label.*"):  # of a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=".label.", dir=options.out) as stage:
+            summary = _label(options, plan, Path(stage))
+            for old in _tables(options.out):
+                old.unlink()
+            for name in (SEQUENCES, *plan.labels, RECORD):
+                os.replace(Path(stage) / name, options.out / name)
+    if not options.quiet:
+        print(summary)
+
+
+def _label(options: Options, plan: Plan, stage: Path) -> str:
+    """Write the tables and their record into `stage`, and return the summary."""
+    inputs = [options.motif, options.peaks, *options.track, options.windows]
+    settings = {
+        key: [str(path) for path in value] if isinstance(value, tuple) else value
+        for key, value in asdict(options).items()
+        if key not in ("overwrite", "dry_run", "quiet")
+    }
+    record = Record(
+        stage / RECORD,
+        "label",
+        recipe={key: str(value) if isinstance(value, Path) else value for key, value in settings.items()}
+        | plan.settings
+        | {"window": plan.windows.length},
+        seed=0,
+        data={"labels": [_digest(path) for path in inputs if path is not None]},
+        device="cpu",
+    )
+    begin = time.monotonic()
+    with _progress(options) as progress:
+        task = progress.add_task("labelling", total=options.genome.stat().st_size)
+        with closing(Source(options.genome, lambda count: progress.advance(task, count))) as source:
+            found = label_genome(
+                source,
+                plan.windows,
+                list(plan.labels.values()),
+                keep_all=options.all,
+                empty=f"without {plan.thing}",
+            )
+            record.content["data"]["genome"] = source.summary
+    missing = _missing(plan, found)
+    if not found.windows:
+        raise ValueError(
+            f"{options.genome}: no window is left of {found.bases:,} bases: {_left_out(found)}; "
+            "choose a lower --threshold, a shorter --window, or keep windows without labels by --all"
+        )
+    labelling = time.monotonic() - begin
+    tables = {stage / name: scores for name, scores in zip(plan.labels, found.scores, strict=True)}
+    write_tracks(stage / SEQUENCES, found.windows, found.letters, tables)
+    metrics = _metrics(plan, found, missing)
+    record.finish("done", metrics, labelling_s=labelling)
+    for message in missing.values():
+        print(message, file=sys.stderr)
+    return _summary(options, plan, found, metrics)
+
+
+def _plan(options: Options) -> Plan:
+    """Open and check the files of labels and windows."""
+    rename = Rename(options.rename)
+    labels: dict[str, Labels] = {}
+    settings: dict[str, Any] = {}
+    thing = "signal"
+    if options.motif is not None:
+        motif = choose_motif(options.motif, options.name)
+        threshold = _threshold(options, motif)
+        labels["scores.txt.gz"] = MotifLabels(log_odds(motif), threshold, every_site=options.every_site)
+        settings, thing = {"name": motif.name, "threshold": threshold}, "a site"
+    elif options.peaks is not None:
+        labels["scores.txt.gz"], thing = PeakLabels(options.peaks, rename), "a peak"
+    for track in options.track:
+        name = "scores.txt.gz" if len(options.track) == 1 else f"scores_{track.stem}.txt.gz"
+        if name in labels:
+            raise ValueError(f"--track: two files are called {track.stem}; rename one, or label them apart")
+        labels[name] = TrackLabels(track, rename)
+    windows = Tiles(options.window) if options.windows is None else ListedWindows(options.windows, rename)
+    return Plan(labels, windows, settings, thing)
+
+
+def _threshold(options: Options, motif: Motif) -> float:
+    best = best_score(motif)
+    threshold = motif.threshold if options.threshold is None else options.threshold
+    if options.pvalue is not None:
+        threshold = threshold_for_pvalue(motif, options.pvalue)
+    if threshold is None:
+        raise ValueError(
+            f"{options.motif}: the file gives no threshold for {motif.name}; pass --threshold, in nats (the "
+            f"best word scores {best:.2f}), or --pvalue, for example 0.0001"
+        )
+    if not 0 < threshold <= best:
+        raise ValueError(
+            f"motif {motif.name}: expected a threshold above 0 and at most {best:.4f}, the score of its best "
+            f"word, got {threshold:g}; choose another --threshold or --pvalue"
+        )
+    return threshold
+
+
+def _check_options(options: Options) -> None:
+    wrong = []
+    sources = [flag for flag in ("motif", "peaks", "track") if getattr(options, flag) not in (None, ())]
+    if len(sources) != 1:
+        got = " and ".join(f"--{flag}" for flag in sources) or "none"
+        wrong.append(f"labels come from one of --motif, --peaks and --track, got {got}")
+    if options.motif is None:
+        wrong += [
+            f"--{flag.replace('_', '-')} is of a motif: pass --motif too"
+            for flag in ("name", "threshold", "pvalue", "every_site")
+            if getattr(options, flag) not in (None, False)
+        ]
+    if options.threshold is not None and options.pvalue is not None:
+        wrong.append("--threshold and --pvalue are two ways to say which words are sites: choose one")
+    if options.window < 1:
+        wrong.append(f"--window must be 1 or more, got {options.window}")
+    if wrong:
+        raise ValueError("; ".join(wrong))
+
+
+def _check_out(options: Options) -> None:
+    out = options.out
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out}: expected a folder or nothing, got a file; choose another --out")
+    there = _tables(out)
+    if there and not options.overwrite:
+        raise ValueError(
+            f"{out}: there is a set already ({there[0].name}); choose another --out, or replace it by "
+            "--overwrite"
+        )
+    record = out / RECORD
+    about = read_json(record) if record.exists() else {}
+    verb = about.get("verb") if isinstance(about, dict) else None
+    if record.exists() and verb != "label":
+        raise ValueError(f"{out}: {RECORD} is of another run ({verb}), not of labels; choose another --out")
+
+
+def _tables(out: Path) -> list[Path]:
+    """Return the tables that are in a folder."""
+    return sorted([*out.glob(SEQUENCES), *out.glob("scores.txt.gz"), *out.glob("scores_*.txt.gz")])
+
+
+def _missing(plan: Plan, found: Labelled) -> dict[str, str]:
+    """Return a message for each file with contigs that the genome does not have."""
+    messages = {}
+    for names in [plan.windows.names, *(label.names for label in plan.labels.values())]:
+        if names is not None and (missing := names.missing(found.contigs)):
+            shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
+            be = "contig is" if len(missing) == 1 else "contigs are"
+            messages[names.path.name] = f"{names.path}: {len(missing):,} {be} not in the genome: {shown}"
+    return messages
+
+
+def _metrics(plan: Plan, found: Labelled, missing: dict[str, str]) -> dict[str, Any]:
+    shares = {
+        name: float(np.mean(scores != 0)) for name, scores in zip(plan.labels, found.scores, strict=True)
+    }
+    counts = {name: label.count for name, label in plan.labels.items() if label.count}
+    return {
+        "windows": len(found.windows),
+        "window": plan.windows.length,
+        "bases": found.letters.size,
+        "share_not_zero": shares,
+        "sites": counts,
+        "genome": {"contigs": len(found.contigs), "bases": found.bases},
+        "left_out": {reason: count for reason, count in found.left_out.items() if count},
+        "contigs_missing": missing,
+    }
+
+
+def _summary(options: Options, plan: Plan, found: Labelled, metrics: dict[str, Any]) -> str:
+    shares = metrics["share_not_zero"]
+    told = ", ".join(
+        f"{share:.2%} not zero" + (f" in {name}" if len(shares) > 1 else "") for name, share in shares.items()
+    )
+    lines = [
+        f"{options.out}: {len(found.windows):,} windows of {plan.windows.length:,} bases "
+        f"({found.letters.size:,} bases), {told}"
+    ]
+    for count in metrics["sites"].values():
+        what = "peaks"
+        if "name" in plan.settings:
+            what = f"sites of {plan.settings['name']}, scoring {plan.settings['threshold']:.3f} or more,"
+        lines.append(f"{count:,} {what} in {found.bases:,} bases of {len(found.contigs):,} contigs")
+    if metrics["left_out"]:
+        lines.append(f"left out: {_left_out(found)}")
+    return "\n".join(lines)
+
+
+def _left_out(found: Labelled) -> str:
+    told = [f"{count:,} windows {reason}" for reason, count in found.left_out.items() if count]
+    return ", ".join(told) or "there are none"
+
+
+def _forecast(options: Options, plan: Plan, text: int) -> str:
+    kept = text * (4 * len(plan.labels) + 1)
+    return (
+        f"would write {', '.join([SEQUENCES, *plan.labels])} into {options.out} from a genome of about "
+        f"{text / 1e6:,.0f} million bases in windows of {plan.windows.length:,}: about "
+        f"{max(1, text / SPEED):,.0f} s, {4 * text / 1e6 + 200:,.0f} MB of memory and up to "
+        f"{kept / 1e6:,.0f} MB for the windows that are kept, up to {text * len(plan.labels) / 1e6:,.0f} MB "
+        "of disk; nothing was written"
+    )
+
+
+def _digest(path: Path) -> dict[str, Any]:
+    return {"name": path.name, "bytes": path.stat().st_size, "sha256": sha256(path)}
+
+
+def _progress(options: Options) -> Progress:
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    return Progress(
+        *columns, console=console, disable=options.quiet or not console.is_terminal, transient=True
+    )

@@ -1,0 +1,94 @@
+"""bigWig tracks: a number at each base of a genome, read with pybigtools."""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from dnalm.formats.sniff import BIGWIG_MAGIC
+
+
+class BigWig:
+    """An open bigWig file.
+
+    Args:
+        path: the file, whatever its suffix.
+
+    Raises:
+        ValueError: if pybigtools is not installed, or the file is no bigWig or is damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if path.is_dir():
+            raise ValueError(f"{path}: expected a bigWig file, got a folder")
+        with path.open("rb") as file:
+            magic = file.read(4)
+        if magic not in BIGWIG_MAGIC:
+            raise ValueError(f"{path}: expected a bigWig file, got one that begins with {magic!r}")
+        try:
+            import pybigtools  # type: ignore[import-untyped]
+        except ImportError as error:
+            raise ValueError(
+                f'{path}: bigWig needs pybigtools, which is not installed; run: pip install "dnalm[tracks]"'
+            ) from error
+        self.path = path
+        self._damage: tuple[type[Exception], ...] = (pybigtools.BBIReadError, ValueError, OSError)
+        self._file = path.open("rb")  # pybigtools tells a path's format by its suffix, a file's by content
+        try:
+            self._reader = pybigtools.open(self._file)
+            chroms = self._reader.chroms()
+        except self._damage as error:
+            self._file.close()
+            raise ValueError(self._is_damaged(error)) from error
+        self.contigs: dict[str, int] = {str(name): int(length) for name, length in chroms.items()}
+        """Length of each contig, in bases."""
+
+    def values(self, contig: str, start: int, end: int) -> npt.NDArray[np.float32]:
+        """Return the track from `start` to before `end`, 0-based, [end - start]; 0 where there is no data.
+
+        Raises:
+            ValueError: if the file has no such contig, it is shorter, a value is infinite, or the file is
+                damaged.
+        """
+        if contig not in self.contigs:
+            raise ValueError(f"{self.path}: there is no contig {contig!r}; there are: {self._some_contigs()}")
+        if not 0 <= start <= end <= self.contigs[contig]:
+            raise ValueError(
+                f"{self.path}: {contig} has {self.contigs[contig]:,} bases, got {start:,} to {end:,}; "
+                "is it of another assembly?"
+            )
+        if start == end:
+            return np.zeros(0, dtype=np.float32)
+        try:
+            found = self._reader.values(contig, start, end, fillna=0.0)
+        except self._damage as error:
+            raise ValueError(self._is_damaged(error)) from error
+        track: npt.NDArray[np.float32] = np.asarray(found).astype(np.float32)
+        if not np.isfinite(track).all():
+            at = start + int(np.flatnonzero(~np.isfinite(track))[0])
+            raise ValueError(f"{self.path}: {contig}, base {at + 1:,}: expected a finite number")
+        return track
+
+    def close(self) -> None:
+        """Close the file."""
+        self._reader.close()
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _some_contigs(self) -> str:
+        names = list(self.contigs)
+        return ", ".join(names[:10]) + (f", ... ({len(names):,} in all)" if len(names) > 10 else "")
+
+    def _is_damaged(self, error: Exception) -> str:
+        return (
+            f"{self.path}: the bigWig file is damaged or was cut short ({error}); copy or download it again"
+        )

@@ -1,0 +1,324 @@
+"""Binding results on disk, read and checked: what `finetune`, `baseline` and `evaluate` left in a folder.
+
+Shapes used below
+    N  windows                       L  bases in a window
+    K  bins of a density             E  epochs, the untrained model being the first
+"""
+
+import math
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import NoneType
+from typing import Any
+
+import numpy as np
+
+from dnalm.bootstrap import Estimate, Numbers, paired_difference
+from dnalm.files import read_json
+
+RESULTS, EVALUATION = "dnalm-binding-results", "dnalm-binding-evaluation"
+"""The two formats, as the files name them."""
+VERSION = 1
+_NUMBER = (int, float, NoneType)  # a NaN is null in JSON
+_COUNT = (int, float)
+_SPLIT = {"kind": str, "digest": str, "windows": dict}
+_SCORES = {
+    "pearson_r": {"value": _NUMBER, "low": _NUMBER, "high": _NUMBER},
+    **dict.fromkeys(("pearson_r_batches", "mse", "auroc", "auprc", "median_window_r"), _NUMBER),
+    **dict.fromkeys(("windows", "bases"), _COUNT),
+}
+_MODEL = {
+    **dict.fromkeys(("kind", "tune"), str),
+    **dict.fromkeys(("both_strands", "random_core", "causal"), bool),
+    **dict.fromkeys(("parameters", "trained_parameters"), _COUNT),
+}
+_SHAPES: dict[str, dict[str, Any]] = {
+    RESULTS: {
+        "model": _MODEL,
+        "split": _SPLIT | {"part": str},
+        "training": {
+            **dict.fromkeys(("epochs", "best_epoch", "seconds", "states_seconds"), _COUNT),
+            "history": dict.fromkeys(("epoch", "train_loss", "val_loss", "pearson_r"), list),
+        },
+        "scores": _SCORES,
+    },
+    EVALUATION: {"part": str, "split": _SPLIT, "models": dict, "baselines": dict, "pairs": list},
+}
+"""What must be there: a name and the types it may have, or what must be inside it."""
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Sums of each window, see dnalm/bootstrap.py."""
+
+    names: list[str]
+    """[N] names of the windows."""
+    sums: Numbers
+    """[N, 6]."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One model, or one baseline without training, and what it came to on some windows."""
+
+    scores: Mapping[str, Any]
+    model: Mapping[str, Any] | None = None
+    """None: a baseline."""
+    detail: Mapping[str, Any] | None = None
+    """Tracks, density and error by position, for the plots."""
+    moments: Moments | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Models and baselines that were judged on the same part of the same split of the same windows."""
+
+    split: Mapping[str, Any]
+    part: str
+    judged: dict[str, Judged] = field(default_factory=dict)
+    pairs: dict[tuple[str, str], Estimate] = field(default_factory=dict)
+    """R of the first less R of the second, as an evaluation found it."""
+
+    def models(self) -> list[str]:
+        """Names of the models, the highest R first and the undefined last."""
+        return self._ranked([name for name, one in self.judged.items() if one.model is not None])
+
+    def baselines(self) -> list[str]:
+        """Names of the baselines, in the same order."""
+        return self._ranked([name for name, one in self.judged.items() if one.model is None])
+
+    def r(self, name: str) -> Estimate:
+        """Pearson's R over all bases; NaN where it is undefined."""
+        found = self.judged[name].scores["pearson_r"]
+        return Estimate(*(number(found[key]) for key in ("value", "low", "high")))
+
+    def difference(self, one: str, other: str) -> Estimate | str:
+        """Return R of `one` less R of `other` over the same windows, or why that cannot be told."""
+        if (one, other) in self.pairs:
+            return self.pairs[one, other]
+        if (other, one) in self.pairs:
+            value, low, high = self.pairs[other, one]
+            return Estimate(-value, -high, -low)
+        undefined = [name for name in (one, other) if math.isnan(self.r(name).value)]
+        if undefined:
+            return f"R of {' and '.join(undefined)} is undefined"
+        mine, theirs = self.judged[one].moments, self.judged[other].moments
+        if mine is None or theirs is None:
+            lacking = [name for name in (one, other) if self.judged[name].moments is None]
+            return (
+                f"the sums of each window are not there for {' and '.join(lacking)} (one dnalm evaluate of "
+                "both models gives it)"
+            )
+        place = {name: row for row, name in enumerate(theirs.names)}
+        if place.keys() != set(mine.names):
+            return "they were judged on other windows"
+        try:
+            return paired_difference(mine.sums, theirs.sums[[place[name] for name in mine.names]])
+        except ValueError:
+            return "the true scores of their windows differ"
+
+    def _ranked(self, names: list[str]) -> list[str]:
+        return sorted(names, key=lambda name: (math.isnan(r := self.r(name).value), -r, name))
+
+
+@dataclass(frozen=True)
+class BindingResults:
+    """Everything about binding that a folder holds."""
+
+    folder: Path
+    trained: dict[str, Mapping[str, Any]]
+    """The content of each results_NAME.json, by NAME."""
+    comparisons: list[Comparison]
+    """By split; within a split the test part first."""
+    missing: list[Path]
+    """Files of moments that are not there."""
+
+
+def read_results(folder: Path) -> BindingResults:
+    """Read the binding results of a folder: results_NAME.json, NAME/moments.npz and evaluation_*.json.
+
+    Args:
+        folder: what was --out of `dnalm finetune` and `dnalm baseline`.
+
+    Raises:
+        ValueError: if there is no such folder or nothing in it, or a file is damaged or none of dnalm's.
+    """
+    if not folder.is_dir():
+        found = "a file" if folder.exists() else "nothing"
+        raise ValueError(f"{folder}: expected a folder of binding results, got {found}; check the path")
+    trained: dict[str, Mapping[str, Any]] = {}
+    missing: list[Path] = []
+    comparisons: dict[tuple[str, str], Comparison] = {}
+    for path in sorted(folder.glob("results_*.json")):
+        name = path.stem.removeprefix("results_")
+        content = trained[name] = _read(path, RESULTS)
+        kept = folder / name / "moments.npz"
+        moments = read_moments(kept) if kept.is_file() else None
+        missing += [] if moments else [kept]
+        home = _home(comparisons, content["split"], content["split"]["part"])
+        home.judged[name] = Judged(content["scores"], content["model"], content.get("detail"), moments)
+    for path in sorted(folder.glob("evaluation_*.json")):
+        _add_evaluation(comparisons, path, _read(path, EVALUATION))
+    if not comparisons:
+        raise ValueError(
+            f"{folder}: expected results_NAME.json or evaluation_NAME.json, got neither; train models with "
+            f"dnalm finetune --out {folder} and dnalm baseline --out {folder}"
+        )
+    parts = ["test", "validation"]  # what was held out best comes first, "all" last
+    order = sorted(
+        comparisons.values(),
+        key=lambda c: (c.split["kind"], c.split["digest"], c.part not in parts, c.part),
+    )
+    return BindingResults(folder, trained, order, missing)
+
+
+def read_moments(path: Path) -> Moments:
+    """Read NAME/moments.npz.
+
+    Raises:
+        ValueError: if it is damaged, or its arrays are not [N] names and [N, 6] sums.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            names, sums = arrays["names"], arrays["moments"].astype(np.float64)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{path}: expected an npz of `names` and `moments`, got something else or a damaged file "
+            f"({error}); train the model again"
+        ) from error
+    right = sums.ndim == 2 and sums.shape[1] == 6 and names.shape == sums.shape[:1] and len(sums) > 0
+    if not right or not np.isfinite(sums).all():
+        raise ValueError(
+            f"{path}: expected N names and N rows of 6 finite sums, got {list(names.shape)} names and "
+            f"{list(sums.shape)} sums; train the model again"
+        )
+    return Moments([str(name) for name in names], sums)
+
+
+def number(value: float | None) -> float:
+    """Return a number of a JSON file; null stands for NaN."""
+    return math.nan if value is None else float(value)
+
+
+def _home(comparisons: dict[tuple[str, str], Comparison], split: Mapping[str, Any], part: str) -> Comparison:
+    return comparisons.setdefault((split["digest"], part), Comparison(split, part))
+
+
+def _add_evaluation(
+    comparisons: dict[tuple[str, str], Comparison], path: Path, content: Mapping[str, Any]
+) -> None:
+    """Put what `dnalm evaluate` found beside what else was judged on the same windows."""
+    home = _home(comparisons, content["split"], content["part"])
+    names: dict[str, str] = {}
+    for name, one in (content["models"] | content["baselines"]).items():
+        new = Judged(one["scores"], one.get("model"), one.get("detail"))
+        old = home.judged.get(name)
+        if old and not _same(old.scores["pearson_r"]["value"], new.scores["pearson_r"]["value"]):
+            name_here = f"{name} ({path.stem})"  # another model of that name
+            home.judged[name_here] = new
+        else:
+            name_here = name
+            home.judged.setdefault(name, new)
+        names[name] = name_here
+    for pair in content["pairs"]:
+        estimate = Estimate(*(number(pair[key]) for key in ("value", "low", "high")))
+        if all(map(math.isfinite, estimate)):
+            home.pairs[names.get(pair["one"], pair["one"]), names.get(pair["other"], pair["other"])] = (
+                estimate
+            )
+
+
+def _same(one: float | None, other: float | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return math.isclose(one, other, abs_tol=1e-6)  # bf16 is far coarser, and the sums are kept in float64
+
+
+def _read(path: Path, form: str) -> dict[str, Any]:
+    """Read one file of results and check that all that is used of it is there."""
+    content = read_json(path)
+    found = content.get("format") if isinstance(content, dict) else type(content).__name__
+    if found != form:
+        raise ValueError(f"{path}: expected the format {form}, got {found}; move the file out of this folder")
+    if content.get("format_version") != VERSION:
+        raise ValueError(
+            f"{path}: expected version {VERSION} of its format, got {content.get('format_version')}; "
+            "was it written by another version of dnalm?"
+        )
+    wrong = list(_wrong(content, _SHAPES[form], ""))
+    if not wrong and form == RESULTS:
+        wrong = [*_wrong_history(content["training"]["history"]), *_wrong_detail(content.get("detail"), "")]
+    elif not wrong:
+        wrong = list(_wrong_evaluation(content))
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise ValueError(
+            f"{path}: damaged: {', '.join(wrong[:3])}{more} missing or not of the right kind; "
+            "make it again with the verb that wrote it"
+        )
+    return dict(content)
+
+
+def _wrong(content: Mapping[str, Any], shape: Mapping[str, Any], where: str) -> Iterator[str]:
+    for name, wanted in shape.items():
+        value = content.get(name, ...)  # ... is of no type a JSON value has
+        if isinstance(wanted, dict):
+            if isinstance(value, dict):
+                yield from _wrong(value, wanted, f"{where}{name}.")
+            else:
+                yield where + name
+        elif not isinstance(value, wanted):
+            yield where + name
+
+
+def _wrong_history(history: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the curves that are not one number an epoch, [E]."""
+    for name in ("epoch", "train_loss", "val_loss", "pearson_r"):
+        if not history["epoch"] or not _numbers(history[name], len(history["epoch"])):
+            yield f"training.history.{name}"
+
+
+def _wrong_evaluation(content: Mapping[str, Any]) -> Iterator[str]:
+    for kind, shape in (("models", {"model": _MODEL, "scores": _SCORES}), ("baselines", {"scores": _SCORES})):
+        for name, one in content[kind].items():
+            where = f"{kind}.{name}."
+            yield from _wrong({kind: {name: one}}, {kind: {name: shape}}, "")
+            if isinstance(one, dict):
+                yield from _wrong_detail(one.get("detail"), where)
+    shape = {"one": str, "other": str} | dict.fromkeys(("value", "low", "high"), _NUMBER)
+    for row, pair in enumerate(content["pairs"]):
+        yield from _wrong({f"pairs.{row}": pair}, {f"pairs.{row}": shape}, "")
+
+
+def _wrong_detail(detail: Any, where: str) -> Iterator[str]:
+    """Yield what cannot be drawn: tracks of [L], a density of [K, K] with [K + 1] edges, errors of [L]."""
+    if detail is None:
+        return
+    kinds = {"tracks": list, "density": {"edges": list, "counts": list}, "error_by_position": list}
+    wrong = list(_wrong({"detail": detail}, {"detail": kinds}, where))
+    yield from wrong
+    if wrong:
+        return
+    for row, track in enumerate(detail["tracks"]):
+        fine = isinstance(track, dict) and isinstance(track.get("window"), str)
+        if (
+            not fine
+            or not _numbers(track.get("truth"))
+            or not _numbers(track.get("predicted"), len(track["truth"]))
+        ):
+            yield f"{where}detail.tracks.{row}"
+    edges, counts = detail["density"]["edges"], detail["density"]["counts"]
+    bins = len(edges) - 1
+    if not _numbers(edges) or len(counts) != bins or not all(_numbers(row, bins) for row in counts):
+        yield f"{where}detail.density"
+    if not _numbers(detail["error_by_position"]):
+        yield f"{where}detail.error_by_position"
+
+
+def _numbers(values: Any, count: int | None = None) -> bool:
+    """Whether `values` is a list of numbers or nulls: `count` of them, or at least one."""
+    if not isinstance(values, list) or not values or (count is not None and len(values) != count):
+        return False
+    return all(isinstance(value, _NUMBER) for value in values)

@@ -1,0 +1,109 @@
+"""States of a frozen encoder: computed once, kept on disk, found again by what they were computed from.
+
+Shapes used below
+    M  windows                       L  tokens per window
+    D  width of the states           B  windows encoded at a time
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dnalm.files import atomic_file, need_space
+
+FORMAT_VERSION = 1
+"""Part of every key: states of another version are never found."""
+ENCODE_BATCH = 64
+"""Windows encoded at a time."""
+SUFFIX = ".states"
+
+
+@dataclass(frozen=True)
+class StateCache:
+    """A folder of states, each file named by a digest of what decides its content.
+
+    The file is written whole or not at all. When the folder would grow beyond `limit`, the files that were
+    used least recently are removed.
+    """
+
+    folder: Path
+    limit: int
+    """Bytes that the folder may hold."""
+    say: Callable[[str], None]
+    """Told what is about to be written and how large it is."""
+
+    def get(
+        self, encode: Callable[[Tensor], Tensor], tokens: Tensor, width: int, key: Mapping[str, Any]
+    ) -> Tensor:
+        """Return the states of `tokens`, computed now or before.
+
+        Args:
+            encode: maps tokens [B, L] to states [B, L, D].
+            tokens: uint8, [M, L].
+            width: D.
+            key: JSON values that, with the tokens, decide the states: the weights' digest, for one.
+
+        Returns:
+            bfloat16, [M, L, D], memory-mapped.
+
+        Raises:
+            ValueError: if they are larger than `limit`, or than the room on the disk.
+        """
+        shape = (*tokens.shape, width)
+        path = self.folder / f"{self._digest(tokens, width, key)}{SUFFIX}"
+        size = 2 * len(tokens) * tokens.shape[1] * width
+        if not path.is_file() or path.stat().st_size != size:
+            self._write(path, size, encode, tokens)
+        path.touch()
+        whole = torch.from_file(str(path), shared=False, size=size // 2, dtype=torch.bfloat16)
+        return whole.view(shape)
+
+    def _digest(self, tokens: Tensor, width: int, key: Mapping[str, Any]) -> str:
+        text = {"version": FORMAT_VERSION, "shape": [*tokens.shape, width], "dtype": "bfloat16", **key}
+        digest = hashlib.sha256(json.dumps(text, sort_keys=True).encode())
+        digest.update(tokens.numpy().tobytes())
+        return digest.hexdigest()[:32]
+
+    def _write(self, path: Path, size: int, encode: Callable[[Tensor], Tensor], tokens: Tensor) -> None:
+        if size > self.limit:
+            raise ValueError(
+                f"the states of {len(tokens):,} windows take {size / 1e9:.1f} GB and --max-cache is "
+                f"{self.limit / 1e9:.1f}; raise it, or give --max-cache 0 to compute them anew in each epoch"
+            )
+        self._make_room(size, path)
+        need_space(self.folder, size)
+        self.say(f"states of {len(tokens):,} windows: {size / 1e9:.2f} GB into {self.folder}")
+        begin = time.monotonic()
+        with atomic_file(path) as file:
+            for rows in torch.split(tokens, ENCODE_BATCH):
+                file.write(
+                    encode(rows).to(torch.bfloat16).cpu().contiguous().view(torch.uint8).numpy().tobytes()
+                )
+        self.say(f"states written in {time.monotonic() - begin:.0f} s")
+
+    def _make_room(self, size: int, path: Path) -> None:
+        """Remove the files used least recently until `size` more bytes are within the limit."""
+        there = sorted(self.folder.glob(f"*{SUFFIX}"), key=lambda old: old.stat().st_mtime)
+        held = sum(old.stat().st_size for old in there)
+        for old in there:
+            if held + size <= self.limit:
+                break
+            held -= old.stat().st_size
+            self.say(f"removing states that were used least recently: {old.name}")
+            old.unlink()
+
+
+def weights_digest(module: nn.Module) -> str:
+    """Return a SHA-256 of a module's tensors and their names."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

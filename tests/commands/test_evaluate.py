@@ -1,0 +1,139 @@
+"""Tests for `dnalm evaluate`."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from dnalm.cli import main
+
+SHORT = ["--epochs", "1", "--gap", "100", "--precision", "fp32"]
+MOTIF = """MEME version 4
+
+ALPHABET= ACGT
+
+MOTIF GATAAC
+letter-probability matrix: alength= 4 w= 6 nsites= 20 E= 0
+"""
+ROWS = {
+    "A": "0.97 0.01 0.01 0.01",
+    "C": "0.01 0.97 0.01 0.01",
+    "G": "0.01 0.01 0.97 0.01",
+    "T": "0.01 0.01 0.01 0.97",
+}
+
+
+@pytest.fixture(scope="module")
+def models(binding, tmp_path_factory):
+    out = tmp_path_factory.mktemp("evaluated")
+    assert main(["baseline", "--out", str(out), *binding.flags, *SHORT]) == 0
+    core = ["--checkpoint-dir", str(binding.outputs)]
+    assert main(["finetune", "--out", str(out), *core, *binding.flags, *SHORT]) == 0
+    return out
+
+
+def evaluate(binding, *args):
+    return main(["evaluate", *map(str, args), *binding.flags, "--precision", "fp32"])
+
+
+def test_validation_figures_are_those_of_training(binding, models, tmp_path):
+    out = tmp_path / "r.json"
+    assert evaluate(binding, models / "baseline", models / "vocab4", "--out", out) == 0
+    found = json.loads(out.read_text())
+    for name in ("baseline", "vocab4"):
+        trained = json.loads((models / f"results_{name}.json").read_text())
+        # vocab4 was judged on states kept in bfloat16, 8 bits of each
+        near = 1e-6 if name == "baseline" else 0.02
+        value = found["models"][name]["scores"]["pearson_r"]["value"]
+        assert value == pytest.approx(trained["scores"]["pearson_r"]["value"], abs=near)
+    assert found["warnings"] == []
+
+
+def test_test_part_with_baselines_and_pairs(binding, models, tmp_path, capsys):
+    (tmp_path / "m.meme").write_text(MOTIF + "\n".join(ROWS[base] for base in "GATAAC") + "\n")
+    flags = [
+        "--part",
+        "test",
+        "--motif",
+        tmp_path / "m.meme",
+        "--threshold",
+        "5",
+        "--out",
+        tmp_path / "r.json",
+    ]
+    assert evaluate(binding, models / "baseline", models / "vocab4", *flags) == 0
+    found = json.loads((tmp_path / "r.json").read_text())
+    assert found["part"] == "test"
+    assert found["windows"] == found["split"]["windows"]["test"]
+    # the sites were planted, so that their scan is right but for chance sites and another height of score
+    assert found["baselines"]["motif scan"]["scores"]["pearson_r"]["value"] > 0.9
+    assert set(found["baselines"]) == {"mean score", "motif scan"}
+    assert len(found["pairs"]) == 6
+    table = capsys.readouterr().out
+    assert all(name in table for name in ("baseline", "vocab4", "mean score", "motif scan", "95 % interval"))
+
+
+@pytest.mark.parametrize(
+    ("file", "folder"), [("cnn_baseline_model.pt", "baseline"), ("gpt_binding_model_vocab4.pt", "vocab4")]
+)
+def test_a_pt_file_scores_as_its_folder(binding, models, tmp_path, file, folder):
+    out = tmp_path / "r.json"
+    if folder == "vocab4":  # a file whose vocabulary is A C G T needs nothing else
+        shutil.copy(models / file, tmp_path / file)
+    assert (
+        evaluate(binding, models / file, models / folder, "--part", "all", "--split", "blocks", "--out", out)
+        == 0
+    )
+    found = json.loads(out.read_text())
+    values = [entry["scores"]["pearson_r"]["value"] for entry in found["models"].values()]
+    assert values[0] == values[1]
+    assert any("does not say which windows it was trained on" in warning for warning in found["warnings"])
+
+
+def test_models_of_different_splits_are_not_mixed(binding, models, tmp_path, capsys):
+    other = tmp_path / "m"
+    assert main(["baseline", "--out", str(other), *binding.flags, *SHORT, "--split", "published"]) == 0
+    assert evaluate(binding, models / "vocab4", other / "baseline") == 2
+    assert "different splits" in capsys.readouterr().err
+    assert evaluate(binding, other / "baseline", "--part", "test") == 2
+    assert "the published split has no such part" in capsys.readouterr().err
+
+
+def test_other_windows_are_said(binding, models, tmp_path, capsys):
+    from dnalm.formats.binding import BindingSet, write_binding
+
+    scores = np.ascontiguousarray(binding.windows.scores[:, ::-1])
+    other = BindingSet(binding.windows.names, binding.windows.letters, scores)
+    write_binding(tmp_path / "s.gz", tmp_path / "y.gz", other)
+    changed = binding._replace(sequences=tmp_path / "s.gz", scores=tmp_path / "y.gz")
+    assert evaluate(changed, models / "baseline") == 0
+    assert "trained on other windows" in capsys.readouterr().err
+
+
+class Evil:
+    def __reduce__(self):
+        return (open, ("/tmp/never", "w"))
+
+
+def test_refuses_what_is_no_model(binding, models, tmp_path, capsys):
+    for path, message in (
+        (binding.outputs / "vocab4", "got a model of kind 'language'"),
+        (tmp_path, "no checkpoint.json in it"),
+        (binding.sequences, "expected a PyTorch file of tensors"),
+    ):
+        assert evaluate(binding, path) == 2
+        assert message in capsys.readouterr().err
+    torch.save({"model_state": Evil()}, tmp_path / "evil.pt")
+    assert evaluate(binding, tmp_path / "evil.pt") == 2
+    assert "refused, because opening it would run" in capsys.readouterr().err
+
+
+def test_refuses_to_replace_results(binding, models, tmp_path, capsys):
+    out = tmp_path / "r.json"
+    out.write_text("mine")
+    assert evaluate(binding, models / "baseline", "--out", out) == 2
+    assert out.read_text() == "mine"
+    assert evaluate(binding, models / "baseline", models / "baseline") == 2
+    assert "named twice" in capsys.readouterr().err

@@ -1,0 +1,239 @@
+"""Tests for `dnalm finetune`, `dnalm baseline` and what they share."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from dnalm import checkpoint
+from dnalm.cli import main
+from dnalm.formats.binding import BindingSet, write_binding
+from dnalm.tasks.binding_load import open_binding
+
+SHORT = ["--epochs", "2", "--gap", "100", "--precision", "fp32"]
+
+
+def finetune(binding, out, *flags):
+    args = ["--checkpoint-dir", str(binding.outputs), "--out", str(out), *binding.flags, *SHORT, *flags]
+    return main(["finetune", *args])
+
+
+def baseline(binding, out, *flags):
+    return main(["baseline", "--out", str(out), *binding.flags, *SHORT, *flags])
+
+
+@pytest.fixture(scope="module")
+def models(binding, tmp_path_factory):
+    """A folder with both vocabularies, a random core, LoRA, and the baseline."""
+    out = tmp_path_factory.mktemp("finetuned") / "my models"
+    assert finetune(binding, out, "--config", "full") == 0
+    assert finetune(binding, out) == 0
+    assert finetune(binding, out, "--random-core") == 0
+    assert finetune(binding, out, "--tune", "lora", "--both-strands", "--name", "lora") == 0
+    assert baseline(binding, out) == 0
+    return out
+
+
+@pytest.mark.parametrize("name", ["full", "vocab4", "vocab4_random", "lora", "baseline"])
+def test_every_file_is_there_and_opens(models, name):
+    results = json.loads((models / f"results_{name}.json").read_text())
+    run = json.loads((models / name / "run.json").read_text())
+    assert (results["name"], run["status"]) == (name, "done")
+    assert run["metrics"]["scores"] == results["scores"]
+    assert results["training"]["epochs"] == 2
+    assert results["training"]["history"]["epoch"] == [0, 1, 2]
+    assert len(results["training"]["history"]["val_loss"]) == 3
+    kept = np.load(models / name / "moments.npz")
+    assert len(kept["names"]) == results["split"]["windows"]["validation"] == len(kept["moments"])
+    for picture in (
+        f"training_curves_{name}.png",
+        "finetuning_time_comparison.png",
+        "performance_comparison.png",
+    ):
+        assert (models / picture).read_bytes().startswith(b"\x89PNG")
+    weights = "cnn_baseline_model.pt" if name == "baseline" else f"gpt_binding_model_{name}.pt"
+    content = torch.load(models / weights, weights_only=True)  # opens without any allowance
+    assert ("model_state" in content) == (name == "baseline")
+
+
+def test_what_was_trained_is_told(models, capsys):
+    about = {
+        name: json.loads((models / f"results_{name}.json").read_text())["model"]
+        for name in ("vocab4", "vocab4_random", "lora", "baseline")
+    }
+    head = 2 * 16 + 16 * 128 * 11 + 128 + 129
+    assert about["vocab4"]["trained_parameters"] == head
+    assert about["vocab4"]["parameters"] > head
+    assert about["vocab4"]["causal"]
+    assert not about["baseline"]["causal"]
+    assert about["baseline"]["trained_parameters"] == about["baseline"]["parameters"] == 186_497
+    assert [about[name]["random_core"] for name in ("vocab4", "vocab4_random")] == [False, True]
+    assert (about["lora"]["tune"], about["lora"]["both_strands"]) == ("lora", True)
+    assert "toy.fa" in about["vocab4"]["core"]
+
+
+def test_a_frozen_core_is_the_pretrained_one_to_the_bit(models, binding):
+    core, _ = checkpoint.load(binding.outputs / "vocab4")
+    kept = open_binding(models / "vocab4").model.encoder.state_dict()
+    assert all(torch.equal(kept[name], core[f"transformer.{name}"]) for name in kept)
+    other = open_binding(models / "vocab4_random").model.encoder.state_dict()
+    assert not torch.equal(other["wte.weight"], kept["wte.weight"])
+
+
+def test_the_best_weights_are_kept_not_the_last(binding, tmp_path):
+    # a rate that ruins the head after the first epochs: what is stored must be the best epoch's
+    assert (
+        finetune(binding, tmp_path, "--lr", "1.0", "--warmup-share", "0", "--epochs", "4", "--patience", "1")
+        == 0
+    )
+    results = json.loads((tmp_path / "results_vocab4.json").read_text())
+    losses = results["training"]["history"]["val_loss"]
+    best = int(np.argmin(losses))
+    assert results["training"]["best_epoch"] == best < len(losses) - 1
+    assert results["scores"]["mse"] == pytest.approx(losses[best], rel=1e-5)
+
+
+def test_kept_states_change_nothing_and_are_found_again(binding, tmp_path, capsys):
+    for out, flags in ((tmp_path / "kept", []), (tmp_path / "anew", ["--max-cache", "0"])):
+        assert finetune(binding, out, *flags) == 0
+    kept, anew = (
+        json.loads((tmp_path / out / "results_vocab4.json").read_text())["scores"]["pearson_r"]["value"]
+        for out in ("kept", "anew")
+    )
+    assert kept == pytest.approx(anew, abs=0.02)  # kept in bfloat16: 8 bits of each state
+    assert not (tmp_path / "anew" / "cache").exists()
+    capsys.readouterr()
+    assert finetune(binding, tmp_path / "kept", "--overwrite", "--lr", "1e-4") == 0
+    assert "states of" not in capsys.readouterr().err
+
+
+def test_a_stopped_run_resumes_to_the_same_bits(binding, tmp_path, monkeypatch):
+    assert baseline(binding, tmp_path / "a") == 0
+    import dnalm.fit
+
+    whole = dnalm.fit.Loop._evaluate
+
+    def stop_after_the_first_epoch(loop):
+        whole(loop)
+        if len(loop.evaluations) == 2:
+            loop._save()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(dnalm.fit.Loop, "_evaluate", stop_after_the_first_epoch)
+    assert baseline(binding, tmp_path / "b") == 130
+    monkeypatch.setattr(dnalm.fit.Loop, "_evaluate", whole)
+    assert baseline(binding, tmp_path / "b", "--lr", "9e-3", "--resume") == 2  # other settings
+    assert baseline(binding, tmp_path / "b", "--resume") == 0
+    one, other = (open_binding(tmp_path / name / "baseline").model.state_dict() for name in "ab")
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_the_test_part_is_not_looked_at(binding, tmp_path):
+    from dnalm.commands.binding_set import SplitConfig, split_of
+
+    hidden = split_of(binding.windows, SplitConfig(gap=100)).test
+    scores = binding.windows.scores.copy()
+    scores[hidden] = 0.0
+    scores[hidden, 3] = 500.0  # would ruin any loss it entered
+    other = BindingSet(binding.windows.names, binding.windows.letters, scores)
+    write_binding(tmp_path / "s.gz", tmp_path / "y.gz", other)
+    assert baseline(binding, tmp_path / "a") == 0
+    changed = binding._replace(sequences=tmp_path / "s.gz", scores=tmp_path / "y.gz")
+    assert baseline(changed, tmp_path / "b") == 0
+    one, two = (json.loads((tmp_path / x / "results_baseline.json").read_text())["scores"] for x in "ab")
+    assert one == two
+
+
+def test_plot_only_draws_and_trains_nothing(models, capsys):
+    before = (models / "results_baseline.json").read_bytes()
+    (models / "performance_comparison.png").unlink()
+    assert main(["baseline", "--out", str(models), "--plot-only"]) == 0
+    assert str(models / "performance_comparison.png") in capsys.readouterr().out
+    assert (models / "performance_comparison.png").is_file()
+    assert (models / "results_baseline.json").read_bytes() == before
+
+
+def test_dry_run_writes_nothing(binding, tmp_path, capsys):
+    assert finetune(binding, tmp_path / "new", "--dry-run") == 0
+    assert "would train 2 epochs" in capsys.readouterr().out
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_published_checkpoint_is_a_core(binding, models, tmp_path):
+    (tmp_path / "old").mkdir()
+    shutil.copy(binding.outputs / "ckpt_vocab4.pt", tmp_path / "old")
+    args = ["--checkpoint-dir", str(tmp_path / "old"), "--out", str(tmp_path / "m"), *binding.flags, *SHORT]
+    assert main(["finetune", *args]) == 0
+    scores = [json.loads((x / "results_vocab4.json").read_text())["scores"] for x in (tmp_path / "m", models)]
+    assert scores[0] == scores[1]
+
+
+def refused(capsys, code):
+    assert code == 2
+    return capsys.readouterr().err
+
+
+def test_refuses_the_other_vocabulary(binding, tmp_path, capsys):
+    flags = ["--config", "full", "--checkpoint-dir", str(binding.outputs / "vocab4")]
+    message = refused(capsys, finetune(binding, tmp_path, *flags))
+    assert "expected a model of --config full, got one of 4 tokens" in message
+
+
+def test_refuses_a_folder_without_a_model(binding, tmp_path, capsys):
+    message = refused(capsys, finetune(binding, tmp_path, "--checkpoint-dir", str(tmp_path)))
+    assert "got neither; run dnalm pretrain --data data/vocab4" in message
+
+
+def test_refuses_windows_longer_than_the_block(binding, tmp_path, capsys):
+    long = np.tile(binding.windows.letters, 2)
+    write_binding(
+        tmp_path / "s.gz",
+        tmp_path / "y.gz",
+        BindingSet(binding.windows.names, long, np.zeros(long.shape, "f4")),
+    )
+    changed = binding._replace(sequences=tmp_path / "s.gz", scores=tmp_path / "y.gz")
+    assert "80 bases and the model's block 40" in refused(capsys, finetune(changed, tmp_path / "m"))
+    assert not (tmp_path / "m").exists()
+
+
+def test_refuses_names_without_a_place_for_the_blocks_split(binding, tmp_path, capsys):
+    names = [f"peak{i}" for i in range(240)]
+    write_binding(
+        tmp_path / "s.gz",
+        tmp_path / "y.gz",
+        BindingSet(names, binding.windows.letters, binding.windows.scores),
+    )
+    changed = binding._replace(sequences=tmp_path / "s.gz", scores=tmp_path / "y.gz")
+    assert "or --split published" in refused(capsys, baseline(changed, tmp_path / "m"))
+    assert baseline(changed, tmp_path / "m", "--split", "published") == 0
+
+
+def test_refuses_to_write_over_a_run(models, binding, capsys):
+    message = refused(capsys, baseline(binding, models))
+    assert "--overwrite replaces it" in message
+    assert "nothing to resume" in refused(capsys, baseline(binding, models, "--name", "new", "--resume"))
+
+
+def test_refuses_a_cache_that_is_too_small(binding, tmp_path, capsys):
+    message = refused(capsys, finetune(binding, tmp_path / "m", "--max-cache", "1e-6"))
+    assert "--max-cache" in message
+    assert not (tmp_path / "m" / "vocab4" / "run.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--resume", "--overwrite"], "choose one"),
+        (["--seed", "-1"], "--seed must be"),
+        (["--name", "a/b"], "--name must be a plain file name"),
+        (["--epochs", "0"], "epochs must be at least 1"),
+        (["--kernel", "4"], "kernel must be odd"),
+        (["--recipe", "basline"], "did you mean baseline?"),
+        (["--max-shift", "40"], "max_shift must be"),
+    ],
+)
+def test_refuses_options_that_make_no_sense(binding, tmp_path, capsys, flags, message):
+    assert message in refused(capsys, baseline(binding, tmp_path / "m", *flags))
+    assert not (tmp_path / "m").exists()

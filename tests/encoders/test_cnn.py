@@ -1,0 +1,53 @@
+"""Tests for dnalm/encoders/cnn.py; the laws of every encoder are in test_contract.py."""
+
+import pytest
+import torch
+
+from dnalm.encoders.cnn import CNN, CNNConfig
+
+
+def test_published_size_and_names():
+    cnn = CNN(CNNConfig())
+    assert {name: list(tensor.shape) for name, tensor in cnn.state_dict().items()} == {
+        "initial_conv.weight": [128, 4, 11],
+        "initial_conv.bias": [128],
+    }
+    assert sum(parameter.numel() for parameter in cnn.parameters()) == 5_760
+
+
+def test_equals_a_convolution_of_one_hot_letters():
+    torch.manual_seed(0)
+    cnn = CNN(CNNConfig(width=3, encoder_kernel=5))
+    tokens = torch.tensor([[0, 1, 2, 3, 4, 3, 2]], dtype=torch.uint8)
+    one_hot = torch.zeros(1, 4, 7)
+    for place, code in enumerate(tokens[0].tolist()):
+        if code < 4:  # N is all zero
+            one_hot[0, code, place] = 1.0
+    expected = torch.nn.functional.gelu(
+        torch.nn.functional.conv1d(one_hot, cnn.initial_conv.weight, cnn.initial_conv.bias, padding=2)
+    ).transpose(1, 2)
+    torch.testing.assert_close(cnn(tokens, torch.ones(1, 7, dtype=torch.bool)), expected)
+
+
+def test_a_base_is_seen_by_the_states_around_it_alone():
+    cnn = CNN(CNNConfig(width=4, encoder_kernel=5))
+    tokens = torch.zeros(1, 20, dtype=torch.uint8)
+    changed = tokens.clone()
+    changed[0, 10] = 3
+    real = torch.ones(1, 20, dtype=torch.bool)
+    moved = (cnn(tokens, real) != cnn(changed, real)).any(dim=-1)[0]
+    assert moved.nonzero().flatten().tolist() == [8, 9, 10, 11, 12]
+
+
+def test_padding_does_not_reach_the_bases():
+    cnn = CNN(CNNConfig(width=4, encoder_kernel=5))
+    real = torch.tensor([[True] * 6 + [False] * 4])
+    tokens = torch.randint(4, (1, 10), dtype=torch.uint8)
+    alone = cnn(tokens[:, :6], real[:, :6])
+    torch.testing.assert_close(cnn(tokens, real)[:, :6], alone)
+
+
+@pytest.mark.parametrize("wrong", [{"width": 0}, {"encoder_kernel": 4}])
+def test_refuses_sizes_that_make_no_sense(wrong):
+    with pytest.raises(ValueError, match="must be"):
+        CNNConfig(**wrong)

@@ -1,0 +1,120 @@
+"""Tests for dnalm/states.py."""
+
+import os
+
+import pytest
+import torch
+from torch import nn
+
+from dnalm.states import StateCache, weights_digest
+
+TOKENS = torch.arange(300, dtype=torch.int64).remainder(4).to(torch.uint8).view(100, 3)
+SIZE = 100 * 3 * 2 * 2
+"""Bytes of the states of `TOKENS` at width 2 in bfloat16."""
+
+
+@pytest.fixture
+def calls():
+    return []
+
+
+@pytest.fixture
+def encode(calls):
+    """An encoder whose state is the token and its square; exact in bfloat16."""
+
+    def encode(tokens):
+        calls.append(len(tokens))
+        return torch.stack([tokens.float(), tokens.float() ** 2], dim=-1)
+
+    return encode
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return StateCache(tmp_path / "cache", 10 * SIZE, lambda message: None)
+
+
+def test_computed_once_and_the_same_when_found(cache, encode, calls):
+    first = cache.get(encode, TOKENS, 2, {"weights": "a"})
+    assert sum(calls) == 100
+    again = cache.get(encode, TOKENS, 2, {"weights": "a"})
+    assert sum(calls) == 100
+    assert first.dtype == torch.bfloat16
+    assert torch.equal(first, again)
+    assert torch.equal(first.float(), encode(TOKENS))
+
+
+@pytest.mark.parametrize(
+    ("tokens", "key"),
+    [(TOKENS.flip(0), {"weights": "a"}), (TOKENS, {"weights": "b"})],
+    ids=["tokens", "weights"],
+)
+def test_other_tokens_or_weights_are_other_states(cache, encode, calls, tokens, key):
+    cache.get(encode, TOKENS, 2, {"weights": "a"})
+    assert torch.equal(cache.get(encode, tokens, 2, key).float(), encode(tokens))
+    assert sum(calls) == 300
+
+
+def test_a_file_cut_short_is_made_anew(cache, encode, calls):
+    cache.get(encode, TOKENS, 2, {})
+    (path,) = cache.folder.glob("*.states")
+    os.truncate(path, SIZE - 2)
+    assert torch.equal(cache.get(encode, TOKENS, 2, {}).float(), encode(TOKENS))
+
+
+def test_an_interrupted_encoding_leaves_nothing(cache):
+    def stop(tokens):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cache.get(stop, TOKENS, 2, {})
+    assert list(cache.folder.iterdir()) == []
+
+
+def test_least_recently_used_goes_first(tmp_path, encode, calls):
+    cache = StateCache(tmp_path, 2 * SIZE, lambda message: None)
+    for weights in "ab":
+        cache.get(encode, TOKENS, 2, {"weights": weights})
+    for age, path in enumerate(sorted(tmp_path.iterdir(), key=lambda path: path.stat().st_mtime)):
+        os.utime(path, (1000 + age, 1000 + age))
+    cache.get(encode, TOKENS, 2, {"weights": "a"})  # now b was used least recently
+    cache.get(encode, TOKENS, 2, {"weights": "c"})
+    before = sum(calls)
+    cache.get(encode, TOKENS, 2, {"weights": "a"})
+    assert sum(calls) == before
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_size_is_said_before_writing(tmp_path, encode):
+    said = []
+    StateCache(tmp_path, 10**9, said.append).get(encode, TOKENS.repeat(2000, 1), 2, {})
+    assert said[0] == f"states of 200,000 windows: 0.00 GB into {tmp_path}"
+
+
+def test_refuses_states_larger_than_the_limit_and_keeps_the_others(tmp_path, encode):
+    StateCache(tmp_path, SIZE, lambda message: None).get(encode, TOKENS, 2, {})
+    small = StateCache(tmp_path, SIZE - 1, lambda message: None)
+    with pytest.raises(ValueError, match="--max-cache is 0.0; raise it"):
+        small.get(encode, TOKENS, 2, {"weights": "other"})
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_refuses_a_disk_that_is_too_small(cache, encode, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda path: os.terminal_size((0, 0)) and Disk)
+    with pytest.raises(ValueError, match="are needed and 0 MB are free"):
+        cache.get(encode, TOKENS, 2, {})
+    assert not list(cache.folder.glob("*")) if cache.folder.exists() else True
+
+
+class Disk:
+    free = 0
+
+
+def test_digest_sees_each_weight_and_name():
+    torch.manual_seed(0)
+    one = nn.Linear(2, 2)
+    digest = weights_digest(one)
+    assert weights_digest(one) == digest
+    with torch.no_grad():
+        one.bias[1] += 1e-3
+    assert weights_digest(one) != digest
