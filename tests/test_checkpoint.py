@@ -214,9 +214,9 @@ def test_what_is_allowed_cannot_be_abused(tmp_path, monkeypatch, code, message):
 
 
 def test_nothing_stays_allowed_afterwards(published):
-    before = torch.serialization.get_safe_globals()
+    before = set(map(str, torch.serialization.get_safe_globals()))  # their order is not kept
     checkpoint.read_pt(published)
-    assert torch.serialization.get_safe_globals() == before
+    assert set(map(str, torch.serialization.get_safe_globals())) == before
 
 
 def test_a_list_inside_itself_does_not_hang(tmp_path):

@@ -11,6 +11,7 @@ from dnalm.cli import VERBS, main
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+TUNED = "--epochs 1 --gap 50"
 SMALL = "--n-layer 1 --n-head 1 --n-embd 8 --block-size 16 --batch-size 2 --steps 2 --eval-bases 50"
 
 
@@ -20,16 +21,39 @@ def commands():
     return [line.split(" #")[0].strip() for line in "".join(blocks).splitlines() if line.startswith("dnalm ")]
 
 
+ROWS = ["0.7 0.1 0.1 0.1", "0.1 0.7 0.1 0.1", "0.1 0.1 0.7 0.1"] * 2
+MOTIF = (
+    "MEME version 4\n\nALPHABET= ACGT\n\nMOTIF M\nletter-probability matrix: w= 6\n" + "\n".join(ROWS) + "\n"
+)
+
+
 def test_commands_run_as_written(toy_fasta, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "genome.fa.gz").write_bytes(gzip.compress(toy_fasta.read_bytes()))
-    assert [line.split()[1] for line in commands()] == ["prepare", "pretrain", "pretrain"]
+    (tmp_path / "motif.meme").write_text(MOTIF)
+    verbs = [
+        "prepare",
+        "pretrain",
+        "pretrain",
+        "label",
+        "finetune",
+        "finetune",
+        "baseline",
+        "evaluate",
+        "compare",
+    ]
+    assert [line.split()[1] for line in commands()] == verbs
+    # the model, the budget and the size of a window; a genome so small needs a p-value so large
+    small = dict.fromkeys(["pretrain"], SMALL) | dict.fromkeys(["finetune", "baseline"], TUNED)
     for line in commands():
-        small = SMALL if " pretrain " in line else ""  # the model and the budget only
-        assert main(shlex.split(f"{line} {small}")[1:]) == 0
-    for name in re.findall(r"`outputs/([\w./]+)`", README):
+        line = line.replace("1e-5", "1e-2") + (" --window 16" if " label " in line else "")
+        assert main(shlex.split(f"{line} {small.get(line.split()[1], '')}")[1:]) == 0, line
+    for name in re.findall(r"`(outputs/[\w./]+)`", README):
         for mode in ("full", "vocab4"):
-            assert (tmp_path / "outputs" / name.replace("MODE", mode)).exists(), name
+            assert (tmp_path / name.replace("MODE", mode)).exists(), name
+    for name in re.findall(r"[`, ](models/[\w./]+)`", README):
+        assert (tmp_path / name.replace("NAME", "vocab4")).exists(), name
+    assert (tmp_path / "models" / "report.html").is_file()
 
 
 def test_flags_that_are_named_exist(capsys):

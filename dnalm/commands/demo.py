@@ -6,17 +6,19 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from dnalm.commands import prepare, pretrain
+from dnalm.commands import demo_binding, prepare, pretrain
 from dnalm.devices import Device, Precision, choose_device, choose_precision
 from dnalm.files import lock, need_space, write_text
+from dnalm.report.binding import binding_chapter
 from dnalm.report.page import Chapter, genome_chapter, pretraining_chapter, write_page
 from dnalm.report.plots import duration
 from dnalm.simulate import simulate_genome
 
 MARKER = ".dnalm-demo"
 """The file that says a folder is a demo's own, so that it may be made anew."""
-DISK = 200_000_000
+DISK = 500_000_000
 """Bytes a demo needs at most."""
 BASES, CONTIGS = 2_000_000, 4
 MODES = ("full", "vocab4")
@@ -30,12 +32,14 @@ EVALUATIONS, EVAL_BASES = 8, 25_600
 
 @dataclass(frozen=True)
 class Options:
-    """Simulate a genome, pretrain both models on it, and write a report, in minutes and without any input."""
+    """Simulate a genome, pretrain, fine-tune, compare, and write a report: in minutes, without any input."""
 
     out: Path = Path("demo")
     """Where everything goes; a demo that is already there is made anew."""
     steps: int = 120
-    """Training steps of each model."""
+    """Pretraining steps of each vocabulary."""
+    epochs: int = 12
+    """Epochs of each binding model."""
     device: Device = "auto"
     """Where to compute; auto takes CUDA, then MPS, then the CPU."""
     precision: Precision = "auto"
@@ -59,39 +63,50 @@ def run(options: Options) -> None:
     trainings = [
         _training(options, mode) for mode in MODES
     ]  # refuses wrong values before anything is written
+    tunings = demo_binding.trainings(options.out, epochs=options.epochs, seed=options.seed, **_how(options))
     choose_precision(options.precision, choose_device(options.device))
     _check_folder(options.out)
     need_space(options.out, DISK)
     report = options.out / "report.html"
     if options.dry_run:
         print(
-            f"would simulate {BASES:,} bases, pretrain {' and '.join(MODES)} ({options.steps:,} steps each) "
-            f"and write {report}: minutes, less than 2 GB of memory, at most {DISK / 1e6:,.0f} MB of disk; "
-            "nothing was written"
+            f"would simulate {BASES:,} bases, pretrain {' and '.join(MODES)} ({options.steps:,} steps each), "
+            f"train three binding models ({options.epochs} epochs each at most) and write {report}: minutes, "
+            f"less than 2 GB of memory, at most {DISK / 1e6:,.0f} MB of disk; nothing was written"
         )
         return
     with lock(options.out):
         write_text(options.out / MARKER, "dnalm demo may replace what is in this folder\n")
         report.unlink(missing_ok=True)  # no old report beside new results, if this run is interrupted
         genome = options.out / "genome.fa"
-        with _stage(options, f"1 of 4: simulating a genome of {BASES:,} bases"):
+        with _stage(options, f"1 of 6: simulating a genome of {BASES:,} bases"):
             simulate_genome(genome, bases=BASES, contigs=CONTIGS, seed=options.seed)
-        with _stage(options, "2 of 4: preparing it in both vocabularies"):
+        with _stage(options, "2 of 6: preparing it in both vocabularies"):
             prepare.run(
                 prepare.Options(
                     genome=(genome,), out=options.out / "data", overwrite=True, quiet=options.quiet
                 )
             )
-        with _stage(options, f"3 of 4: pretraining {' and '.join(MODES)}, {options.steps:,} steps each"):
+        with _stage(options, f"3 of 6: pretraining {' and '.join(MODES)}, {options.steps:,} steps each"):
             for training in trainings:
                 pretrain.run(training)
-        with _stage(options, "4 of 4: writing the report"):
+        with _stage(options, "4 of 6: labelling windows by the planted motif"):
+            demo_binding.label_windows(options.out, quiet=options.quiet)
+        with _stage(options, f"5 of 6: training three binding models, {options.epochs} epochs each at most"):
+            for tuning in tunings:
+                tuning()
+            demo_binding.judge(options.out, **_how(options))
+        with _stage(options, "6 of 6: writing the report"):
             chapters = [chapter(options.out) for chapter in CHAPTERS]
-            write_page(chapters, report, "dnalm demo: two language models of a simulated genome")
+            write_page(chapters, report, "dnalm demo: language and binding models of a simulated genome")
     for chapter in chapters:
         for finding in chapter.findings:
             print(finding)
     print(report)
+
+
+def _how(options: Options) -> dict[str, Any]:
+    return {name: getattr(options, name) for name in ("device", "precision", "threads", "quiet")}
 
 
 def _training(options: Options, mode: str) -> pretrain.Options:
@@ -165,5 +180,9 @@ def _pretraining(out: Path) -> Chapter:
     return pretraining_chapter(out / "outputs")
 
 
-CHAPTERS: list[Callable[[Path], Chapter]] = [_genome, _pretraining]
+def _binding(out: Path) -> Chapter:
+    return binding_chapter(out / "models")
+
+
+CHAPTERS: list[Callable[[Path], Chapter]] = [_genome, _pretraining, _binding]
 """The report, in order: each makes a chapter from the demo's folder."""

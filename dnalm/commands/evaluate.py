@@ -14,10 +14,20 @@ from dnalm.baselines.motif_scan import MotifScan
 from dnalm.bootstrap import moments
 from dnalm.commands.binding_set import Prepared, SplitConfig, prepare_set
 from dnalm.data.binding import BindingWindows
-from dnalm.devices import Device, Precision, choose_device, choose_precision, make_fabric, set_threads
+from dnalm.devices import (
+    Device,
+    Precision,
+    choose_device,
+    choose_precision,
+    describe_device,
+    make_fabric,
+    set_threads,
+)
 from dnalm.evaluate.binding import binding_detail, binding_scores, paired_comparisons
 from dnalm.files import write_json
-from dnalm.formats.motif import choose_motif
+from dnalm.formats.motif import Motif, choose_motif
+from dnalm.motifs import threshold_for_pvalue
+from dnalm.records import Record
 from dnalm.tasks.binding import predict
 from dnalm.tasks.binding_load import OpenedBinding, open_binding
 
@@ -43,7 +53,9 @@ class Options:
     motif_name: str | None = None
     """Which motif of the file."""
     threshold: float | None = None
-    """Least score of a site in the scan; the file's own where it has one."""
+    """Least score of a site in the scan, in nats; left out, that of the file."""
+    pvalue: float | None = None
+    """Least score of a site as a probability, as in `dnalm label`."""
     out: Path | None = None
     """A JSON file for the results; evaluation_*.json beside other results joins `dnalm compare`."""
     overwrite: bool = False
@@ -64,6 +76,8 @@ def run(options: Options) -> None:
     Raises:
         ValueError: for a mistake in the options, the models or the data.
     """
+    if options.threshold is not None and options.pvalue is not None:
+        raise ValueError("--threshold and --pvalue say the same thing: choose one")
     if options.out is not None and options.out.exists() and not options.overwrite:
         raise ValueError(f"{options.out}: is there already; --overwrite replaces it, or choose another --out")
     set_threads(options.threads)
@@ -75,12 +89,40 @@ def run(options: Options) -> None:
     warnings = _warnings(options, models, prepared)
     for warning in warnings:
         _say(options, warning)
+    record = _record(options, prepared)
     results = _judged(options, models, prepared) | {"warnings": warnings}
-    if options.out is not None:
-        write_json(options.out, results)
     print(_table(results))
     if options.out is not None:
+        write_json(options.out, results)
         print(options.out)
+    if record is not None:
+        record.finish("done", _without_details(results))
+
+
+def _record(options: Options, prepared: Prepared) -> Record | None:
+    """Begin the run record, run_NAME.json beside the results; None when no results are written."""
+    if options.out is None:
+        return None
+    device = choose_device(options.device)
+    precision = choose_precision(options.precision, device)
+    return Record(
+        options.out.with_name(f"run_{options.out.name}"),
+        "evaluate",
+        recipe={"part": options.part, "threshold": options.threshold, "pvalue": options.pvalue},
+        seed=0,
+        data=prepared.about,
+        device=f"{describe_device(device)}, {precision}",
+    )
+
+
+def _without_details(results: dict[str, Any]) -> dict[str, Any]:
+    """Return results as a record keeps them: without the tracks and densities that the report draws."""
+    models = {
+        name: {key: value for key, value in entry.items() if key != "detail"}
+        for name, entry in results["models"].items()
+    }
+    kept = ("part", "split", "windows", "bases", "baselines", "pairs", "warnings")
+    return {key: results[key] for key in kept} | {"models": models}
 
 
 def _judged(options: Options, models: dict[str, OpenedBinding], prepared: Prepared) -> dict[str, Any]:
@@ -181,11 +223,20 @@ def _baselines(
     found: dict[str, Tracks] = {"mean score": np.broadcast_to(mean.astype(np.float32), truth.shape)}
     if options.motif is not None:
         motif = choose_motif(options.motif, options.motif_name)
-        threshold = motif.threshold if options.threshold is None else options.threshold
-        if threshold is None:
-            raise ValueError(f"{options.motif}: motif {motif.name} has no threshold; give --threshold")
-        found["motif scan"] = MotifScan(motif, threshold).predict(letters)
+        found["motif scan"] = MotifScan(motif, _threshold(options, motif)).predict(letters)
     return found
+
+
+def _threshold(options: Options, motif: Motif) -> float:
+    if options.pvalue is not None:
+        return threshold_for_pvalue(motif, options.pvalue)
+    threshold = motif.threshold if options.threshold is None else options.threshold
+    if threshold is None:
+        raise ValueError(
+            f"{options.motif}: motif {motif.name} has no threshold; give the --threshold or --pvalue that "
+            "made the labels"
+        )
+    return threshold
 
 
 def _table(results: dict[str, Any]) -> str:

@@ -33,7 +33,7 @@ from dnalm.formats.binding import write_tracks
 from dnalm.formats.fasta import GZIP_MAGIC
 from dnalm.formats.motif import Motif, choose_motif
 from dnalm.formats.source import Source
-from dnalm.motifs import best_score, log_odds, threshold_for_pvalue
+from dnalm.motifs import TOLERANCE, best_score, log_odds, threshold_for_pvalue
 from dnalm.records import Record
 
 SPEED = 20e6
@@ -202,9 +202,9 @@ def _threshold(options: Options, motif: Motif) -> float:
             f"{options.motif}: the file gives no threshold for {motif.name}; pass --threshold, in nats (the "
             f"best word scores {best:.2f}), or --pvalue, for example 0.0001"
         )
-    if not 0 < threshold <= best:
+    if not 0 < threshold <= best + TOLERANCE:
         raise ValueError(
-            f"motif {motif.name}: expected a threshold above 0 and at most {best:.4f}, the score of its best "
+            f"motif {motif.name}: expected a threshold above 0 and at most {best:.6f}, the score of its best "
             f"word, got {threshold:g}; choose another --threshold or --pvalue"
         )
     return threshold
@@ -253,13 +253,19 @@ def _tables(out: Path) -> list[Path]:
 
 
 def _missing(plan: Plan, found: Labelled) -> dict[str, str]:
-    """Return a message for each file with contigs that the genome does not have."""
+    """Return a message for each file with contigs that the genome does not have, or with other ends."""
     messages = {}
     for names in [plan.windows.names, *(label.names for label in plan.labels.values())]:
         if names is not None and (missing := names.missing(found.contigs)):
             shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
             be = "contig is" if len(missing) == 1 else "contigs are"
             messages[names.path.name] = f"{names.path}: {len(missing):,} {be} not in the genome: {shown}"
+    for label in plan.labels.values():
+        if isinstance(label, PeakLabels) and label.beyond:
+            what = "1 peak reaches" if label.beyond == 1 else f"{label.beyond:,} peaks reach"
+            messages["beyond"] = (
+                f"{label.names.path}: {what} beyond the end of the contig; is it of another assembly?"
+            )
     return messages
 
 
@@ -276,7 +282,7 @@ def _metrics(plan: Plan, found: Labelled, missing: dict[str, str]) -> dict[str, 
         "sites": counts,
         "genome": {"contigs": len(found.contigs), "bases": found.bases},
         "left_out": {reason: count for reason, count in found.left_out.items() if count},
-        "contigs_missing": missing,
+        "not_in_genome": missing,
     }
 
 
@@ -293,14 +299,19 @@ def _summary(options: Options, plan: Plan, found: Labelled, metrics: dict[str, A
         what = "peaks"
         if "name" in plan.settings:
             what = f"sites of {plan.settings['name']}, scoring {plan.settings['threshold']:.3f} or more,"
-        lines.append(f"{count:,} {what} in {found.bases:,} bases of {len(found.contigs):,} contigs")
+        of = "1 contig" if len(found.contigs) == 1 else f"{len(found.contigs):,} contigs"
+        lines.append(f"{count:,} {what} in {found.bases:,} bases of {of}")
     if metrics["left_out"]:
         lines.append(f"left out: {_left_out(found)}")
     return "\n".join(lines)
 
 
 def _left_out(found: Labelled) -> str:
-    told = [f"{count:,} windows {reason}" for reason, count in found.left_out.items() if count]
+    told = [
+        f"{count:,} {'window' if count == 1 else 'windows'} {reason}"
+        for reason, count in found.left_out.items()
+        if count
+    ]
     return ", ".join(told) or "there are none"
 
 

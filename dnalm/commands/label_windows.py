@@ -31,7 +31,7 @@ TOGETHER = 1 << 14
 NAMED = 5
 """Contigs named at most in a message."""
 AMBIGUITY = "with N or another ambiguity code"
-BEYOND = "beyond the end of their contig"
+BEYOND = "beyond the end of the contig"
 
 
 class Rename:
@@ -142,6 +142,8 @@ class PeakLabels:
         if not self._peaks:
             raise ValueError(f"{path}: expected peaks, got a BED file without any")
         self.names, self.count = ContigNames(path, self._peaks, rename), 0
+        self.beyond = 0
+        """Peaks met so far that lie beyond the end of their contig, wholly or in part."""
         self._inside = np.zeros(0, dtype=np.float32)
 
     def begin(self, contig: str, letters: Letters) -> None:
@@ -151,6 +153,7 @@ class PeakLabels:
         for start, end in self._peaks[name] if name is not None else []:
             self._inside[start:end] = 1
             self.count += start < len(letters)
+            self.beyond += end > len(letters)
 
     def values(self, start: int, end: int) -> Scores:
         """Return 1 for each base inside a peak."""

@@ -181,7 +181,7 @@ class GPT(nn.Module):
 
 
 START_REACH, START_PULL = 9, 2.5
-"""Distances, in tokens, that heads begin to look at (0 to 8); how strongly, in deviations of a query."""
+"""Distances, in tokens, that heads begin to look at (0 to 8); how strongly, in units of a query."""
 START_SLOWEST = 0.03
 """Rotations slower than this, in radians a token, hardly tell near from far and are left alone."""
 
@@ -190,10 +190,11 @@ START_SLOWEST = 0.03
 def start_local(model: GPT) -> None:
     """Let each head of an untrained model begin by attending to one nearby distance, in place.
 
-    Untrained heads attend to all tokens alike, and find out only slowly that in DNA the last few bases tell
+    Untrained heads attend to all tokens alike, and only slowly find out that in DNA the last few bases tell
     most. With rotary positions a query and a key that are constant vectors, turned against each other by d
-    tokens' worth of each angle, match best d tokens apart. Such a constant comes from a direction shared by all
-    token embeddings, which the tied next-token head does not see: it adds the same to every logit. (Our own.)
+    tokens' worth of each angle, match best d tokens apart. Such a constant comes from a direction shared by
+    all token embeddings, which the tied next-token head does not see: it adds the same to every logit. (Our
+    own; measured in docs/results.md.)
     """
     config = model.config
     width, half = config.n_embd, config.n_embd // config.n_head // 2

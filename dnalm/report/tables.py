@@ -166,8 +166,22 @@ def render(records: Path, template: Path) -> str:
         "recipes_table": recipes_table,
         "vocabularies_table": vocabularies_table,
     }
+    # Not at the top: binding_tables builds on this module.
+    from dnalm.report import binding_tables as binding
+
+    tables |= {
+        "trained_table": binding.trained_table,
+        "evaluated_table": binding.evaluated_table,
+        "pairs_table": binding.pairs_table,
+        "commands_list": binding.commands_list,
+    }
     source = environment.from_string(template.read_text(encoding="utf-8"))
-    return source.render(records=read_records(records), **tables)
+    return source.render(
+        records=read_records(records),
+        trained=binding.read_binding(records, binding.TRAINED),
+        evaluated=binding.read_binding(records, ("evaluate",)),
+        **tables,
+    )
 
 
 def main(argv: Sequence[str]) -> int:

@@ -71,6 +71,10 @@ def test_test_part_with_baselines_and_pairs(binding, models, tmp_path, capsys):
     assert found["baselines"]["motif scan"]["scores"]["pearson_r"]["value"] > 0.9
     assert set(found["baselines"]) == {"mean score", "motif scan"}
     assert len(found["pairs"]) == 6
+    run = json.loads((tmp_path / "run_r.json").read_text())
+    assert (run["verb"], run["status"], run["metrics"]["pairs"]) == ("evaluate", "done", found["pairs"])
+    assert run["metrics"]["models"]["vocab4"]["scores"] == found["models"]["vocab4"]["scores"]
+    assert "detail" not in run["metrics"]["models"]["vocab4"]
     table = capsys.readouterr().out
     assert all(name in table for name in ("baseline", "vocab4", "mean score", "motif scan", "95 % interval"))
 

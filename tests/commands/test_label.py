@@ -1,0 +1,383 @@
+"""Tests for dnalm/commands/label.py and label_windows.py."""
+
+import gzip
+import json
+
+import numpy as np
+import pytest
+
+from dnalm.cli import main
+from dnalm.commands import label_windows
+from dnalm.dna import BASE_CODES
+from dnalm.formats.binding import parse_name, read_binding, read_scores
+from dnalm.formats.motif import choose_motif
+from dnalm.motifs import log_odds, scan, site_scores
+from dnalm.records import read_record
+from dnalm.simulate import MOTIF, simulate_genome
+
+THRESHOLD = 7.0
+HOMER = ">AAACC\tx\t5\n" + "0.97\t0.01\t0.01\t0.01\n" * 3 + "0.01\t0.97\t0.01\t0.01\n" * 2
+"""AAACC, and GGTTT on the other strand."""
+
+
+def run(capsys, *arguments):
+    """Run the verb, which must end well: (stdout, stderr)."""
+    code = main(["label", *map(str, arguments)])
+    out, err = capsys.readouterr()
+    assert code == 0, err
+    return out, err
+
+
+def refuse(capsys, *arguments):
+    """Run the verb, which must refuse: its message."""
+    assert main(["label", *map(str, arguments)]) == 2
+    return capsys.readouterr().err
+
+
+def binding(out):
+    return read_binding(out / "sequences.txt.gz", out / "scores.txt.gz")
+
+
+def contigs_of(path):
+    """{name: letters as in the file} of a FASTA."""
+    records = path.read_text().split(">")[1:]
+    return {r.split(maxsplit=1)[0]: "".join(r.split("\n")[1:]) for r in records}
+
+
+@pytest.fixture
+def motif(tmp_path):
+    path = tmp_path / "x.motif"
+    path.write_text(HOMER)
+    return path
+
+
+@pytest.fixture
+def genome(tmp_path):
+    """In tiles of 10: chr1 holds a site, one across two tiles, an N, and a rest of 4; chr2 holds none."""
+    path = tmp_path / "my genome.fa"
+    chr1 = "".join(["ttaaacctgt", "CTCTCTCTAA", "ACCTCTCTCT", "CTCTNCTCTC", "CTCTCTCTCT", "GGTT"])
+    path.write_text(f">chr1 words\n{chr1[:17]}\n{chr1[17:]}\n>empty\n>chr2\n{'CT' * 10}\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory):
+    return simulate_genome(tmp_path_factory.mktemp("sim") / "genome.fa", bases=200_000, contigs=2, seed=3)
+
+
+@pytest.fixture(scope="module")
+def labelled(simulated, tmp_path_factory):
+    out = tmp_path_factory.mktemp("labelled") / "a set"
+    flags = ["--motif", str(simulated.motif_file), "--threshold", str(THRESHOLD), "--window", "200", "--all"]
+    assert main(["label", str(simulated.genome), *flags, "--out", str(out), "--quiet"]) == 0
+    return binding(out)
+
+
+def whole(labelled, simulated):
+    """{contig: scores of every base}, NaN where no window lies."""
+    scores = {name: np.full(length, np.nan) for name, length in simulated.contigs}
+    for name, row in zip(labelled.names, labelled.scores, strict=True):
+        contig, start, end = parse_name(name)
+        scores[contig][start:end] = row
+    return scores
+
+
+def test_letters_are_those_of_the_genome_at_the_windows_name(labelled, simulated):
+    contigs = contigs_of(simulated.genome)
+    assert len(labelled.names) > 500
+    for name, row in zip(labelled.names, labelled.letters, strict=True):
+        contig, start, end = parse_name(name)
+        assert (start % 200, end - start) == (0, 200)
+        assert row.tobytes().decode() == contigs[contig][start:end].upper()
+
+
+def test_windows_with_n_are_left_out_and_no_others(labelled, simulated):
+    wanted = {
+        f"{contig}_{start}_{start + 199}"
+        for contig, text in contigs_of(simulated.genome).items()
+        for start in range(0, len(text) - 199, 200)
+        if "N" not in text[start : start + 200]
+    }
+    assert set(labelled.names) == wanted
+
+
+def test_every_planted_site_is_labelled_at_its_place_on_either_strand(labelled, simulated):
+    matrix, width = log_odds(choose_motif(simulated.motif_file)), len(MOTIF)
+    scores, contigs = whole(labelled, simulated), contigs_of(simulated.genome)
+    met = {"+": 0, "-": 0}
+    for site in simulated.sites:
+        codes = BASE_CODES[np.frombuffer(site.sequence.encode(), dtype=np.uint8)]
+        score = float(matrix[np.arange(width), codes].sum())
+        here = scores[site.contig][site.start : site.start + width]
+        if score < THRESHOLD or np.isnan(here).any():
+            continue
+        # 1e-5: float32. A better site within half a width would take its place; this genome has no such one.
+        assert (here >= score - 1e-5).all(), site
+        codes = BASE_CODES[np.frombuffer(contigs[site.contig][site.start :][:width].encode(), np.uint8)]
+        forward = codes if site.strand == "+" else 3 - codes[::-1]
+        assert "".join("ACGT"[code] for code in forward) == site.sequence
+        met[site.strand] += 1
+    assert min(met.values()) > 20
+
+
+def test_labels_are_those_of_the_whole_contig_cut_at_the_edges(labelled, simulated):
+    matrix, threshold = log_odds(choose_motif(simulated.motif_file)), THRESHOLD
+    cut = 0
+    for contig, scores in whole(labelled, simulated).items():
+        text = contigs_of(simulated.genome)[contig]
+        wanted = site_scores(BASE_CODES[np.frombuffer(text.encode(), np.uint8)], matrix, threshold)
+        inside = ~np.isnan(scores)
+        np.testing.assert_array_equal(scores[inside], wanted[inside])
+        cut += sum(wanted[200:][::200] > 0)
+    alone = site_scores(BASE_CODES[labelled.letters], matrix, threshold)
+    assert cut  # some sites cross an edge, and a scan of the windows alone misses them
+    assert (labelled.scores != alone).any()
+
+
+def test_by_hand(genome, motif, tmp_path, capsys, monkeypatch):
+    out, _ = run(capsys, genome, "--motif", motif, "--window", 10, "--out", tmp_path / "o")
+    found = binding(tmp_path / "o")
+    score = np.float32(log_odds(choose_motif(motif)).max(axis=1).sum())
+    assert found.names == ["chr1_0_9", "chr1_10_19", "chr1_20_29"]
+    assert found.letters[0].tobytes() == b"TTAAACCTGT"
+    np.testing.assert_array_equal(found.scores[0] / score, [0, 0, 1, 1, 1, 1, 1, 0, 0, 0])
+    np.testing.assert_array_equal(found.scores[1] / score, [0, 0, 0, 0, 0, 0, 0, 0, 1, 1])
+    np.testing.assert_array_equal(found.scores[2] / score, [1, 1, 1, 0, 0, 0, 0, 0, 0, 0])
+    assert "3 windows of 10 bases (30 bases), 33.33% not zero" in out
+    assert "2 sites of x, scoring 5.000 or more, in 74 bases of 3 contigs" in out
+    assert "1 window with N or another ambiguity code, 3 windows without a site" in out
+    record = read_record(tmp_path / "o/run.json")
+    assert (record["verb"], record["status"]) == ("label", "done")
+    assert (record["recipe"]["threshold"], record["recipe"]["window"]) == (5.0, 10)
+    assert record["metrics"]["sites"] == {"scores.txt.gz": 2}
+    assert record["data"]["genome"]["bytes"] == genome.stat().st_size
+    assert sorted(path.name for path in (tmp_path / "o").iterdir()) == [
+        ".lock",
+        "run.json",
+        "scores.txt.gz",
+        "sequences.txt.gz",
+    ]
+    before = [(tmp_path / "o" / name).read_bytes() for name in ("sequences.txt.gz", "scores.txt.gz")]
+    monkeypatch.setattr(label_windows, "TOGETHER", 1)  # however many windows are labelled at a time
+    run(capsys, genome, "--motif", motif, "--window", 10, "--out", tmp_path / "o", "--overwrite")
+    assert before == [(tmp_path / "o" / n).read_bytes() for n in ("sequences.txt.gz", "scores.txt.gz")]
+
+
+def test_thresholds(genome, motif, simulated, tmp_path, capsys):
+    flags = [genome, "--motif", motif, "--window", 10, "--dry-run"]
+    assert "nothing was written" in run(capsys, *flags)[0]
+    assert not (tmp_path / "data").exists()
+    assert "a threshold above 0 and at most 6.779176" in refuse(capsys, *flags, "--threshold", 6.8)
+    assert "got -1" in refuse(capsys, *flags, "--threshold", -1)
+    assert "got nan" in refuse(capsys, *flags, "--threshold", "nan")
+    assert "ask for a larger p-value" in refuse(capsys, *flags, "--pvalue", 1e-9)
+    assert "choose one" in refuse(capsys, *flags, "--pvalue", 0.01, "--threshold", 5)
+    message = refuse(capsys, genome, "--motif", simulated.motif_file)
+    assert "gives no threshold for SIM1" in message
+    assert "--threshold, in nats" in message
+    run(capsys, simulated.genome, "--motif", simulated.motif_file, "--pvalue", 1e-5, "--out", tmp_path / "p")
+    threshold = read_record(tmp_path / "p/run.json")["recipe"]["threshold"]
+    found = binding(tmp_path / "p")
+    assert found.scores[found.scores > 0].min() >= threshold - 1e-5  # float32
+    matrix = log_odds(choose_motif(simulated.motif_file))
+    best = scan(BASE_CODES[found.letters], matrix)[0].max(axis=1)
+    assert (best >= threshold - 1e-5).mean() > 0.9  # the rest hold sites cut by an edge
+
+
+def test_every_site(tmp_path, capsys):
+    (tmp_path / "m").write_text(">AAAA\tx\t4\n" + "0.97\t0.01\t0.01\t0.01\n" * 4)
+    (tmp_path / "g.fa").write_text(">c\nCAAAAAAC\n")
+    flags = [tmp_path / "g.fa", "--motif", tmp_path / "m", "--window", 8]
+    run(capsys, *flags, "--out", tmp_path / "one")
+    run(capsys, *flags, "--out", tmp_path / "two", "--every-site")
+    assert (binding(tmp_path / "one").scores > 0).tolist() == [[False] * 3 + [True] * 4 + [False]]
+    assert (binding(tmp_path / "two").scores > 0).tolist() == [[False] + [True] * 6 + [False]]
+
+
+def test_peaks(genome, tmp_path, capsys):
+    (tmp_path / "p.narrowPeak").write_text(
+        "track name=x\nchr1\t8\t12\ta\t9\t.\t1\t-1\t-1\t2\nchr1\t11\t13\nchr1\t50\t99\nchr7\t1\t2\n"
+    )
+    flags = [genome, "--peaks", tmp_path / "p.narrowPeak", "--window", 10]
+    out, err = run(capsys, *flags, "--out", tmp_path / "o")
+    found = binding(tmp_path / "o")
+    assert found.names == ["chr1_0_9", "chr1_10_19"]
+    np.testing.assert_array_equal(found.scores, [[0] * 8 + [1, 1], [1, 1, 1] + [0] * 7])
+    assert "3 peaks" in out
+    assert "1 contig is not in the genome: chr7" in err
+    assert "1 peak reaches beyond the end of the contig" in err
+    run(capsys, *flags, "--out", tmp_path / "all", "--all")
+    assert len(binding(tmp_path / "all").names) == 6  # of seven tiles, one holds an N
+
+
+def bigwig(path, rows, lengths):
+    pybigtools = pytest.importorskip("pybigtools")
+    pybigtools.open(str(path), "w").write(lengths, iter(rows))
+    return path
+
+
+def test_tracks_come_back_exactly(genome, tmp_path, capsys):
+    one = bigwig(
+        tmp_path / "one.bw", [("1", 0, 3, 0.1), ("1", 9, 11, -2.5), ("chrX", 1, 2, 1.0)], {"1": 54, "chrX": 9}
+    )
+    two = bigwig(tmp_path / "two.bw", [("2", 19, 20, 7.0)], {"2": 20})
+    flags = [genome, "--window", 10, "--rename", "chr"]
+    _, err = run(capsys, *flags, "--track", one, two, "--out", tmp_path / "o")
+    names, first = read_scores(tmp_path / "o/scores_one.txt.gz")
+    assert names == ["chr1_0_9", "chr1_10_19", "chr2_10_19"]  # those with signal in either
+    wanted = np.zeros((3, 10), dtype=np.float32)
+    wanted[0, :3], wanted[0, 9], wanted[1, 0] = 0.1, -2.5, -2.5
+    np.testing.assert_array_equal(first, wanted)
+    found = read_binding(tmp_path / "o/sequences.txt.gz", tmp_path / "o/scores_two.txt.gz")
+    np.testing.assert_array_equal(found.scores[2], [0] * 9 + [7])
+    assert not found.scores[:2].any()
+    assert "1 contig is not in the genome: chrX" in err
+    # A set of one track in the same place leaves no table of the other behind.
+    run(capsys, *flags, "--track", two, "--out", tmp_path / "o", "--overwrite")
+    assert sorted(path.name for path in (tmp_path / "o").glob("*.gz")) == [
+        "scores.txt.gz",
+        "sequences.txt.gz",
+    ]
+    (tmp_path / "deep").mkdir()
+    other = bigwig(tmp_path / "deep/one.bw", [("1", 0, 3, 0.1)], {"1": 54})
+    assert "two files are called one" in refuse(
+        capsys, *flags, "--track", one, other, "--out", tmp_path / "p"
+    )
+
+
+def test_windows_of_a_file(genome, tmp_path, capsys):
+    (tmp_path / "w.bed").write_text("1\t33\t37\n1\t3\t7\n1\t51\t55\n9\t1\t5\n")
+    (tmp_path / "names").write_text("# here there\n1\tchr1\n9 chr9\n")
+    (tmp_path / "p.bed").write_text("1\t0\t4\n")
+    flags = [genome, "--peaks", tmp_path / "p.bed", "--windows", tmp_path / "w.bed"]
+    out, err = run(capsys, *flags, "--rename", tmp_path / "names", "--all", "--out", tmp_path / "o")
+    found = binding(tmp_path / "o")
+    assert found.names == ["chr1_3_6", "chr1_33_36"]
+    assert [row.tobytes() for row in found.letters] == [b"AACC", b"TNCT"]  # N stays: the windows were named
+    np.testing.assert_array_equal(found.scores, [[1, 0, 0, 0], [0, 0, 0, 0]])
+    assert "1 window beyond the end of the contig" in out
+    assert "w.bed: 1 contig is not in the genome: 9" in err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("chr1\t0\t4\nchr1\t5\t10\n", r"all of one length above 0, got 4 (chr1_0_3), 5 (chr1_5_9)"),
+        ("chr1\t4\t4\n", "got 0 (chr1_4_3)"),
+        ("", "got a file without any"),
+        ("chr1\t0\t4\nchr1\t0\t4\n", "each window once, got chr1_0_3 several times"),
+        ("1\t0\t4\n2\t0\t4\n", "none of its contigs is in the genome: here they are called 1, 2, there chr1"),
+        ("chr1\t5\n", "line 1: expected contig, start and end"),
+    ],
+)
+def test_refuses_windows(genome, motif, tmp_path, capsys, text, message):
+    (tmp_path / "w.bed").write_text(text)
+    flags = [genome, "--motif", motif, "--windows", tmp_path / "w.bed", "--out", tmp_path / "o"]
+    assert message in refuse(capsys, *flags)
+    assert {path.name for path in (tmp_path / "o").glob("*")} <= {".lock"}
+
+
+def test_contigs_of_another_style(genome, tmp_path, capsys):
+    (tmp_path / "p.bed").write_text("1\t0\t4\n")
+    flags = [genome, "--peaks", tmp_path / "p.bed", "--window", 10, "--out", tmp_path / "o"]
+    message = refuse(capsys, *flags)
+    assert "here they are called 1, there chr1, empty, chr2; pass --rename chr" in message
+    run(capsys, *flags, "--rename", "chr")
+    assert binding(tmp_path / "o").names == ["chr1_0_9"]
+    (tmp_path / "names").write_text("1 chr1 x\n")
+    message = refuse(capsys, *flags, "--overwrite", "--rename", tmp_path / "names")
+    assert "line 1: expected two columns" in message
+    assert "no such file" in refuse(capsys, *flags, "--overwrite", "--rename", tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "one of --motif, --peaks and --track, got none"),
+        (["--motif", "m", "--peaks", "p"], "got --motif and --peaks"),
+        (["--peaks", "p", "--threshold", "1", "--every-site"], "--threshold is of a motif"),
+        (["--peaks", "p", "--window", "0"], "--window must be 1 or more, got 0"),
+        (["--peaks", "none.bed"], "none.bed: there is no such file"),
+        (["--peaks", "empty"], "expected peaks, got a BED file without any"),
+        (["--track", "empty"], "expected a bigWig file"),
+        (["--motif", "empty"], "expected motifs, got an empty file"),
+        (["--motif", "x.motif", "--name", "y"], "no motif is called 'y'"),
+        (["--motif", "x.motif", "--out", "x.motif"], "expected a folder or nothing, got a file"),
+        (["--motif", "x.motif", "--window", "60"], "no window is left of 74 bases: there are none"),
+        (["--motif", "x.motif", "--window", "25"], "1 window with N"),
+    ],
+)
+def test_refuses(genome, motif, tmp_path, capsys, monkeypatch, flags, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").touch()
+    if "25" in flags:
+        genome.write_text(f">c\n{'N' * 25}\n>d\n{'C' * 25}\n")
+    assert message in refuse(capsys, genome, *flags)
+    assert {path.name for path in tmp_path.glob("data/binding/*")} <= {".lock"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (">c\nACG\n>c\nACG\n", "contig 'c' is there twice"),
+        (">c\nACGU\n", "contig 'c', position 4: 'U' is no IUPAC code"),
+        ("ACGT\n", "first character is '>'"),
+        ("", "empty file"),
+    ],
+)
+def test_refuses_a_genome_that_is_none(motif, tmp_path, capsys, text, message):
+    (tmp_path / "g.fa").write_text(text)
+    assert message in refuse(capsys, tmp_path / "g.fa", "--motif", motif, "--out", tmp_path / "o")
+    assert {path.name for path in (tmp_path / "o").glob("*")} <= {".lock"}
+
+
+def test_what_is_there_is_kept(genome, motif, tmp_path, capsys):
+    flags = [genome, "--motif", motif, "--window", 10, "--out", tmp_path / "o"]
+    run(capsys, *flags)
+    before = {path: path.read_bytes() for path in (tmp_path / "o").glob("*")}
+    assert "there is a set already (scores.txt.gz)" in refuse(capsys, *flags)
+    genome.write_text(genome.read_text() + "CTXCT\n")  # found at the very end
+    assert "position 23: 'X'" in refuse(capsys, *flags, "--overwrite")
+    changed = {path for path in (tmp_path / "o").glob("*") if before.get(path) != path.read_bytes()}
+    assert {path.name for path in changed} <= {".lock"}
+    (tmp_path / "q").mkdir()
+    (tmp_path / "q/run.json").write_text(json.dumps({"format": "dnalm-run", "verb": "pretrain"}))
+    message = refuse(capsys, genome, "--motif", motif, "--overwrite", "--out", tmp_path / "q")
+    assert "run.json is of another run (pretrain)" in message
+
+
+def test_gzip_and_quiet(genome, motif, tmp_path, capsys):
+    packed = tmp_path / "g.fa.gz"
+    packed.write_bytes(gzip.compress(genome.read_bytes()))
+    flags = ["--motif", motif, "--window", 10]
+    run(capsys, genome, *flags, "--out", tmp_path / "one")
+    assert run(capsys, packed, *flags, "--out", tmp_path / "two", "--quiet") == ("", "")
+    for name in ("sequences.txt.gz", "scores.txt.gz"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_real_chr2(shared_data, tmp_path, capsys):
+    genome, motif = (
+        shared_data / "genomes/hg38_chr2_1-2333275.fa.gz",
+        shared_data / "motifs/foxa1.homer.motif",
+    )
+    out, _ = run(capsys, genome, "--motif", motif, "--out", tmp_path / "chr2")
+    found = binding(tmp_path / "chr2")
+    assert "FOXA1(Forkhead)" in out
+    # Another contig than the published one, so only alike: there 3.90 % of the bases are in a site.
+    assert (found.scores > 0).mean() == pytest.approx(0.039, abs=0.003)
+    assert all(name.startswith("chr2_") for name in found.names)
+
+
+def test_real_track_on_the_published_windows(shared_data, tmp_path, capsys):
+    """The names agree, the assemblies do not (hg19 and hg38): this tells that the files are read, no more."""
+    pytest.importorskip("pybigtools")
+    names, _ = read_scores(shared_data / "binding/chr22_scores.txt.gz")
+    rows = ("{}\t{}\t{}\n".format(*parse_name(name)) for name in names)
+    (tmp_path / "w.bed").write_text("".join(rows))
+    track = shared_data / "tracks/hg38_chr22_K562_accessibility.bw"
+    flags = ["--track", track, "--windows", tmp_path / "w.bed", "--rename", "chr", "--out", tmp_path / "o"]
+    run(capsys, shared_data / "genomes/hg19_chr22_1-22000000.fa.gz", *flags)
+    found = binding(tmp_path / "o")
+    assert len(found.names) > 2_000
+    assert (found.scores >= 0).all()

@@ -1,0 +1,47 @@
+"""Tests for dnalm/formats/bed.py."""
+
+import gzip
+
+import pytest
+
+from dnalm.formats.bed import BedRecord, read_bed
+from dnalm.intervals import Interval
+
+TEXT = (
+    "browser position chr1:1-9\ntrack name=x\n# words\n\nchr1\t0\t5\nchr1\t5\t5\tx\n"
+    "chr 2\t7\t9\ta b\t3.5\t-\n3 1 2 y . +\ntrack1\t1\t2\n"
+    "chr4\t9\t19\tpeak\t1000\t.\t7.1\t-1\t-1\t5\r\n"
+)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_reads_bed_of_three_columns_or_more_and_narrowpeak(tmp_path, packed):
+    path = tmp_path / "a.bed"
+    path.write_bytes(gzip.compress(TEXT.encode()) if packed else TEXT.encode())
+    assert list(read_bed(path)) == [
+        BedRecord(Interval("chr1", 0, 5), "", None, "."),
+        BedRecord(Interval("chr1", 5, 5), "x", None, "."),
+        BedRecord(Interval("chr 2", 7, 9), "a b", 3.5, "-"),  # with tabs, spaces are part of a name
+        BedRecord(Interval("3", 1, 2), "y", None, "+"),
+        BedRecord(Interval("track1", 1, 2), "", None, "."),
+        BedRecord(Interval("chr4", 9, 19), "peak", 1000.0, "."),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("chr1\t5", "contig, start and end"),
+        ("chr1\t-5\t9", "contig, start and end"),
+        ("chr1\t5.0\t9", "contig, start and end"),
+        ("chr1\t9\t5", "start not behind the end"),
+        ("\t1\t5", "expected a contig"),
+        ("chr1\t1\t5\tx\thigh", "a number as score, the fifth column, got 'high'"),
+        ("chr1\t1\t5\tx\t1\tplus", r"strand \+, - or \., the sixth column, got 'plus'"),
+        ("\0\1\2", "is this BED"),
+    ],
+)
+def test_names_the_line_that_is_wrong(tmp_path, line, message):
+    (tmp_path / "a.bed").write_text(f"# x\nchr1\t1\t2\n{line}\n")
+    with pytest.raises(ValueError, match=f"line 3: .*{message}"):
+        list(read_bed(tmp_path / "a.bed"))

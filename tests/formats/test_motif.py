@@ -1,0 +1,135 @@
+"""Tests for dnalm/formats/motif.py."""
+
+import gzip
+
+import numpy as np
+import pytest
+
+from dnalm.formats.motif import choose_motif, read_motifs
+
+ROWS = "0.7\t0.1\t0.1\t0.1\n0.25\t0.25\t0.25\t0.25\n0.001\t0.997\t0.001\t0.001\n"
+MATRIX = [[0.7, 0.1, 0.1, 0.1], [0.25, 0.25, 0.25, 0.25], [0.001, 0.997, 0.001, 0.001]]
+HOMER = f">ANC\tX(Zf)/cells\t1.5\t-9.1\t0\n{ROWS}>AN\tY(Zf)\t2\n1\t0\t0\t0\n0\t0\t0\t1\n"
+JASPAR = (
+    ">MA1 X\nA [ 70 25 1 ]\nC [ 10 25 997 ]\nG [ 10 25 1 ]\nT [ 10 25 0 ]\n>MA2 Y\nA[1]\nC[0]\nG[0]\nT[0]\n"
+)
+MEME = (
+    "MEME version 4\n\nALPHABET= ACGT\n\nstrands: + -\n\nBackground letter frequencies (from here):\n"
+    "A 0.3 C 0.2 G 0.2 T 0.3\n\nMOTIF MA1 X\nletter-probability matrix: alength= 4 w= 3 nsites= 9 E= 0\n"
+    f"{ROWS}URL BLANK\n\nMOTIF MA2 Y\nletter-probability matrix:\n0 0 1 0\n"
+)
+
+
+def read(tmp_path, text):
+    (tmp_path / "m.txt").write_text(text)
+    return list(read_motifs(tmp_path / "m.txt"))
+
+
+def test_homer(tmp_path):
+    one, two = read(tmp_path, HOMER)
+    assert (one.name, one.threshold, one.background) == ("X(Zf)/cells", 1.5, (0.25, 0.25, 0.25, 0.25))
+    np.testing.assert_allclose(one.probabilities, MATRIX, rtol=1e-15)  # one division by a sum of about 1
+    assert (two.name, two.threshold, two.width) == ("Y(Zf)", 2.0, 2)
+    np.testing.assert_array_equal(two.probabilities, [[1, 0, 0, 0], [0, 0, 0, 1]])
+
+
+def test_jaspar_counts_become_probabilities(tmp_path):
+    one, two = read(tmp_path, JASPAR)
+    assert (one.name, one.threshold, two.name) == ("MA1 X", None, "MA2 Y")
+    wanted = [[0.7, 0.1, 0.1, 0.1], [0.25] * 4, [1 / 999, 997 / 999, 1 / 999, 0]]
+    np.testing.assert_allclose(one.probabilities, wanted, rtol=1e-15)  # one division
+    np.testing.assert_array_equal(two.probabilities, [[1, 0, 0, 0]])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ">x\n.7 .25\n.1 .25\n.1 .25\n.1 .25\n",
+        ">x\n7 4\n1 4\n1 4\n1 4\n",
+        ">x\nA 3.5 2\nC 0.5 2\nG 0.5 2\nT 0.5 2\n",
+        ">x\tname\na [.7 .25]\nc [.1 .25]\ng [.1 .25]\nt [.1 .25]\n",
+    ],
+    ids=["probabilities", "bare counts", "counts with fractions", "brackets and lower case"],
+)
+def test_jaspar_in_its_other_shapes(tmp_path, text):
+    (motif,) = read(tmp_path, text)
+    np.testing.assert_allclose(motif.probabilities, MATRIX[:2], rtol=1e-15)  # one division
+
+
+def test_meme_with_its_own_background(tmp_path):
+    one, two = read(tmp_path, MEME)
+    assert (one.name, one.threshold, two.name) == ("MA1 X", None, "MA2 Y")
+    np.testing.assert_allclose(one.background, (0.3, 0.2, 0.2, 0.3), rtol=1e-15)
+    np.testing.assert_allclose(one.probabilities, MATRIX, rtol=1e-15)
+    assert two.width == 1
+
+
+def test_rounding_is_made_good_and_gzip_is_read(tmp_path):
+    (tmp_path / "m.gz").write_bytes(gzip.compress(b">A\tx\t1\n0.33\t0.33\t0.33\t0\n"))
+    motif = choose_motif(tmp_path / "m.gz")
+    np.testing.assert_allclose(motif.probabilities, [[1 / 3, 1 / 3, 1 / 3, 0]], rtol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "got an empty file"),
+        ("\n \n", "got an empty file"),
+        ("chr1\t5\t9\n", r"HOMER's, JASPAR's .* or MEME's format .*got 'chr1"),
+        (HOMER.replace("0.7\t", "0.6\t"), r"motif X\(Zf\)/cells, position 1: .*sum to 1.*0\.6.*sum to 0\.9"),
+        (HOMER.replace("0.7\t0.1", "0.9\t-0.1"), "position 1: -0.1 is negative"),
+        (HOMER.replace("0.7\t", ""), r"motif X\(Zf\)/cells, line 2: expected 4 columns.*got 3"),
+        (HOMER.replace("0.7", "nan"), r"line 2: expected numbers, got 'nan'"),
+        (">A\tx\t1\n", "motif x has no rows"),
+        (HOMER.replace("Y(Zf)\t2", "Y(Zf)"), "line 5: expected >consensus, name and threshold"),
+        (JASPAR.replace("G [ 10 25 1 ]\n", ""), "motif MA1 X: expected four rows, A C G T, got 3"),
+        (JASPAR.replace("25 997", "997"), "four rows of one length, got 3, 2, 3, 3 columns"),
+        (JASPAR.replace("C [", "G ["), r"motif MA1 X, line 3: expected the row of C"),
+        (JASPAR.replace("[1]", "[0]"), "motif MA2 Y, position 1: .*sum to 0"),
+        (JASPAR.replace("70", "x"), "expected numbers, got 'x'"),
+        (">x\n.5 .5\n.5 .5\n.5 0\n0 0\n", "position 1: .*sum to 1.5"),
+        (MEME.replace("ACGT", "ACDEFGH"), "expected ALPHABET= ACGT, got 'ACDEFGH'"),
+        (MEME.replace("w= 3", "w= 4"), r"motif MA1 X: expected 4 rows \(w= 4\), got 3"),
+        (MEME.replace("G 0.2 T", "G 0.4 T"), "background frequencies.*summing to 1, got A 0.3 C 0.2 G 0.4"),
+        (MEME.replace("A 0.3 C", "C"), "background frequencies.*got C 0.2 G 0.2 T 0.3"),
+        (MEME.replace("0.7", "0.5"), "motif MA1 X, position 1: .*sum to 0.8"),
+        (MEME.replace("MOTIF", "MOTIV"), "a matrix without a MOTIF line"),
+        ("MEME version 4\n", "without a letter-probability matrix"),
+    ],
+    ids=range(22),
+)
+def test_refuses(tmp_path, text, message):
+    with pytest.raises(ValueError, match=message):
+        read(tmp_path, text)
+
+
+def test_choosing(tmp_path):
+    path = tmp_path / "m.txt"
+    path.write_text(HOMER)
+    assert choose_motif(path, "Y(Zf)").name == "Y(Zf)"
+    assert choose_motif(path, "X").name == "X(Zf)/cells"  # its first word will do
+    with pytest.raises(ValueError, match=r"there are 2 motifs; choose one by its name: X\(Zf\)/cells, Y"):
+        choose_motif(path)
+    with pytest.raises(ValueError, match=r"no motif is called 'y\(zff\)'; did you mean Y\(Zf\) or "):
+        choose_motif(path, "y(zff)")
+    path.write_text(HOMER.replace("Y(Zf)", "X(bHLH)"))
+    with pytest.raises(ValueError, match=r"2 motifs are called 'X': X\(Zf\)/cells, X\(bHLH\)"):
+        choose_motif(path, "X")
+
+
+def test_the_three_real_files_hold_one_matrix(shared_data):
+    homer, jaspar, meme = (
+        choose_motif(shared_data / "motifs" / f"foxa1.{name}") for name in ("homer.motif", "jaspar", "meme")
+    )
+    assert (homer.threshold, jaspar.threshold, meme.threshold) == (6.367158, None, None)
+    # JASPAR's counts are of 1,000; MEME's rows of three decimals may sum to 0.999 or 1.001.
+    np.testing.assert_allclose(jaspar.probabilities, homer.probabilities, atol=1e-3)
+    np.testing.assert_allclose(meme.probabilities, homer.probabilities, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["jaspar_2024_consensus.meme", "hocomoco_v12_core.meme"])
+def test_reads_whole_libraries(shared_data, name):
+    path = shared_data / "motifs" / name
+    motifs = list(read_motifs(path))
+    assert len(motifs) == sum(line.startswith("MOTIF") for line in path.read_text().splitlines()) > 100
+    assert all(np.allclose(motif.probabilities.sum(axis=1), 1) for motif in motifs)
