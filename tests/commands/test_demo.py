@@ -16,9 +16,11 @@ MODEL = (demo.N_LAYER, demo.N_HEAD, demo.N_EMBD, demo.BLOCK_SIZE)
 def small():
     """The demo with the smallest genome there is and a model of next to nothing."""
     with pytest.MonkeyPatch.context() as patch:
-        sizes = {"BASES": 100_000, "N_LAYER": 1, "N_HEAD": 1, "N_EMBD": 8, "BLOCK_SIZE": 16, "BATCH_SIZE": 2}
+        sizes = {"BASES": 100_000, "N_LAYER": 1, "N_HEAD": 1, "N_EMBD": 8, "BLOCK_SIZE": 24, "BATCH_SIZE": 2}
         for name, value in (sizes | {"EVAL_BASES": 1_000}).items():
             patch.setattr(demo, name, value)
+        for name, value in {"WINDOW": 24, "PVALUE": 1e-3, "GAP": 50}.items():
+            patch.setattr(demo.demo_binding, name, value)
         default = demo.pretrain.default_options("default")
         default = replace(default, task=replace(default.task, final_bases=2_000))
         patch.setattr(demo.pretrain, "default_options", lambda recipe: default)
@@ -28,7 +30,7 @@ def small():
 @pytest.fixture(scope="module")
 def options(small, tmp_path_factory):
     """A demo that has run, in a path with a space."""
-    options = demo.Options(out=tmp_path_factory.mktemp("demo") / "my demo", steps=2, device="cpu", quiet=True)
+    options = demo.Options(out=tmp_path_factory.mktemp("demo") / "my demo", steps=2, epochs=1, device="cpu", quiet=True)
     demo.run(options)
     return options
 
@@ -43,7 +45,12 @@ def test_demo_makes_every_file_and_the_report(options):
     assert (outputs / "training_time_comparison.png").is_file()
     page = (options.out / "report.html").read_text()
     assert page.count("<section>") == len(demo.CHAPTERS)
-    assert page.count("data:image/png;base64,") == 4
+    assert page.count("data:image/png;base64,") > 4
+    for name in ("vocab4", "vocab4_random", "baseline"):
+        assert json.loads((options.out / "models" / name / "run.json").read_text())["status"] == "done"
+    judged = json.loads((options.out / "models" / "evaluation_test.json").read_text())
+    assert set(judged["models"]) == {"vocab4", "vocab4_random", "baseline"}
+    assert set(judged["baselines"]) == {"motif scan", "mean score"}
     assert "<h2>The simulated genome</h2>" in page
 
 
@@ -58,9 +65,10 @@ def test_rerun_makes_its_own_folder_anew(options, monkeypatch, capsys):
     assert (options.out / "notes.txt").read_text() == "mine"
     shown = capsys.readouterr()
     assert shown.out.splitlines()[-1] == str(options.out / "report.html")
-    assert len(shown.out.splitlines()) == 3  # a finding a model, and the path
-    assert [line[:6] for line in shown.err.splitlines() if " of 4:" in line] == [
-        f"{i} of 4" for i in range(1, 5)
+    findings = shown.out.splitlines()[:-1]
+    assert [line.split(":")[0] for line in findings[:3]] == ["full", "vocab4", "Test part"]
+    assert [line[:6] for line in shown.err.splitlines() if " of 6:" in line] == [
+        f"{i} of 6" for i in range(1, 7)
     ]
 
 
