@@ -30,7 +30,8 @@ def small():
 @pytest.fixture(scope="module")
 def options(small, tmp_path_factory):
     """A demo that has run, in a path with a space."""
-    options = demo.Options(out=tmp_path_factory.mktemp("demo") / "my demo", steps=2, epochs=1, device="cpu", quiet=True)
+    out = tmp_path_factory.mktemp("demo") / "my demo"
+    options = demo.Options(out=out, steps=2, epochs=1, device="cpu", quiet=True)
     demo.run(options)
     return options
 
