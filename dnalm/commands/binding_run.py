@@ -128,6 +128,8 @@ def _train(
         loop.resume()
     else:
         clear(options.out, options.name, task.shape.kind)
+        with fabric.autocast():
+            model.calibrate(task.train)
     record = Record(
         folder / "run.json",
         verb,

@@ -7,8 +7,12 @@ Shapes used below
 
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+LEAST_SPREAD = 0.1
+"""Of the median channel: one that varies less is not blown up to a spread of 1, it may be rounding alone."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,26 @@ class RegressionHead(nn.Module):
         self.conv1d = nn.Conv1d(width, config.channels, config.kernel, padding="same")
         self.dropout = nn.Dropout(config.head_dropout)
         self.fc = nn.Linear(config.channels, 1)
+
+    @torch.no_grad()
+    def calibrate(self, states: Tensor) -> None:
+        """Set scale and bias of the untrained LayerNorm so that each channel has mean 0 and spread 1.
+
+        The states of a trained language model are nearly constant: in yeast cores 2 to 4 % of what is left
+        after normalising varies from base to base, against 37 % in an untrained core. All that tells bases
+        apart lies in that part, and a head whose LayerNorm starts with scale 1 is slow to find it. The
+        architecture is the published one; this is another start. (Our own.)
+
+        Args:
+            states: float, [B, L, D], of training windows without padding.
+        """
+        plain = F.layer_norm(
+            states.float().flatten(0, 1), (self.width,), eps=self.layer_norm.eps
+        )  # [B * L, D]
+        spread, mean = torch.std_mean(plain, dim=0)
+        spread = spread.clamp(min=LEAST_SPREAD * float(spread.median()) + 1e-6)
+        self.layer_norm.weight.copy_(1.0 / spread)
+        self.layer_norm.bias.copy_(-mean / spread)
 
     def forward(self, states: Tensor, real: Tensor) -> Tensor:
         """Map states to one score per base.

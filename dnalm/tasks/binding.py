@@ -26,6 +26,8 @@ from dnalm.tokenizers import CharacterTokenizer
 
 PREDICT_BATCH = 64
 """Windows predicted at a time: no result depends on it."""
+CALIBRATION = 256
+"""Training windows from whose states the head's start is taken, evenly spread."""
 TRAIN_SAMPLE = 1024
 """Training windows on which the training loss is measured at each evaluation, evenly spread."""
 
@@ -149,6 +151,26 @@ class BindingModel(nn.Module):
             return forward
         other = self.complement[tokens.long()].flip(1)
         return torch.cat([forward, self.encoder(other, real).flip(1)], dim=-1)
+
+    @torch.no_grad()
+    def calibrate(self, windows: BindingWindows) -> None:
+        """Fit the start of the head to the core's states of up to `CALIBRATION` training windows.
+
+        A CNN is not calibrated: its states are as untrained as its head.
+        """
+        if self.shape.kind == "cnn":
+            return
+        rows = np.arange(len(windows), dtype=np.int64)[:: -(-len(windows) // CALIBRATION)]
+        batch = windows.take(rows)
+        device = self.head.fc.weight.device
+        was_training = self.training
+        self.eval()
+        self.head.calibrate(
+            torch.cat([self.encode(part.to(device)) for part in torch.split(batch.tokens, PREDICT_BATCH)])
+            if batch.states is None
+            else batch.states.to(device)
+        )
+        self.train(was_training)
 
     def forward(self, tokens: Tensor, states: Tensor | None = None) -> Tensor:
         """Map tokens [B, L], or states [B, L, D] computed before, to scores [B, L]."""

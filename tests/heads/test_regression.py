@@ -102,3 +102,22 @@ def test_refuses_wrong_shapes(head, states, real, message):
 def test_refuses_sizes_that_make_no_sense(wrong, message):
     with pytest.raises(ValueError, match=message):
         RegressionHeadConfig(**wrong)
+
+
+def test_calibrated_channels_have_mean_0_and_spread_1(states):
+    torch.manual_seed(0)
+    head = RegressionHead(WIDTH, RegressionHeadConfig(channels=4, kernel=3))
+    nearly_constant = 10 * torch.arange(WIDTH).float() + 0.1 * states
+    head.calibrate(nearly_constant)
+    normed = head.layer_norm(nearly_constant).flatten(0, 1)
+    torch.testing.assert_close(normed.mean(0), torch.zeros(WIDTH), rtol=0, atol=1e-3)  # float32 of 1 in 1,000
+    torch.testing.assert_close(normed.std(0), torch.ones(WIDTH), rtol=0, atol=1e-3)
+    assert len(head.state_dict()) == 6  # nothing was added to the published head
+
+
+def test_a_channel_that_never_varies_is_not_blown_up(states):
+    head = RegressionHead(WIDTH, RegressionHeadConfig(channels=4, kernel=3))
+    flat = states.clone()
+    flat[..., 0] *= 1e-6
+    head.calibrate(flat)
+    assert head.layer_norm.weight[0] < 12 * head.layer_norm.weight.median()  # 1 / LEAST_SPREAD, and rounding

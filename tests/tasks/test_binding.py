@@ -204,3 +204,18 @@ def test_refuses_a_language_model(tmp_path):
 def test_shape_survives_json():
     for shape in (model(both_strands=True).shape, BindingShape(CNNConfig(16, 7))):
         assert BindingShape.from_dict(shape.as_dict()) == shape
+
+
+def test_calibration_reads_kept_states_or_computes_them_and_leaves_the_cnn_alone(tokens):
+    for both in (False, True):
+        one, other = model(both_strands=both), model(both_strands=both)
+        with torch.no_grad():
+            states = one.eval().encode(tokens)
+        one.calibrate(windows(tokens))
+        other.calibrate(windows(tokens, states=states))
+        torch.testing.assert_close(one.head.layer_norm.weight, other.head.layer_norm.weight)
+        assert not torch.equal(one.head.layer_norm.bias, model(both_strands=both).head.layer_norm.bias)
+    cnn = model("", CNNConfig(8, 3))
+    before = cnn.head.layer_norm.weight.clone()
+    cnn.calibrate(windows(tokens))
+    assert torch.equal(cnn.head.layer_norm.weight, before)
