@@ -74,6 +74,7 @@ def prepare_set(
     Raises:
         ValueError: if the files are wrong, the windows are longer than the model's block, or a part is empty.
     """
+    given = {"sequences": sequences, "scores": scores}
     windows = read_binding(sequences, scores)
     length = windows.letters.shape[1]
     if shape is not None and shape.longest is not None and length > shape.longest:
@@ -82,7 +83,7 @@ def prepare_set(
             f"label shorter windows (--window {shape.longest}), or pretrain with --block-size {length}"
         )
     split = split_of(windows, config)
-    files = {str(path): sha256(path) for path in (sequences, scores)}
+    files = {what: {"name": path.name, "sha256": sha256(path)} for what, path in given.items()}
     digest = _digest(windows, split)
     return Prepared(
         windows,
