@@ -124,12 +124,7 @@ def _train(
         seed=options.seed,
         identity=identity_of(options, task.shape, prepared.about["digest"], precision, core),
     )
-    if options.resume:
-        loop.resume()
-    else:
-        clear(options.out, options.name, task.shape.kind)
-        with fabric.autocast():
-            model.calibrate(task.train)
+    _begin(options, loop, task, model)
     record = Record(
         folder / "run.json",
         verb,
@@ -156,6 +151,16 @@ def _train(
     )
     refresh_comparisons(options.out)
     print(_summary(options, results))
+
+
+def _begin(options: BindingOptions, loop: Loop, task: BindingTask, model: BindingModel) -> None:
+    """Go on with the run that is there, or clear it away and give the head its start."""
+    if options.resume:
+        loop.resume()
+        return
+    clear(options.out, options.name, task.shape.kind)
+    with loop.fabric.autocast():
+        model.calibrate(task.train)
 
 
 def _judged(
