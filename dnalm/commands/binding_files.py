@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from dnalm import checkpoint
+from dnalm.encoders.cnn import CNNConfig
 from dnalm.files import atomic_file, write_json
 from dnalm.fit import BEST, LAST
 from dnalm.records import read_record
 from dnalm.report.binding_plots import training_curves
-from dnalm.tasks.binding import BindingModel
-from dnalm.tasks.published import binding_file_content
+from dnalm.tasks.binding import BindingModel, BindingShape
+from dnalm.tasks.published import CHANNELS, KERNEL, binding_file_content
 
 
 def check_outputs(out: Path, name: str, *, resume: bool, overwrite: bool) -> None:
@@ -64,10 +65,16 @@ def clear(out: Path, name: str, kind: str) -> None:
         path.unlink(missing_ok=True)
 
 
+def has_published_sizes(shape: BindingShape) -> bool:
+    """Tell whether a model's head, and a CNN's encoder, are as in the published project."""
+    head = (shape.head.channels, shape.head.kernel) == (CHANNELS, KERNEL)
+    return head and (shape.kind == "gpt" or shape.encoder == CNNConfig(CHANNELS, KERNEL))
+
+
 def write_results(
     out: Path, name: str, results: dict[str, Any], model: BindingModel, names: list[str]
 ) -> None:
-    """Write results, sums of each window, curves, and the published project's model file.
+    """Write results, sums of each window, curves, and the published project's model file if it fits.
 
     Args:
         out: where.
@@ -85,7 +92,8 @@ def write_results(
         "pearson_r": float(scores["pearson_r"]["value"]),
         "elapsed_time": float(training["seconds"]),
     }
-    checkpoint.write_pt(model_file(out, name, model.shape.kind), _published(model, numbers))
+    if has_published_sizes(model.shape):  # a file of other sizes would open nowhere, not even here
+        checkpoint.write_pt(model_file(out, name, model.shape.kind), _published(model, numbers))
     training_curves(
         training["history"],
         out / f"training_curves_{name}.png",

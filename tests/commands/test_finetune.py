@@ -146,6 +146,12 @@ def test_the_test_part_is_not_looked_at(binding, tmp_path):
     assert one == two
 
 
+def test_a_head_of_another_size_has_its_folder_alone(binding, tmp_path):
+    assert baseline(binding, tmp_path, "--channels", "8") == 0
+    assert open_binding(tmp_path / "baseline").model.shape.head.channels == 8
+    assert not (tmp_path / "cnn_baseline_model.pt").exists()
+
+
 def test_plot_only_draws_and_trains_nothing(models, capsys):
     before = (models / "results_baseline.json").read_bytes()
     (models / "performance_comparison.png").unlink()
