@@ -62,7 +62,8 @@ class StateCache:
         if not path.is_file() or path.stat().st_size != size:
             self._write(path, size, encode, tokens)
         path.touch()
-        whole = torch.from_file(str(path), shared=False, size=size // 2, dtype=torch.bfloat16)
+        # Shared, though nothing writes to it: a private map reserves memory for all of the file.
+        whole = torch.from_file(str(path), shared=True, size=size // 2, dtype=torch.bfloat16)
         return whole.view(shape)
 
     def _digest(self, tokens: Tensor, width: int, key: Mapping[str, Any]) -> str:
