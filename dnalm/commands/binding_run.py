@@ -24,6 +24,7 @@ from dnalm.devices import (
     make_fabric,
     set_threads,
 )
+from dnalm.encoders.gpt import GPT, start_local
 from dnalm.evaluate.binding import binding_detail, binding_scores
 from dnalm.files import lock, recover
 from dnalm.fit import BEST, LAST, Loop
@@ -43,6 +44,8 @@ class Start:
     """The encoder's tensors; None for weights drawn at random."""
     about: dict[str, Any]
     """Said of the model in results: `core`, in words, and whether it is a `random_core`."""
+    local_start: bool = False
+    """Whether weights drawn at random begin as pretraining did, with local heads."""
 
 
 def train_binding(options: BindingOptions, start: Start) -> None:
@@ -62,6 +65,8 @@ def train_binding(options: BindingOptions, start: Start) -> None:
     model = BindingModel(start.shape)
     if start.core is not None:
         _load_core(model, start)
+    elif start.local_start and isinstance(model.encoder, GPT) and model.encoder.config.position == "rotary":
+        start_local(model.encoder)
     total = model.parameter_count
     model.prepare_training()
     about = {

@@ -59,4 +59,4 @@ def run(options: Options) -> None:
     shape = BindingShape(core.encoder, core.characters, options.head, options.tuning)
     about = {"core": core.origin, "random_core": options.random_core}
     tensors = None if options.random_core else core.tensors
-    train_binding(replace(options, name=name), Start("finetune", shape, tensors, about))
+    train_binding(replace(options, name=name), Start("finetune", shape, tensors, about, core.local_start))

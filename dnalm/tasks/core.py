@@ -27,6 +27,8 @@ class Core:
     """By their names in `GPT`."""
     origin: str
     """Where it was found and what it was trained on, in words."""
+    local_start: bool
+    """Whether its heads began local (`encoders.gpt.start_local`): an untrained core to compare must too."""
 
 
 def load_core(where: Path, config: str) -> Core:
@@ -70,15 +72,18 @@ def _from_folder(path: Path) -> Core:
         )
     encoder = {key: value for key, value in about["encoder"].items() if key != "name"}
     core = {name.removeprefix(PREFIX): each for name, each in tensors.items() if name.startswith(PREFIX)}
-    return Core(GPTConfig(**encoder), about["characters"], core, _origin(path))
+    return Core(GPTConfig(**encoder), about["characters"], core, *_told(path))
 
 
-def _origin(path: Path) -> str:
+def _told(path: Path) -> tuple[str, bool]:
+    """Return what the record beside a core tells: its origin in words, whether its heads began local."""
     try:
-        sources = read_json(checkpoint.locate(path).parent / "run.json")["data"]["sources"]
-        return f"{path}, pretrained on {', '.join(source['name'] for source in sources)}"
-    except (OSError, ValueError, KeyError, TypeError):
-        return str(path)
+        run = read_json(checkpoint.locate(path).parent / "run.json")
+        names = ", ".join(source["name"] for source in run["data"]["sources"])
+        # Records of before `local_start` are of runs that had none.
+        return f"{path}, pretrained on {names}", bool(run["recipe"]["task"].get("local_start", False))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return str(path), False
 
 
 def _from_pt(path: Path) -> Core:
@@ -89,7 +94,7 @@ def _from_pt(path: Path) -> Core:
             f"{path}: expected a pretraining checkpoint with model_args and model, got {', '.join(content)}"
         )
     characters = characters_of(args.get("vocab_size"), path)
-    return Core(gpt_config(args, path), characters, _core_tensors(model), str(path))
+    return Core(gpt_config(args, path), characters, _core_tensors(model), str(path), False)
 
 
 def characters_of(vocab_size: Any, path: Path) -> str:

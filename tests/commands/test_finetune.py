@@ -82,6 +82,18 @@ def test_a_frozen_core_is_the_pretrained_one_to_the_bit(models, binding):
     assert not torch.equal(other["wte.weight"], kept["wte.weight"])
 
 
+def test_a_random_core_begins_as_pretraining_did(models, binding):
+    from dnalm.encoders.gpt import start_local
+    from dnalm.tasks.binding import BindingModel
+
+    shape = open_binding(models / "vocab4_random").model.shape
+    torch.manual_seed(0)  # of the run
+    untrained = BindingModel(shape)
+    start_local(untrained.encoder)  # the default recipe's start
+    kept = open_binding(models / "vocab4_random").model.encoder.state_dict()
+    assert all(torch.equal(kept[name], tensor) for name, tensor in untrained.encoder.state_dict().items())
+
+
 def test_the_best_weights_are_kept_not_the_last(binding, tmp_path):
     # a rate that ruins the head after the first epochs: what is stored must be the best epoch's
     assert (
