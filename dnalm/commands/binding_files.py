@@ -17,6 +17,7 @@ from dnalm.records import read_record
 from dnalm.report.binding_plots import training_curves
 from dnalm.tasks.binding import BindingModel, BindingShape
 from dnalm.tasks.published import CHANNELS, KERNEL, binding_file_content
+from dnalm.tokenizers import HG38_CHARACTERS, VOCAB4
 
 
 def check_outputs(out: Path, name: str, *, resume: bool, overwrite: bool) -> None:
@@ -65,10 +66,12 @@ def clear(out: Path, name: str, kind: str) -> None:
         path.unlink(missing_ok=True)
 
 
-def has_published_sizes(shape: BindingShape) -> bool:
-    """Tell whether a model's head, and a CNN's encoder, are as in the published project."""
+def fits_published_file(shape: BindingShape) -> bool:
+    """Tell whether the published layout can hold a model: sizes, and a vocabulary that its size tells."""
     head = (shape.head.channels, shape.head.kernel) == (CHANNELS, KERNEL)
-    return head and (shape.kind == "gpt" or shape.encoder == CNNConfig(CHANNELS, KERNEL))
+    if shape.kind == "gpt":
+        return head and shape.characters in (VOCAB4.characters, HG38_CHARACTERS)
+    return head and shape.encoder == CNNConfig(CHANNELS, KERNEL)
 
 
 def write_results(
@@ -92,7 +95,7 @@ def write_results(
         "pearson_r": float(scores["pearson_r"]["value"]),
         "elapsed_time": float(training["seconds"]),
     }
-    if has_published_sizes(model.shape):  # a file of other sizes would open nowhere, not even here
+    if fits_published_file(model.shape):  # another would be refused, or read with the wrong letters
         checkpoint.write_pt(model_file(out, name, model.shape.kind), _published(model, numbers))
     training_curves(
         training["history"],

@@ -1,5 +1,7 @@
 """Options that `finetune` and `baseline` share, and what of them decides a result."""
 
+import hashlib
+import json
 import math
 import sys
 from dataclasses import asdict, dataclass, field
@@ -110,6 +112,17 @@ def identity_of(
     settings = {key: value for table in tables.values() for key, value in table.items() if key != "patience"}
     data = {"set": data_digest, "core weights": core}
     return settings | data | {"seed": options.seed, "precision": precision}
+
+
+def trained_as(options: BindingOptions, data_digest: str) -> str:
+    """Return a digest of how a model was trained, its core aside: two that differ in more are no fair pair.
+
+    Args:
+        options: of the run.
+        data_digest: of the windows and their split.
+    """
+    told = {"recipe": recipe_of(options), "seed": options.seed, "data": data_digest}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def say(options: BindingOptions, message: str) -> None:

@@ -13,7 +13,14 @@ from torch import Tensor
 from dnalm import checkpoint
 from dnalm.bootstrap import moments
 from dnalm.commands.binding_files import check_outputs, clear, write_results
-from dnalm.commands.binding_options import BindingOptions, check_options, identity_of, recipe_of, say
+from dnalm.commands.binding_options import (
+    BindingOptions,
+    check_options,
+    identity_of,
+    recipe_of,
+    say,
+    trained_as,
+)
 from dnalm.commands.binding_set import Prepared, prepare_set
 from dnalm.data.augment import reverse_complements, shifted_copies
 from dnalm.data.binding import BindingWindows
@@ -76,6 +83,7 @@ def train_binding(options: BindingOptions, start: Start) -> None:
         "causal": model.encoder.causal,
         "parameters": total,
         "trained_parameters": model.trained_count,
+        "trained_as": trained_as(options, prepared.about["digest"]),
         **start.about,
     }
     say(
@@ -154,8 +162,11 @@ def _train(
     record.finish(
         "done" if complete else "interrupted", metrics, training_s=loop.elapsed, states_s=states_seconds
     )
-    refresh_comparisons(options.out)
     print(_summary(options, results))
+    try:
+        refresh_comparisons(options.out)
+    except ValueError as error:  # of some other file in the folder: this run is done
+        say(options, f"the comparison plots were not drawn: {error}")
 
 
 def _begin(options: BindingOptions, loop: Loop, task: BindingTask, model: BindingModel) -> None:
@@ -195,7 +206,7 @@ def _judged(
         "format": "dnalm-binding-results",
         "format_version": 1,
         "name": options.name,
-        "model": task.about,
+        "model": task.about | {"weights": weights_digest(model)},
         "split": prepared.split_about | {"part": "validation"},
         "training": {
             "epochs": history["epoch"][-1],

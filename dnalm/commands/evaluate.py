@@ -28,6 +28,7 @@ from dnalm.files import write_json
 from dnalm.formats.motif import Motif, choose_motif
 from dnalm.motifs import threshold_for_pvalue
 from dnalm.records import Record
+from dnalm.states import weights_digest
 from dnalm.tasks.binding import predict
 from dnalm.tasks.binding_load import OpenedBinding, open_binding
 
@@ -146,7 +147,7 @@ def _judged(options: Options, models: dict[str, OpenedBinding], prepared: Prepar
         "bases": truth.size,
         "models": {
             name: {
-                "model": models[name].about,
+                "model": models[name].about | {"weights": weights_digest(models[name].model)},
                 "path": str(path),
                 "scores": binding_scores(truth, tracks[name]),
                 "detail": binding_detail(names, truth, tracks[name]),

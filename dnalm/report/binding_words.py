@@ -116,11 +116,12 @@ def _signed(gap: Estimate) -> list[str]:
 
 
 def _twins(comparison: Comparison) -> list[tuple[str, str]]:
-    """Pair each pretrained model with those of the same size and tuning whose core is untrained."""
+    """Pair each pretrained model with those of the same size and training whose core is untrained."""
     keys = ("kind", "tune", "both_strands", "parameters", "trained_parameters")
 
     def alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-        return all(one[key] == other[key] for key in keys)
+        same_training = one.get("trained_as") == other.get("trained_as")
+        return same_training and all(one[key] == other[key] for key in keys)
 
     models = {name: comparison.judged[name].model or {} for name in comparison.models()}
     return [

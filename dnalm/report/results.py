@@ -160,7 +160,7 @@ def read_results(folder: Path) -> BindingResults:
         home = _home(comparisons, content["split"], content["split"]["part"])
         home.judged[name] = Judged(content["scores"], content["model"], content.get("detail"), moments)
     for path in sorted(folder.glob("evaluation_*.json")):
-        _add_evaluation(comparisons, path, _read(path, EVALUATION))
+        _add_evaluation(comparisons, path, _read(path, EVALUATION), trained)
     if not comparisons:
         raise ValueError(
             f"{folder}: expected results_NAME.json or evaluation_NAME.json, got neither; train models with "
@@ -207,15 +207,27 @@ def _home(comparisons: dict[tuple[str, str], Comparison], split: Mapping[str, An
 
 
 def _add_evaluation(
-    comparisons: dict[tuple[str, str], Comparison], path: Path, content: Mapping[str, Any]
+    comparisons: dict[tuple[str, str], Comparison],
+    path: Path,
+    content: Mapping[str, Any],
+    trained: Mapping[str, Mapping[str, Any]],
 ) -> None:
-    """Put what `dnalm evaluate` found beside what else was judged on the same windows."""
+    """Put what `dnalm evaluate` found beside what else was judged on the same windows.
+
+    A model is known by the digest of its weights: one that was trained anew since is told apart by its name.
+    Where a file tells no digest, two of one name are the same if their R is.
+    """
     home = _home(comparisons, content["split"], content["part"])
     names: dict[str, str] = {}
     for name, one in (content["models"] | content["baselines"]).items():
         new = Judged(one["scores"], one.get("model"), one.get("detail"))
         old = home.judged.get(name)
-        if old and not _same(old.scores["pearson_r"]["value"], new.scores["pearson_r"]["value"]):
+        now = trained.get(name, {}).get("model", {}).get("weights")
+        then = (new.model or {}).get("weights")
+        if now and then and now != then:  # it was trained anew since
+            name_here = f"{name} ({path.stem}, other weights)"
+            home.judged[name_here] = new
+        elif old and not (now and then) and not _same(_value(old), _value(new)):
             name_here = f"{name} ({path.stem})"  # another model of that name
             home.judged[name_here] = new
         else:
@@ -228,6 +240,11 @@ def _add_evaluation(
             home.pairs[names.get(pair["one"], pair["one"]), names.get(pair["other"], pair["other"])] = (
                 estimate
             )
+
+
+def _value(judged: Judged) -> float | None:
+    value: float | None = judged.scores["pearson_r"]["value"]
+    return value
 
 
 def _same(one: float | None, other: float | None) -> bool:

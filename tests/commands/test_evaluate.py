@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from dnalm.cli import main
+from dnalm.report.results import read_results
 
 SHORT = ["--epochs", "1", "--gap", "100", "--precision", "fp32"]
 MOTIF = """MEME version 4
@@ -114,6 +115,33 @@ def test_other_windows_are_said(binding, models, tmp_path, capsys):
     changed = binding._replace(sequences=tmp_path / "s.gz", scores=tmp_path / "y.gz")
     assert evaluate(changed, models / "baseline") == 0
     assert "trained on other windows" in capsys.readouterr().err
+
+
+def test_compare_knows_a_model_by_its_weights_and_tells_an_older_one_apart(binding, tmp_path, capsys):
+    core = ["--checkpoint-dir", str(binding.outputs)]
+    train = ["finetune", "--out", str(tmp_path), *core, *binding.flags, *SHORT]
+    assert main(train) == 0
+    for part in ("test", "validation"):
+        out = tmp_path / f"evaluation_{part}.json"
+        assert evaluate(binding, tmp_path / "vocab4", "--part", part, "--out", out) == 0
+    (same,) = (each for each in read_results(tmp_path).comparisons if each.part == "validation")
+    assert same.models() == ["vocab4"]  # kept states are in bfloat16, evaluated ones are not: one model still
+    assert main([*train, "--lr", "1e-5", "--overwrite"]) == 0
+    (test,) = (each for each in read_results(tmp_path).comparisons if each.part == "test")
+    assert test.models() == ["vocab4 (evaluation_test, other weights)"]
+
+
+def test_models_trained_otherwise_are_no_twins(binding, tmp_path, capsys):
+    core = ["--checkpoint-dir", str(binding.outputs)]
+    train = ["finetune", "--out", str(tmp_path), *core, *binding.flags, *SHORT]
+    assert main(train) == 0
+    assert main([*train, "--random-core", "--epochs", "2"]) == 0
+    assert main(["compare", str(tmp_path)]) == 0
+    assert "untrained core" not in capsys.readouterr().out
+    assert main([*train, "--random-core", "--overwrite"]) == 0
+    capsys.readouterr()
+    assert main(["compare", str(tmp_path)]) == 0
+    assert "untrained core" in capsys.readouterr().out
 
 
 class Evil:
