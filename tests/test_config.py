@@ -50,3 +50,16 @@ def test_refuses_what_is_no_recipe(tmp_path, text, message):
     (tmp_path / "x.toml").write_text(text)
     with pytest.raises(ValueError, match=message):
         read_recipe(str(tmp_path / "x.toml"))
+
+
+def test_published_recipe_is_what_was_published():
+    # 4,000 steps of 64 windows of 300; AdamW on all parameters; the rest as the two descriptions say
+    recipe = read_recipe("published")
+    assert recipe["encoder"] == {
+        "n_layer": 4, "n_head": 4, "n_embd": 384, "block_size": 300, "dropout": 0.2, "bias": False,
+        "position": "learned",
+    }  # fmt: skip
+    train = {"steps": 4000, "batch_size": 64, "lr": 1e-3, "min_lr": 1e-4, "warmup": 100, "weight_decay": 0.1}
+    train |= {"decay": "all", "clip": 0.0, "eval_every": 1000}
+    assert train.items() <= recipe["train"].items()
+    assert recipe["task"] == {"local_start": False}

@@ -175,3 +175,17 @@ def test_model_args_name_the_position_only_when_it_is_not_learned(toy):
 def test_refuses_wrong_settings(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         LanguageConfig(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("position", "local", "differs"),
+    [("rotary", True, True), ("rotary", False, False), ("learned", True, False)],
+)
+def test_local_start_is_where_the_recipe_says_and_positions_rotate(toy, position, local, differs):
+    shape = GPTConfig(n_layer=1, n_head=2, n_embd=8, block_size=20, position=position)
+    torch.manual_seed(0)
+    built = LanguageTask(toy["vocab4"], shape, LanguageConfig(local_start=local)).build_model()
+    torch.manual_seed(0)
+    plain = LanguageModel(shape, 4)
+    name = "transformer.h.0.attn.c_attn.weight"
+    assert torch.equal(built.state_dict()[name], plain.state_dict()[name]) != differs
