@@ -11,26 +11,37 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from dnalm.files import atomic_file, need_space
+from dnalm.files import atomic_file, need_space, read_json, write_json
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Part of every key: states of another version are never found."""
 ENCODE_BATCH = 64
 """Windows encoded at a time."""
 SUFFIX = ".states"
+STALE = 24 * 3600
+"""Seconds after which an unfinished file that nobody writes to is a dead process's."""
+
+
+class Kept(NamedTuple):
+    """States that are on disk."""
+
+    states: Tensor
+    """bfloat16, [M, L, D], memory-mapped."""
+    seconds: float
+    """What computing them took, whenever that was."""
 
 
 @dataclass(frozen=True)
 class StateCache:
-    """A folder of states, each file named by a digest of what decides its content.
+    """A folder of states: all that one run needs is one file, named by a digest of what decides its content.
 
     The file is written whole or not at all. When the folder would grow beyond `limit`, the files that were
-    used least recently are removed.
+    used least recently are removed; those that another run has open stay readable to it.
     """
 
     folder: Path
@@ -41,7 +52,7 @@ class StateCache:
 
     def get(
         self, encode: Callable[[Tensor], Tensor], tokens: Tensor, width: int, key: Mapping[str, Any]
-    ) -> Tensor:
+    ) -> Kept:
         """Return the states of `tokens`, computed now or before.
 
         Args:
@@ -50,21 +61,17 @@ class StateCache:
             width: D.
             key: JSON values that, with the tokens, decide the states: the weights' digest, for one.
 
-        Returns:
-            bfloat16, [M, L, D], memory-mapped.
-
         Raises:
             ValueError: if they are larger than `limit`, or than the room on the disk.
         """
-        shape = (*tokens.shape, width)
         path = self.folder / f"{self._digest(tokens, width, key)}{SUFFIX}"
         size = 2 * len(tokens) * tokens.shape[1] * width
-        if not path.is_file() or path.stat().st_size != size:
+        if not path.is_file() or path.stat().st_size != size or not _times(path).is_file():
             self._write(path, size, encode, tokens)
         path.touch()
         # Shared, though nothing writes to it: a private map reserves memory for all of the file.
         whole = torch.from_file(str(path), shared=True, size=size // 2, dtype=torch.bfloat16)
-        return whole.view(shape)
+        return Kept(whole.view(*tokens.shape, width), float(read_json(_times(path))["seconds"]))
 
     def _digest(self, tokens: Tensor, width: int, key: Mapping[str, Any]) -> str:
         text = {"version": FORMAT_VERSION, "shape": [*tokens.shape, width], "dtype": "bfloat16", **key}
@@ -78,19 +85,23 @@ class StateCache:
                 f"the states of {len(tokens):,} windows take {size / 1e9:.1f} GB and --max-cache is "
                 f"{self.limit / 1e9:.1f}; raise it, or give --max-cache 0 to compute them anew in each epoch"
             )
-        self._make_room(size, path)
+        self._make_room(size)
         need_space(self.folder, size)
         self.say(f"states of {len(tokens):,} windows: {size / 1e9:.2f} GB into {self.folder}")
         begin = time.monotonic()
         with atomic_file(path) as file:
             for rows in torch.split(tokens, ENCODE_BATCH):
-                file.write(
-                    encode(rows).to(torch.bfloat16).cpu().contiguous().view(torch.uint8).numpy().tobytes()
-                )
-        self.say(f"states written in {time.monotonic() - begin:.0f} s")
+                states = encode(rows).to(torch.bfloat16).cpu().contiguous()
+                file.write(states.view(torch.uint8).numpy().tobytes())
+        seconds = time.monotonic() - begin
+        write_json(_times(path), {"seconds": seconds})
+        self.say(f"states written in {seconds:.0f} s")
 
-    def _make_room(self, size: int, path: Path) -> None:
+    def _make_room(self, size: int) -> None:
         """Remove the files used least recently until `size` more bytes are within the limit."""
+        for left in self.folder.glob(f".*{SUFFIX}.*.part"):  # of a process that was killed
+            if time.time() - left.stat().st_mtime > STALE:
+                left.unlink()
         there = sorted(self.folder.glob(f"*{SUFFIX}"), key=lambda old: old.stat().st_mtime)
         held = sum(old.stat().st_size for old in there)
         for old in there:
@@ -99,6 +110,12 @@ class StateCache:
             held -= old.stat().st_size
             self.say(f"removing states that were used least recently: {old.name}")
             old.unlink()
+            _times(old).unlink(missing_ok=True)
+
+
+def _times(path: Path) -> Path:
+    """Return where the time that a file of states took is kept."""
+    return path.with_suffix(".json")
 
 
 def weights_digest(module: nn.Module) -> str:

@@ -1,6 +1,7 @@
 """Tests for dnalm/states.py."""
 
 import os
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -35,9 +36,9 @@ def cache(tmp_path):
 
 
 def test_computed_once_and_the_same_when_found(cache, encode, calls):
-    first = cache.get(encode, TOKENS, 2, {"weights": "a"})
+    first = cache.get(encode, TOKENS, 2, {"weights": "a"}).states
     assert sum(calls) == 100
-    again = cache.get(encode, TOKENS, 2, {"weights": "a"})
+    again = cache.get(encode, TOKENS, 2, {"weights": "a"}).states
     assert sum(calls) == 100
     assert first.dtype == torch.bfloat16
     assert torch.equal(first, again)
@@ -51,7 +52,7 @@ def test_computed_once_and_the_same_when_found(cache, encode, calls):
 )
 def test_other_tokens_or_weights_are_other_states(cache, encode, calls, tokens, key):
     cache.get(encode, TOKENS, 2, {"weights": "a"})
-    assert torch.equal(cache.get(encode, tokens, 2, key).float(), encode(tokens))
+    assert torch.equal(cache.get(encode, tokens, 2, key).states.float(), encode(tokens))
     assert sum(calls) == 300
 
 
@@ -59,7 +60,7 @@ def test_a_file_cut_short_is_made_anew(cache, encode, calls):
     cache.get(encode, TOKENS, 2, {})
     (path,) = cache.folder.glob("*.states")
     os.truncate(path, SIZE - 2)
-    assert torch.equal(cache.get(encode, TOKENS, 2, {}).float(), encode(TOKENS))
+    assert torch.equal(cache.get(encode, TOKENS, 2, {}).states.float(), encode(TOKENS))
 
 
 def test_an_interrupted_encoding_leaves_nothing(cache):
@@ -75,14 +76,14 @@ def test_least_recently_used_goes_first(tmp_path, encode, calls):
     cache = StateCache(tmp_path, 2 * SIZE, lambda message: None)
     for weights in "ab":
         cache.get(encode, TOKENS, 2, {"weights": weights})
-    for age, path in enumerate(sorted(tmp_path.iterdir(), key=lambda path: path.stat().st_mtime)):
+    for age, path in enumerate(sorted(tmp_path.glob("*.states"), key=lambda path: path.stat().st_mtime)):
         os.utime(path, (1000 + age, 1000 + age))
     cache.get(encode, TOKENS, 2, {"weights": "a"})  # now b was used least recently
     cache.get(encode, TOKENS, 2, {"weights": "c"})
     before = sum(calls)
     cache.get(encode, TOKENS, 2, {"weights": "a"})
     assert sum(calls) == before
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(list(tmp_path.glob("*.states"))) == len(list(tmp_path.glob("*.json"))) == 2
 
 
 def test_size_is_said_before_writing(tmp_path, encode):
@@ -96,18 +97,30 @@ def test_refuses_states_larger_than_the_limit_and_keeps_the_others(tmp_path, enc
     small = StateCache(tmp_path, SIZE - 1, lambda message: None)
     with pytest.raises(ValueError, match="--max-cache is 0.0; raise it"):
         small.get(encode, TOKENS, 2, {"weights": "other"})
-    assert len(list(tmp_path.iterdir())) == 1
+    assert len(list(tmp_path.glob("*.states"))) == 1
 
 
 def test_refuses_a_disk_that_is_too_small(cache, encode, monkeypatch):
-    monkeypatch.setattr("shutil.disk_usage", lambda path: os.terminal_size((0, 0)) and Disk)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=0))
     with pytest.raises(ValueError, match="are needed and 0 MB are free"):
         cache.get(encode, TOKENS, 2, {})
-    assert not list(cache.folder.glob("*")) if cache.folder.exists() else True
+    assert not cache.folder.exists()
 
 
-class Disk:
-    free = 0
+def test_time_is_that_of_the_computing_whenever_it_was(cache, encode):
+    first = cache.get(encode, TOKENS, 2, {})
+    assert cache.get(encode, TOKENS, 2, {}).seconds == first.seconds > 0
+
+
+def test_what_a_killed_process_left_goes_once_it_is_old(cache, encode):
+    cache.folder.mkdir()
+    old, new = (cache.folder / f".{name}.states.x.part" for name in ("old", "new"))
+    for path in (old, new):
+        path.write_bytes(b"half")
+    os.utime(old, (1000, 1000))
+    cache.get(encode, TOKENS, 2, {})
+    assert not old.exists()
+    assert new.exists()  # perhaps another process is writing it
 
 
 def test_digest_sees_each_weight_and_name():
