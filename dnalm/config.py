@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import tomllib
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -97,6 +98,21 @@ def fill_tables(recipe: str, known: dict[str, Any]) -> dict[str, Any]:
     if wrong:
         raise ValueError("\n".join(wrong))
     return parts
+
+
+def from_recipe(start: T, recipe: str, tables: Sequence[str]) -> T:
+    """Return the options that `--recipe` stands for; flags are laid over them.
+
+    Args:
+        start: the verb's options as they are without a recipe.
+        recipe: a name or a TOML file.
+        tables: the fields that a recipe fills, each a dataclass.
+
+    Raises:
+        ValueError: if the recipe does not exist or has wrong tables or fields, all of them named.
+    """
+    filled = fill_tables(recipe, {name: getattr(start, name) for name in tables})
+    return dataclasses.replace(start, recipe=recipe, **filled)  # type: ignore[type-var]
 
 
 def nearest(word: str, words: list[str]) -> str:

@@ -2,7 +2,8 @@
 
 import logging
 import os
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
 import torch
 from lightning_fabric import Fabric
@@ -41,35 +42,61 @@ def choose_precision(wanted: str, device: str) -> str:
     return wanted
 
 
-def describe_device(device: str) -> str:
-    """Return the device in words, for people and for the run record."""
-    if device == "cuda":
-        return f"cuda ({torch.cuda.get_device_name()})"
-    return f"{device} ({torch.get_num_threads()} threads)" if device == "cpu" else device
+class Processor(NamedTuple):
+    """A device and a precision, both resolved."""
+
+    device: str
+    """cpu, cuda or mps."""
+    precision: str
+    """fp32, bf16 or fp16."""
+
+    @property
+    def name(self) -> str:
+        """The device in words."""
+        if self.device == "cuda":
+            return f"cuda ({torch.cuda.get_device_name()})"
+        return f"cpu ({torch.get_num_threads()} threads)" if self.device == "cpu" else self.device
+
+    def __str__(self) -> str:
+        return f"{self.name}, {self.precision}"
+
+    def fabric(self) -> Fabric:
+        """Return a launched Fabric for one process."""
+        name: Any = FABRIC_NAMES[self.precision]
+        # It announces its precision; dnalm does too.
+        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+        fabric = Fabric(accelerator=self.device, devices=1, precision=name)
+        fabric.launch()
+        return fabric
 
 
-def make_fabric(device: str, precision: str) -> Fabric:
-    """Return a launched Fabric for one process, on a resolved device and precision."""
-    name: Any = FABRIC_NAMES[precision]
-    logging.getLogger("lightning_fabric").setLevel(
-        logging.WARNING
-    )  # it announces its precision; dnalm does too
-    fabric = Fabric(accelerator=device, devices=1, precision=name)
-    fabric.launch()
-    return fabric
+@dataclass(frozen=True, kw_only=True)
+class Compute:
+    """Where to compute, and how."""
 
+    device: Device = "auto"
+    """Where to compute; auto takes CUDA, then MPS, then the CPU."""
+    precision: Precision = "auto"
+    """auto takes bf16 where the processor computes in it."""
+    threads: int = 0
+    """CPU threads; 0 for torch's own choice."""
 
-def set_threads(threads: int) -> None:
-    """Limit the processor's threads; 0 leaves it to torch.
+    def __post_init__(self) -> None:
+        if self.threads < 0:
+            raise ValueError(f"--threads must be at least 0, got {self.threads}")
 
-    Raises:
-        ValueError: if negative.
-    """
-    if threads < 0:
-        raise ValueError(f"--threads must be at least 0, got {threads}")
-    if threads:
-        torch.set_num_threads(threads)
-        os.environ["OMP_NUM_THREADS"] = str(threads)
+    def resolve(self) -> Processor:
+        """Choose the device and precision, and limit the threads of this process.
+
+        Raises:
+            ValueError: if what is asked for is not there.
+        """
+        device = choose_device(self.device)
+        precision = choose_precision(self.precision, device)
+        if self.threads:
+            torch.set_num_threads(self.threads)
+            os.environ["OMP_NUM_THREADS"] = str(self.threads)
+        return Processor(device, precision)
 
 
 def _cpu_has_bf16() -> bool:

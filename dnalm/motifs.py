@@ -24,6 +24,7 @@ Flags = npt.NDArray[np.bool_]
 
 FLOOR = 0.001
 """Least probability: one below it, such as 0, counts as this; HOMER writes matrices with the same floor."""
+BOTH_THRESHOLDS = "--threshold and --pvalue are two ways to say which words are sites: choose one"
 TOLERANCE = 3e-6
 """Nats by which a site may miss the threshold: files give six decimals, and scores are kept in float32."""
 STEP = 1e-3
@@ -155,6 +156,36 @@ def paint(sites: Sites, width: int, start: int, end: int) -> Scores:
     for offset in range(width):  # starts are distinct: no base is met twice for one offset
         painted[at + offset] = np.maximum(painted[at + offset], scores)
     return painted[width - 1 : width - 1 + end - start]
+
+
+def site_threshold(motif: Motif, *, threshold: float | None, pvalue: float | None) -> float:
+    """Return the least score of a site, in nats, from what a person gave, or else from the motif's file.
+
+    Args:
+        motif: whose sites.
+        threshold: in nats; None where it was not given.
+        pvalue: of a word of the background, on one strand; None where it was not given.
+
+    Raises:
+        ValueError: if both were given, nothing says it, or no word can reach it.
+    """
+    if threshold is not None and pvalue is not None:
+        raise ValueError(BOTH_THRESHOLDS)
+    best = best_score(motif)
+    least = motif.threshold if threshold is None else threshold
+    if pvalue is not None:
+        least = threshold_for_pvalue(motif, pvalue)
+    if least is None:
+        raise ValueError(
+            f"motif {motif.name}: its file gives no threshold; pass --threshold, in nats (the best word "
+            f"scores {best:.2f}), or --pvalue, for example 0.0001"
+        )
+    if not 0 < least <= best + TOLERANCE:
+        raise ValueError(
+            f"motif {motif.name}: expected a threshold above 0 and at most {best:.6f}, the score of its best "
+            f"word, got {least:g}; choose another --threshold or --pvalue"
+        )
+    return least
 
 
 def threshold_for_pvalue(motif: Motif, pvalue: float) -> float:

@@ -1,5 +1,6 @@
 """The run record: what was run, on what, with which result. Written as `run.json` beside every result."""
 
+import contextlib
 import datetime
 import importlib.metadata
 import os
@@ -8,6 +9,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,19 @@ class Record:
             "metrics": {},
         }
         write_json(path, self.content)
+
+    @contextlib.contextmanager
+    def ending(self, so_far: Callable[[], dict[str, Any]] = dict) -> Iterator[None]:
+        """Write how the run ended when the block is left by Ctrl-C (interrupted) or an error (failed).
+
+        Args:
+            so_far: gives the metrics that are known then.
+        """
+        try:
+            yield
+        except BaseException as error:
+            self.finish("interrupted" if isinstance(error, KeyboardInterrupt) else "failed", so_far())
+            raise
 
     def finish(self, status: str, metrics: dict[str, Any], **timings: float) -> None:
         """Write the end of the run: done, interrupted or failed, its metrics, and times in seconds."""

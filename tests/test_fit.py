@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dnalm import checkpoint
-from dnalm.devices import make_fabric
+from dnalm.devices import Processor
 from dnalm.encoders.gpt import GPTConfig
 from dnalm.fit import Loop
 from dnalm.optim import TrainConfig
@@ -31,7 +31,7 @@ def start(toy):
             task.build_model(),
             config,
             folder=folder,
-            fabric=make_fabric("cpu", precision),
+            fabric=Processor("cpu", precision).fabric(),
             seed=seed,
             identity={"lr": config.lr, "seed": seed},
             watch=watch,

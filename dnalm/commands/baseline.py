@@ -2,17 +2,17 @@
 
 from dataclasses import dataclass, field
 
-from dnalm.commands.binding_options import AugmentConfig, BindingOptions
+from dnalm.commands.binding_options import BindingOptions
 from dnalm.commands.binding_run import Start, redraw, train_binding
-from dnalm.commands.binding_set import SplitConfig
-from dnalm.config import fill_tables
+from dnalm.config import from_recipe
 from dnalm.encoders.cnn import CNNConfig
-from dnalm.heads.regression import RegressionHeadConfig
-from dnalm.optim import EpochConfig
 from dnalm.tasks.binding import BindingShape
 
+TABLES = ("data", "augment", "encoder", "head", "train")
+"""What a recipe may set."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Options(BindingOptions):
     """Train the CNN baseline on the same windows, with the same head, copies and loop."""
 
@@ -29,14 +29,7 @@ def default_options(recipe: str) -> Options:
     Raises:
         ValueError: if the recipe does not exist or has wrong fields, all of them named.
     """
-    known = {
-        "data": SplitConfig(),
-        "augment": AugmentConfig(),
-        "encoder": CNNConfig(),
-        "head": RegressionHeadConfig(),
-        "train": EpochConfig(),
-    }
-    return Options(recipe=recipe, **fill_tables(recipe, known))
+    return from_recipe(Options(), recipe, TABLES)
 
 
 def run(options: Options) -> None:

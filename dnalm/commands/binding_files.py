@@ -1,4 +1,4 @@
-"""The files that a binding model keeps under --out, and when they may be replaced.
+"""The files that a binding model keeps under --out.
 
 Beside the run's own folder OUT/NAME they are those of the published project, by its names.
 """
@@ -13,35 +13,16 @@ from dnalm import checkpoint
 from dnalm.encoders.cnn import CNNConfig
 from dnalm.files import atomic_file, write_json
 from dnalm.fit import BEST, LAST
-from dnalm.records import read_record
 from dnalm.report.binding_plots import training_curves
 from dnalm.tasks.binding import BindingModel, BindingShape
 from dnalm.tasks.published import CHANNELS, KERNEL, binding_file_content
 from dnalm.tokenizers import HG38_CHARACTERS, VOCAB4
 
 
-def check_outputs(out: Path, name: str, *, resume: bool, overwrite: bool) -> None:
-    """Refuse to write over what is not this run's, before anything is written.
-
-    Raises:
-        ValueError: naming what is there, or that there is nothing to resume.
-    """
-    folder = out / name
-    there = folder / "run.json"
-    if resume:
-        if not (folder / LAST).exists() and not any(folder.glob(f".{LAST}.*.old")):
-            raise ValueError(f"{folder}: nothing to resume here; run without --resume")
-        return
-    if folder.exists() and not there.exists() and {path.name for path in folder.iterdir()} - {".lock"}:
-        raise ValueError(
-            f"{folder}: holds other files than a run of dnalm's; choose another --out or another --name"
-        )
-    if there.exists() and not overwrite:
-        record = read_record(there)
-        raise ValueError(
-            f"{folder}: holds a run that is {record['status']}; --resume goes on with it, --overwrite "
-            "replaces it, --name gives this one another name"
-        )
+def result_files(out: Path, name: str) -> list[Path]:
+    """Return what a run may write beside its own folder; a model file for either kind of encoder."""
+    curves, results = out / f"training_curves_{name}.png", out / f"results_{name}.json"
+    return [results, curves, *(model_file(out, name, kind) for kind in ("gpt", "cnn"))]
 
 
 def model_file(out: Path, name: str, kind: str) -> Path:
@@ -51,18 +32,13 @@ def model_file(out: Path, name: str, kind: str) -> Path:
     return out / ("cnn_baseline_model.pt" if name == "baseline" else f"cnn_{name}_model.pt")
 
 
-def clear(out: Path, name: str, kind: str) -> None:
+def clear(out: Path, name: str) -> None:
     """Remove an earlier run of this name, and nothing that is not one of its files."""
     folder = out / name
     for inside in (BEST, LAST):
         shutil.rmtree(folder / inside, ignore_errors=True)
-    files = [
-        folder / "run.json",
-        folder / "metrics.jsonl",
-        folder / "moments.npz",
-        model_file(out, name, kind),
-    ]
-    for path in [*files, out / f"results_{name}.json", out / f"training_curves_{name}.png"]:
+    inside_folder = [folder / file for file in ("run.json", "metrics.jsonl", "moments.npz")]
+    for path in [*inside_folder, *result_files(out, name)]:
         path.unlink(missing_ok=True)
 
 

@@ -3,13 +3,12 @@
 import hashlib
 import json
 import math
-import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dnalm.commands.binding_set import SplitConfig
-from dnalm.devices import Device, Precision
+from dnalm.commands.runs import RunOptions
 from dnalm.heads.regression import RegressionHeadConfig
 from dnalm.optim import EpochConfig
 from dnalm.tasks.binding import BindingShape
@@ -29,8 +28,8 @@ class AugmentConfig:
             raise ValueError(f"max_shift must be at least 0, got {self.max_shift}")
 
 
-@dataclass(frozen=True)
-class BindingOptions:
+@dataclass(frozen=True, kw_only=True)
+class BindingOptions(RunOptions):
     """Options that `finetune` and `baseline` share."""
 
     sequences: Path = Path("data/binding/sequences.txt.gz")
@@ -47,26 +46,10 @@ class BindingOptions:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     head: RegressionHeadConfig = field(default_factory=RegressionHeadConfig)
     train: EpochConfig = field(default_factory=EpochConfig)
-    device: Device = "auto"
-    """Where to compute; auto takes CUDA, then MPS, then the CPU."""
-    precision: Precision = "auto"
-    """auto takes bf16 where the processor computes in it."""
-    threads: int = 0
-    """CPU threads; 0 for torch's own choice."""
-    seed: int = 0
-    """Of the weights, the order of the windows, the shifts and dropout."""
     max_cache: float = 40.0
     """GB that kept states of frozen cores may take on disk; 0 to compute them anew in each epoch."""
     plot_only: bool = False
     """Only redraw the two comparison plots from the results that are in OUT."""
-    resume: bool = False
-    """Go on where the run in OUT/NAME stopped."""
-    overwrite: bool = False
-    """Replace the run in OUT/NAME."""
-    dry_run: bool = False
-    """Print what would be done, with time, memory and disk needed, and stop."""
-    quiet: bool = False
-    """No progress and no messages."""
 
 
 def check_options(options: BindingOptions) -> None:
@@ -75,11 +58,7 @@ def check_options(options: BindingOptions) -> None:
     Raises:
         ValueError: naming all of them.
     """
-    wrong = []
-    if options.resume and options.overwrite:
-        wrong.append("--resume goes on with a run and --overwrite replaces it: choose one")
-    if not 0 <= options.seed < 2**31:
-        wrong.append(f"--seed must be from 0 to {2**31 - 1}, got {options.seed}")
+    wrong = options.wrong()
     if options.max_cache < 0 or not math.isfinite(options.max_cache):
         wrong.append(f"--max-cache must be at least 0, got {options.max_cache}")
     if not options.name or "/" in options.name or options.name.startswith("."):
@@ -123,9 +102,3 @@ def trained_as(options: BindingOptions, data_digest: str) -> str:
     """
     told = {"recipe": recipe_of(options), "seed": options.seed, "data": data_digest}
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
-
-
-def say(options: BindingOptions, message: str) -> None:
-    """Tell a person on stderr, unless it is to be quiet."""
-    if not options.quiet:
-        print(message, file=sys.stderr)

@@ -1,7 +1,7 @@
 """What `finetune` and `baseline` share: from windows and scores to a trained model and all its files."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +12,18 @@ from torch import Tensor
 
 from dnalm import checkpoint
 from dnalm.bootstrap import moments
-from dnalm.commands.binding_files import check_outputs, clear, write_results
+from dnalm.commands.binding_files import clear, result_files, write_results
 from dnalm.commands.binding_options import (
     BindingOptions,
     check_options,
     identity_of,
     recipe_of,
-    say,
     trained_as,
 )
 from dnalm.commands.binding_set import Prepared, prepare_set
 from dnalm.data.augment import reverse_complements, shifted_copies
 from dnalm.data.binding import BindingWindows
-from dnalm.devices import (
-    choose_device,
-    choose_precision,
-    describe_device,
-    make_fabric,
-    set_threads,
-)
+from dnalm.devices import Processor
 from dnalm.encoders.gpt import GPT, start_local
 from dnalm.evaluate.binding import binding_detail, binding_scores
 from dnalm.files import lock, recover
@@ -62,12 +55,11 @@ def train_binding(options: BindingOptions, start: Start) -> None:
         ValueError: for a mistake in the options or the data.
     """
     check_options(options)
-    set_threads(options.threads)
-    device = choose_device(options.device)
-    precision = choose_precision(options.precision, device)
-    check_outputs(options.out, options.name, resume=options.resume, overwrite=options.overwrite)
+    processor = options.compute.resolve()
+    beside = result_files(options.out, options.name)
+    options.check_folder(options.out / options.name, beside, elsewhere="--out or --name")
     prepared = prepare_set(options.sequences, options.scores, options.data, start.shape)
-    say(options, prepared.summary)
+    options.say(prepared.summary)
     torch.manual_seed(options.seed)
     model = BindingModel(start.shape)
     if start.core is not None:
@@ -86,20 +78,18 @@ def train_binding(options: BindingOptions, start: Start) -> None:
         "trained_as": trained_as(options, prepared.about["digest"]),
         **start.about,
     }
-    say(
-        options,
+    options.say(
         f"{options.name}: {total:,} parameters, {model.trained_count:,} of them trained"
         + (" (low-rank updates counted)" if about["tune"] == "lora" else "")
-        + f", on {describe_device(device)} in {precision}",
+        + f", on {processor.name} in {processor.precision}"
     )
     train, validation = _windows(options, start.shape, prepared)
     task = BindingTask(start.shape, train, validation, about)
-    steps = task.windows(options.train.batch_size, options.seed).steps_per_epoch
     if options.dry_run:
-        _dry_run(options, task, model, steps, device, precision)
+        _dry_run(options, task, model, processor)
         return
     with lock(options.out / options.name):
-        _train(options, start.verb, task, model, prepared, steps=steps, device=device, precision=precision)
+        _train(options, start.verb, task, model, prepared, processor)
 
 
 def redraw(out: Path) -> None:
@@ -114,20 +104,17 @@ def _train(
     task: BindingTask,
     model: BindingModel,
     prepared: Prepared,
-    *,
-    steps: int,
-    device: str,
-    precision: str,
+    processor: Processor,
 ) -> None:
     folder = options.out / options.name
     for name in (BEST, LAST):
         recover(folder / name)
-    fabric = make_fabric(device, precision)
-    begin = time.monotonic()
+    fabric = processor.fabric()
     core = weights_digest(model.encoder)
+    states_seconds = 0.0
     if model.frozen and options.max_cache:
-        task = _with_states(options, task, model, fabric, core)
-    states_seconds = time.monotonic() - begin
+        task, states_seconds = _with_states(options, task, model, fabric, core)
+    steps = task.windows(options.train.batch_size, options.seed).steps_per_epoch
     loop = Loop(
         task,
         model,
@@ -135,7 +122,7 @@ def _train(
         folder=folder,
         fabric=fabric,
         seed=options.seed,
-        identity=identity_of(options, task.shape, prepared.about["digest"], precision, core),
+        identity=identity_of(options, task.shape, prepared.about["digest"], processor.precision, core),
     )
     _begin(options, loop, task, model)
     record = Record(
@@ -144,20 +131,13 @@ def _train(
         recipe={"name": options.recipe} | recipe_of(options) | {"model": task.shape.as_dict()},
         seed=options.seed,
         data=prepared.about,
-        device=f"{describe_device(device)}, {precision}",
+        device=str(processor),
     )
-    try:
+    with options.recording(record, loop, lambda: {"step": loop.step}):
         complete = loop.run(quiet=options.quiet)
         results = _judged(options, loop, task, model, prepared, steps, states_seconds)
-        results["device"] = record.content["hardware"]["device"]
+        results["device"] = str(processor)
         write_results(options.out, options.name, results, model, prepared.names("validation"))
-    except KeyboardInterrupt:
-        record.finish("interrupted", {"step": loop.step})
-        say(options, f"stopped at step {loop.step:,}; its state is saved, and --resume goes on from there")
-        raise
-    except BaseException:
-        record.finish("failed", {"step": loop.step})
-        raise
     metrics = {key: results[key] for key in ("name", "model", "split", "training", "scores")}
     record.finish(
         "done" if complete else "interrupted", metrics, training_s=loop.elapsed, states_s=states_seconds
@@ -166,7 +146,7 @@ def _train(
     try:
         refresh_comparisons(options.out)
     except ValueError as error:  # of some other file in the folder: this run is done
-        say(options, f"the comparison plots were not drawn: {error}")
+        options.say(f"the comparison plots were not drawn: {error}")
 
 
 def _begin(options: BindingOptions, loop: Loop, task: BindingTask, model: BindingModel) -> None:
@@ -174,7 +154,7 @@ def _begin(options: BindingOptions, loop: Loop, task: BindingTask, model: Bindin
     if options.resume:
         loop.resume()
         return
-    clear(options.out, options.name, task.shape.kind)
+    clear(options.out, options.name)
     with loop.fabric.autocast():
         model.calibrate(task.train)
 
@@ -245,11 +225,9 @@ def _windows(
 
 def _with_states(
     options: BindingOptions, task: BindingTask, model: BindingModel, fabric: Fabric, core: str
-) -> BindingTask:
-    """Return the task with the frozen core's states at hand, computed now or found on disk."""
-    cache = StateCache(
-        options.out / "cache", int(options.max_cache * 1e9), lambda message: say(options, message)
-    )
+) -> tuple[BindingTask, float]:
+    """Return the task with the frozen core's states at hand, and the seconds that computing them took."""
+    cache = StateCache(options.out / "cache", int(options.max_cache * 1e9), options.say)
     key = {
         "weights": core,
         "shape": {name: task.shape.as_dict()[name] for name in ("encoder", "characters")},
@@ -265,11 +243,11 @@ def _with_states(
             states: Tensor = model.encode(tokens.to(fabric.device))
         return states
 
-    def kept(windows: BindingWindows) -> BindingWindows:
-        states = cache.get(encode, windows.tokens, model.width, key)
-        return BindingWindows(windows.tokens, windows.scores, states)
-
-    return BindingTask(task.shape, kept(task.train), kept(task.validation), task.about)
+    parts = (task.train, task.validation)
+    kept = cache.get(encode, torch.cat([part.tokens for part in parts]), model.width, key)
+    states = torch.split(kept.states, [len(part) for part in parts])
+    train, validation = (replace(part, states=each) for part, each in zip(parts, states, strict=True))
+    return BindingTask(task.shape, train, validation, task.about), kept.seconds
 
 
 def _load_core(model: BindingModel, start: Start) -> None:
@@ -295,11 +273,9 @@ def _summary(options: BindingOptions, results: dict[str, Any]) -> str:
     )
 
 
-def _dry_run(
-    options: BindingOptions, task: BindingTask, model: BindingModel, steps: int, device: str, precision: str
-) -> None:
+def _dry_run(options: BindingOptions, task: BindingTask, model: BindingModel, processor: Processor) -> None:
     """Time a few steps without kept states, and print what the whole run would need at most."""
-    fabric = make_fabric(device, precision)
+    fabric = processor.fabric()
     wrapped = fabric.setup_module(model)
     batches = task.windows(options.train.batch_size, options.seed)
     tried = 3
@@ -307,7 +283,7 @@ def _dry_run(
     for step in range(tried):
         batch = fabric.to_device(batches.batch(step))
         fabric.backward(task.loss(wrapped, batch))
-    seconds = (time.monotonic() - begin) / tried * steps * options.train.epochs
+    seconds = (time.monotonic() - begin) / tried * batches.steps_per_epoch * options.train.epochs
     size = 2 * (len(task.train) + len(task.validation)) * task.train.tokens.shape[1] * model.width
     states = f", {size / 1e9:.1f} GB of states on disk" if model.frozen and options.max_cache else ""
     print(

@@ -4,12 +4,11 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from dnalm.commands import demo_binding, prepare, pretrain
-from dnalm.devices import Device, Precision, choose_device, choose_precision
+from dnalm.devices import Compute
 from dnalm.files import lock, need_space, write_text
 from dnalm.report.binding import binding_chapter
 from dnalm.report.page import Chapter, genome_chapter, pretraining_chapter, write_page
@@ -40,12 +39,7 @@ class Options:
     """Pretraining steps of each vocabulary."""
     epochs: int = 12
     """Epochs of each binding model."""
-    device: Device = "auto"
-    """Where to compute; auto takes CUDA, then MPS, then the CPU."""
-    precision: Precision = "auto"
-    """auto takes bf16 where the processor computes in it."""
-    threads: int = 0
-    """CPU threads; 0 for torch's own choice."""
+    compute: Compute = field(default_factory=Compute)
     seed: int = 0
     """Of the genome, the weights and the batches."""
     dry_run: bool = False
@@ -63,8 +57,10 @@ def run(options: Options) -> None:
     trainings = [
         _training(options, mode) for mode in MODES
     ]  # refuses wrong values before anything is written
-    tunings = demo_binding.trainings(options.out, epochs=options.epochs, seed=options.seed, **_how(options))
-    choose_precision(options.precision, choose_device(options.device))
+    tunings = demo_binding.trainings(
+        options.out, epochs=options.epochs, seed=options.seed, compute=options.compute, quiet=options.quiet
+    )
+    options.compute.resolve()
     _check_folder(options.out)
     need_space(options.out, DISK)
     report = options.out / "report.html"
@@ -95,7 +91,7 @@ def run(options: Options) -> None:
         with _stage(options, f"5 of 6: training three binding models, {options.epochs} epochs each at most"):
             for tuning in tunings:
                 tuning()
-            demo_binding.judge(options.out, **_how(options))
+            demo_binding.judge(options.out, compute=options.compute, quiet=options.quiet)
         with _stage(options, "6 of 6: writing the report"):
             chapters = [chapter(options.out) for chapter in CHAPTERS]
             write_page(chapters, report, "dnalm demo: language and binding models of a simulated genome")
@@ -103,10 +99,6 @@ def run(options: Options) -> None:
         for finding in chapter.findings:
             print(finding)
     print(report)
-
-
-def _how(options: Options) -> dict[str, Any]:
-    return {name: getattr(options, name) for name in ("device", "precision", "threads", "quiet")}
 
 
 def _training(options: Options, mode: str) -> pretrain.Options:
@@ -130,9 +122,7 @@ def _training(options: Options, mode: str) -> pretrain.Options:
         encoder=encoder,
         train=train,
         task=replace(base.task, eval_bases=EVAL_BASES),
-        device=options.device,
-        precision=options.precision,
-        threads=options.threads,
+        compute=options.compute,
         seed=options.seed,
         overwrite=True,
         quiet=options.quiet,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dnalm.commands import baseline, evaluate, finetune, label
 from dnalm.commands.binding_options import BindingOptions
-from dnalm.devices import Device, Precision
+from dnalm.devices import Compute
 
 WINDOW = 200
 """Bases of a window, less than the block of the demo's models."""
@@ -32,7 +32,7 @@ def label_windows(out: Path, *, quiet: bool) -> None:
 
 
 def trainings(
-    out: Path, *, epochs: int, device: Device, precision: Precision, threads: int, seed: int, quiet: bool
+    out: Path, *, epochs: int, compute: Compute, seed: int, quiet: bool
 ) -> list[Callable[[], None]]:
     """Return what trains the demo's binding models: a pretrained core, an untrained one, the CNN.
 
@@ -48,9 +48,7 @@ def trainings(
             out=out / "models",
             data=replace(options.data, gap=GAP),
             train=replace(options.train, epochs=epochs),
-            device=device,
-            precision=precision,
-            threads=threads,
+            compute=compute,
             seed=seed,
             overwrite=True,
             quiet=quiet,
@@ -68,7 +66,7 @@ def trainings(
     ]
 
 
-def judge(out: Path, *, device: Device, precision: Precision, threads: int, quiet: bool) -> None:
+def judge(out: Path, *, compute: Compute, quiet: bool) -> None:
     """Judge the three on the test part, beside the scan of the true motif, into OUT/models."""
     folder = out / "models"
     evaluate.run(
@@ -81,9 +79,7 @@ def judge(out: Path, *, device: Device, precision: Precision, threads: int, quie
             pvalue=PVALUE,
             out=folder / "evaluation_test.json",
             overwrite=True,
-            device=device,
-            precision=precision,
-            threads=threads,
+            compute=compute,
             quiet=quiet,
         )
     )

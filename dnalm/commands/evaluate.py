@@ -1,7 +1,8 @@
 """`dnalm evaluate`: binding models on the same windows, beside baselines that were never trained."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,24 +10,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import tyro
+from lightning_fabric import Fabric
 
 from dnalm.baselines.motif_scan import MotifScan
 from dnalm.bootstrap import moments
 from dnalm.commands.binding_set import Prepared, SplitConfig, prepare_set
 from dnalm.data.binding import BindingWindows
-from dnalm.devices import (
-    Device,
-    Precision,
-    choose_device,
-    choose_precision,
-    describe_device,
-    make_fabric,
-    set_threads,
-)
+from dnalm.devices import Compute
 from dnalm.evaluate.binding import binding_detail, binding_scores, paired_comparisons
 from dnalm.files import write_json
-from dnalm.formats.motif import Motif, choose_motif
-from dnalm.motifs import threshold_for_pvalue
+from dnalm.formats.motif import choose_motif
+from dnalm.motifs import site_threshold
 from dnalm.records import Record
 from dnalm.states import weights_digest
 from dnalm.tasks.binding import predict
@@ -57,16 +51,13 @@ class Options:
     """Least score of a site in the scan, in nats; left out, that of the file."""
     pvalue: float | None = None
     """Least score of a site as a probability, as in `dnalm label`."""
+    every_site: bool = False
+    """Scan as `dnalm label --every-site` labels."""
     out: Path | None = None
     """A JSON file for the results; evaluation_*.json beside other results joins `dnalm compare`."""
     overwrite: bool = False
     """Replace that file."""
-    device: Device = "auto"
-    """Where to compute; auto takes CUDA, then MPS, then the CPU."""
-    precision: Precision = "auto"
-    """auto takes bf16 where the processor computes in it."""
-    threads: int = 0
-    """CPU threads; 0 for torch's own choice."""
+    compute: Compute = field(default_factory=Compute)
     quiet: bool = False
     """No messages."""
 
@@ -77,11 +68,10 @@ def run(options: Options) -> None:
     Raises:
         ValueError: for a mistake in the options, the models or the data.
     """
-    if options.threshold is not None and options.pvalue is not None:
-        raise ValueError("--threshold and --pvalue say the same thing: choose one")
     if options.out is not None and options.out.exists() and not options.overwrite:
         raise ValueError(f"{options.out}: is there already; --overwrite replaces it, or choose another --out")
-    set_threads(options.threads)
+    processor = options.compute.resolve()
+    scan = _scan(options)
     models = _named([open_binding(path) for path in options.models], options.models)
     config = _split_config(options, models)
     shapes = [opened.model.shape for opened in models.values()]
@@ -90,30 +80,24 @@ def run(options: Options) -> None:
     warnings = _warnings(options, models, prepared)
     for warning in warnings:
         _say(options, warning)
-    record = _record(options, prepared)
-    results = _judged(options, models, prepared) | {"warnings": warnings}
-    print(_table(results))
-    if options.out is not None:
-        write_json(options.out, results)
-        print(options.out)
-    if record is not None:
-        record.finish("done", _without_details(results))
-
-
-def _record(options: Options, prepared: Prepared) -> Record | None:
-    """Begin the run record, run_NAME.json beside the results; None when no results are written."""
+    judged = partial(_judged, options, models, prepared, scan, processor.fabric())
     if options.out is None:
-        return None
-    device = choose_device(options.device)
-    precision = choose_precision(options.precision, device)
-    return Record(
+        print(_table(judged()))
+        return
+    record = Record(
         options.out.with_name(f"run_{options.out.name}"),
         "evaluate",
-        recipe={"part": options.part, "threshold": options.threshold, "pvalue": options.pvalue},
+        recipe={key: getattr(options, key) for key in ("part", "threshold", "pvalue", "every_site")},
         seed=0,
         data=prepared.about,
-        device=f"{describe_device(device)}, {precision}",
+        device=str(processor),
     )
+    with record.ending():
+        results = judged() | {"warnings": warnings}
+        print(_table(results))
+        write_json(options.out, results)
+    record.finish("done", _without_details(results))
+    print(options.out)
 
 
 def _without_details(results: dict[str, Any]) -> dict[str, Any]:
@@ -126,16 +110,20 @@ def _without_details(results: dict[str, Any]) -> dict[str, Any]:
     return {key: results[key] for key in kept} | {"models": models}
 
 
-def _judged(options: Options, models: dict[str, OpenedBinding], prepared: Prepared) -> dict[str, Any]:
+def _judged(
+    options: Options,
+    models: dict[str, OpenedBinding],
+    prepared: Prepared,
+    scan: MotifScan | None,
+    fabric: Fabric,
+) -> dict[str, Any]:
     """Return what the results file holds."""
     letters, truth, names = _part(options, prepared)
-    device = choose_device(options.device)
-    fabric = make_fabric(device, choose_precision(options.precision, device))
     tracks = {}
     for name, opened in models.items():
         windows = BindingWindows(opened.model.shape.tokens(letters), torch.from_numpy(truth))
         tracks[name] = predict(fabric.setup_module(opened.model), windows)
-    baselines = _baselines(options, prepared, letters, truth)
+    baselines = _baselines(scan, prepared, letters, truth)
     sums = {name: moments(truth, track) for name, track in (tracks | baselines).items()}
     return {
         "format": "dnalm-binding-evaluation",
@@ -216,28 +204,24 @@ def _part(options: Options, prepared: Prepared) -> tuple[npt.NDArray[np.uint8], 
     return letters, truth, prepared.names(options.part)
 
 
+def _scan(options: Options) -> MotifScan | None:
+    """Open the motif whose scan is judged beside the models, where there is one."""
+    if options.motif is None:
+        return None
+    motif = choose_motif(options.motif, options.motif_name)
+    threshold = site_threshold(motif, threshold=options.threshold, pvalue=options.pvalue)
+    return MotifScan(motif, threshold, every_site=options.every_site)
+
+
 def _baselines(
-    options: Options, prepared: Prepared, letters: npt.NDArray[np.uint8], truth: Tracks
+    scan: MotifScan | None, prepared: Prepared, letters: npt.NDArray[np.uint8], truth: Tracks
 ) -> dict[str, Tracks]:
     """Return what needs no training: the mean training score at each position, and the scan of a motif."""
     mean = prepared.part("train")[1].mean(0, dtype=np.float64)
     found: dict[str, Tracks] = {"mean score": np.broadcast_to(mean.astype(np.float32), truth.shape)}
-    if options.motif is not None:
-        motif = choose_motif(options.motif, options.motif_name)
-        found["motif scan"] = MotifScan(motif, _threshold(options, motif)).predict(letters)
+    if scan is not None:
+        found["motif scan"] = scan.predict(letters)
     return found
-
-
-def _threshold(options: Options, motif: Motif) -> float:
-    if options.pvalue is not None:
-        return threshold_for_pvalue(motif, options.pvalue)
-    threshold = motif.threshold if options.threshold is None else options.threshold
-    if threshold is None:
-        raise ValueError(
-            f"{options.motif}: motif {motif.name} has no threshold; give the --threshold or --pvalue that "
-            "made the labels"
-        )
-    return threshold
 
 
 def _table(results: dict[str, Any]) -> str:

@@ -4,17 +4,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from dnalm.commands.binding_options import AugmentConfig, BindingOptions
+from dnalm.commands.binding_options import BindingOptions
 from dnalm.commands.binding_run import Start, redraw, train_binding
-from dnalm.commands.binding_set import SplitConfig
-from dnalm.config import fill_tables
-from dnalm.heads.regression import RegressionHeadConfig
-from dnalm.optim import EpochConfig
+from dnalm.config import from_recipe
 from dnalm.tasks.binding import BindingShape, TuneConfig
 from dnalm.tasks.core import load_core
 
+TABLES = ("data", "augment", "head", "train", "tuning")
+"""What a recipe may set."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Options(BindingOptions):
     """Fine-tune a pretrained model to predict a score at each base, such as TF binding."""
 
@@ -35,14 +35,7 @@ def default_options(recipe: str) -> Options:
     Raises:
         ValueError: if the recipe does not exist or has wrong fields, all of them named.
     """
-    known = {
-        "data": SplitConfig(),
-        "augment": AugmentConfig(),
-        "head": RegressionHeadConfig(),
-        "train": EpochConfig(),
-        "tuning": TuneConfig(),
-    }
-    return Options(recipe=recipe, **fill_tables(recipe, known))
+    return from_recipe(Options(), recipe, TABLES)
 
 
 def run(options: Options) -> None:

@@ -31,9 +31,9 @@ from dnalm.files import lock, need_space, read_json, sha256
 from dnalm.formats import format_of
 from dnalm.formats.binding import write_tracks
 from dnalm.formats.fasta import GZIP_MAGIC
-from dnalm.formats.motif import Motif, choose_motif
+from dnalm.formats.motif import choose_motif
 from dnalm.formats.source import Source
-from dnalm.motifs import TOLERANCE, best_score, log_odds, threshold_for_pvalue
+from dnalm.motifs import BOTH_THRESHOLDS, log_odds, site_threshold
 from dnalm.records import Record
 
 SPEED = 20e6
@@ -178,7 +178,7 @@ def _plan(options: Options) -> Plan:
     thing = "signal"
     if options.motif is not None:
         motif = choose_motif(options.motif, options.name)
-        threshold = _threshold(options, motif)
+        threshold = site_threshold(motif, threshold=options.threshold, pvalue=options.pvalue)
         labels["scores.txt.gz"] = MotifLabels(log_odds(motif), threshold, every_site=options.every_site)
         settings, thing = {"name": motif.name, "threshold": threshold}, "a site"
     elif options.peaks is not None:
@@ -190,24 +190,6 @@ def _plan(options: Options) -> Plan:
         labels[name] = TrackLabels(track, rename)
     windows = Tiles(options.window) if options.windows is None else ListedWindows(options.windows, rename)
     return Plan(labels, windows, settings, thing)
-
-
-def _threshold(options: Options, motif: Motif) -> float:
-    best = best_score(motif)
-    threshold = motif.threshold if options.threshold is None else options.threshold
-    if options.pvalue is not None:
-        threshold = threshold_for_pvalue(motif, options.pvalue)
-    if threshold is None:
-        raise ValueError(
-            f"{options.motif}: the file gives no threshold for {motif.name}; pass --threshold, in nats (the "
-            f"best word scores {best:.2f}), or --pvalue, for example 0.0001"
-        )
-    if not 0 < threshold <= best + TOLERANCE:
-        raise ValueError(
-            f"motif {motif.name}: expected a threshold above 0 and at most {best:.6f}, the score of its best "
-            f"word, got {threshold:g}; choose another --threshold or --pvalue"
-        )
-    return threshold
 
 
 def _check_options(options: Options) -> None:
@@ -223,7 +205,7 @@ def _check_options(options: Options) -> None:
             if getattr(options, flag) not in (None, False)
         ]
     if options.threshold is not None and options.pvalue is not None:
-        wrong.append("--threshold and --pvalue are two ways to say which words are sites: choose one")
+        wrong.append(BOTH_THRESHOLDS)
     if options.window < 1:
         wrong.append(f"--window must be 1 or more, got {options.window}")
     if wrong:

@@ -1,7 +1,6 @@
 """`dnalm pretrain`: train a GPT on a prepared genome and say what it learned."""
 
 import contextlib
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -12,17 +11,10 @@ from typing import Any
 import torch
 
 from dnalm import checkpoint
-from dnalm.commands.pretrain_files import check_outputs, clear, write_results
-from dnalm.config import fill_tables
-from dnalm.devices import (
-    Device,
-    Precision,
-    choose_device,
-    choose_precision,
-    describe_device,
-    make_fabric,
-    set_threads,
-)
+from dnalm.commands.pretrain_files import clear, result_files, write_results
+from dnalm.commands.runs import RunOptions
+from dnalm.config import from_recipe
+from dnalm.devices import Processor
 from dnalm.encoders.gpt import GPTConfig
 from dnalm.evaluate.language import judge
 from dnalm.files import lock, recover
@@ -32,12 +24,14 @@ from dnalm.optim import TrainConfig
 from dnalm.records import Record, peak_memory
 from dnalm.tasks.language import LanguageConfig, LanguageModel, LanguageTask
 
+TABLES = ("encoder", "train", "task")
+"""What a recipe may set."""
 LADDER_MEMORY = 450_000_000
 """Bytes that counting Markov models of order 12 takes."""
 
 
-@dataclass(frozen=True)
-class Options:
+@dataclass(frozen=True, kw_only=True)
+class Options(RunOptions):
     """Train a GPT on a prepared genome, and judge it in bits per base beside Markov models."""
 
     data: Path
@@ -49,26 +43,10 @@ class Options:
     encoder: GPTConfig = field(default_factory=GPTConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     task: LanguageConfig = field(default_factory=LanguageConfig)
-    device: Device = "auto"
-    """Where to compute; auto takes CUDA, then MPS, then the CPU."""
-    precision: Precision = "auto"
-    """auto takes bf16 where the processor computes in it."""
-    threads: int = 0
-    """CPU threads; 0 for torch's own choice."""
-    seed: int = 0
-    """Of the weights, batches and dropout."""
     stop_at: int = 0
     """Stop after this step as if interrupted, with scores and state saved; 0 for none."""
-    resume: bool = False
-    """Go on where the run in OUT/MODE stopped."""
-    overwrite: bool = False
-    """Replace the run in OUT/MODE."""
     tensorboard: bool = False
     """Also log to OUT/MODE/tensorboard (needs dnalm[log])."""
-    dry_run: bool = False
-    """Print what would be done, with time, memory and disk needed, and stop."""
-    quiet: bool = False
-    """No progress and no messages."""
 
 
 def default_options(recipe: str) -> Options:
@@ -77,8 +55,7 @@ def default_options(recipe: str) -> Options:
     Raises:
         ValueError: if the recipe does not exist or has wrong fields, all of them named.
     """
-    known = {"encoder": GPTConfig(), "train": TrainConfig(), "task": LanguageConfig()}
-    return Options(data=Path(), recipe=recipe, **fill_tables(recipe, known))
+    return from_recipe(Options(data=Path()), recipe, TABLES)
 
 
 def run(options: Options) -> None:
@@ -88,31 +65,28 @@ def run(options: Options) -> None:
         ValueError: for a mistake in the options or the data, and when memory runs out.
     """
     _check_options(options)
-    set_threads(options.threads)
     genome = PreparedGenome(options.data)
     genome.verify()
     mode = options.data.resolve().name
-    check_outputs(options.out, mode, resume=options.resume, overwrite=options.overwrite)
-    device = choose_device(options.device)
-    precision = choose_precision(options.precision, device)
+    options.check_folder(options.out / mode, result_files(options.out, mode))
+    processor = options.compute.resolve()
     task = LanguageTask(genome, options.encoder, options.task)
     task.windows(options.train.batch_size, options.seed)  # refuses a block longer than the genome's stretches
     with _memory_is_said(options):
         torch.manual_seed(options.seed)
         model = task.build_model()
-        _say(
-            options,
-            f"{mode}: {model.parameter_count:,} parameters, on {describe_device(device)} in {precision}",
+        options.say(
+            f"{mode}: {model.parameter_count:,} parameters, on {processor.name} in {processor.precision}"
         )
         if options.dry_run:
-            _dry_run(options, task, model, device, precision)
+            _dry_run(options, task, model, processor)
             return
         with lock(options.out / mode):
-            _train(options, task, model, mode=mode, device=device, precision=precision)
+            _train(options, task, model, processor, mode)
 
 
 def _train(
-    options: Options, task: LanguageTask, model: LanguageModel, *, mode: str, device: str, precision: str
+    options: Options, task: LanguageTask, model: LanguageModel, processor: Processor, mode: str
 ) -> None:
     folder = options.out / mode
     for name in (BEST, LAST):
@@ -122,9 +96,9 @@ def _train(
         model,
         options.train,
         folder=folder,
-        fabric=make_fabric(device, precision),
+        fabric=processor.fabric(),
         seed=options.seed,
-        identity=_identity(options, task, precision),
+        identity=_identity(options, task, processor.precision),
         watch=_watch(folder, options.tensorboard),
     )
     if options.resume:
@@ -138,21 +112,11 @@ def _train(
         seed=options.seed,
         data={"name": mode, "digest": task.genome.digest}
         | {key: task.genome.meta[key] for key in ("sources", "split")},
-        device=f"{describe_device(device)}, {precision}",
+        device=str(processor),
     )
-    try:
+    with options.recording(record, loop, lambda: _metrics(loop, model, mode)):
         complete = loop.run(stop_at=options.stop_at or None, quiet=options.quiet)
         metrics, scoring = _judged(options, loop, task, model, mode)
-    except KeyboardInterrupt:
-        record.finish("interrupted", _metrics(loop, model, mode))
-        _say(
-            options,
-            f"stopped at step {loop.step:,}; its state is saved, and pretrain --resume goes on from there",
-        )
-        raise
-    except BaseException:
-        record.finish("failed", _metrics(loop, model, mode))
-        raise
     record.finish("done" if complete else "interrupted", metrics, training_s=loop.elapsed, scoring_s=scoring)
     print(_summary(options.out, mode, metrics))
 
@@ -161,7 +125,7 @@ def _judged(
     options: Options, loop: Loop, task: LanguageTask, model: LanguageModel, mode: str
 ) -> tuple[dict[str, Any], float]:
     """Score the best weights, write the result files, and return the metrics and the seconds that took."""
-    _say(options, "scoring the best weights and the Markov models on the same bases")
+    options.say("scoring the best weights and the Markov models on the same bases")
     begin = time.monotonic()
     weights, about = checkpoint.load(options.out / mode / BEST)
     task.load_weights(model, weights, str(options.out / mode))
@@ -236,11 +200,7 @@ def _identity(options: Options, task: LanguageTask, precision: str) -> dict[str,
 
 
 def _check_options(options: Options) -> None:
-    wrong = []
-    if options.resume and options.overwrite:
-        wrong.append("--resume goes on with a run and --overwrite replaces it: choose one")
-    if not 0 <= options.seed < 2**31:
-        wrong.append(f"--seed must be from 0 to {2**31 - 1}, got {options.seed}")
+    wrong = options.wrong()
     if options.stop_at < 0:
         wrong.append(f"--stop-at must be at least 0, got {options.stop_at}")
     if wrong:
@@ -261,11 +221,6 @@ def _memory_is_said(options: Options) -> Iterator[None]:
             f"through {options.encoder.n_layer} layers of width {options.encoder.n_embd:,} do not fit; "
             "choose a smaller --batch-size, --block-size or --n-embd"
         ) from error
-
-
-def _say(options: Options, message: str) -> None:
-    if not options.quiet:
-        print(message, file=sys.stderr)
 
 
 def _watch(folder: Path, tensorboard: bool) -> Callable[[dict[str, Any]], None] | None:
@@ -289,7 +244,7 @@ def _watch(folder: Path, tensorboard: bool) -> Callable[[dict[str, Any]], None] 
     return write
 
 
-def _dry_run(options: Options, task: LanguageTask, model: LanguageModel, device: str, precision: str) -> None:
+def _dry_run(options: Options, task: LanguageTask, model: LanguageModel, processor: Processor) -> None:
     """Time a few steps in a folder that is thrown away, and print what the whole run would need."""
     steps = 3
     with tempfile.TemporaryDirectory() as scratch:
@@ -299,7 +254,7 @@ def _dry_run(options: Options, task: LanguageTask, model: LanguageModel, device:
             model,
             trial,
             folder=Path(scratch),
-            fabric=make_fabric(device, precision),
+            fabric=processor.fabric(),
             seed=options.seed,
             identity={},
         )
@@ -310,7 +265,7 @@ def _dry_run(options: Options, task: LanguageTask, model: LanguageModel, device:
     seconds = options.train.steps * loop.seconds_per_step + count * evaluation
     disk = 9 * 4 * model.parameter_count  # state and best weights, each with its successor, and the .pt file
     memory = peak_memory() + LADDER_MEMORY
-    if device == "cuda":
+    if processor.device == "cuda":
         memory = torch.cuda.max_memory_allocated()
     print(
         f"would train {options.train.steps:,} steps of {options.train.batch_size} windows of "

@@ -1,4 +1,4 @@
-"""The files that `dnalm pretrain` keeps under --out, and when they may be replaced.
+"""The files that `dnalm pretrain` keeps under --out.
 
 Beside the run's own folder OUT/MODE they are those of the published project, by its names.
 """
@@ -10,7 +10,6 @@ from typing import Any
 from dnalm import checkpoint
 from dnalm.files import read_json, write_json
 from dnalm.fit import BEST, LAST
-from dnalm.records import read_record
 from dnalm.report.plots import loss_curve, time_comparison
 from dnalm.tasks.language import LanguageModel, LanguageTask
 
@@ -18,33 +17,8 @@ MODES = ("full", "vocab4")
 """The two vocabularies whose training times are compared."""
 
 
-def check_outputs(out: Path, mode: str, *, resume: bool, overwrite: bool) -> None:
-    """Refuse to write over what is not this run's, before anything is written.
-
-    Raises:
-        ValueError: naming what is there, or that there is nothing to resume.
-    """
-    folder = out / mode
-    there = folder / "run.json"
-    saved = (folder / LAST).exists() or any(folder.glob(f".{LAST}.*.old"))
-    if resume:
-        if not saved:
-            raise ValueError(f"{folder}: nothing to resume here; run without --resume")
-        return
-    if folder.exists() and not there.exists() and {path.name for path in folder.iterdir()} - {".lock"}:
-        raise ValueError(f"{folder}: holds files that are not a run of dnalm; choose another --out")
-    if overwrite:
-        return
-    if there.exists() and saved:
-        status = read_record(there)["status"]
-        raise ValueError(
-            f"{folder}: holds another run ({status}); use --resume, --overwrite or another --out"
-        )
-    if found := [path for path in _result_files(out, mode) if path.exists()]:
-        raise ValueError(f"{found[0]}: is there already, from another run; use --overwrite or another --out")
-
-
-def _result_files(out: Path, mode: str) -> list[Path]:
+def result_files(out: Path, mode: str) -> list[Path]:
+    """Return what a run writes beside its own folder."""
     names = (f"ckpt_{mode}.pt", f"loss_{mode}.png", f"losses_{mode}.json", f"summary_{mode}.json")
     return [out / name for name in names]
 
@@ -54,7 +28,7 @@ def clear(out: Path, mode: str) -> None:
     folder = out / mode
     for name in (BEST, LAST, "tensorboard"):
         shutil.rmtree(folder / name, ignore_errors=True)
-    for path in (folder / "run.json", folder / "metrics.jsonl", *_result_files(out, mode), _comparison(out)):
+    for path in (folder / "run.json", folder / "metrics.jsonl", *result_files(out, mode), _comparison(out)):
         path.unlink(missing_ok=True)
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from dnalm.commands import demo
+from dnalm.devices import Compute
 from dnalm.encoders.gpt import GPTConfig
 from dnalm.tasks.language import LanguageModel
 
@@ -31,7 +32,7 @@ def small():
 def options(small, tmp_path_factory):
     """A demo that has run, in a path with a space."""
     out = tmp_path_factory.mktemp("demo") / "my demo"
-    options = demo.Options(out=out, steps=2, epochs=1, device="cpu", quiet=True)
+    options = demo.Options(out=out, steps=2, epochs=1, compute=Compute(device="cpu"), quiet=True)
     demo.run(options)
     return options
 
@@ -97,7 +98,7 @@ def test_refuses_a_folder_that_is_not_its_own(tmp_path):
     ("wrong", "message"),
     [
         ({"steps": 0}, "steps must be at least 1"),
-        ({"precision": "fp16", "device": "cpu"}, "--precision fp16"),
+        ({"compute": Compute(precision="fp16", device="cpu")}, "--precision fp16"),
     ],
 )
 def test_refuses_wrong_options_before_writing(tmp_path, wrong, message):
@@ -107,7 +108,7 @@ def test_refuses_wrong_options_before_writing(tmp_path, wrong, message):
 
 
 def test_dry_run_writes_nothing(tmp_path, capsys):
-    demo.run(demo.Options(out=tmp_path / "demo", dry_run=True, device="cpu"))
+    demo.run(demo.Options(out=tmp_path / "demo", dry_run=True, compute=Compute(device="cpu")))
     assert "nothing was written" in capsys.readouterr().out
     assert not (tmp_path / "demo").exists()
 

@@ -35,6 +35,11 @@ def models(binding, tmp_path_factory):
     return out
 
 
+def write_motif(folder):
+    (folder / "m.meme").write_text(MOTIF + "\n".join(ROWS[base] for base in "GATAAC") + "\n")
+    return folder / "m.meme"
+
+
 def evaluate(binding, *args):
     return main(["evaluate", *map(str, args), *binding.flags, "--precision", "fp32"])
 
@@ -53,7 +58,7 @@ def test_validation_figures_are_those_of_training(binding, models, tmp_path):
 
 
 def test_test_part_with_baselines_and_pairs(binding, models, tmp_path, capsys):
-    (tmp_path / "m.meme").write_text(MOTIF + "\n".join(ROWS[base] for base in "GATAAC") + "\n")
+    write_motif(tmp_path)
     flags = [
         "--part",
         "test",
@@ -160,6 +165,30 @@ def test_refuses_what_is_no_model(binding, models, tmp_path, capsys):
     torch.save({"model_state": Evil()}, tmp_path / "evil.pt")
     assert evaluate(binding, tmp_path / "evil.pt") == 2
     assert "refused, because opening it would run" in capsys.readouterr().err
+
+
+def test_an_evaluation_that_ends_badly_is_recorded_so(binding, models, tmp_path, monkeypatch):
+    from dnalm.commands import evaluate as verb
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(verb, "predict", stop)
+    assert evaluate(binding, models / "baseline", "--out", tmp_path / "r.json") == 130
+    assert json.loads((tmp_path / "run_r.json").read_text())["status"] == "interrupted"
+    assert not (tmp_path / "r.json").exists()
+
+
+def test_a_motif_is_looked_at_before_anything_is_written(binding, models, tmp_path, capsys):
+    out = tmp_path / "r.json"
+    for flags, message in (
+        (["--motif", tmp_path / "none.meme"], "there is no such file"),
+        (["--motif", write_motif(tmp_path), "--threshold", "99"], "at most"),
+        (["--motif", write_motif(tmp_path), "--threshold", "5", "--pvalue", "0.1"], "choose one"),
+    ):
+        assert evaluate(binding, models / "baseline", *flags, "--out", out) == 2
+        assert message in capsys.readouterr().err
+        assert {path.name for path in tmp_path.iterdir()} <= {"m.meme"}
 
 
 def test_refuses_to_replace_results(binding, models, tmp_path, capsys):

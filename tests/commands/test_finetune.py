@@ -110,6 +110,25 @@ def test_the_best_weights_are_kept_not_the_last(binding, tmp_path):
     assert results["scores"]["mse"] == pytest.approx(losses[best], rel=1e-5)
 
 
+def test_the_head_starts_from_the_cores_states_and_the_cnns_does_not(binding, tmp_path):
+    for verb in (finetune, baseline):  # at a rate of nothing a head stays as it started
+        assert verb(binding, tmp_path, "--lr", "1e-30", "--min-lr", "0", "--weight-decay", "0") == 0
+    scales = {
+        name: open_binding(tmp_path / name).model.head.layer_norm.weight for name in ("vocab4", "baseline")
+    }
+    assert (scales["baseline"] == 1).all()
+    assert not (scales["vocab4"] == 1).any()
+
+
+def test_a_foreign_file_in_the_folder_does_not_fail_a_finished_run(binding, tmp_path, capsys):
+    (tmp_path / "results_old.json").write_text("{}")
+    assert baseline(binding, tmp_path) == 0
+    shown = capsys.readouterr()
+    assert "Pearson R" in shown.out
+    assert "plots were not drawn" in shown.err
+    assert "results_old.json" in shown.err
+
+
 def test_kept_states_change_nothing_and_are_found_again(binding, tmp_path, capsys):
     for out, flags in ((tmp_path / "kept", []), (tmp_path / "anew", ["--max-cache", "0"])):
         assert finetune(binding, out, *flags) == 0
@@ -122,6 +141,8 @@ def test_kept_states_change_nothing_and_are_found_again(binding, tmp_path, capsy
     capsys.readouterr()
     assert finetune(binding, tmp_path / "kept", "--overwrite", "--lr", "1e-4") == 0
     assert "states of" not in capsys.readouterr().err
+    again = json.loads((tmp_path / "kept" / "results_vocab4.json").read_text())
+    assert again["training"]["states_seconds"] > 0  # what they took, though not in this run
 
 
 def test_a_stopped_run_resumes_to_the_same_bits(binding, tmp_path, monkeypatch):
@@ -233,7 +254,7 @@ def test_refuses_names_without_a_place_for_the_blocks_split(binding, tmp_path, c
 
 def test_refuses_to_write_over_a_run(models, binding, capsys):
     message = refused(capsys, baseline(binding, models))
-    assert "--overwrite replaces it" in message
+    assert "use --resume, --overwrite or another --out or --name" in message
     assert "nothing to resume" in refused(capsys, baseline(binding, models, "--name", "new", "--resume"))
 
 

@@ -173,7 +173,7 @@ def test_thresholds(genome, motif, simulated, tmp_path, capsys):
     assert "ask for a larger p-value" in refuse(capsys, *flags, "--pvalue", 1e-9)
     assert "choose one" in refuse(capsys, *flags, "--pvalue", 0.01, "--threshold", 5)
     message = refuse(capsys, genome, "--motif", simulated.motif_file)
-    assert "gives no threshold for SIM1" in message
+    assert "motif SIM1: its file gives no threshold" in message
     assert "--threshold, in nats" in message
     run(capsys, simulated.genome, "--motif", simulated.motif_file, "--pvalue", 1e-5, "--out", tmp_path / "p")
     threshold = read_record(tmp_path / "p/run.json")["recipe"]["threshold"]

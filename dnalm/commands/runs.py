@@ -1,0 +1,92 @@
+"""What the verbs that train share: their flags, their folder and when it may be replaced."""
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dnalm.devices import Compute
+from dnalm.fit import LAST, Loop
+from dnalm.records import Record, read_record
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Flags of every verb that trains."""
+
+    compute: Compute = field(default_factory=Compute)
+    seed: int = 0
+    """Of the weights and of all that is drawn in training."""
+    resume: bool = False
+    """Go on where the run in the output folder stopped."""
+    overwrite: bool = False
+    """Replace the run in the output folder."""
+    dry_run: bool = False
+    """Print what would be done, with time, memory and disk needed, and stop."""
+    quiet: bool = False
+    """No progress and no messages."""
+
+    def wrong(self) -> list[str]:
+        """Return what is wrong with these flags, in words."""
+        found = []
+        if self.resume and self.overwrite:
+            found.append("--resume goes on with a run and --overwrite replaces it: choose one")
+        if not 0 <= self.seed < 2**31:
+            found.append(f"--seed must be from 0 to {2**31 - 1}, got {self.seed}")
+        return found
+
+    def say(self, message: str) -> None:
+        """Tell a person on stderr, unless it is to be quiet."""
+        if not self.quiet:
+            print(message, file=sys.stderr)
+
+    @contextlib.contextmanager
+    def recording(self, record: Record, loop: Loop, so_far: Callable[[], dict[str, Any]]) -> Iterator[None]:
+        """Record how the run ends if it does not end well, and say how to go on after Ctrl-C.
+
+        Args:
+            record: of the run.
+            loop: its training.
+            so_far: gives the metrics that are known then.
+        """
+        with record.ending(so_far):
+            try:
+                yield
+            except KeyboardInterrupt:
+                self.say(
+                    f"stopped at step {loop.step:,}; its state is saved, and --resume goes on from there"
+                )
+                raise
+
+    def check_folder(self, folder: Path, files: Iterable[Path], elsewhere: str = "--out") -> None:
+        """Refuse to write over what is not this run's, before anything is written.
+
+        Args:
+            folder: the run's own.
+            files: what the run writes beside it.
+            elsewhere: the flags by which a run goes to another place.
+
+        Raises:
+            ValueError: naming what is there, or that there is nothing to resume.
+        """
+        there = folder / "run.json"
+        saved = (folder / LAST).exists() or any(folder.glob(f".{LAST}.*.old"))
+        if self.resume:
+            if not saved:
+                raise ValueError(f"{folder}: nothing to resume here; run without --resume")
+            return
+        if folder.exists() and not there.exists() and {path.name for path in folder.iterdir()} - {".lock"}:
+            raise ValueError(f"{folder}: holds files that are not a run of dnalm; choose another {elsewhere}")
+        if self.overwrite:
+            return
+        if there.exists() and saved:
+            status = read_record(there)["status"]
+            raise ValueError(
+                f"{folder}: holds another run ({status}); use --resume, --overwrite or another {elsewhere}"
+            )
+        if found := [path for path in files if path.exists()]:
+            raise ValueError(
+                f"{found[0]}: is there already, from another run; use --overwrite or another {elsewhere}"
+            )
