@@ -10,16 +10,16 @@ from dnalm.records import read_record
 from dnalm.report.binding_plots import (
     density,
     error_by_position,
-    finetuning_time_comparison,
     performance_comparison,
     tracks,
     training_curves,
 )
 from dnalm.report.binding_words import against_baselines, differences, figure_of, pretraining, ranking
 from dnalm.report.page import Chapter, Picture, Table, draw, facts
-from dnalm.report.plots import duration
+from dnalm.report.plots import duration, time_comparison
 from dnalm.report.results import BindingResults, Comparison, read_results
 
+TIME_TITLE = "Training time of the binding models"
 TIME_PLOT, PERFORMANCE_PLOT = "finetuning_time_comparison.png", "performance_comparison.png"
 MOST_LINES = 4
 """Models drawn over each other in one picture; more could not be told apart."""
@@ -88,7 +88,7 @@ def refresh_comparisons(folder: Path) -> list[Path]:
     names = _names(results.comparisons)
     written = []
     if results.trained:
-        finetuning_time_comparison(_seconds(results), folder / TIME_PLOT, everyone=names)
+        time_comparison(_seconds(results), folder / TIME_PLOT, TIME_TITLE, names)
         written.append(folder / TIME_PLOT)
     _performance(results, folder / PERFORMANCE_PLOT)
     return [*written, folder / PERFORMANCE_PLOT]
@@ -299,7 +299,7 @@ def _figures(results: BindingResults, titles: Sequence[str], names: Sequence[str
         caption = f"{name}: loss (left) and Pearson R (right) as training went on; epoch 0 is untrained."
         figures.append(draw(plot, caption, f"Training curves of {name}"))
     if results.trained:
-        plot = partial(finetuning_time_comparison, _seconds(results), everyone=names)
+        plot = partial(time_comparison, _seconds(results), title=TIME_TITLE, everyone=names)
         caption = "Time of each training, with that of computing the states of a frozen core."
         if len({comparison.split["digest"] for comparison in results.comparisons}) > 1:
             caption += " They were not all trained on the same windows, so that times compare only roughly."

@@ -29,7 +29,6 @@ from dnalm.report.plots import (
     fit_height,
     new_figure,
     save,
-    time_comparison,
 )
 
 Scores = Mapping[str, Any]
@@ -79,23 +78,6 @@ def training_curves(
             axes.axvline(best_epoch, color=GREEN, linestyle=":", linewidth=1.8, label=label, zorder=1)
         axes.legend(**ABOVE, ncols=3)
     save(figure, path)
-
-
-def finetuning_time_comparison(
-    seconds: Mapping[str, float],
-    path: Path,
-    title: str = "Training time of the binding models",
-    everyone: Sequence[str] | None = None,
-) -> None:
-    """Draw one bar a model, as long as its training and the states before it took.
-
-    Args:
-        seconds: elapsed time of each model.
-        path: the PNG to write.
-        title: over the picture.
-        everyone: the models that share out the colours.
-    """
-    time_comparison(seconds, path, title, everyone)
 
 
 def performance_comparison(
@@ -250,7 +232,6 @@ def error_by_position(
 
 PLOTS: dict[str, Callable[..., None]] = {
     "training_curves": training_curves,
-    "finetuning_time_comparison": finetuning_time_comparison,
     "performance_comparison": performance_comparison,
     "tracks": tracks,
     "density": density,

@@ -7,8 +7,8 @@ from typing import Any
 
 from dnalm.records import read_record
 from dnalm.report.binding import kind_of
+from dnalm.report.markdown import Run, hardware_name, markdown
 from dnalm.report.plots import duration
-from dnalm.report.tables import Run, hardware_name, markdown
 
 TRAINED = ("finetune", "baseline")
 

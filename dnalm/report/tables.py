@@ -9,18 +9,15 @@ import sys
 from collections.abc import Mapping, Sequence
 from itertools import combinations, product
 from pathlib import Path
-from typing import Any
 
 import jinja2
 
 from dnalm.files import write_text
 from dnalm.records import read_record
+from dnalm.report import binding_tables as binding
+from dnalm.report.markdown import Run, hardware_name, markdown
 from dnalm.report.plots import duration, same_bases
 
-Run = Mapping[str, Any]
-"""The content of one run.json."""
-
-NONE_YET = "No such run has been recorded yet."
 AT_TOKENS = (5_000_000, 20_000_000)
 """Where the recipes are compared, in tokens trained on."""
 NEAR = 0.05
@@ -123,14 +120,6 @@ def vocabularies_table(records: Mapping[str, Run]) -> str:
     return markdown(columns, rows)
 
 
-def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table, or `NONE_YET` when there is no row."""
-    if not rows:
-        return NONE_YET
-    lines = [list(columns), ["---"] * len(columns), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-
-
 def data_name(run: Run) -> str:
     """Name the genome of a run by the files it was prepared from."""
     return ", ".join(source["name"] for source in run["data"]["sources"])
@@ -151,12 +140,6 @@ def _seconds(run: Run) -> float:
     return float(times.get("training_s", times["elapsed_s"])) + float(times.get("scoring_s", 0.0))
 
 
-def hardware_name(run: Run) -> str:
-    """Name what a run was computed on."""
-    hardware = run["hardware"]
-    return f"{hardware['device']}; {hardware['processor']}, {hardware['cores']} cores"
-
-
 def render(records: Path, template: Path) -> str:
     """Return the text of `template` (Jinja, Markdown) filled with the runs under `records`."""
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
@@ -166,9 +149,6 @@ def render(records: Path, template: Path) -> str:
         "recipes_table": recipes_table,
         "vocabularies_table": vocabularies_table,
     }
-    # Not at the top: binding_tables builds on this module.
-    from dnalm.report import binding_tables as binding
-
     tables |= {
         "trained_table": binding.trained_table,
         "evaluated_table": binding.evaluated_table,

@@ -50,7 +50,6 @@ def lines(axes):
 
 ARGUMENTS = {
     "training_curves": HISTORY,
-    "finetuning_time_comparison": {"vocab4": 312.0, "baseline": 80.4},
     "performance_comparison": PANELS,
     "tracks": WINDOWS,
     "density": {"a": DENSITY, "b": DENSITY},

@@ -12,7 +12,7 @@ from dnalm.report.binding_tables import (
     read_binding,
     trained_table,
 )
-from dnalm.report.tables import NONE_YET
+from dnalm.report.markdown import NONE_YET
 
 SCORES = {
     "pearson_r": {"value": 0.98765, "low": 0.97, "high": 0.99}, "pearson_r_batches": 0.5, "mse": 0.12345,
