@@ -12,7 +12,7 @@ TABLES = ("data", "augment", "encoder", "head", "train")
 """What a recipe may set."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Options(BindingOptions):
     """Train the CNN baseline on the same windows, with the same head, copies and loop."""
 

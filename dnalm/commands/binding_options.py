@@ -28,8 +28,8 @@ class AugmentConfig:
             raise ValueError(f"max_shift must be at least 0, got {self.max_shift}")
 
 
-@dataclass(frozen=True, kw_only=True)
-class BindingOptions(RunOptions):
+@dataclass(frozen=True)
+class BindingOptions:
     """Options that `finetune` and `baseline` share."""
 
     sequences: Path = Path("data/binding/sequences.txt.gz")
@@ -46,6 +46,7 @@ class BindingOptions(RunOptions):
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     head: RegressionHeadConfig = field(default_factory=RegressionHeadConfig)
     train: EpochConfig = field(default_factory=EpochConfig)
+    run: RunOptions = field(default_factory=RunOptions)
     max_cache: float = 40.0
     """GB that kept states of frozen cores may take on disk; 0 to compute them anew in each epoch."""
     plot_only: bool = False
@@ -58,7 +59,7 @@ def check_options(options: BindingOptions) -> None:
     Raises:
         ValueError: naming all of them.
     """
-    wrong = options.wrong()
+    wrong = options.run.wrong()
     if options.max_cache < 0 or not math.isfinite(options.max_cache):
         wrong.append(f"--max-cache must be at least 0, got {options.max_cache}")
     if not options.name or "/" in options.name or options.name.startswith("."):
@@ -90,7 +91,7 @@ def identity_of(
     tables = recipe_of(options) | {"tuning": asdict(shape.tuning)}
     settings = {key: value for table in tables.values() for key, value in table.items() if key != "patience"}
     data = {"set": data_digest, "core weights": core}
-    return settings | data | {"seed": options.seed, "precision": precision}
+    return settings | data | {"seed": options.run.seed, "precision": precision}
 
 
 def trained_as(options: BindingOptions, data_digest: str) -> str:
@@ -100,5 +101,5 @@ def trained_as(options: BindingOptions, data_digest: str) -> str:
         options: of the run.
         data_digest: of the windows and their split.
     """
-    told = {"recipe": recipe_of(options), "seed": options.seed, "data": data_digest}
+    told = {"recipe": recipe_of(options), "seed": options.run.seed, "data": data_digest}
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()

@@ -55,12 +55,12 @@ def train_binding(options: BindingOptions, start: Start) -> None:
         ValueError: for a mistake in the options or the data.
     """
     check_options(options)
-    processor = options.compute.resolve()
+    processor = options.run.compute.resolve()
     beside = result_files(options.out, options.name)
-    options.check_folder(options.out / options.name, beside, elsewhere="--out or --name")
+    options.run.check_folder(options.out / options.name, beside, elsewhere="--out or --name")
     prepared = prepare_set(options.sequences, options.scores, options.data, start.shape)
-    options.say(prepared.summary)
-    torch.manual_seed(options.seed)
+    options.run.say(prepared.summary)
+    torch.manual_seed(options.run.seed)
     model = BindingModel(start.shape)
     if start.core is not None:
         _load_core(model, start)
@@ -78,14 +78,14 @@ def train_binding(options: BindingOptions, start: Start) -> None:
         "trained_as": trained_as(options, prepared.about["digest"]),
         **start.about,
     }
-    options.say(
+    options.run.say(
         f"{options.name}: {total:,} parameters, {model.trained_count:,} of them trained"
         + (" (low-rank updates counted)" if about["tune"] == "lora" else "")
         + f", on {processor.name} in {processor.precision}"
     )
     train, validation = _windows(options, start.shape, prepared)
     task = BindingTask(start.shape, train, validation, about)
-    if options.dry_run:
+    if options.run.dry_run:
         _dry_run(options, task, model, processor)
         return
     with lock(options.out / options.name):
@@ -114,14 +114,14 @@ def _train(
     states_seconds = 0.0
     if model.frozen and options.max_cache:
         task, states_seconds = _with_states(options, task, model, fabric, core)
-    steps = task.windows(options.train.batch_size, options.seed).steps_per_epoch
+    steps = task.windows(options.train.batch_size, options.run.seed).steps_per_epoch
     loop = Loop(
         task,
         model,
         options.train.in_steps(steps),
         folder=folder,
         fabric=fabric,
-        seed=options.seed,
+        seed=options.run.seed,
         identity=identity_of(options, task.shape, prepared.about["digest"], processor.precision, core),
     )
     _begin(options, loop, task, model)
@@ -129,12 +129,12 @@ def _train(
         folder / "run.json",
         verb,
         recipe={"name": options.recipe} | recipe_of(options) | {"model": task.shape.as_dict()},
-        seed=options.seed,
+        seed=options.run.seed,
         data=prepared.about,
         device=str(processor),
     )
-    with options.recording(record, loop, lambda: {"step": loop.step}):
-        complete = loop.run(quiet=options.quiet)
+    with options.run.recording(record, loop, lambda: {"step": loop.step}):
+        complete = loop.run(quiet=options.run.quiet)
         results = _judged(options, loop, task, model, prepared, steps, states_seconds)
         results["device"] = str(processor)
         write_results(options.out, options.name, results, model, prepared.names("validation"))
@@ -146,12 +146,12 @@ def _train(
     try:
         refresh_comparisons(options.out)
     except ValueError as error:  # of some other file in the folder: this run is done
-        options.say(f"the comparison plots were not drawn: {error}")
+        options.run.say(f"the comparison plots were not drawn: {error}")
 
 
 def _begin(options: BindingOptions, loop: Loop, task: BindingTask, model: BindingModel) -> None:
     """Go on with the run that is there, or clear it away and give the head its start."""
-    if options.resume:
+    if options.run.resume:
         loop.resume()
         return
     clear(options.out, options.name)
@@ -212,7 +212,7 @@ def _windows(
     every = [(letters, scores)]
     if options.augment.max_shift:
         shifted, moved, _rows = shifted_copies(
-            letters, scores, max_shift=options.augment.max_shift, seed=options.seed
+            letters, scores, max_shift=options.augment.max_shift, seed=options.run.seed
         )
         every.append((shifted, moved))
     if options.augment.reverse_complement:
@@ -227,7 +227,7 @@ def _with_states(
     options: BindingOptions, task: BindingTask, model: BindingModel, fabric: Fabric, core: str
 ) -> tuple[BindingTask, float]:
     """Return the task with the frozen core's states at hand, and the seconds that computing them took."""
-    cache = StateCache(options.out / "cache", int(options.max_cache * 1e9), options.say)
+    cache = StateCache(options.out / "cache", int(options.max_cache * 1e9), options.run.say)
     key = {
         "weights": core,
         "shape": {name: task.shape.as_dict()[name] for name in ("encoder", "characters")},
@@ -277,7 +277,7 @@ def _dry_run(options: BindingOptions, task: BindingTask, model: BindingModel, pr
     """Time a few steps without kept states, and print what the whole run would need at most."""
     fabric = processor.fabric()
     wrapped = fabric.setup_module(model)
-    batches = task.windows(options.train.batch_size, options.seed)
+    batches = task.windows(options.train.batch_size, options.run.seed)
     tried = 3
     begin = time.monotonic()
     for step in range(tried):

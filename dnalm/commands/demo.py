@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dnalm.commands import demo_binding, prepare, pretrain
+from dnalm.commands.runs import RunOptions
 from dnalm.devices import Compute
 from dnalm.files import lock, need_space, write_text
 from dnalm.report.binding import binding_chapter
@@ -57,9 +58,7 @@ def run(options: Options) -> None:
     trainings = [
         _training(options, mode) for mode in MODES
     ]  # refuses wrong values before anything is written
-    tunings = demo_binding.trainings(
-        options.out, epochs=options.epochs, seed=options.seed, compute=options.compute, quiet=options.quiet
-    )
+    tunings = demo_binding.trainings(options.out, epochs=options.epochs, run=_run_options(options))
     options.compute.resolve()
     _check_folder(options.out)
     need_space(options.out, DISK)
@@ -101,6 +100,10 @@ def run(options: Options) -> None:
     print(report)
 
 
+def _run_options(options: Options) -> RunOptions:
+    return RunOptions(compute=options.compute, seed=options.seed, overwrite=True, quiet=options.quiet)
+
+
 def _training(options: Options, mode: str) -> pretrain.Options:
     """Return the pretraining of one vocabulary: the default recipe, made small."""
     base = pretrain.default_options("default")
@@ -122,10 +125,7 @@ def _training(options: Options, mode: str) -> pretrain.Options:
         encoder=encoder,
         train=train,
         task=replace(base.task, eval_bases=EVAL_BASES),
-        compute=options.compute,
-        seed=options.seed,
-        overwrite=True,
-        quiet=options.quiet,
+        run=_run_options(options),
     )
 
 

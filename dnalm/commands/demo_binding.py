@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dnalm.commands import baseline, evaluate, finetune, label
 from dnalm.commands.binding_options import BindingOptions
+from dnalm.commands.runs import RunOptions
 from dnalm.devices import Compute
 
 WINDOW = 200
@@ -31,9 +32,7 @@ def label_windows(out: Path, *, quiet: bool) -> None:
     )
 
 
-def trainings(
-    out: Path, *, epochs: int, compute: Compute, seed: int, quiet: bool
-) -> list[Callable[[], None]]:
+def trainings(out: Path, *, epochs: int, run: RunOptions) -> list[Callable[[], None]]:
     """Return what trains the demo's binding models: a pretrained core, an untrained one, the CNN.
 
     Raises:
@@ -48,10 +47,7 @@ def trainings(
             out=out / "models",
             data=replace(options.data, gap=GAP),
             train=replace(options.train, epochs=epochs),
-            compute=compute,
-            seed=seed,
-            overwrite=True,
-            quiet=quiet,
+            run=run,
         )
 
     tuned = small(finetune.default_options("finetune"))

@@ -14,7 +14,7 @@ TABLES = ("data", "augment", "head", "train", "tuning")
 """What a recipe may set."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Options(BindingOptions):
     """Fine-tune a pretrained model to predict a score at each base, such as TF binding."""
 

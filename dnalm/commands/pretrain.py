@@ -30,8 +30,8 @@ LADDER_MEMORY = 450_000_000
 """Bytes that counting Markov models of order 12 takes."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options(RunOptions):
+@dataclass(frozen=True)
+class Options:
     """Train a GPT on a prepared genome, and judge it in bits per base beside Markov models."""
 
     data: Path
@@ -43,6 +43,7 @@ class Options(RunOptions):
     encoder: GPTConfig = field(default_factory=GPTConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     task: LanguageConfig = field(default_factory=LanguageConfig)
+    run: RunOptions = field(default_factory=RunOptions)
     stop_at: int = 0
     """Stop after this step as if interrupted, with scores and state saved; 0 for none."""
     tensorboard: bool = False
@@ -68,17 +69,18 @@ def run(options: Options) -> None:
     genome = PreparedGenome(options.data)
     genome.verify()
     mode = options.data.resolve().name
-    options.check_folder(options.out / mode, result_files(options.out, mode))
-    processor = options.compute.resolve()
+    options.run.check_folder(options.out / mode, result_files(options.out, mode))
+    processor = options.run.compute.resolve()
     task = LanguageTask(genome, options.encoder, options.task)
-    task.windows(options.train.batch_size, options.seed)  # refuses a block longer than the genome's stretches
+    # Refuses a block longer than the genome's stretches.
+    task.windows(options.train.batch_size, options.run.seed)
     with _memory_is_said(options):
-        torch.manual_seed(options.seed)
+        torch.manual_seed(options.run.seed)
         model = task.build_model()
-        options.say(
+        options.run.say(
             f"{mode}: {model.parameter_count:,} parameters, on {processor.name} in {processor.precision}"
         )
-        if options.dry_run:
+        if options.run.dry_run:
             _dry_run(options, task, model, processor)
             return
         with lock(options.out / mode):
@@ -97,11 +99,11 @@ def _train(
         options.train,
         folder=folder,
         fabric=processor.fabric(),
-        seed=options.seed,
+        seed=options.run.seed,
         identity=_identity(options, task, processor.precision),
         watch=_watch(folder, options.tensorboard),
     )
-    if options.resume:
+    if options.run.resume:
         loop.resume()
     else:
         clear(options.out, mode)
@@ -109,13 +111,13 @@ def _train(
         folder / "run.json",
         "pretrain",
         recipe={"name": _recipe_name(options)} | _recipe(options),
-        seed=options.seed,
+        seed=options.run.seed,
         data={"name": mode, "digest": task.genome.digest}
         | {key: task.genome.meta[key] for key in ("sources", "split")},
         device=str(processor),
     )
-    with options.recording(record, loop, lambda: _metrics(loop, model, mode)):
-        complete = loop.run(stop_at=options.stop_at or None, quiet=options.quiet)
+    with options.run.recording(record, loop, lambda: _metrics(loop, model, mode)):
+        complete = loop.run(stop_at=options.stop_at or None, quiet=options.run.quiet)
         metrics, scoring = _judged(options, loop, task, model, mode)
     record.finish("done" if complete else "interrupted", metrics, training_s=loop.elapsed, scoring_s=scoring)
     print(_summary(options.out, mode, metrics))
@@ -125,7 +127,7 @@ def _judged(
     options: Options, loop: Loop, task: LanguageTask, model: LanguageModel, mode: str
 ) -> tuple[dict[str, Any], float]:
     """Score the best weights, write the result files, and return the metrics and the seconds that took."""
-    options.say("scoring the best weights and the Markov models on the same bases")
+    options.run.say("scoring the best weights and the Markov models on the same bases")
     begin = time.monotonic()
     weights, about = checkpoint.load(options.out / mode / BEST)
     task.load_weights(model, weights, str(options.out / mode))
@@ -196,11 +198,11 @@ def _identity(options: Options, task: LanguageTask, precision: str) -> dict[str,
     settings = {
         key: value for table in _recipe(options).values() for key, value in table.items() if key not in free
     }
-    return settings | {"seed": options.seed, "data": task.genome.digest, "precision": precision}
+    return settings | {"seed": options.run.seed, "data": task.genome.digest, "precision": precision}
 
 
 def _check_options(options: Options) -> None:
-    wrong = options.wrong()
+    wrong = options.run.wrong()
     if options.stop_at < 0:
         wrong.append(f"--stop-at must be at least 0, got {options.stop_at}")
     if wrong:
@@ -255,7 +257,7 @@ def _dry_run(options: Options, task: LanguageTask, model: LanguageModel, process
             trial,
             folder=Path(scratch),
             fabric=processor.fabric(),
-            seed=options.seed,
+            seed=options.run.seed,
             identity={},
         )
         begin = time.monotonic()

@@ -14,7 +14,7 @@ from dnalm.records import Record, read_record
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """Flags of every verb that trains."""
+    """How it is run, and what may be replaced."""
 
     compute: Compute = field(default_factory=Compute)
     seed: int = 0

@@ -62,7 +62,8 @@ def test_rerun_makes_its_own_folder_anew(options, monkeypatch, capsys):
     (options.out / "report.html").write_text("old")
     (options.out / "notes.txt").write_text("mine")
     demo.run(replace(options, quiet=False, seed=3))
-    assert [(t.data.name, t.seed, t.overwrite) for t in trained] == [("full", 3, True), ("vocab4", 3, True)]
+    told = [(each.data.name, each.run.seed, each.run.overwrite) for each in trained]
+    assert told == [("full", 3, True), ("vocab4", 3, True)]
     assert "<section>" in (options.out / "report.html").read_text()
     assert (options.out / "notes.txt").read_text() == "mine"
     shown = capsys.readouterr()

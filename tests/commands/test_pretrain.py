@@ -11,6 +11,7 @@ import torch
 from dnalm import checkpoint
 from dnalm.cli import main
 from dnalm.commands import pretrain
+from dnalm.commands.runs import RunOptions
 from dnalm.devices import Compute
 from dnalm.encoders.gpt import GPTConfig
 from dnalm.genome import PreparedGenome
@@ -214,8 +215,7 @@ def test_options_can_be_built_in_python(toy, tmp_path):
         encoder=GPTConfig(1, 1, 8, 20),
         train=TrainConfig(steps=1, batch_size=1),
         task=LanguageConfig(eval_bases=10, final_bases=10),
-        compute=Compute(device="cpu"),
-        quiet=True,
+        run=RunOptions(compute=Compute(device="cpu"), quiet=True),
     )
     pretrain.run(options)
     assert (tmp_path / "ckpt_full.pt").is_file()
