@@ -185,14 +185,19 @@ class Loop:
         self._shown = loss = float(torch.stack(self._log).mean())
         self._log.clear()
         if not math.isfinite(loss):
-            raise ValueError(
-                f"the loss became {loss} at step {self.step}; choose a lower --lr (now {self.config.lr:g}) "
-                "or --precision fp32, and --overwrite"
-            )
+            raise ValueError(self._diverged(f"the loss became {loss}"))
         self._append({"step": self.step, "loss": loss, "lr": learning_rate(self.step - 1, self.config)})
+
+    def _diverged(self, what: str) -> str:
+        return (
+            f"{what} at step {self.step}; choose a lower --lr (now {self.config.lr:g}) or --precision fp32, "
+            "and --overwrite"
+        )
 
     def _evaluate(self) -> None:
         scores = self.task.evaluate(self.wrapped)
+        if not math.isfinite(scores["val_loss"]):
+            raise ValueError(self._diverged(f"the validation loss is {scores['val_loss']}"))
         self.elapsed = time.monotonic() - self._clock
         improved = scores["val_loss"] < self.best
         self.evaluations.append({"step": self.step, "elapsed": self.elapsed, **scores})

@@ -47,15 +47,17 @@ class TrainConfig:
                 ("eval_every", 1),
                 ("checkpoint_every", 1),
                 ("patience", 0),
+                ("weight_decay", 0),
+                ("clip", 0),
             )
-            if (value := getattr(self, name)) < low
+            if not (value := getattr(self, name)) >= low  # so put that NaN is wrong too
         ]
-        if not self.lr > 0.0:
+        if not 0.0 < self.lr < math.inf:
             wrong.append(f"lr must be above 0, got {self.lr}")
         if not 0.0 <= self.min_lr <= self.lr:
             wrong.append(f"min_lr must be from 0 to lr, got {self.min_lr}")
-        if not 0.0 <= self.beta2 < 1.0 or self.weight_decay < 0.0 or self.clip < 0.0:
-            wrong.append("beta2 must be from 0 to below 1, weight_decay and clip at least 0")
+        if not 0.0 <= self.beta2 < 1.0:
+            wrong.append(f"beta2 must be at least 0 and below 1, got {self.beta2}")
         if self.decay not in ("all", "matrices"):
             wrong.append(f"decay must be all or matrices, got {self.decay!r}")
         if wrong:
@@ -91,16 +93,17 @@ class EpochConfig:
             wrong.append(f"epochs must be at least 1, got {self.epochs}")
         if not 0.0 <= self.warmup_share <= 1.0:
             wrong.append(f"warmup_share must be from 0 to 1, got {self.warmup_share}")
-        try:
-            self.in_steps(1)
-        except ValueError as error:
-            wrong.append(str(error))
+        elif self.epochs >= 1:  # the rest is what a run in steps must keep
+            try:
+                self.in_steps(1)
+            except ValueError as error:
+                wrong.append(str(error))
         if wrong:
             raise ValueError("; ".join(wrong))
 
     def in_steps(self, steps_per_epoch: int) -> TrainConfig:
         """Return the same in steps: an evaluation and a save of the state after each epoch."""
-        steps = max(1, self.epochs) * steps_per_epoch
+        steps = self.epochs * steps_per_epoch
         return TrainConfig(
             steps=steps,
             batch_size=self.batch_size,

@@ -221,3 +221,12 @@ def test_without_patience_it_goes_to_the_end(start, tmp_path):
     loop = start(tmp_path / "a", config)
     assert loop.run(quiet=True)
     assert loop.step == 8
+
+
+def test_a_validation_loss_that_is_no_number_ends_the_run(start, tmp_path):
+    loop = start(tmp_path / "a")
+    with torch.no_grad():
+        loop.model.transformer.wte.weight[0, 0] = float("nan")
+    with pytest.raises(ValueError, match="the validation loss is nan at step 0; choose a lower --lr"):
+        loop.run(quiet=True)
+    assert not (tmp_path / "a" / "checkpoint").exists()

@@ -82,3 +82,15 @@ def test_epochs_in_steps():
 def test_refuses_epochs_that_make_no_sense(wrong, message):
     with pytest.raises(ValueError, match=message):
         EpochConfig(**wrong)
+
+
+@pytest.mark.parametrize("name", ["lr", "clip", "weight_decay", "beta2"])
+@pytest.mark.parametrize("kind", [TrainConfig, EpochConfig])
+def test_refuses_what_is_no_number(kind, name):
+    with pytest.raises(ValueError, match=f"{name}.* must be"):
+        kind(**{name: float("nan")})
+
+
+def test_a_share_that_is_no_number_is_told_plainly():
+    with pytest.raises(ValueError, match=r"^warmup_share must be from 0 to 1, got nan$"):
+        EpochConfig(warmup_share=float("nan"))

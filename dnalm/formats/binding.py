@@ -59,7 +59,7 @@ def parse_name(name: str) -> Interval:
     Raises:
         ValueError: if the name is not of the form CONTIG_START_END.
     """
-    match = re.fullmatch(r"(.+)_([0-9]+)_([0-9]+)", name)
+    match = re.fullmatch(r"(.+)_([0-9]{1,15})_([0-9]{1,15})", name)
     if not match or int(match[3]) < int(match[2]):
         raise ValueError(
             f"window {name!r}: expected a name such as chr22_10510500_10510799: contig, first base counted "
