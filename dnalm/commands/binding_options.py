@@ -70,10 +70,8 @@ def check_options(options: BindingOptions) -> None:
 
 def recipe_of(options: BindingOptions) -> dict[str, Any]:
     """Return every setting that decides the result, nested as in a recipe file."""
-    tables = {name: asdict(getattr(options, name)) for name in ("data", "augment", "head", "train")}
-    if hasattr(options, "tuning"):
-        tables["tuning"] = asdict(options.tuning)
-    return tables
+    names = ("data", "augment", "encoder", "head", "train", "tuning")
+    return {name: asdict(getattr(options, name)) for name in names if hasattr(options, name)}
 
 
 def identity_of(
@@ -90,7 +88,9 @@ def identity_of(
     """
     tables = recipe_of(options) | {"tuning": asdict(shape.tuning)}
     settings = {key: value for table in tables.values() for key, value in table.items() if key != "patience"}
-    data = {"set": data_digest, "core weights": core}
+    # Kept states are rounded to bfloat16: a head trained on them is another than one trained without.
+    kept = shape.tuning.tune == "frozen" and shape.kind == "gpt" and options.max_cache > 0
+    data = {"set": data_digest, "core weights": core, "kept states": kept}
     return settings | data | {"seed": options.run.seed, "precision": precision}
 
 

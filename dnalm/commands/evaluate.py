@@ -161,7 +161,9 @@ def _split_config(options: Options, models: dict[str, OpenedBinding]) -> SplitCo
     for name, opened in models.items():
         keys = ("split", "gap", "split_seed")
         known = {key: opened.identity[key] for key in keys if key in opened.identity}
-        told[name] = SplitConfig(**known) if known else SplitConfig(split="published")
+        config = SplitConfig(**known) if known else SplitConfig(split="published")
+        # Nothing but its kind decides the published split.
+        told[name] = SplitConfig(split="published") if config.split == "published" else config
     if options.split != "auto":
         fitting = [config for config in told.values() if config.split == options.split]
         return fitting[0] if fitting else SplitConfig(split=options.split)

@@ -98,9 +98,18 @@ def base_codes(letters: Letters) -> Tensor:
 def token_ids(letters: Letters, tokenizer: CharacterTokenizer) -> Tensor:
     """Return token ids of upper-case IUPAC letters [.., L], uint8.
 
-    A letter that the vocabulary lacks becomes its N, or where it has no N (vocab4) its A, as in the published
-    project: a stand-in, which the model takes for a real base.
+    A base that the vocabulary has in lower case alone is read so. Any other letter that it lacks becomes its
+    N, or where it has no N (vocab4) its A, as in the published project: a stand-in, which the model takes for
+    a real base.
+
+    Raises:
+        ValueError: if the vocabulary lacks a base in either case.
     """
     table = tokenizer.ids.copy()
+    for base in BASES:
+        if table[ord(base)] < 0:
+            table[ord(base)] = table[ord(base.lower())]
+        if table[ord(base)] < 0:
+            raise ValueError(f"the vocabulary {tokenizer.characters!r} has no token for the base {base}")
     stand_in = next(table[ord(letter)] for letter in "NA" if table[ord(letter)] >= 0)
     return torch.from_numpy(np.where(table < 0, stand_in, table).astype(np.uint8)[letters])

@@ -250,6 +250,8 @@ def kind_of(model: Mapping[str, Any]) -> str:
     """Say in a few words what a model is, as in "GPT, untrained core, frozen"."""
     if model["kind"] != "gpt":
         return f"{model['kind'].upper()}, trained whole"
+    if model["tune"] == "unknown":  # a published file, which tells neither
+        return "GPT from a .pt file, how it was trained is not told"
     core = "untrained core" if model["random_core"] else "pretrained core"
     tuned = {"frozen": "frozen", "lora": "tuned by LoRA", "full": "tuned whole", "all": "tuned whole"}
     return f"GPT, {core}, {tuned.get(model['tune'], model['tune'])}"

@@ -32,7 +32,8 @@ _SCORES = {
 _MODEL = {
     **dict.fromkeys(("kind", "tune"), str),
     **dict.fromkeys(("both_strands", "random_core", "causal"), bool),
-    **dict.fromkeys(("parameters", "trained_parameters"), _COUNT),
+    "parameters": _COUNT,
+    "trained_parameters": _NUMBER,
 }
 _SHAPES: dict[str, dict[str, Any]] = {
     RESULTS: {

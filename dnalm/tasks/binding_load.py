@@ -9,8 +9,7 @@ from torch import nn
 from dnalm import checkpoint
 from dnalm.encoders.cnn import CNNConfig
 from dnalm.tasks.binding import BindingModel, BindingShape, TuneConfig, load_weights
-from dnalm.tasks.core import characters_of, gpt_config
-from dnalm.tasks.published import BindingFile, read_binding_file
+from dnalm.tasks.published import BindingFile, characters_of, gpt_shape, read_binding_file
 
 
 @dataclass(frozen=True)
@@ -62,21 +61,19 @@ def _opened_file(path: Path, file: BindingFile) -> OpenedBinding:
         tuning = TuneConfig(both_strands=file.both_strands)
         model = BindingModel(
             BindingShape(
-                gpt_config(file.config, path), characters_of(file.config["vocab_size"], path), tuning=tuning
+                gpt_shape(file.config), characters_of(file.config["vocab_size"], path), tuning=tuning
             )
         )
         load_weights(model.encoder, file.core, f"{path}, gpt_state")
         load_weights(model.head, file.head, f"{path}, regressor_state")
     about = {
         "kind": file.kind,
-        "tune": "frozen" if file.kind == "gpt" else "all",
+        "tune": "unknown" if file.kind == "gpt" else "all",
         "both_strands": file.both_strands,
         "random_core": False,
         "causal": model.encoder.causal,
         "parameters": model.parameter_count,
-        "trained_parameters": sum(each.numel() for each in model.head.parameters())
-        if file.kind == "gpt"
-        else model.parameter_count,
+        "trained_parameters": None if file.kind == "gpt" else model.parameter_count,
         "core": None,
     }
     return OpenedBinding(path.stem, model.eval(), about, {})

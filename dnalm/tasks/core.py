@@ -1,15 +1,15 @@
 """The pretrained core that fine-tuning begins with: found, checked, told where it comes from."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
 from dnalm import checkpoint
 from dnalm.encoders.gpt import GPTConfig
 from dnalm.files import read_json
-from dnalm.tokenizers import HG38_CHARACTERS, VOCAB4
+from dnalm.tasks.published import read_language_file
+from dnalm.tokenizers import VOCAB4
 
 CONFIGS = ("full", "vocab4")
 PREFIX = "transformer."
@@ -49,7 +49,7 @@ def load_core(where: Path, config: str) -> Core:
             f"{where}: expected a pretrained model of --config {config}, which is {places[0]} or "
             f"{places[1]}, got neither; run dnalm pretrain --data data/{config} --out {where}"
         )
-    core = _from_pt(path) if path.is_file() else _from_folder(path)
+    core = Core(*read_language_file(path), str(path), False) if path.is_file() else _from_folder(path)
     if (core.characters == VOCAB4.characters) != (config == "vocab4"):
         raise ValueError(
             f"{path}: expected a model of --config {config}, got one of {len(core.characters)} tokens "
@@ -84,49 +84,3 @@ def _told(path: Path) -> tuple[str, bool]:
         return f"{path}, pretrained on {names}", bool(run["recipe"]["task"].get("local_start", False))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return str(path), False
-
-
-def _from_pt(path: Path) -> Core:
-    content = checkpoint.read_pt(path)
-    args, model = content.get("model_args"), content.get("model")
-    if not isinstance(args, dict) or not isinstance(model, dict):
-        raise ValueError(
-            f"{path}: expected a pretraining checkpoint with model_args and model, got {', '.join(content)}"
-        )
-    characters = characters_of(args.get("vocab_size"), path)
-    return Core(gpt_config(args, path), characters, _core_tensors(model), str(path), False)
-
-
-def characters_of(vocab_size: Any, path: Path) -> str:
-    """Return the vocabulary of a published checkpoint, which tells its size alone.
-
-    Raises:
-        ValueError: if it is neither of the two published ones.
-    """
-    known = {len(text): text for text in (VOCAB4.characters, HG38_CHARACTERS)}
-    if vocab_size not in known:
-        raise ValueError(
-            f"{path}: its vocabulary of {vocab_size} tokens is neither A C G T nor hg38's 40 characters, and "
-            "a .pt file does not say which letters they are; give the folder that dnalm wrote beside it"
-        )
-    return known[vocab_size]
-
-
-def gpt_config(args: dict[str, Any], path: Path) -> GPTConfig:
-    """Return the shape that a checkpoint's `model_args` tell; learned positions where they tell none.
-
-    Raises:
-        ValueError: if a field is missing or out of range.
-    """
-    known = {field.name for field in fields(GPTConfig)}
-    told = {"position": "learned", **{key: value for key, value in args.items() if key in known}}
-    if missing := sorted(known - told.keys()):
-        raise ValueError(f"{path}: its model_args lack {', '.join(missing)}; use another copy")
-    try:
-        return GPTConfig(**told)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{path}: its model_args are wrong: {error}") from error
-
-
-def _core_tensors(model: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(PREFIX): each for name, each in model.items() if name.startswith(PREFIX)}

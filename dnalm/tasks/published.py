@@ -1,4 +1,4 @@
-"""The published project's `.pt` files of binding models: `cnn_baseline_model.pt`, `gpt_binding_model_*.pt`.
+"""The published project's `.pt` files: `cnn_baseline_model.pt`, `gpt_binding_model_*.pt`, `ckpt_*.pt`.
 
 Read through the safe reader of `dnalm.checkpoint`; every tensor is checked by name and shape, so that none is
 left as it was drawn. Ours are written in the same layout from plain values, and open without any allowance.
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from dnalm.checkpoint import check_names, read_pt
 from dnalm.encoders.gpt import GPT, GPTConfig
+from dnalm.tokenizers import HG38_CHARACTERS, VOCAB4
 
 CHANNELS = 128
 """C."""
@@ -88,6 +89,46 @@ def read_binding_file(path: Path) -> BindingFile:
         width *= 2  # both strands, side by side
     check_names(head, _head(width), f"{path}, regressor_state")
     return BindingFile("gpt", config, core, head, numbers)
+
+
+def read_language_file(path: Path) -> tuple[GPTConfig, str, dict[str, Tensor]]:
+    """Read a language model as the published scripts and `dnalm pretrain` save it, `ckpt_*.pt`.
+
+    Returns:
+        Its shape, its vocabulary in id order, and the tensors of `GPT` by their names in it.
+
+    Raises:
+        ValueError: if it is another kind of file, would run code, its tensors are not exactly those of such a
+            model, or its vocabulary is not known; what is wrong is named.
+    """
+    content = read_pt(path)
+    if "model_args" not in content or "model" not in content:
+        raise ValueError(
+            f"{path}: expected a pretraining checkpoint with model_args and model, got {_listed(content)}"
+        )
+    config = _config(content["model_args"], path)
+    core = _core(_tensors(content, "model", path), config, f"{path}, model")
+    return gpt_shape(config), characters_of(config["vocab_size"], path), core
+
+
+def gpt_shape(config: Mapping[str, Any]) -> GPTConfig:
+    """Return the shape of a GPT from a file's config, which was checked when the file was read."""
+    return GPTConfig(**{name: value for name, value in config.items() if name != "vocab_size"})
+
+
+def characters_of(vocab_size: int, path: Path) -> str:
+    """Return the vocabulary of a published file, which tells its size alone.
+
+    Raises:
+        ValueError: if it is neither of the two published ones.
+    """
+    known = {len(text): text for text in (VOCAB4.characters, HG38_CHARACTERS)}
+    if vocab_size not in known:
+        raise ValueError(
+            f"{path}: its vocabulary of {vocab_size} tokens is neither A C G T nor hg38's 40 characters, and "
+            "a .pt file does not say which letters they are; give the folder that dnalm wrote beside it"
+        )
+    return known[vocab_size]
 
 
 def binding_file_content(
@@ -169,9 +210,8 @@ def _core(state: dict[str, Tensor], config: dict[str, Any], source: str) -> dict
     layers = {found[1] for name in state if (found := re.match(r"transformer\.h\.(\d+)\.", name))}
     if len(layers) != config["n_layer"]:
         raise ValueError(f"{source}: its config tells of {config['n_layer']} layers, it holds {len(layers)}")
-    fields = {name: value for name, value in config.items() if name != "vocab_size"}
     try:
-        shape = GPTConfig(**fields)
+        shape = gpt_shape(config)
     except ValueError as error:
         raise ValueError(f"{source}: its config is not that of a GPT: {error}") from error
     with torch.device("meta"):

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from dnalm.cli import main
+from dnalm.report.binding import kind_of
 from dnalm.report.results import read_results
 
 SHORT = ["--epochs", "1", "--gap", "100", "--precision", "fp32"]
@@ -100,6 +101,16 @@ def test_a_pt_file_scores_as_its_folder(binding, models, tmp_path, file, folder)
     values = [entry["scores"]["pearson_r"]["value"] for entry in found["models"].values()]
     assert values[0] == values[1]
     assert any("does not say which windows it was trained on" in warning for warning in found["warnings"])
+
+
+def test_a_pt_file_is_said_to_be_no_more_than_it_tells(binding, models, tmp_path):
+    shutil.copy(models / "gpt_binding_model_vocab4.pt", tmp_path)
+    file, out = tmp_path / "gpt_binding_model_vocab4.pt", tmp_path / "evaluation_all.json"
+    assert evaluate(binding, file, "--part", "all", "--out", out) == 0
+    about = json.loads(out.read_text())["models"]["gpt_binding_model_vocab4"]["model"]
+    assert (about["tune"], about["trained_parameters"]) == ("unknown", None)
+    assert kind_of(about) == "GPT from a .pt file, how it was trained is not told"
+    assert main(["compare", str(tmp_path)]) == 0  # the page takes such a model
 
 
 def test_models_of_different_splits_are_not_mixed(binding, models, tmp_path, capsys):

@@ -70,3 +70,13 @@ def test_complement_of_tokens_is_that_of_letters_and_undoes_itself(characters):
     if "a" in characters:
         assert tokenizer.decode(tokenizer.complement[tokenizer.encode("acgtN>\n")]) == "tgcaN>\n"
     assert (tokenizer.complement[tokenizer.complement[ids]] == ids).all()
+
+
+def test_bases_that_a_vocabulary_has_in_lower_case_alone_are_read_so():
+    tokenizer = CharacterTokenizer("\n1>Nacgt")
+    assert tokenizer.decode(token_ids(letters("ACGTN"), tokenizer).numpy()) == "acgtN"
+
+
+def test_a_vocabulary_without_a_base_is_refused():
+    with pytest.raises(ValueError, match="has no token for the base T"):
+        token_ids(letters("ACGT"), CharacterTokenizer("ACGN"))

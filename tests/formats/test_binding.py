@@ -145,7 +145,17 @@ def test_a_name_tells_its_interval(contig, start, length):
 
 
 @pytest.mark.parametrize(
-    "name", ["chr22", "chr22_5", "_1_2", "chr22_9_8", "chr22_-1_8", "chr22:1-2", "c_1_2x", "c_1_99999999999999999999"]
+    "name",
+    [
+        "chr22",
+        "chr22_5",
+        "_1_2",
+        "chr22_9_8",
+        "chr22_-1_8",
+        "chr22:1-2",
+        "c_1_2x",
+        "c_1_99999999999999999999",
+    ],
 )
 def test_other_names_are_refused(name):
     with pytest.raises(ValueError, match="expected a name such as chr22_10510500_10510799"):

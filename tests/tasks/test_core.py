@@ -1,0 +1,62 @@
+"""Tests for dnalm/tasks/core.py: what is no core is refused, and told."""
+
+import pytest
+import torch
+
+from dnalm.checkpoint import write_pt
+from dnalm.encoders.gpt import GPTConfig
+from dnalm.tasks.core import load_core
+from dnalm.tasks.language import LanguageModel
+
+ARGS = {
+    "n_layer": 1, "n_head": 2, "n_embd": 8, "block_size": 6, "dropout": 0.0, "bias": False, "vocab_size": 4,
+}  # fmt: skip
+
+
+def file(tmp_path, args=ARGS, model=None, **more):
+    torch.manual_seed(0)
+    shape = GPTConfig(1, 2, 8, 6, position="learned")
+    state = LanguageModel(shape, 4).state_dict() if model is None else model
+    write_pt(tmp_path / "ckpt_vocab4.pt", {"model_args": args, "model": state, **more})
+    return tmp_path
+
+
+def test_a_published_checkpoint_is_read_with_every_tensor(tmp_path):
+    core = load_core(file(tmp_path), "vocab4")
+    assert (core.encoder.position, core.characters, core.local_start) == ("learned", "ACGT", False)
+    torch.manual_seed(0)
+    wanted = LanguageModel(core.encoder, 4).transformer.state_dict()
+    assert all(torch.equal(core.tensors[name], tensor) for name, tensor in wanted.items())
+    assert core.tensors.keys() == wanted.keys()
+
+
+def test_what_wrappers_put_before_names_is_taken_off(tmp_path):
+    plain = load_core(file(tmp_path), "vocab4").tensors
+    torch.manual_seed(0)
+    state = LanguageModel(GPTConfig(1, 2, 8, 6, position="learned"), 4).state_dict()
+    wrapped = {f"_orig_mod.{name}": tensor for name, tensor in state.items()}
+    found = load_core(file(tmp_path, model=wrapped), "vocab4").tensors
+    assert all(torch.equal(found[name], tensor) for name, tensor in plain.items())
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        ({"args": ARGS | {"vocab_size": [4]}}, "its config is not that of a GPT: vocab_size"),
+        ({"args": {key: ARGS[key] for key in ARGS if key != "n_head"}}, "n_head missing"),
+        ({"args": 3}, "expected config to hold"),
+        ({"model": {"transformer.wte.weight": 3}}, "expected model to be a dictionary of tensors"),
+        ({"model": {1: torch.zeros(1)}}, "it holds 0"),
+        ({"model": {"transformer.h.0.x": torch.zeros(1)}}, "its tensors are not this model's"),
+        ({"args": ARGS | {"vocab_size": 13}}, "wanted"),
+    ],
+)
+def test_refuses_a_damaged_or_foreign_checkpoint(tmp_path, made, message):
+    with pytest.raises(ValueError, match=message):
+        load_core(file(tmp_path, **made), "vocab4")
+
+
+def test_refuses_another_file_whatever_its_keys(tmp_path):
+    write_pt(tmp_path / "ckpt_vocab4.pt", {1: torch.zeros(1), "x": 2})
+    with pytest.raises(ValueError, match="checkpoint with model_args and model, got .*1, x"):
+        load_core(tmp_path, "vocab4")
