@@ -131,3 +131,16 @@ def test_digest_sees_each_weight_and_name():
     with torch.no_grad():
         one.bias[1] += 1e-3
     assert weights_digest(one) != digest
+
+
+def test_states_larger_than_memory_can_be_opened(cache, encode):
+    tokens, width = (
+        TOKENS[:1, :1],
+        os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+    )  # twice the memory
+    cache.folder.mkdir()
+    path = cache.folder / f"{cache._digest(tokens, width, {})}.states"
+    path.with_suffix(".json").write_text('{"seconds": 1}')
+    with path.open("wb") as file:
+        file.truncate(2 * width)  # a hole, which takes no room on the disk
+    assert cache.get(encode, tokens, width, {}).states[0, 0, -1] == 0

@@ -122,6 +122,13 @@ def test_models_of_different_splits_are_not_mixed(binding, models, tmp_path, cap
     assert "the published split has no such part" in capsys.readouterr().err
 
 
+def test_what_does_not_decide_the_published_split_does_not_divide_models(binding, tmp_path):
+    for name, gap in (("a", "7"), ("b", "9")):
+        flags = ["--split", "published", "--gap", gap, "--name", name, "--epochs", "1"]
+        assert main(["baseline", "--out", str(tmp_path), *binding.flags, *flags]) == 0
+    assert evaluate(binding, tmp_path / "a", tmp_path / "b") == 0
+
+
 def test_other_windows_are_said(binding, models, tmp_path, capsys):
     from dnalm.formats.binding import BindingSet, write_binding
 

@@ -166,6 +166,13 @@ def test_a_stopped_run_resumes_to_the_same_bits(binding, tmp_path, monkeypatch):
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+def test_states_kept_or_not_are_not_one_run(models, binding, capsys):
+    flags = ["--config", "full", "--resume"]
+    assert finetune(binding, models, *flags, "--max-cache", "0") == 2
+    assert "kept states was True, is False" in capsys.readouterr().err
+    assert finetune(binding, models, *flags) == 0
+
+
 def test_the_test_part_is_not_looked_at(binding, tmp_path):
     from dnalm.commands.binding_set import SplitConfig, split_of
 
