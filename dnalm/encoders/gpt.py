@@ -194,7 +194,7 @@ def start_local(model: GPT) -> None:
     most. With rotary positions a query and a key that are constant vectors, turned against each other by d
     tokens' worth of each angle, match best d tokens apart. Such a constant comes from a direction shared by
     all token embeddings, which the tied next-token head does not see: it adds the same to every logit. (Our
-    own; measured in docs/results.md.)
+    own.)
     """
     config = model.config
     width, half = config.n_embd, config.n_embd // config.n_head // 2

@@ -57,10 +57,9 @@ class RegressionHead(nn.Module):
     def calibrate(self, states: Tensor) -> None:
         """Set scale and bias of the untrained LayerNorm so that each channel has mean 0 and spread 1.
 
-        The states of a trained language model are nearly constant: in yeast cores 2 to 4 % of what is left
-        after normalising varies from base to base, against 37 % in an untrained core. All that tells bases
-        apart lies in that part, and a head whose LayerNorm starts with scale 1 is slow to find it. The
-        architecture is the published one; this is another start. (Our own.)
+        The states of a trained language model are nearly constant: what tells bases apart is a small part of
+        them, and a head whose LayerNorm starts with scale 1 is slow to find it. The architecture is the
+        published one; this is another start. (Our own.)
 
         Args:
             states: float, [B, L, D], of training windows without padding.
