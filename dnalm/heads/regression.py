@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 LEAST_SPREAD = 0.1
 """Of the median channel: one that varies less is not blown up to a spread of 1, it may be rounding alone."""
+LEAST_VARIANCE = 1e-3
+"""Of the mean over directions, added to each when states are whitened: what varies less is mostly rounding."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class RegressionHead(nn.Module):
     of width 384, and 180,737 on width 128.
     """
 
+    whitening: Tensor | None
+
     def __init__(self, width: int, config: RegressionHeadConfig) -> None:
         super().__init__()
         self.config, self.width = config, width
@@ -52,6 +56,30 @@ class RegressionHead(nn.Module):
         self.conv1d = nn.Conv1d(width, config.channels, config.kernel, padding="same")
         self.dropout = nn.Dropout(config.head_dropout)
         self.fc = nn.Linear(config.channels, 1)
+        self.register_buffer("whitening", None)
+
+    def add_whitening(self) -> None:
+        """Let training see the states through a fixed matrix [D, D], set by `calibrate`, until it is merged.
+
+        What a trained language model knows of the bases around a token lies in directions along which its
+        states vary thousands of times less than along others, and gradient descent hardly moves along those.
+        The convolution is therefore trained on whitened states. Its product with the matrix is a convolution
+        of the published shape again: `merge_whitening`. (Our own.)
+        """
+        self.whitening = torch.eye(self.width)
+
+    @torch.no_grad()
+    def merge_whitening(self) -> None:
+        """Put the matrix into the convolution's weights, in place: the same function, in the published shape."""
+        self.conv1d.weight.copy_(self._kernel())
+        self.whitening = None
+
+    def _kernel(self) -> Tensor:
+        """Return the convolution's weights as they act on the normalised states, [H, D, K]."""
+        if self.whitening is None:
+            return self.conv1d.weight
+        with torch.autocast(self.whitening.device.type, enabled=False):
+            return torch.einsum("hek,ed->hdk", self.conv1d.weight, self.whitening)
 
     @torch.no_grad()
     def calibrate(self, states: Tensor) -> None:
@@ -59,7 +87,7 @@ class RegressionHead(nn.Module):
 
         The states of a trained language model are nearly constant: what tells bases apart is a small part of
         them, and a head whose LayerNorm starts with scale 1 is slow to find it. The architecture is the
-        published one; this is another start. (Our own.)
+        published one; this is another start. (Our own.) After `add_whitening` its matrix is set too.
 
         Args:
             states: float, [B, L, D], of training windows without padding.
@@ -71,6 +99,11 @@ class RegressionHead(nn.Module):
         spread = spread.clamp(min=LEAST_SPREAD * float(spread.median()) + 1e-6)
         self.layer_norm.weight.copy_(1.0 / spread)
         self.layer_norm.bias.copy_(-mean / spread)
+        if self.whitening is not None:
+            covariance = torch.cov(((plain - mean) / spread).double().T)  # [D, D]
+            variance, directions = torch.linalg.eigh(covariance)
+            scale = (variance.clamp(min=0.0) + LEAST_VARIANCE * variance.mean()).rsqrt()
+            self.whitening.copy_(directions * scale @ directions.T)
 
     def forward(self, states: Tensor, real: Tensor) -> Tensor:
         """Map states to one score per base.
@@ -93,6 +126,7 @@ class RegressionHead(nn.Module):
         # Filled before and after the norm: NaN at padding would spread, and the norm's bias would leak into
         # the bases beside it, where the convolution pads with zeros.
         x: Tensor = self.layer_norm(states.masked_fill(padding, 0.0)).masked_fill(padding, 0.0)  # [B, L, D]
-        x = self.conv1d(x.transpose(1, 2)).transpose(1, 2)  # [B, L, H]
+        x = F.conv1d(x.transpose(1, 2), self._kernel(), self.conv1d.bias, padding="same")
+        x = x.transpose(1, 2)  # [B, L, H]
         x = self.fc(self.dropout(F.gelu(x))).squeeze(-1)  # [B, L]
         return x.masked_fill(~real, 0.0)

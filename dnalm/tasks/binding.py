@@ -44,6 +44,8 @@ class TuneConfig:
     """Rank of the updates of --tune lora."""
     both_strands: bool = False
     """The core also reads the reverse complement, so that a causal core sees both sides of every base."""
+    whiten: bool = False
+    """Train the head on whitened states of a GPT: what varies little in them is learned as fast as the rest."""
 
     def __post_init__(self) -> None:
         if self.lora_rank < 1:
@@ -130,7 +132,9 @@ class BindingModel(nn.Module):
         return self.shape.kind == "gpt" and self.shape.tuning.tune == "frozen"
 
     def prepare_training(self) -> None:
-        """Say which weights are trained, and add the updates of LoRA; once, after the core is loaded."""
+        """Say which weights are trained, add the updates of LoRA and the whitening; once, with the core loaded."""
+        if self.shape.kind == "gpt" and self.shape.tuning.whiten:
+            self.head.add_whitening()
         if self.frozen:
             self.encoder.requires_grad_(False)
         elif self.shape.kind == "gpt" and self.shape.tuning.tune == "lora":
@@ -193,7 +197,9 @@ class BindingModel(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
 
     def merge(self) -> None:
-        """Make the encoder plain again after training with LoRA, in place."""
+        """Make encoder and head plain again after training with LoRA or whitened states, in place."""
+        if self.head.whitening is not None:
+            self.head.merge_whitening()
         if self.shape.kind == "gpt" and self.shape.tuning.tune == "lora":
             merge_lora(self.encoder)
 

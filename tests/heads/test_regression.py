@@ -121,3 +121,34 @@ def test_a_channel_that_never_varies_is_not_blown_up(states):
     flat[..., 0] *= 1e-6
     head.calibrate(flat)
     assert head.layer_norm.weight[0] < 12 * head.layer_norm.weight.median()  # 1 / LEAST_SPREAD, and rounding
+
+
+def test_whitened_states_vary_alike_in_every_direction_that_is_not_rounding(states):
+    torch.manual_seed(0)
+    head = RegressionHead(WIDTH, RegressionHeadConfig(channels=4, kernel=3))
+    head.add_whitening()
+    many = torch.randn(40, 50, WIDTH, generator=torch.Generator().manual_seed(2))
+    mixed = many @ torch.randn(WIDTH, WIDTH, generator=torch.Generator().manual_seed(3))
+    head.calibrate(mixed)
+    seen = head.layer_norm(mixed).flatten(0, 1) @ head.whitening
+    variance = torch.linalg.eigvalsh(torch.cov(seen.T)).detach()
+    # LayerNorm takes one direction away: nothing is left of it but rounding, which must not be blown up.
+    assert variance[0] < 0.1
+    assert variance[1] > 0.85
+    assert variance[-1] < 1.001
+
+
+def test_merged_whitening_is_the_same_function_in_the_published_shape(head, states):
+    head.add_whitening()
+    head.calibrate(states)
+    real = torch.ones(2, 20, dtype=torch.bool)
+    real[0, 13:] = False
+    before = head(states, real)
+    plain = [name for name in head.state_dict() if name != "whitening"]
+    assert not torch.equal(head.whitening, torch.eye(WIDTH))
+    head.merge_whitening()
+    assert list(head.state_dict()) == plain
+    torch.testing.assert_close(head(states, real), before, rtol=0, atol=1e-4)  # one more float32 product
+    assert sum(parameter.numel() for parameter in head.parameters()) == sum(
+        parameter.numel() for parameter in RegressionHead(WIDTH, head.config).parameters()
+    )

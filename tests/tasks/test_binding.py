@@ -170,8 +170,14 @@ def test_can_learn_where_a_motif_is(kind):
 
 @pytest.mark.parametrize(
     "made",
-    [model(), model(tune="lora"), model(both_strands=True, tune="full"), model("", CNNConfig(8, 3))],
-    ids=["frozen", "lora", "both strands", "cnn"],
+    [
+        model(),
+        model(tune="lora"),
+        model(both_strands=True, tune="full"),
+        model(whiten=True),
+        model("", CNNConfig(8, 3)),
+    ],
+    ids=["frozen", "lora", "both strands", "whitened", "cnn"],
 )
 def test_saved_and_opened_it_predicts_the_same(made, tokens, tmp_path):
     one_step(made, tokens)
