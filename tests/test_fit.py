@@ -210,8 +210,10 @@ def test_patience_ends_a_run_that_no_longer_improves_and_keeps_the_best(start, t
     assert len(losses) - 1 - best == 3
     assert loop.step < 40
     assert checkpoint.describe(tmp_path / "a")["step"] == loop.evaluations[best]["step"]
+    # The state of the end was kept, though no save was due.
+    assert checkpoint.describe(tmp_path / "a" / "last")["step"] == loop.step
     again = start(tmp_path / "a", config)
-    again.resume()  # the state of the end was kept, though no save was due
+    again.resume()
     assert again.run(quiet=True)
     assert again.step == loop.step
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 LEAST_SPREAD = 0.1
 """Of the median channel: one that varies less is not blown up to a spread of 1, it may be rounding alone."""
 LEAST_VARIANCE = 1e-3
-"""Of the mean over directions, added to each when states are whitened: what varies less is mostly rounding."""
+"""Of the mean over directions, added to each in whitening: what varies less is mostly rounding."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class RegressionHead(nn.Module):
 
     @torch.no_grad()
     def merge_whitening(self) -> None:
-        """Put the matrix into the convolution's weights, in place: the same function, in the published shape."""
+        """Put the matrix into the convolution's weights, in place: the same function, of the published shape."""
         self.conv1d.weight.copy_(self._kernel())
         self.whitening = None
 

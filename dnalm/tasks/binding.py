@@ -45,7 +45,7 @@ class TuneConfig:
     both_strands: bool = False
     """The core also reads the reverse complement, so that a causal core sees both sides of every base."""
     whiten: bool = False
-    """Train the head on whitened states of a GPT: what varies little in them is learned as fast as the rest."""
+    """Train the head on whitened states of a GPT: what varies little is learned as fast as the rest."""
 
     def __post_init__(self) -> None:
         if self.lora_rank < 1:
@@ -132,7 +132,7 @@ class BindingModel(nn.Module):
         return self.shape.kind == "gpt" and self.shape.tuning.tune == "frozen"
 
     def prepare_training(self) -> None:
-        """Say which weights are trained, add the updates of LoRA and the whitening; once, with the core loaded."""
+        """Say which weights are trained, add LoRA's updates and the whitening; once, with the core loaded."""
         if self.shape.kind == "gpt" and self.shape.tuning.whiten:
             self.head.add_whitening()
         if self.frozen:
