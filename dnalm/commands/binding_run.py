@@ -113,7 +113,7 @@ def _train(
     core = weights_digest(model.encoder)
     states_seconds = 0.0
     if model.frozen and options.max_cache:
-        task, states_seconds = _with_states(options, task, model, fabric, core)
+        task, states_seconds = _with_states(options, task, model, prepared, fabric)
     steps = task.windows(options.train.batch_size, options.run.seed).steps_per_epoch
     loop = Loop(
         task,
@@ -224,12 +224,16 @@ def _windows(
 
 
 def _with_states(
-    options: BindingOptions, task: BindingTask, model: BindingModel, fabric: Fabric, core: str
+    options: BindingOptions, task: BindingTask, model: BindingModel, prepared: Prepared, fabric: Fabric
 ) -> tuple[BindingTask, float]:
-    """Return the task with the frozen core's states at hand, and the seconds that computing them took."""
+    """Return the task with the frozen core's states at hand, and the seconds that computing them took.
+
+    Kept are those of every window of the set, in its order, so that another split finds them again, and then
+    those of the copies.
+    """
     cache = StateCache(options.out / "cache", int(options.max_cache * 1e9), options.run.say)
     key = {
-        "weights": core,
+        "weights": weights_digest(model.encoder),
         "shape": {name: task.shape.as_dict()[name] for name in ("encoder", "characters")},
         "both_strands": task.shape.tuning.both_strands,
         "precision": fabric.strategy.precision.precision,
@@ -243,10 +247,13 @@ def _with_states(
             states: Tensor = model.encode(tokens.to(fabric.device))
         return states
 
-    parts = (task.train, task.validation)
-    kept = cache.get(encode, torch.cat([part.tokens for part in parts]), model.width, key)
-    states = torch.split(kept.states, [len(part) for part in parts])
-    train, validation = (replace(part, states=each) for part, each in zip(parts, states, strict=True))
+    rows = prepared.split
+    every = task.shape.tokens(prepared.windows.letters)  # [W, L]
+    copies = task.train.tokens[len(rows.train) :]
+    kept = cache.get(encode, torch.cat([every, copies]), model.width, key)
+    of_train = torch.cat([torch.from_numpy(rows.train), torch.arange(len(every), len(every) + len(copies))])
+    train = replace(task.train, states=kept.states, state_rows=of_train)
+    validation = replace(task.validation, states=kept.states, state_rows=torch.from_numpy(rows.validation))
     return BindingTask(task.shape, train, validation, task.about), kept.seconds
 
 

@@ -3,6 +3,7 @@
 Shapes used below
     B  windows in the batch          L  bases (tokens) per window
     M  windows of a part             D  width of the states
+    S  windows whose states are kept
 """
 
 from dataclasses import dataclass
@@ -41,11 +42,15 @@ class BindingWindows:
     scores: Tensor
     """float32, [M, L]."""
     states: Tensor | None = None
-    """[M, L, D]: what a frozen encoder makes of the tokens, where it is kept."""
+    """[S, L, D]: what a frozen encoder makes of these and other windows, where it is kept."""
+    state_rows: Tensor | None = None
+    """int64, [M]: which of `states` belong to these windows; None where they are just these."""
 
     def __post_init__(self) -> None:
         assert self.tokens.shape == self.scores.shape
-        assert self.states is None or self.states.shape[:2] == self.tokens.shape
+        if self.states is not None:
+            rows = len(self.states) if self.state_rows is None else len(self.state_rows)
+            assert (rows, self.states.shape[1]) == self.tokens.shape
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -53,9 +58,10 @@ class BindingWindows:
     def take(self, rows: npt.NDArray[np.int64]) -> BindingBatch:
         """Return the windows `rows`, [B], in their order."""
         at = torch.from_numpy(rows)
-        return BindingBatch(
-            self.tokens[at], self.scores[at], None if self.states is None else self.states[at]
-        )
+        states = None
+        if self.states is not None:
+            states = self.states[at if self.state_rows is None else self.state_rows[at]]
+        return BindingBatch(self.tokens[at], self.scores[at], states)
 
 
 class BindingBatches:

@@ -143,6 +143,30 @@ def test_kept_states_change_nothing_and_are_found_again(binding, tmp_path, capsy
     assert "states of" not in capsys.readouterr().err
     again = json.loads((tmp_path / "kept" / "results_vocab4.json").read_text())
     assert again["training"]["states_seconds"] > 0  # what they took, though not in this run
+    # Without the copies they are of the set alone, whatever its split.
+    for split, said in (("published", 1), ("blocks", 0)):
+        flags = ["--overwrite", "--max-shift", "0", "--split", split]
+        assert finetune(binding, tmp_path / "kept", *flags) == 0
+        assert capsys.readouterr().err.count("states of") == said
+
+
+def test_each_window_and_each_copy_is_given_its_own_states(binding, tmp_path, monkeypatch):
+    import dnalm.commands.binding_run as binding_run
+
+    tasks = []
+    begin = binding_run._begin
+    monkeypatch.setattr(
+        binding_run, "_begin", lambda *given: (tasks.append((given[2], given[3])), begin(*given))
+    )
+    assert finetune(binding, tmp_path, "--max-shift", "4", "--epochs", "1", "--precision", "fp32") == 0
+    task, model = tasks[0]
+    assert len(task.train) > len(task.train.states) // 2  # copies too
+    for part in (task.train, task.validation):
+        for rows in np.array_split(np.arange(len(part)), 8):
+            batch = part.take(rows)
+            with torch.no_grad():
+                wanted = model.eval().encode(batch.tokens)
+            torch.testing.assert_close(batch.states.float(), wanted, rtol=0.01, atol=0.01)  # bfloat16
 
 
 def test_a_stopped_run_resumes_to_the_same_bits(binding, tmp_path, monkeypatch):

@@ -48,6 +48,11 @@ def test_tokens_scores_and_states_stay_together(windows):
     assert torch.equal(batch.tokens.float(), batch.scores)
     assert torch.equal(batch.states[..., 0].float(), batch.scores)
     assert BindingWindows(windows.tokens, windows.scores).take(np.array([0])).states is None
+    # States of more windows, in another order.
+    others = torch.full((3, *windows.states.shape[1:]), -1.0)
+    rows = torch.arange(len(windows)).flip(0) + 3
+    turned = BindingWindows(windows.tokens, windows.scores, torch.cat([others, windows.states.flip(0)]), rows)
+    assert torch.equal(turned.take(np.arange(5)).states, windows.take(np.arange(5)).states)
 
 
 def test_base_codes_know_no_fifth_base():
