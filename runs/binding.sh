@@ -15,12 +15,12 @@ set_flags=(--sequences "$sequences" --scores "$scores")
 dnalm() { PYTHONPATH=$here "$python" -m dnalm "$@"; }
 keep() { mkdir -p "$here/docs/records/$1"; cp "$2" "$here/docs/records/$1/run.json"; }
 
-# core NAME GENOME...: both vocabularies, 261 steps of the default schedule (5 million tokens).
+# core NAME MODES GENOME...: 261 steps of the default schedule (5 million tokens).
 core() {
-  local name=$1
-  shift
+  local name=$1 modes=$2
+  shift 2
   [ -f "$work/$name/vocab4/meta.json" ] || dnalm prepare "$@" --out "$work/$name" --overwrite
-  for mode in vocab4 full; do
+  for mode in $modes; do
     [ -f "$work/cores/$name/ckpt_$mode.pt" ] || dnalm pretrain --data "$work/$name/$mode" --out "$work/cores/$name" \
       --eval-every 261 --checkpoint-every 87 --stop-at 261 --overwrite
   done
@@ -35,8 +35,8 @@ tuned() {
   keep "binding-$split-$name" "$work/models/$split/$name/run.json"
 }
 
-core chr2 "$chr2"
-core human "$chr2" "$chr22"
+core chr2 vocab4 "$chr2"
+core human "vocab4 full" "$chr2" "$chr22"
 human=(--checkpoint-dir "$work/cores/human")
 for split in published blocks; do
   tuned $split baseline baseline

@@ -70,7 +70,7 @@ class RegressionHead(nn.Module):
 
     @torch.no_grad()
     def merge_whitening(self) -> None:
-        """Put the matrix into the convolution's weights, in place: the same function, of the published shape."""
+        """Put the matrix into the convolution's weights, in place: the same function, published shape."""
         self.conv1d.weight.copy_(self._kernel())
         self.whitening = None
 
@@ -122,11 +122,24 @@ class RegressionHead(nn.Module):
             raise ValueError(f"states must be [B, L, {self.width}], got {list(states.shape)}")
         if real.shape != states.shape[:2]:
             raise ValueError(f"real must be {list(states.shape[:2])}, got {list(real.shape)}")
-        padding = ~real.unsqueeze(-1)  # [B, L, 1]
-        # Filled before and after the norm: NaN at padding would spread, and the norm's bias would leak into
-        # the bases beside it, where the convolution pads with zeros.
-        x: Tensor = self.layer_norm(states.masked_fill(padding, 0.0)).masked_fill(padding, 0.0)  # [B, L, D]
-        x = F.conv1d(x.transpose(1, 2), self._kernel(), self.conv1d.bias, padding="same")
-        x = x.transpose(1, 2)  # [B, L, H]
+        x = self._convolved(states, real).transpose(1, 2)  # [B, L, H]
         x = self.fc(self.dropout(F.gelu(x))).squeeze(-1)  # [B, L]
         return x.masked_fill(~real, 0.0)
+
+    def _convolved(self, states: Tensor, real: Tensor) -> Tensor:
+        """Map states [B, L, D] through LayerNorm and convolution to [B, H, L]."""
+        padding = ~real.unsqueeze(-1)  # [B, L, 1]
+        scale, shift, kernel = self.layer_norm.weight, self.layer_norm.bias, self._kernel()
+        # States that nothing is learned through need no gradient: a third of the convolution's work. That of
+        # LayerNorm's scale and shift is then taken where they meet the convolution's weights, below.
+        kept = torch.is_grad_enabled() and not states.requires_grad and bool(scale.all())
+        # Filled before and after the norm: NaN at padding would spread, and the norm's bias would leak into
+        # the bases beside it, where the convolution pads with zeros.
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not kept):
+            x = self.layer_norm(states.masked_fill(padding, 0.0)).masked_fill(padding, 0.0)  # [B, L, D]
+        if not kept:
+            return F.conv1d(x.transpose(1, 2), kernel, self.conv1d.bias, padding="same")
+        ratio = scale / scale.detach()  # 1, and what it stands before is not differentiated: [D]
+        out = F.conv1d(x.transpose(1, 2), kernel * ratio[:, None], self.conv1d.bias, padding="same")
+        moved = torch.einsum("hdk,d->hk", kernel, shift - shift.detach() * ratio)  # 0 in value
+        return out + F.conv1d(real.to(moved.dtype).unsqueeze(1), moved.unsqueeze(1), padding="same")

@@ -152,3 +152,22 @@ def test_merged_whitening_is_the_same_function_in_the_published_shape(head, stat
     assert sum(parameter.numel() for parameter in head.parameters()) == sum(
         parameter.numel() for parameter in RegressionHead(WIDTH, head.config).parameters()
     )
+
+
+@pytest.mark.parametrize("whitened", [False, True])
+def test_states_without_gradient_leave_values_and_all_gradients_as_they_are(head, states, whitened):
+    if whitened:
+        head.add_whitening()
+        head.calibrate(states)
+    real = torch.ones(2, 20, dtype=torch.bool)
+    real[1, 15:] = False
+    head = head.double()
+    found = []
+    for given in (states.double(), states.double().requires_grad_()):
+        head.zero_grad()
+        scores = head(given, real)
+        scores.square().mean().backward()
+        found.append([scores.detach(), *(parameter.grad for parameter in head.parameters())])
+    assert len(found[0]) == 7
+    for short, whole in zip(*found, strict=True):
+        torch.testing.assert_close(short, whole)
