@@ -123,8 +123,8 @@ class RegressionHead(nn.Module):
         if real.shape != states.shape[:2]:
             raise ValueError(f"real must be {list(states.shape[:2])}, got {list(real.shape)}")
         x = self._convolved(states, real).transpose(1, 2)  # [B, L, H]
-        x = self.fc(self.dropout(F.gelu(x))).squeeze(-1)  # [B, L]
-        return x.masked_fill(~real, 0.0)
+        scores: Tensor = self.fc(self.dropout(F.gelu(x))).squeeze(-1)  # [B, L]
+        return scores.masked_fill(~real, 0.0)
 
     def _convolved(self, states: Tensor, real: Tensor) -> Tensor:
         """Map states [B, L, D] through LayerNorm and convolution to [B, H, L]."""
