@@ -56,6 +56,8 @@ VERBS: dict[str, Verb] = {
     ),
 }
 
+GROUPS = {"interact": "pair genes with molecules: do they interact?"}
+"""First words of verbs of two, with a line for the help."""
 DONE, FAULT, MISTAKE, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
 """Exit codes; 130 and 141 are what a shell reports for SIGINT and SIGPIPE."""
 
@@ -87,7 +89,7 @@ PLAIN_WORDS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit code; `argv` is the command line without the program's name."""
-    args = list(sys.argv[1:] if argv is None else argv)
+    args = _joined(list(sys.argv[1:] if argv is None else argv))
     name = args[0] if args and args[0] in VERBS else ""
     try:
         with _sigterm_as_ctrl_c():
@@ -110,7 +112,10 @@ def help_text() -> str:
     """Return what `dnalm --help` prints."""
     sections: dict[str, list[str]] = {}
     for name, verb in VERBS.items():
-        sections.setdefault(verb.section, []).append(f"  {name:<10}{verb.summary}")
+        group, two, _ = name.partition(" ")
+        line = f"  {group:<10}{GROUPS[group] if two else verb.summary}"
+        if line not in sections.setdefault(verb.section, []):
+            sections[verb.section].append(line)
     return "\n\n".join(
         [
             f"dnalm {__version__}: DNA language models, from a genome to an honest result",
@@ -125,6 +130,18 @@ def help_text() -> str:
     )
 
 
+def _joined(args: list[str]) -> list[str]:
+    """Return the arguments with a verb of two words, such as `interact train`, as one."""
+    both = " ".join(args[:2])
+    return [both, *args[2:]] if both in VERBS else args
+
+
+def _group_help(group: str) -> str:
+    """Return the verbs that begin with `group`, as `dnalm GROUP --help` prints them; empty for none."""
+    verbs = {name: verb for name, verb in VERBS.items() if name.startswith(f"{group} ")}
+    return "\n".join(f"  {name:<19}{verb.summary}" for name, verb in verbs.items())
+
+
 def _dispatch(args: list[str]) -> None:
     if not args or args[0] in ("-h", "--help"):
         print(help_text())
@@ -135,6 +152,14 @@ def _dispatch(args: list[str]) -> None:
         options = _parse(module, args[0], args[1:])
         if options is not None:
             module.run(options)
+    elif (verbs := _group_help(args[0])) and (len(args) == 1 or args[1] in ("-h", "--help")):
+        print(f"{verbs}\n\ndnalm {args[0]} VERB --help shows the flags of one")
+    elif verbs:
+        names = [name.partition(" ")[2] for name in VERBS if name.startswith(f"{args[0]} ")]
+        raise ValueError(
+            f"unknown verb {args[0]} {args[1]}{_nearest(args[1], names)}; those of {args[0]} are "
+            f"{', '.join(names)}"
+        )
     elif args[0].startswith("-"):
         flags = ["--help", "--version"]
         raise ValueError(

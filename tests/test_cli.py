@@ -113,7 +113,8 @@ def test_help_names_every_verb_and_every_exit_code(capsys):
     assert cli.main(["--help"]) == 0
     text = capsys.readouterr().out
     for name, verb in cli.VERBS.items():
-        assert f"  {name:<10}{verb.summary}\n" in text
+        group, two, _ = name.partition(" ")
+        assert f"  {group:<10}{cli.GROUPS[group] if two else verb.summary}\n" in text
     assert all(f"{code} " in text for code in (0, 1, 2, 130))
     assert max(map(len, text.splitlines())) <= 80
 

@@ -26,7 +26,7 @@ def trained_table(records: Mapping[str, Run]) -> str:
         m = run["metrics"]
         model, training, scores = m["model"], m["training"], m["scores"]
         rows.append(
-            [name, kind_of(model), model["core"] or "none", m["split"]["kind"], f"{scores['windows']:,}"]
+            [name, kind_of(model) + _plain_states(run), model["core"] or "none", m["split"]["kind"], f"{scores['windows']:,}"]
             + [_spread(scores), _number(scores["pearson_r_batches"]), _number(scores["auprc"])]
             + [f"{training['best_epoch']} of {training['epochs']}", _times(training)]
             + [f"{model['trained_parameters']:,} of {model['parameters']:,}", hardware_name(run)]
@@ -68,6 +68,13 @@ def pairs_table(records: Mapping[str, Run]) -> str:
 def commands_list(records: Mapping[str, Run]) -> str:
     """One line a run: the command that made it."""
     return "\n".join(f"- {name}: `{shlex.join(run['command'])}`" for name, run in records.items())
+
+
+def _plain_states(run: Run) -> str:
+    """Return what is said of a GPT whose head was not trained on whitened states."""
+    tuning = run["recipe"]["model"]["tuning"]
+    gpt = run["metrics"]["model"]["kind"] == "gpt"
+    return ", states not whitened" if gpt and not tuning.get("whiten") else ""
 
 
 def _spread(scores: Mapping[str, Any]) -> str:

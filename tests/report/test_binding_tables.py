@@ -29,7 +29,7 @@ SPLIT = {"kind": "blocks", "windows": {}, "near_duplicates": {}, "digest": "0"}
 def record(verb, metrics, status="done"):
     return {
         "format": "dnalm-run", "format_version": 1, "verb": verb, "status": status, "metrics": metrics,
-        "command": ["dnalm", verb, "my model"], "hardware": {"device": "cpu", "processor": "P", "cores": 2},
+        "recipe": {"model": {"tuning": {"tune": "frozen"}}}, "command": ["dnalm", verb, "my model"], "hardware": {"device": "cpu", "processor": "P", "cores": 2},
     }  # fmt: skip
 
 
@@ -61,6 +61,9 @@ def test_a_trained_model_is_one_row_of_its_own_figures(folder):
         assert cell in row
     assert "1 min 1 s and 12 s for the states" in row
     assert "100 of 2,000" in row
+    assert "states not whitened" in row
+    records["one"]["recipe"]["model"]["tuning"]["whiten"] = True
+    assert "whitened" not in trained_table(records)
 
 
 def test_an_evaluation_is_a_row_a_model_and_baseline_and_pairs_of_models_alone(folder):
