@@ -29,7 +29,8 @@ SPLIT = {"kind": "blocks", "windows": {}, "near_duplicates": {}, "digest": "0"}
 def record(verb, metrics, status="done"):
     return {
         "format": "dnalm-run", "format_version": 1, "verb": verb, "status": status, "metrics": metrics,
-        "recipe": {"model": {"tuning": {"tune": "frozen"}}}, "command": ["dnalm", verb, "my model"], "hardware": {"device": "cpu", "processor": "P", "cores": 2},
+        "recipe": {"model": {"tuning": {"tune": "frozen"}}},
+        "command": ["dnalm", verb, "my model"], "hardware": {"device": "cpu", "processor": "P", "cores": 2},
     }  # fmt: skip
 
 
