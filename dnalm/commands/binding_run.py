@@ -228,14 +228,13 @@ def _with_states(
 ) -> tuple[BindingTask, float]:
     """Return the task with the frozen core's states at hand, and the seconds that computing them took.
 
-    Kept are those of every window of the set, in its order, so that another split finds them again, and then
-    those of the copies.
+    Kept are those of every window of the set, in its order, and then those of the copies; those of the other
+    strand are kept apart. So another split finds them again, and both strands those of one.
     """
     cache = StateCache(options.out / "cache", int(options.max_cache * 1e9), options.run.say)
     key = {
         "weights": weights_digest(model.encoder),
         "shape": {name: task.shape.as_dict()[name] for name in ("encoder", "characters")},
-        "both_strands": task.shape.tuning.both_strands,
         "precision": fabric.strategy.precision.precision,
     }
     fabric.to_device(model)
@@ -244,17 +243,24 @@ def _with_states(
     @torch.no_grad()
     def encode(tokens: Tensor) -> Tensor:
         with fabric.autocast():
-            states: Tensor = model.encode(tokens.to(fabric.device))
+            tokens = tokens.to(fabric.device)
+            states: Tensor = model.encoder(tokens, torch.ones_like(tokens, dtype=torch.bool))
         return states
 
     rows = prepared.split
     every = task.shape.tokens(prepared.windows.letters)  # [W, L]
     copies = task.train.tokens[len(rows.train) :]
-    kept = cache.get(encode, torch.cat([every, copies]), model.width, key)
+    strands = [torch.cat([every, copies])]
+    if task.shape.tuning.both_strands:
+        strands.append(model.other_strand(strands[0].to(fabric.device)).cpu())
+    kept = [cache.get(encode, tokens, model.encoder.width, key) for tokens in strands]
+    forward, other = kept[0].states, kept[1].states if len(kept) > 1 else None
     of_train = torch.cat([torch.from_numpy(rows.train), torch.arange(len(every), len(every) + len(copies))])
-    train = replace(task.train, states=kept.states, state_rows=of_train)
-    validation = replace(task.validation, states=kept.states, state_rows=torch.from_numpy(rows.validation))
-    return BindingTask(task.shape, train, validation, task.about), kept.seconds
+    train = replace(task.train, states=forward, other_states=other, state_rows=of_train)
+    validation = replace(
+        task.validation, states=forward, other_states=other, state_rows=torch.from_numpy(rows.validation)
+    )
+    return BindingTask(task.shape, train, validation, task.about), sum(each.seconds for each in kept)
 
 
 def _load_core(model: BindingModel, start: Start) -> None:

@@ -30,7 +30,8 @@ class BindingBatch(NamedTuple):
     scores: Tensor
     """float, [B, L]: the score to predict at each base."""
     states: Tensor | None
-    """[B, L, D]: what a frozen encoder makes of the tokens, where it was computed before; else None."""
+    """[B, L, D], or [B, L, 2 D] with both strands: what a frozen encoder makes of the tokens, where it was
+    computed before; else None."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,9 @@ class BindingWindows:
     """[S, L, D]: what a frozen encoder makes of these and other windows, where it is kept."""
     state_rows: Tensor | None = None
     """int64, [M]: which of `states` belong to these windows; None where they are just these."""
+    other_states: Tensor | None = None
+    """[S, L, D]: the like of the reverse complements, as they are read; a batch has them behind the forward
+    ones, turned round so that each lies at its base."""
 
     def __post_init__(self) -> None:
         assert self.tokens.shape == self.scores.shape
@@ -60,7 +64,10 @@ class BindingWindows:
         at = torch.from_numpy(rows)
         states = None
         if self.states is not None:
-            states = self.states[at if self.state_rows is None else self.state_rows[at]]
+            kept = at if self.state_rows is None else self.state_rows[at]
+            states = self.states[kept]
+            if self.other_states is not None:
+                states = torch.cat([states, self.other_states[kept].flip(1)], dim=-1)
         return BindingBatch(self.tokens[at], self.scores[at], states)
 
 

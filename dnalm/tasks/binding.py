@@ -153,8 +153,11 @@ class BindingModel(nn.Module):
         forward: Tensor = self.encoder(tokens, real)
         if not self.shape.tuning.both_strands:
             return forward
-        other = self.complement[tokens.long()].flip(1)
-        return torch.cat([forward, self.encoder(other, real).flip(1)], dim=-1)
+        return torch.cat([forward, self.encoder(self.other_strand(tokens), real).flip(1)], dim=-1)
+
+    def other_strand(self, tokens: Tensor) -> Tensor:
+        """Return the reverse complement of tokens [B, L]."""
+        return self.complement[tokens.long()].flip(1)
 
     @torch.no_grad()
     def calibrate(self, windows: BindingWindows) -> None:

@@ -150,7 +150,8 @@ def test_kept_states_change_nothing_and_are_found_again(binding, tmp_path, capsy
         assert capsys.readouterr().err.count("states of") == said
 
 
-def test_each_window_and_each_copy_is_given_its_own_states(binding, tmp_path, monkeypatch):
+@pytest.mark.parametrize("strands", [[], ["--both-strands"]])
+def test_each_window_and_each_copy_is_given_its_own_states(binding, tmp_path, monkeypatch, strands):
     import dnalm.commands.binding_run as binding_run
 
     tasks = []
@@ -158,7 +159,9 @@ def test_each_window_and_each_copy_is_given_its_own_states(binding, tmp_path, mo
     monkeypatch.setattr(
         binding_run, "_begin", lambda *given: (tasks.append((given[2], given[3])), begin(*given))
     )
-    assert finetune(binding, tmp_path, "--max-shift", "4", "--epochs", "1", "--precision", "fp32") == 0
+    assert (
+        finetune(binding, tmp_path, "--max-shift", "4", "--epochs", "1", "--precision", "fp32", *strands) == 0
+    )
     task, model = tasks[0]
     assert len(task.train) > len(task.train.states) // 2  # copies too
     for part in (task.train, task.validation):
