@@ -33,6 +33,7 @@ class Verb(NamedTuple):
     section: str
 
 
+PAIRED = "Genes and molecules"
 VERBS: dict[str, Verb] = {
     "fetch": Verb("dnalm.commands.fetch", "list or download public data sets, checked by SHA-256", "Data"),
     "prepare": Verb("dnalm.commands.prepare", "cut a genome (FASTA, .gz, .2bit) into tokens", "Data"),
@@ -50,6 +51,14 @@ VERBS: dict[str, Verb] = {
     "compare": Verb(
         "dnalm.commands.compare", "say which binding model of a folder is better, with a page", "Models"
     ),
+    "interact prepare": Verb(
+        "dnalm.commands.interact_prepare", "clean pairs, split them, draw negatives, report leakage", PAIRED
+    ),
+    "interact train": Verb("dnalm.commands.interact_train", "train the published original model", PAIRED),
+    "interact evaluate": Verb(
+        "dnalm.commands.interact_evaluate", "score models beside a ladder of baselines", PAIRED
+    ),
+    "interact compare": Verb("dnalm.commands.interact_compare", "one table and page of several runs", PAIRED),
     "info": Verb("dnalm.commands.info", "say what a file or folder is and what to do with it", "Around them"),
     "demo": Verb(
         "dnalm.commands.demo", "all of it on a simulated genome, in minutes, with a report", "Around them"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from dnalm.cli import VERBS, main
+from dnalm.simulate_interaction import simulate_pairs
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -31,6 +32,10 @@ def test_commands_run_as_written(toy_fasta, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "genome.fa.gz").write_bytes(gzip.compress(toy_fasta.read_bytes()))
     (tmp_path / "motif.meme").write_text(MOTIF)
+    pytest.importorskip("rdkit")
+    simulate_pairs(tmp_path, seed=0)
+    rows = (tmp_path / "pairs.csv").read_text().splitlines()[:801]
+    (tmp_path / "pairs.csv").write_text("\n".join(rows) + "\n")
     verbs = [
         "prepare",
         "pretrain",
@@ -41,19 +46,22 @@ def test_commands_run_as_written(toy_fasta, tmp_path, monkeypatch):
         "baseline",
         "evaluate",
         "compare",
+        *["interact"] * 4,
     ]
     assert [line.split()[1] for line in commands()] == verbs
     # the model, the budget and the size of a window; a genome so small needs a p-value so large
     small = dict.fromkeys(["pretrain"], SMALL) | dict.fromkeys(["finetune", "baseline"], TUNED)
     for line in commands():
         line = line.replace("1e-5", "1e-2") + (" --window 16" if " label " in line else "")
-        assert main(shlex.split(f"{line} {small.get(line.split()[1], '')}")[1:]) == 0, line
+        flags = "--epochs 1" if " interact train " in line else small.get(line.split()[1], "")
+        assert main(shlex.split(f"{line} {flags}")[1:]) == 0, line
     for name in re.findall(r"`(outputs/[\w./]+)`", README):
         for mode in ("full", "vocab4"):
             assert (tmp_path / name.replace("MODE", mode)).exists(), name
     for name in re.findall(r"[`, ](models/[\w./]+)`", README):
         assert (tmp_path / name.replace("NAME", "vocab4")).exists(), name
     assert (tmp_path / "models" / "report.html").is_file()
+    assert (tmp_path / "runs" / "report.html").is_file()
 
 
 def test_flags_that_are_named_exist(capsys):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from dnalm.commands import demo_binding, prepare, pretrain
+from dnalm.commands import demo_binding, demo_interaction, prepare, pretrain
 from dnalm.commands.runs import RunOptions
 from dnalm.devices import Compute
 from dnalm.files import lock, need_space, write_text
@@ -55,49 +55,84 @@ def run(options: Options) -> None:
     Raises:
         ValueError: if OUT holds something else than a demo, or an option is out of range.
     """
-    trainings = [
-        _training(options, mode) for mode in MODES
-    ]  # refuses wrong values before anything is written
-    tunings = demo_binding.trainings(options.out, epochs=options.epochs, run=_run_options(options))
+    report = options.out / "report.html"
+    chapters: list[Chapter] = []
+    stages = _stages(options, report, chapters)  # refuses wrong values before anything is written
+    demo_interaction.check_installed()
     options.compute.resolve()
     _check_folder(options.out)
     need_space(options.out, DISK)
-    report = options.out / "report.html"
     if options.dry_run:
         print(
             f"would simulate {BASES:,} bases, pretrain {' and '.join(MODES)} ({options.steps:,} steps each), "
-            f"train three binding models ({options.epochs} epochs each at most) and write {report}: minutes, "
+            f"train three binding models ({options.epochs} epochs each at most), two of genes "
+            f"and molecules, and write {report}: minutes, "
             f"less than 2 GB of memory, at most {DISK / 1e6:,.0f} MB of disk; nothing was written"
         )
         return
     with lock(options.out):
         write_text(options.out / MARKER, "dnalm demo may replace what is in this folder\n")
         report.unlink(missing_ok=True)  # no old report beside new results, if this run is interrupted
-        genome = options.out / "genome.fa"
-        with _stage(options, f"1 of 6: simulating a genome of {BASES:,} bases"):
-            simulate_genome(genome, bases=BASES, contigs=CONTIGS, seed=options.seed)
-        with _stage(options, "2 of 6: preparing it in both vocabularies"):
-            prepare.run(
-                prepare.Options(
-                    genome=(genome,), out=options.out / "data", overwrite=True, quiet=options.quiet
-                )
-            )
-        with _stage(options, f"3 of 6: pretraining {' and '.join(MODES)}, {options.steps:,} steps each"):
-            for training in trainings:
-                pretrain.run(training)
-        with _stage(options, "4 of 6: labelling windows by the planted motif"):
-            demo_binding.label_windows(options.out, quiet=options.quiet)
-        with _stage(options, f"5 of 6: training three binding models, {options.epochs} epochs each at most"):
-            for tuning in tunings:
-                tuning()
-            demo_binding.judge(options.out, compute=options.compute, quiet=options.quiet)
-        with _stage(options, "6 of 6: writing the report"):
-            chapters = [chapter(options.out) for chapter in CHAPTERS]
-            write_page(chapters, report, "dnalm demo: language and binding models of a simulated genome")
+        for number, (what, work) in enumerate(stages, 1):
+            with _stage(options, f"{number} of {len(stages)}: {what}"):
+                work()
     for chapter in chapters:
         for finding in chapter.findings:
             print(finding)
     print(report)
+
+
+def _stages(
+    options: Options, report: Path, chapters: list[Chapter]
+) -> list[tuple[str, Callable[[], object]]]:
+    """Return what the demo does, in order: in words, and what does it; the last fills `chapters`.
+
+    Raises:
+        ValueError: if an option is out of range.
+    """
+    out, quiet, compute = options.out, options.quiet, options.compute
+    genome = out / "genome.fa"
+    trainings = [_training(options, mode) for mode in MODES]
+    tunings = demo_binding.trainings(out, epochs=options.epochs, run=_run_options(options))
+    interactions = demo_interaction.trainings(out, run=_run_options(options))
+
+    def pretrain_all() -> None:
+        for training in trainings:
+            pretrain.run(training)
+
+    def tune() -> None:
+        for tuning in tunings:
+            tuning()
+        demo_binding.judge(out, compute=compute, quiet=quiet)
+
+    def pair() -> None:
+        demo_interaction.simulate(out, seed=options.seed)
+        demo_interaction.prepare(out, seed=options.seed, quiet=quiet)
+
+    def interact() -> None:
+        for training in interactions:
+            training()
+        demo_interaction.judge(out, compute=compute, quiet=quiet)
+
+    def write() -> None:
+        chapters.extend(chapter(out) for chapter in CHAPTERS)
+        title = "dnalm demo: language, binding and interaction models of simulated data"
+        write_page(chapters, report, title)
+
+    prepared = prepare.Options(genome=(genome,), out=out / "data", overwrite=True, quiet=quiet)
+    return [
+        (
+            f"simulating a genome of {BASES:,} bases",
+            lambda: simulate_genome(genome, bases=BASES, contigs=CONTIGS, seed=options.seed),
+        ),
+        ("preparing it in both vocabularies", lambda: prepare.run(prepared)),
+        (f"pretraining {' and '.join(MODES)}, {options.steps:,} steps each", pretrain_all),
+        ("labelling windows by the planted motif", lambda: demo_binding.label_windows(out, quiet=quiet)),
+        (f"training three binding models, {options.epochs} epochs each at most", tune),
+        ("simulating and preparing pairs of genes and molecules", pair),
+        ("training two models of them", interact),
+        ("writing the report", write),
+    ]
 
 
 def _run_options(options: Options) -> RunOptions:
@@ -174,5 +209,5 @@ def _binding(out: Path) -> Chapter:
     return binding_chapter(out / "models")
 
 
-CHAPTERS: list[Callable[[Path], Chapter]] = [_genome, _pretraining, _binding]
+CHAPTERS: list[Callable[[Path], Chapter]] = [_genome, _pretraining, _binding, demo_interaction.chapter]
 """The report, in order: each makes a chapter from the demo's folder."""

@@ -229,7 +229,7 @@ def _sketches(letters: Letters, indices: Indices, one_in: int) -> Iterator[Keys]
         chosen = indices[first : first + ROWS]
         codes = BASE_CODES[letters[chosen]]
         kmers, whole = _canonical_kmers(codes)
-        keep = whole & (_mixed(kmers) % np.uint64(one_in) == 0)
+        keep = whole & (mixed(kmers) % np.uint64(one_in) == 0)
         row, _ = np.nonzero(keep)
         yield np.unique(kmers[keep] << np.uint64(32) | chosen[row].astype(np.uint64))
 
@@ -249,7 +249,7 @@ def _canonical_kmers(codes: Letters) -> tuple[Keys, npt.NDArray[np.bool_]]:
     return np.minimum(forward, reverse), ~no_base
 
 
-def _mixed(kmers: Keys) -> Keys:
+def mixed(kmers: Keys) -> Keys:
     """Return numbers that look random, one for each k-mer (splitmix64's mixing; Steele et al. 2014)."""
     x = kmers + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ x >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)

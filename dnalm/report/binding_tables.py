@@ -26,8 +26,13 @@ def trained_table(records: Mapping[str, Run]) -> str:
         m = run["metrics"]
         model, training, scores = m["model"], m["training"], m["scores"]
         rows.append(
-            [name, kind_of(model) + _plain_states(run), model["core"] or "none", m["split"]["kind"], f"{scores['windows']:,}"]
-            + [_spread(scores), _number(scores["pearson_r_batches"]), _number(scores["auprc"])]
+            [name, kind_of(model) + _plain_states(run), model["core"] or "none", m["split"]["kind"]]
+            + [
+                f"{scores['windows']:,}",
+                _spread(scores),
+                _number(scores["pearson_r_batches"]),
+                _number(scores["auprc"]),
+            ]
             + [f"{training['best_epoch']} of {training['epochs']}", _times(training)]
             + [f"{model['trained_parameters']:,} of {model['parameters']:,}", hardware_name(run)]
         )

@@ -2,7 +2,8 @@
 
     python -m dnalm.report.tables docs/records docs/results.md
 
-fills the template docs/results.md.j2 with the runs in docs/records/NAME/run.json and writes docs/results.md.
+fills the template docs/results.md.j2 with the runs in docs/records/NAME/run.json and writes docs/results.md;
+docs/interaction.md is made in the same way.
 """
 
 import sys
@@ -15,6 +16,7 @@ import jinja2
 from dnalm.files import write_text
 from dnalm.records import read_record
 from dnalm.report import binding_tables as binding
+from dnalm.report import interaction_tables as interaction
 from dnalm.report.markdown import Run, hardware_name, markdown
 from dnalm.report.plots import duration, same_bases
 
@@ -154,12 +156,17 @@ def render(records: Path, template: Path) -> str:
         "evaluated_table": binding.evaluated_table,
         "pairs_table": binding.pairs_table,
         "commands_list": binding.commands_list,
+        "interaction_scores_table": interaction.scores_table,
+        "interaction_gains_table": interaction.gains_table,
+        "interaction_sequenced_table": interaction.sequenced_table,
+        "interaction_shuffles_table": interaction.shuffles_table,
     }
     source = environment.from_string(template.read_text(encoding="utf-8"))
     return source.render(
         records=read_records(records),
         trained=binding.read_binding(records, binding.TRAINED),
         evaluated=binding.read_binding(records, ("evaluate",)),
+        judged=binding.read_binding(records, interaction.EVALUATED),
         **tables,
     )
 

@@ -22,6 +22,7 @@ def small():
             patch.setattr(demo, name, value)
         for name, value in {"WINDOW": 24, "PVALUE": 1e-3, "GAP": 50}.items():
             patch.setattr(demo.demo_binding, name, value)
+        patch.setattr(demo.demo_interaction, "EPOCHS", {"kmer-morgan": 1})
         default = demo.pretrain.default_options("default")
         default = replace(default, task=replace(default.task, final_bases=2_000))
         patch.setattr(demo.pretrain, "default_options", lambda recipe: default)
@@ -70,8 +71,8 @@ def test_rerun_makes_its_own_folder_anew(options, monkeypatch, capsys):
     assert shown.out.splitlines()[-1] == str(options.out / "report.html")
     findings = shown.out.splitlines()[:-1]
     assert [line.split(":")[0] for line in findings[:3]] == ["full", "vocab4", "Test part"]
-    assert [line[:6] for line in shown.err.splitlines() if " of 6:" in line] == [
-        f"{i} of 6" for i in range(1, 7)
+    assert [line[:6] for line in shown.err.splitlines() if " of 8:" in line] == [
+        f"{i} of 8" for i in range(1, 9)
     ]
 
 

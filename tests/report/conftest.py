@@ -92,3 +92,80 @@ def outputs(tmp_path_factory):
     """An outputs folder with both modes: full beats its Markov ladder, vocab4 loses to it."""
     folder = tmp_path_factory.mktemp("report") / "my outputs"
     return write_outputs(folder, make_run("full", 1.945), make_run("vocab4", 1.972))
+
+
+def make_scores(auroc=0.7, half_width=0.01, rows=1000, positives=500):
+    """What interaction_scores returns, of invented figures: AUROC +- half_width, the rest in step with it."""
+    around = {"value": auroc, "low": None, "high": None}
+    if auroc is not None and half_width is not None:
+        around |= {"low": auroc - half_width, "high": auroc + half_width}
+    return {
+        "auroc": around, "auprc": dict(around), "prevalence": positives / rows,
+        "auroc_per_gene": {"value": 0.61, "groups": 80}, "auroc_per_molecule": {"value": 0.62, "groups": 300},
+        "ef1": 1.75, "brier": 0.21, "ece": 0.03, "rows": rows, "positives": positives,
+        "reliability": {"edges": [0.0, 0.25, 0.5, 0.75, 1.0], "predicted": [0.2, 0.4, 0.6, None],
+                        "observed": [0.1, 0.45, 0.7, None], "count": [300, 300, 400, 0]},
+    }  # fmt: skip
+
+
+PROTOCOL = {"split": "random", "negatives": "degree-matched", "ratio": 1, "seed": 0, "digest": "00ff"}
+ABOUT = {"kind": "original", "parameters": 1_200_000, "trained_parameters": 1_200_000, "set": "00ff",
+         "split": "random", "seed": 0}  # fmt: skip
+
+
+def make_results(auroc=0.7, name="original", node_rate=0.58, weights=None, **protocol):
+    """A results.json, as `dnalm interact train` writes it."""
+    history = {
+        "epoch": [0, 1, 2], "train_loss": [0.7, 0.6, 0.5], "val_bce": [0.71, 0.66, 0.65],
+        "val_auroc": [0.5, 0.65, auroc], "elapsed": [0.0, 10.0, 20.0],
+    }  # fmt: skip
+    return {
+        "format": "dnalm-interaction-results", "format_version": 1, "name": name,
+        "model": ABOUT | ({"weights": weights} if weights else {}), **PROTOCOL, **protocol,
+        "training": {"epochs": 2, "best_epoch": 2, "seconds": 65.0, "history": history},
+        "validation": make_scores(auroc), "node_rate_validation": node_rate,
+    }  # fmt: skip
+
+
+RUNGS = {"node rate": 0.58, "matrix factorisation": 0.68, "nearest molecules": 0.6, "gradient boosting": 0.64}
+
+
+def make_evaluation(models, part="test", gain=(0.02, 0.01, 0.03), rungs=RUNGS, weights=None, **protocol):
+    """An evaluation*.json, as `dnalm interact evaluate` writes it: AUROC of each model by name."""
+    best = max(rungs, key=rungs.__getitem__)
+
+    def entry(auroc):
+        third = make_scores(None if auroc is None else auroc + 0.01, 0.02, rows=300, positives=150)
+        return {"scores": make_scores(auroc), "sequenced": third}
+
+    entries = {
+        name: entry(auroc) | {
+            "model": ABOUT | ({"weights": weights} if weights else {}), "path": f"runs/{name}",
+            "temperature": 1.2, "shuffled_genes": make_scores(0.6), "shuffled_molecules": make_scores(0.52),
+            "minus_best_rung": {"rung": best, **dict(zip(("value", "low", "high"), gain, strict=True))},
+        }
+        for name, auroc in models.items()
+    }  # fmt: skip
+    return {
+        "format": "dnalm-interaction-evaluation", "format_version": 1, "part": part, **PROTOCOL, **protocol,
+        "rows": 1000, "positives": 500, "models": entries,
+        "ladder": {name: entry(auroc) for name, auroc in rungs.items()}, "best_rung": best, "warnings": [],
+    }  # fmt: skip
+
+
+@pytest.fixture(name="make_scores")
+def make_scores_fixture():
+    """The function that invents scores: make_scores(auroc=0.7, half_width=0.01, rows=1000, ...)."""
+    return make_scores
+
+
+@pytest.fixture(name="make_results")
+def make_results_fixture():
+    """The function that invents a results.json: make_results(auroc=0.7, name="original", ...)."""
+    return make_results
+
+
+@pytest.fixture(name="make_evaluation")
+def make_evaluation_fixture():
+    """The function that invents an evaluation: make_evaluation({"original": 0.7}, part="test", ...)."""
+    return make_evaluation

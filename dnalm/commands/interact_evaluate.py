@@ -1,0 +1,305 @@
+"""`dnalm interact evaluate`: models of genes and molecules on held-out pairs, beside the ladder of baselines.
+
+Shapes used below
+    N  pairs of the part
+"""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import tyro
+from lightning_fabric import Fabric
+
+from dnalm.baselines.ladder import check_classes, ladder_scores
+from dnalm.data.pairs import PairSet, open_pairs
+from dnalm.devices import Compute
+from dnalm.evaluate.interaction import fit_temperature, interaction_scores, paired_auroc, probability
+from dnalm.files import write_json
+from dnalm.records import Record
+from dnalm.states import weights_digest
+from dnalm.tasks.interaction import predict_pairs
+from dnalm.tasks.interaction_load import OpenedInteraction, open_interaction
+
+Numbers = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.int64]
+Predict = Callable[[Rows, Rows], Numbers]
+"""Maps genes [N] and molecules [N] to logits [N]."""
+
+SEED = 0
+"""Of the bootstrap, the permutations and the rungs: an evaluation is the same each time."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Score models of genes and molecules on held-out pairs, beside baselines that need little chemistry."""
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[RUN ...]")] = ()
+    """Folders written by `dnalm interact train`."""
+    data: Path = Path("data/pairs")
+    """The folder written by `dnalm interact prepare` that they were trained on."""
+    part: Literal["validation", "test"] = "validation"
+    """The validation part has chosen the models' epochs and temperatures, the test part nothing."""
+    ladder_only: bool = False
+    """No model: the baselines alone."""
+    out: Path | None = None
+    """A JSON file for the results; evaluation_*.json in a run's folder joins `dnalm interact compare`."""
+    overwrite: bool = False
+    """Replace that file."""
+    compute: Compute = field(default_factory=Compute)
+    quiet: bool = False
+    """No messages."""
+
+
+def run(options: Options) -> None:
+    """Score, print a table, and write the results.
+
+    Raises:
+        ValueError: for a mistake in the options, the runs or the pairs.
+    """
+    if options.ladder_only and options.runs:
+        raise ValueError(
+            f"--ladder-only judges no model, and {options.runs[0]} is named: leave one of them out"
+        )
+    if not options.runs and not options.ladder_only:
+        raise ValueError("no run is named; name folders of dnalm interact train, or give --ladder-only")
+    if options.out is not None and options.out.exists() and not options.overwrite:
+        raise ValueError(f"{options.out}: is there already; --overwrite replaces it, or choose another --out")
+    processor = options.compute.resolve()
+    pairs = open_pairs(options.data)
+    check_classes(pairs)
+    if not len(pairs.parts[options.part]):
+        raise ValueError(f"{options.data}: its {options.part} part is empty; prepare the pairs again")
+    models = _opened(options, pairs)
+    judged = partial(_judged, options, pairs, models, processor.fabric())
+    if options.out is None:
+        print(_table(judged()))
+        return
+    record = Record(
+        options.out.with_name(f"run_{options.out.name}"),
+        "interact evaluate",
+        recipe={"part": options.part, "ladder_only": options.ladder_only},
+        seed=SEED,
+        data={"digest": pairs.digest, "sources": pairs.meta["sources"], **_protocol(pairs)},
+        device=str(processor),
+    )
+    with record.ending():
+        results = judged()
+        print(_table(results))
+        write_json(options.out, results)
+    record.finish("done", _without_bins(results))
+    print(options.out)
+
+
+def _judged(
+    options: Options, pairs: PairSet, models: dict[str, OpenedInteraction], fabric: Fabric
+) -> dict[str, Any]:
+    """Return what the results file holds."""
+    rows = pairs.parts[options.part]
+    label, molecule = pairs.label[rows], pairs.molecule[rows]
+    ladder = ladder_scores(pairs, rows, SEED, lambda name: _say(options, f"fitting: {name}"))
+    rungs = {
+        name: {"scores": _scores(pairs, rows, score), "sequenced": _sequenced(pairs, rows, score)}
+        for name, score in ladder.items()
+    }
+    best = _best(rungs)
+    entries: dict[str, Any] = {}
+    for name, path in zip(models, options.runs, strict=True):
+        _say(options, f"predicting: {name}")
+        entry, score = _model_entry(options, pairs, models[name], fabric)
+        entries[name] = {"model": entry.pop("model"), "path": str(path), **entry}
+        paired = dict.fromkeys(("value", "low", "high"), float("nan"))
+        if best is not None:
+            paired = paired_auroc(label, score, ladder[best], molecule, SEED)
+        entries[name]["minus_best_rung"] = {"rung": best, **paired}
+    warnings = _warnings(options, pairs)
+    for warning in warnings:
+        _say(options, warning)
+    return {
+        "format": "dnalm-interaction-evaluation",
+        "format_version": 1,
+        "part": options.part,
+        **_protocol(pairs),
+        "digest": pairs.digest,
+        "rows": len(rows),
+        "positives": int(label.sum()),
+        "models": entries,
+        "ladder": rungs,
+        "best_rung": best,
+        "warnings": warnings,
+    }
+
+
+def _model_entry(
+    options: Options, pairs: PairSet, opened: OpenedInteraction, fabric: Fabric
+) -> tuple[dict[str, Any], Numbers]:
+    """Return what the results say of a model on its own, and its probabilities, [N]."""
+    rows, held_out = pairs.parts[options.part], pairs.parts["validation"]
+    gene, molecule = pairs.gene[rows], pairs.molecule[rows]
+    predict: Predict = partial(predict_pairs, opened.model.to(fabric.device), pairs)
+    logits = predict(gene, molecule)
+    told = logits
+    if options.part != "validation":
+        told = predict(pairs.gene[held_out], pairs.molecule[held_out])
+    temperature = fit_temperature(told, pairs.label[held_out])
+    score = probability(logits, temperature)
+    draws = np.random.default_rng(SEED)
+    other_genes = probability(predict(permuted(gene, draws), molecule), temperature)
+    other_molecules = probability(predict(gene, permuted(molecule, draws)), temperature)
+    entry = {
+        "model": opened.about | {"weights": weights_digest(opened.model)},
+        "temperature": temperature,
+        "scores": _scores(pairs, rows, score),
+        "sequenced": _sequenced(pairs, rows, score),
+        "shuffled_genes": _scores(pairs, rows, other_genes),
+        "shuffled_molecules": _scores(pairs, rows, other_molecules),
+    }
+    return entry, score
+
+
+def permuted(node: Rows, draws: np.random.Generator) -> Rows:
+    """Return `node` [N] with its nodes exchanged: each becomes one other, wherever it is.
+
+    All pairs of a gene are given the same other gene, so that degrees stay and only the sequence is wrong.
+    """
+    there, place = np.unique(node, return_inverse=True)
+    order = draws.permutation(len(there))
+    other = np.empty_like(there)
+    other[order] = there[np.roll(order, 1)]  # one ring through all: no node stays itself
+    return other[place]
+
+
+def _opened(options: Options, pairs: PairSet) -> dict[str, OpenedInteraction]:
+    """Return the models by name, all trained on these pairs."""
+    opened = [open_interaction(path) for path in options.runs]
+    for path, each in zip(options.runs, opened, strict=True):
+        if each.about.get("set") != pairs.digest:
+            raise ValueError(
+                f"{path}: trained on other pairs or another split than {options.data} holds, and may have "
+                "seen the pairs it would be judged on; give the --data it was trained on, or train it again"
+            )
+    names = [each.name for each in opened]
+    unique = [
+        name if names.count(name) == 1 else str(path) for name, path in zip(names, options.runs, strict=True)
+    ]
+    if len(set(unique)) < len(unique):
+        raise ValueError(f"a run is named twice: {', '.join(map(str, options.runs))}; name each once")
+    return dict(zip(unique, opened, strict=True))
+
+
+def _scores(pairs: PairSet, rows: Rows, score: Numbers) -> dict[str, Any]:
+    return interaction_scores(pairs.label[rows], score, pairs.gene[rows], pairs.molecule[rows], SEED)
+
+
+def _sequenced(pairs: PairSet, rows: Rows, score: Numbers) -> dict[str, Any] | None:
+    """Return the scores over the rows whose gene has an mRNA or CDS, None where there is no such row."""
+    kept = pairs.sequenced()[rows]
+    return _scores(pairs, rows[kept], score[kept]) if kept.any() else None
+
+
+def _best(rungs: dict[str, dict[str, Any]]) -> str | None:
+    """Return the rung with the highest AUROC; None where no rung has one."""
+    auroc = {name: entry["scores"]["auroc"]["value"] for name, entry in rungs.items()}
+    known = {name: value for name, value in auroc.items() if np.isfinite(value)}
+    return max(known, key=known.__getitem__) if known else None
+
+
+def _protocol(pairs: PairSet) -> dict[str, Any]:
+    """Return how the pairs were divided and the negatives drawn."""
+    return {key: pairs.meta[key] for key in ("split", "negatives", "ratio", "seed")}
+
+
+def _warnings(options: Options, pairs: PairSet) -> list[str]:
+    """Say what makes the figures less than they seem."""
+    found = []
+    for part in dict.fromkeys((options.part, "validation")):
+        label = pairs.label[pairs.parts[part]]
+        if label.any() and not label.all():
+            continue
+        only = "positive" if label.any() else "negative"
+        what = (
+            "AUROC, AUPRC and EF are not defined" if part == options.part else "no temperature can be fitted"
+        )
+        found.append(f"the {part} part has only {only} pairs ({len(label):,}): {what}")
+    if options.part == "validation" and options.runs:
+        found.append(
+            "the validation part has chosen the epoch and the temperature of each model: for a claim run "
+            "with --part test"
+        )
+    return found
+
+
+def _table(results: dict[str, Any]) -> str:
+    """Return the protocol, one line a model, a shuffle and a rung, and what the models are worth."""
+    ratio = "" if results["ratio"] is None else f", ratio {results['ratio']:g}"
+    first = next(iter(results["ladder"].values()))["scores"]
+    lines = [
+        f"{results['part']} part of the {results['split']} split: {results['rows']:,} pairs, negatives "
+        f"{results['negatives']}{ratio}, prevalence {results['positives'] / results['rows']:.3f}",
+        f"{'':<30}{'AUROC':>7}  {'95 % interval':<17}{'AUPRC':>7}{'per gene':>9}{'per molecule':>14}"
+        f"{'EF1 %':>7}{'Brier':>8}{'ECE':>7}{'sequenced':>11}",
+    ]
+    for name, entry in results["models"].items():
+        lines.append(_line(name, entry["scores"], entry["sequenced"]))
+        lines.append(_line(f"{name}, genes permuted", entry["shuffled_genes"]))
+        lines.append(_line(f"{name}, molecules permuted", entry["shuffled_molecules"]))
+    lines += [_line(name, entry["scores"], entry["sequenced"]) for name, entry in results["ladder"].items()]
+    lines.append(
+        f"per gene, per molecule: mean AUROC within the {first['auroc_per_gene']['groups']:,} genes and "
+        f"{first['auroc_per_molecule']['groups']:,} molecules with pairs of both kinds; sequenced: AUROC "
+        "where the gene has an mRNA or CDS"
+    )
+    return "\n".join([*lines, _verdict(results)])
+
+
+def _line(name: str, scores: dict[str, Any], sequenced: dict[str, Any] | None = None) -> str:
+    auroc = scores["auroc"]
+    spread = f"{_shown(auroc['low'])} to {_shown(auroc['high'])}"
+    return (
+        f"{name:<30}{_shown(auroc['value']):>7}  {spread:<17}{_shown(scores['auprc']['value']):>7}"
+        f"{_shown(scores['auroc_per_gene']['value']):>9}{_shown(scores['auroc_per_molecule']['value']):>14}"
+        f"{_shown(scores['ef1'], 2):>7}{_shown(scores['brier']):>8}{_shown(scores['ece']):>7}"
+        f"{_shown(sequenced['auroc']['value']) if sequenced else '':>11}"
+    ).rstrip()
+
+
+def _verdict(results: dict[str, Any]) -> str:
+    """Return one line that says which rung is best and what each model is worth beside it."""
+    best = results["best_rung"]
+    if best is None:
+        return f"no rung has an AUROC: all {results['rows']:,} pairs are of one kind"
+    start = f"best rung: {best}, AUROC {_shown(results['ladder'][best]['scores']['auroc']['value'])}"
+    found = []
+    for name, entry in results["models"].items():
+        gain = entry["minus_best_rung"]
+        spread = f"{gain['value']:+.4f}, 95 % paired interval {gain['low']:+.4f} to {gain['high']:+.4f}"
+        is_told = (
+            "beats it"
+            if gain["low"] > 0
+            else "is behind it"
+            if gain["high"] < 0
+            else "cannot be told from it"
+        )
+        found.append(f"{name} {is_told} ({spread})")
+    return "; ".join([start, *found])
+
+
+def _shown(value: float, digits: int = 4) -> str:
+    return f"{value:.{digits}f}" if np.isfinite(value) else "none"
+
+
+def _without_bins(results: Any) -> Any:
+    """Return results as a record keeps them: without the bins that the report draws."""
+    if isinstance(results, dict):
+        return {key: _without_bins(value) for key, value in results.items() if key != "reliability"}
+    return results
+
+
+def _say(options: Options, message: str) -> None:
+    if not options.quiet:
+        print(message, file=sys.stderr)

@@ -1,0 +1,239 @@
+"""`dnalm interact train`: the published model of genes and molecules, on prepared pairs."""
+
+import shutil
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from dnalm import checkpoint
+from dnalm.baselines.ladder import LADDER
+from dnalm.commands.runs import RunOptions
+from dnalm.config import from_recipe
+from dnalm.data.pair_batches import PairRows
+from dnalm.data.pairs import PairSet, open_pairs
+from dnalm.devices import Processor
+from dnalm.encoders.lstm import smiles_characters
+from dnalm.evaluate.interaction import interaction_scores
+from dnalm.files import lock, recover, write_json
+from dnalm.fit import BEST, LAST, Loop
+from dnalm.optim import EpochConfig
+from dnalm.records import Record, peak_memory
+from dnalm.tasks.interaction import (
+    EncodersConfig,
+    InteractionModel,
+    InteractionShape,
+    InteractionTask,
+    auroc,
+    predict,
+)
+
+TABLES = ("encoders", "train")
+"""What a recipe may set."""
+RESULTS = "results.json"
+TRIED = 3
+"""Steps that a dry run takes."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Train a model to tell pairs of gene and molecule that interact from those that do not."""
+
+    data: Path = Path("data/pairs")
+    """A folder of pairs made by `dnalm interact prepare`."""
+    model: Literal["original"] = "original"
+    """original: the published model, or with --dna-encoder and --mol-encoder one that is built like it."""
+    out: Path = Path("runs/original")
+    """The run's folder; its name is the model's name in tables and plots."""
+    recipe: str = "original"
+    """original, or a TOML file; sets the fields of encoders and training, and flags win over it."""
+    encoders: EncodersConfig = field(default_factory=EncodersConfig)
+    train: EpochConfig = field(default_factory=EpochConfig)
+    run: RunOptions = field(default_factory=RunOptions)
+
+
+def default_options(recipe: str) -> Options:
+    """Return the options that `--recipe` stands for; flags are laid over them.
+
+    Raises:
+        ValueError: if the recipe does not exist or has wrong fields, all of them named.
+    """
+    return from_recipe(Options(), recipe, TABLES)
+
+
+def run(options: Options) -> None:
+    """Train, judge on the validation part, and write the run's folder.
+
+    Raises:
+        ValueError: for a mistake in the options or the data.
+    """
+    if wrong := options.run.wrong():
+        raise ValueError("; ".join(wrong))
+    processor = options.run.compute.resolve()
+    options.run.check_folder(options.out, [options.out / RESULTS])
+    pairs = open_pairs(options.data)
+    shape = InteractionShape.of(options.encoders, _characters(pairs, options.encoders.smiles_length))
+    torch.manual_seed(options.run.seed)
+    model = InteractionModel(shape)
+    about = {
+        "kind": shape.kind,
+        "parameters": model.parameter_count,
+        "trained_parameters": model.parameter_count,
+        "set": pairs.digest,
+        "split": pairs.meta["split"],
+        "seed": options.run.seed,
+    }
+    train, validation = (_part(pairs, name) for name in ("train", "validation"))
+    task = InteractionTask(shape, shape.tokens(pairs), train, validation, about)
+    task.windows(options.train.batch_size, options.run.seed)  # refuses a batch that is too small
+    options.run.say(
+        f"{options.out.name}: {len(task.train):,} training and {len(task.validation):,} validation pairs of "
+        f"{options.data}; {shape.kind} with {model.parameter_count:,} parameters, on {processor.name} in "
+        f"{processor.precision}"
+    )
+    if options.run.dry_run:
+        _dry_run(options, task, model, processor)
+        return
+    with lock(options.out):
+        _train(options, task, model, pairs, processor)
+
+
+def _characters(pairs: PairSet, longest: int) -> str:
+    """Return the characters of the training part's molecules: others must not be learned from."""
+    seen = np.unique(pairs.molecule[pairs.parts["train"]])
+    return smiles_characters((pairs.smiles[row] for row in seen), longest)
+
+
+def _part(pairs: PairSet, name: str) -> PairRows:
+    rows = pairs.parts[name]
+    return PairRows(pairs.gene[rows], pairs.molecule[rows], pairs.label[rows])
+
+
+def _train(
+    options: Options, task: InteractionTask, model: InteractionModel, pairs: PairSet, processor: Processor
+) -> None:
+    for name in (BEST, LAST):
+        recover(options.out / name)
+    steps = task.windows(options.train.batch_size, options.run.seed).steps_per_epoch
+    recipe = {name: asdict(getattr(options, name)) for name in TABLES}
+    loop = Loop(
+        task,
+        model,
+        options.train.in_steps(steps),
+        folder=options.out,
+        fabric=processor.fabric(),
+        seed=options.run.seed,
+        identity=_identity(options, pairs.digest, processor),
+    )
+    if options.run.resume:
+        loop.resume()
+    else:
+        _clear(options.out)
+    record = Record(
+        options.out / "run.json",
+        "interact train",
+        recipe={"name": options.recipe} | recipe | {"model": task.shape.as_dict()},
+        seed=options.run.seed,
+        data={"digest": pairs.digest, **{key: pairs.meta.get(key) for key in ("sources", "split", "parts")}},
+        device=str(processor),
+    )
+    with options.run.recording(record, loop, lambda: {"step": loop.step}):
+        complete = loop.run(quiet=options.run.quiet)
+        results = _judged(options, loop, task, model, pairs, steps)
+        write_json(options.out / RESULTS, results)
+    kept = ("name", "model", "split", "negatives", "ratio", "training", "validation", "node_rate_validation")
+    metrics = {key: results[key] for key in kept}
+    record.finish("done" if complete else "interrupted", metrics, training_s=loop.elapsed)
+    print(_summary(options, results))
+
+
+def _identity(options: Options, digest: str, processor: Processor) -> dict[str, Any]:
+    """Return what a resumed run must share with the one before: all that decides its weights."""
+    settings = asdict(options.encoders) | asdict(options.train)
+    settings.pop("patience")
+    return settings | {"set": digest, "seed": options.run.seed, "precision": processor.precision}
+
+
+def _clear(folder: Path) -> None:
+    """Remove an earlier run, and nothing that is not one of its files."""
+    for inside in (BEST, LAST):
+        shutil.rmtree(folder / inside, ignore_errors=True)
+    for name in ("run.json", "metrics.jsonl", RESULTS):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _judged(
+    options: Options, loop: Loop, task: InteractionTask, model: InteractionModel, pairs: PairSet, steps: int
+) -> dict[str, Any]:
+    """Take the best weights, and return all that results.json holds."""
+    weights, best = checkpoint.load(options.out / BEST)
+    task.load_weights(model, weights, str(options.out))
+    held = task.validation
+    probability = np.exp(-np.logaddexp(0.0, -predict(model, task.tokens, held.gene, held.molecule)))
+    history: dict[str, list[Any]] = {
+        "epoch": [round(scores["step"] / steps) for scores in loop.evaluations],
+        **{
+            key: [scores[key] for scores in loop.evaluations]
+            for key in ("train_loss", "val_bce", "val_auroc", "elapsed")
+        },
+    }
+    return {
+        "format": "dnalm-interaction-results",
+        "format_version": 1,
+        "name": options.out.name,
+        "model": task.about,
+        **{key: pairs.meta[key] for key in ("split", "negatives", "ratio", "seed")},
+        "digest": pairs.digest,
+        "training": {
+            "epochs": history["epoch"][-1],
+            "best_epoch": round(best["step"] / steps),
+            "seconds": loop.elapsed,
+            "history": history,
+        },
+        "validation": interaction_scores(held.label, probability, held.gene, held.molecule),
+        "node_rate_validation": _node_rate(pairs),
+    }
+
+
+def _node_rate(pairs: PairSet) -> float:
+    """Return the validation AUROC of the rung that sees no feature of gene or molecule."""
+    rung = LADDER["node rate"](0)
+    rung.fit(pairs, pairs.parts["train"])
+    rows = pairs.parts["validation"]
+    return auroc(pairs.label[rows], rung.predict(pairs, rows))
+
+
+def _summary(options: Options, results: dict[str, Any]) -> str:
+    scores, training, area = results["validation"], results["training"], results["validation"]["auroc"]
+    ratio = "" if results["ratio"] is None else f", ratio {results['ratio']}"
+    return "\n".join(
+        [
+            f"{results['name']}: validation AUROC {area['value']:.4f} (95 % interval {area['low']:.4f} to "
+            f"{area['high']:.4f}), node rate, which sees no feature, {results['node_rate_validation']:.4f}; "
+            f"split {results['split']}, negatives {results['negatives']}{ratio}, "
+            f"{scores['rows']:,} pairs, {scores['positives']:,} of them positive",
+            f"best epoch {training['best_epoch']} of {training['epochs']}, {training['seconds']:.0f} s of "
+            "training; the validation part chose the epoch: for a claim run dnalm interact evaluate "
+            f"{options.out} --part test",
+            f"model {options.out}, results {options.out / RESULTS}",
+        ]
+    )
+
+
+def _dry_run(options: Options, task: InteractionTask, model: InteractionModel, processor: Processor) -> None:
+    """Time a few steps and print what the whole run would need at most."""
+    fabric = processor.fabric()
+    wrapped = fabric.setup_module(model)
+    batches = task.windows(options.train.batch_size, options.run.seed)
+    begin = time.monotonic()
+    for step in range(TRIED):
+        fabric.backward(task.loss(wrapped, fabric.to_device(batches.batch(step))))
+    epoch = (time.monotonic() - begin) / TRIED * batches.steps_per_epoch
+    print(
+        f"would train {options.train.epochs} epochs of {len(task.train):,} pairs into {options.out}: about "
+        f"{epoch / 60:,.1f} min an epoch, at most {epoch * options.train.epochs / 60:,.0f} min in all, "
+        f"{peak_memory() / 1e9:.1f} GB of memory, {16 * model.parameter_count / 1e6:,.0f} MB of models"
+    )

@@ -1,0 +1,143 @@
+"""Pairs of a gene and a molecule as tensors: for training, in batches that depend on (seed, step) alone.
+
+Shapes used below
+    N  pairs                         B  pairs in the batch
+    M  distinct molecules in the batch
+    L  tokens per gene or molecule, the longest's
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+Rows = npt.NDArray[np.int64]
+
+
+class Ragged:
+    """Token sequences of many lengths, kept end to end."""
+
+    def __init__(self, sequences: Sequence[npt.NDArray[np.int16]]) -> None:
+        lengths = [len(sequence) for sequence in sequences]
+        self.begins = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+        self.tokens = np.concatenate(
+            [*sequences, np.zeros(1, dtype=np.int16)]
+        )  # one to point at, for padding
+
+    def __len__(self) -> int:
+        return len(self.begins) - 1
+
+    def take(self, rows: Rows) -> tuple[Tensor, Tensor]:
+        """Return sequences `rows`: tokens, int16 [B, L], 0 at padding, and which are real, bool [B, L].
+
+        L is the length of the longest of them, and at least 1.
+        """
+        begins, ends = self.begins[rows, None], self.begins[rows + 1, None]
+        places = begins + np.arange(max(1, int((ends - begins).max(initial=0))))
+        real = places < ends
+        tokens = np.where(real, self.tokens[np.where(real, places, 0)], np.int16(0))
+        return torch.from_numpy(tokens), torch.from_numpy(real)
+
+
+class PairBatch(NamedTuple):
+    """One batch of pairs. A molecule that occurs in several of them is there once."""
+
+    genes: Tensor
+    """int16, [B, L]: tokens of each pair's gene."""
+    genes_real: Tensor
+    """bool, [B, L]."""
+    molecules: Tensor
+    """int16, [M, L]."""
+    molecules_real: Tensor
+    """bool, [M, L]."""
+    molecule: Tensor
+    """int64, [B]: which of the M is each pair's."""
+    labels: Tensor
+    """float, [B]: 1 for a pair that interacts."""
+
+
+@dataclass(frozen=True)
+class PairTokens:
+    """The genes and molecules of a set, as the encoders read them."""
+
+    genes: Ragged
+    molecules: Ragged
+
+
+@dataclass(frozen=True)
+class PairRows:
+    """Pairs of one part of a set: rows of its two tables, and labels."""
+
+    gene: Rows
+    """[N]."""
+    molecule: Rows
+    """[N]."""
+    label: npt.NDArray[np.uint8]
+    """[N]: 0 or 1."""
+
+    def __post_init__(self) -> None:
+        assert self.gene.shape == self.molecule.shape == self.label.shape
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def take(self, rows: Rows) -> "PairRows":
+        """Return the pairs `rows`, in their order."""
+        return PairRows(self.gene[rows], self.molecule[rows], self.label[rows])
+
+
+class PairBatches:
+    """Batches of the training pairs: every pair once an epoch, in an order drawn from (seed, epoch).
+
+    A last batch of a single pair is joined to the one before: batch normalisation needs more than one. Genes
+    of all lengths are mixed in a batch on purpose: batches of like lengths would each have the mean and
+    variance of their own kind of gene, and batch normalisation in training would differ from that in use.
+
+    Args:
+        tokens: of the set's genes and molecules.
+        pairs: the training pairs.
+        batch_size: B of a whole batch, over all processes; the last batch of an epoch may be another.
+        seed: of the order.
+
+    Raises:
+        ValueError: if there are fewer than two pairs, or the batch size is below 2.
+    """
+
+    def __init__(self, tokens: PairTokens, pairs: PairRows, batch_size: int, seed: int) -> None:
+        if len(pairs) < 2 or batch_size < 2:
+            raise ValueError(
+                "batch normalisation needs batches of at least 2 pairs, got "
+                f"{len(pairs):,} pairs for training and a batch size of {batch_size}"
+            )
+        self.tokens, self.pairs, self.batch_size, self.seed = tokens, pairs, batch_size, seed
+        self._order: tuple[int, Rows] | None = None  # of the epoch drawn last
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches that hold every pair once."""
+        whole, rest = divmod(len(self.pairs), self.batch_size)
+        return max(1, whole + (rest > 1))
+
+    def rows(self, step: int) -> Rows:
+        """Return which pairs are in batch `step`, [B]."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        if self._order is None or self._order[0] != epoch:
+            draws = np.random.Generator(np.random.Philox(key=[self.seed, epoch]))
+            self._order = (epoch, draws.permutation(len(self.pairs)))
+        end = None if place == self.steps_per_epoch - 1 else (place + 1) * self.batch_size
+        return self._order[1][place * self.batch_size : end]
+
+    def batch(self, step: int, rank: int = 0, world: int = 1) -> PairBatch:
+        """Return rank's share of batch `step`: rows rank, rank + world, ..."""
+        pairs = self.pairs.take(self.rows(step)[rank::world])
+        distinct, molecule = np.unique(pairs.molecule, return_inverse=True)
+        return PairBatch(
+            *self.tokens.genes.take(pairs.gene),
+            *self.tokens.molecules.take(distinct),
+            torch.from_numpy(molecule),
+            torch.from_numpy(pairs.label.astype(np.float32)),
+        )

@@ -1,0 +1,92 @@
+"""MorganBag: a vector for each substructure of a molecule, those of its Morgan fingerprint.
+
+Shapes used below
+    B  molecules in the batch        L  substructures per molecule, the most
+    D  width of the states
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class MorganConfig:
+    """The shape of a MorganBag, and the fingerprint that it reads."""
+
+    bits: int = 2048
+    """Of the fingerprint: substructures are folded into so many."""
+    radius: int = 2
+    """Bonds from a substructure's middle atom to its rim."""
+    width: int = 256
+    """Width of a substructure's vector (D)."""
+
+    def __post_init__(self) -> None:
+        wrong = [
+            f"{name} must be at least {low}, got {value}"
+            for name, low in (("bits", 1), ("radius", 0), ("width", 1))
+            if (value := getattr(self, name)) < low
+        ]
+        if self.bits > 2**15:
+            wrong.append(f"bits must be at most {2**15}, got {self.bits}")
+        if wrong:
+            raise ValueError("; ".join(wrong))
+
+
+def set_bits(smiles: Sequence[str], config: MorganConfig) -> list[npt.NDArray[np.int16]]:
+    """Return which bits of its fingerprint (Rogers and Hahn 2010) each molecule sets, in ascending order.
+
+    Raises:
+        ValueError: if a SMILES cannot be read, or RDKit is not installed.
+    """
+    try:
+        from rdkit import Chem
+        from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
+    except ImportError as error:
+        raise ValueError(
+            'fingerprints of molecules need RDKit, which is not installed; pip install "dnalm[interaction]"'
+        ) from error
+    generator = GetMorganGenerator(radius=config.radius, fpSize=config.bits)
+    found = []
+    for text in smiles:
+        molecule = Chem.MolFromSmiles(text)
+        if molecule is None:
+            raise ValueError(f"RDKit cannot read the SMILES {text!r}; dnalm interact prepare drops such ones")
+        found.append(np.array(generator.GetFingerprint(molecule).GetOnBits(), dtype=np.int16))
+    return found
+
+
+class MorganBag(nn.Module):
+    """The state of a substructure is its vector, whatever the others are."""
+
+    causal = False
+
+    def __init__(self, config: MorganConfig) -> None:
+        super().__init__()
+        self.config, self.width = config, config.width
+        self.embedding = nn.Embedding(config.bits, config.width)
+
+    def state_mask(self, real: Tensor) -> Tensor:
+        """Return which states are real, bool [B, L]: one for each real token."""
+        return real
+
+    def forward(self, tokens: Tensor, real: Tensor) -> Tensor:
+        """Map set bits to their vectors.
+
+        Args:
+            tokens: integers, [B, L]: bits that are set; anything at padding.
+            real: bool, [B, L]; True at a bit, False at padding.
+
+        Returns:
+            float, [B, L, D]; exactly 0 at padding.
+
+        Raises:
+            ValueError: if `tokens` is not [B, L], or `real` has another shape.
+        """
+        if tokens.ndim != 2 or real.shape != tokens.shape:
+            raise ValueError(f"tokens and real must be [B, L], got {list(tokens.shape)}, {list(real.shape)}")
+        states: Tensor = self.embedding(tokens.masked_fill(~real, 0).long())
+        return states.masked_fill(~real.unsqueeze(-1), 0.0)

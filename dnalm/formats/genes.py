@@ -1,0 +1,125 @@
+"""Sequences of genes: FASTA, a table (GeneID, sequence; kind, source_id), or HDF5 with one dataset a gene."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dnalm.formats.fasta import read_fasta
+from dnalm.formats.lines import read_lines
+from dnalm.formats.pairs import plain_gene_id, read_table
+from dnalm.formats.source import Source
+
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+UNKNOWN = "unknown"
+"""The kind of a sequence whose file does not say."""
+LETTERS = frozenset("ACGTURYSWKMBDHVN")
+"""IUPAC letters of nucleic acids."""
+NONE_THERE = "SEQUENCEUNAVAILABLE"
+"""What Ensembl's BioMart writes for a gene of which it has no sequence, without the blank."""
+
+
+class GeneRow(NamedTuple):
+    """One sequence of a gene; a gene may have several."""
+
+    gene_id: str
+    kind: str
+    """What it is, in the file's words: CDS, mRNA, a promoter; `UNKNOWN` where nothing is said."""
+    source_id: str
+    sequence: str
+    """Upper-case IUPAC DNA; U is read as T; empty where the file has none."""
+
+
+def read_gene_rows(path: Path) -> Iterator[GeneRow]:
+    """Yield the sequences of a file, whatever its format; it is told by its content.
+
+    Raises:
+        ValueError: if it is none of these, is damaged, lacks a column, or has letters that are not IUPAC's.
+    """
+    if path.is_dir():
+        raise ValueError(f"{path}: expected a file of gene sequences (FASTA, table or HDF5), got a folder")
+    with path.open("rb") as file:
+        head = file.read(len(HDF5_MAGIC))
+    if head == HDF5_MAGIC:
+        rows = _from_hdf5(path)
+    elif _is_fasta(path):
+        rows = _from_fasta(path)
+    else:
+        rows = _from_table(path)
+    for row in rows:
+        sequence = "".join(row.sequence.split()).upper().replace(NONE_THERE, "")
+        if strange := sorted(set(sequence) - LETTERS):
+            raise ValueError(
+                f"{path}: the sequence of gene {row.gene_id} has letters that are not DNA: "
+                f"{', '.join(map(repr, strange[:5]))}"
+            )
+        yield row._replace(sequence=sequence.replace("U", "T"))
+
+
+def _is_fasta(path: Path) -> bool:
+    first = next((line for line in read_lines(path) if line.strip()), b"")
+    return first.startswith(b">")
+
+
+def _from_fasta(path: Path) -> Iterator[GeneRow]:
+    name: str | None = None
+    pieces: list[bytes] = []
+    with closing(Source(path)) as source:
+        for block in read_fasta(source):
+            if block.name is not None:
+                if name is not None:
+                    yield GeneRow(plain_gene_id(name), UNKNOWN, name, b"".join(pieces).decode("latin-1"))
+                name, pieces = block.name, []
+            pieces.append(block.text)
+    if name is not None:
+        yield GeneRow(plain_gene_id(name), UNKNOWN, name, b"".join(pieces).decode("latin-1"))
+
+
+def _from_table(path: Path) -> Iterator[GeneRow]:
+    for _line, row in read_table(path, ("GeneID", "sequence")):
+        kind, source = row.get("kind", "").strip() or UNKNOWN, row.get("source_id", "").strip()
+        yield GeneRow(plain_gene_id(row["GeneID"]), kind, source, row["sequence"])
+
+
+def _from_hdf5(path: Path) -> Iterator[GeneRow]:
+    try:
+        import h5py
+    except ImportError as error:
+        raise ValueError(
+            f'{path}: HDF5 needs h5py, which is not installed; run: pip install "dnalm[interaction]"'
+        ) from error
+    try:
+        opened = h5py.File(path, "r")
+    except OSError as error:
+        raise ValueError(f"{path}: damaged HDF5 ({error}); copy or download it again") from error
+    with opened as file:
+        for name in file:
+            item = file[name]
+            if not isinstance(item, h5py.Dataset):
+                raise ValueError(f"{path}: expected one dataset a gene, got the group {name!r}")
+            yield GeneRow(plain_gene_id(name), UNKNOWN, name, _hdf5_text(item[()], path, name))
+
+
+def _hdf5_text(value: Any, path: Path, name: str) -> str:
+    """Return the letters of a dataset: a string, bytes, or an array of either or of character codes."""
+    if isinstance(value, bytes):
+        return value.decode("ascii", "replace")
+    if isinstance(value, str):
+        return value
+    kind = getattr(getattr(value, "dtype", None), "kind", "")
+    if kind in ("S", "O"):
+        texts = [
+            each.decode("ascii", "replace") if isinstance(each, bytes) else str(each)
+            for each in value.ravel()
+        ]
+        if len(texts) > 1 and any(len(each) > 1 for each in texts):
+            raise ValueError(
+                f"{path}: dataset {name!r}: expected one sequence, got {len(texts)}; keep one of them, or "
+                "write a table with a row for each"
+            )
+        return "".join(texts)
+    if kind == "u" and value.dtype.itemsize == 1:
+        return bytes(value.ravel()).decode("ascii", "replace")
+    raise ValueError(
+        f"{path}: dataset {name!r}: expected the letters of a sequence, got {type(value).__name__}"
+    )

@@ -1,0 +1,233 @@
+"""Plots of results on genes and molecules: each function writes one PNG, whole or not at all.
+
+Shapes used below
+    K  bins of a reliability plot    E  epochs, the untrained model being the first
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from dnalm.bootstrap import Estimate
+from dnalm.report.plots import (
+    ABOVE,
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    VERMILION,
+    colors,
+    curve,
+    fit_height,
+    new_figure,
+    save,
+)
+from dnalm.report.results import number
+
+CHANCE = 0.5
+"""AUROC of guessing."""
+LEAST_SPAN = {"cross-entropy": 0.05, "AUROC": 0.1}
+"""Least height of an axis, so that noise is not made to look like a change."""
+LEAST_PAIRS = 10
+"""Of a bin whose share of positives is drawn: of fewer, it is mostly chance."""
+_DASHES = ("-", "--", "-.", (0, (1, 1)), (0, (6, 1, 1, 1, 1, 1)))
+"""As many as are out of step with the colours, so that no two of twenty models look the same."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """What was judged on the same pairs."""
+
+    heading: str
+    """Part, split and negatives."""
+    auroc: Mapping[str, Estimate]
+    """By name, in the order shown; NaN where it is undefined."""
+    node_rate: float
+    """AUROC of the node rate on these pairs; NaN where it is not known."""
+
+
+def auroc_intervals(
+    panels: Sequence[Panel],
+    path: Path,
+    title: str = "AUROC of models and baselines",
+    models: Sequence[str] | None = None,
+) -> None:
+    """Draw AUROC as a dot with its interval, beside a line at the node rate and one at chance.
+
+    Args:
+        panels: one below the other.
+        path: the PNG to write.
+        title: over the picture.
+        models: the names that share out the colours, all of them if None; what is not among them is grey.
+
+    Raises:
+        ValueError: if there is no panel.
+    """
+    if not panels:
+        raise ValueError(f"{title}: expected models or baselines to draw, got none")
+    rows = [max(1, len(panel.auroc)) for panel in panels]
+    figure = Figure(figsize=(8.8, 1.5 + sum(1.0 + 0.34 * count for count in rows)), layout="constrained")
+    grid = figure.subplots(len(panels), 1, squeeze=False, height_ratios=[count + 0.6 for count in rows])
+    figure.suptitle(title, fontsize=13, color=INK, x=0.01, ha="left")
+    names = list(dict.fromkeys(name for panel in panels for name in panel.auroc))
+    styles = _styles(names, models)
+    limits = _limits(panels)
+    for axes, panel in zip(grid.flat, panels, strict=True):
+        _dots(axes, panel, [styles[name]["color"] for name in panel.auroc])
+        axes.set_xlim(*limits)  # one scale, so that lengths compare
+    first = grid[0, 0]
+    handles = [
+        first.plot([], [], "o-", color=INK, markersize=7, linewidth=1.8)[0],
+        first.plot([], [], "--", color=VERMILION, linewidth=1.6)[0],
+        first.plot([], [], ":", color=INK, linewidth=1.4)[0],
+    ]
+    labels = ["AUROC and its 95 % interval", "node rate (looks at no feature)", "chance"]
+    figure.legend(handles, labels, loc="outside lower left", frameon=False, fontsize=9.5, ncols=3)
+    save(figure, path)
+
+
+def _dots(axes: Axes, panel: Panel, hues: Sequence[str]) -> None:
+    """Draw one row a model or rung; its figure stands right of the axes, where it covers nothing."""
+    axes.set_title(panel.heading, loc="left", fontsize=10.5, color=INK)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.grid(True, axis="x", color="#E6E6E6", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.axvline(CHANCE, color=INK, linestyle=":", linewidth=1.4, zorder=2)
+    axes.axvline(panel.node_rate, color=VERMILION, linestyle="--", linewidth=1.6, zorder=2)
+    for row, ((value, low, high), hue) in enumerate(zip(panel.auroc.values(), hues, strict=True)):
+        axes.hlines(row, low, high, color=hue, linewidth=2.2, zorder=4)
+        axes.plot([low, high], [row, row], "|", color=hue, markersize=9, markeredgewidth=1.6, zorder=4)
+        axes.plot(value, row, "o", color=hue, markersize=7, zorder=5)
+        text = "undefined" if math.isnan(value) else f"{value:.4f}"
+        text += "" if math.isnan(low) or math.isnan(high) else f"  ({low:.4f} to {high:.4f})"
+        at = (1.02, row)
+        axes.annotate(text, at, xycoords=("axes fraction", "data"), va="center", fontsize=9.5, color=INK)
+    axes.set_ylim(max(1, len(hues)) - 0.4, -0.6)  # the first on top
+    axes.set_yticks(range(len(hues)), list(panel.auroc))
+    axes.tick_params(axis="y", length=0, labelsize=10, labelcolor=INK)
+    axes.tick_params(axis="x", labelsize=9.5, colors=INK)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
+    axes.set_xlabel("AUROC", fontsize=10)
+
+
+def _limits(panels: Sequence[Panel]) -> tuple[float, float]:
+    """Return the axis that shows every figure and chance, with room."""
+    found = [value for panel in panels for estimate in panel.auroc.values() for value in estimate]
+    found += [panel.node_rate for panel in panels]
+    seen = [CHANCE, *(value for value in found if math.isfinite(value))]
+    room = max(0.08 * (max(seen) - min(seen)), 0.01)
+    return max(0.0, min(seen) - room), min(1.0, max(seen) + room)
+
+
+def reliability(
+    bins: Mapping[str, Mapping[str, Sequence[float | None]]],
+    path: Path,
+    title: str = "Reliability: predicted against observed",
+    everyone: Sequence[str] | None = None,
+) -> None:
+    """Draw the share of positives against the mean prediction of each bin, and how many pairs are in it.
+
+    Args:
+        bins: of each model `edges` [K + 1], `predicted`, `observed` and `count`, each [K]; None where empty.
+        path: the PNG to write.
+        title: over the picture.
+        everyone: the models that share out the colours.
+
+    Raises:
+        ValueError: if there is no model.
+    """
+    if not bins:
+        raise ValueError(f"{title}: expected the bins of at least one model, got none")
+    figure, (left, right) = new_figure(title, width=9.6, height=4.9, panels=2)
+    left.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1.2, label="perfect", zorder=1)
+    for name, style in _styles(list(bins), everyone).items():
+        one = bins[name]
+        full = [row for row, count in enumerate(one["count"]) if number(count) >= LEAST_PAIRS]
+        predicted, observed = ([number(one[key][row]) for row in full] for key in ("predicted", "observed"))
+        left.plot(predicted, observed, marker="o", markersize=4.5, linewidth=1.6, label=name, **style)
+        edges, counts = [number(e) for e in one["edges"]], [number(c) for c in one["count"]]
+        share = [100 * count / max(1.0, sum(counts)) for count in counts]
+        right.stairs(share, edges, linewidth=1.6, label=name, **style)
+    left.set(xlabel="predicted probability, mean of a bin", ylabel="share of positives in the bin")
+    left.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+    right.set(xlabel="predicted probability", ylabel="pairs in the bin (%)", xlim=(0, 1))
+    right.set_ylim(bottom=0)
+    handles, labels = left.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower left", ncols=5, frameon=False, fontsize=9.5)
+    save(figure, path)
+
+
+def training_curves(
+    history: Mapping[str, Sequence[float | None]],
+    path: Path,
+    title: str,
+    best_epoch: int | None = None,
+    node_rate: float = math.nan,
+) -> None:
+    """Draw cross-entropy and validation AUROC against epoch, the best epoch and the node rate marked.
+
+    Args:
+        history: `epoch`, `train_loss`, `val_bce` and `val_auroc`, each [E]; None where not measured.
+        path: the PNG to write.
+        title: over the picture.
+        best_epoch: whose weights were kept.
+        node_rate: AUROC of the node rate on the validation part.
+
+    Raises:
+        ValueError: if there is no epoch, or the lists differ in length.
+    """
+    epochs = [int(epoch or 0) for epoch in history["epoch"]]
+    series = {name: [*map(number, history[name])] for name in ("train_loss", "val_bce", "val_auroc")}
+    if not epochs or any(len(values) != len(epochs) for values in series.values()):
+        raise ValueError(
+            f"{title}: expected one value of each curve at every epoch, got {len(epochs)} epochs and "
+            f"{', '.join(f'{len(values)} {name}' for name, values in series.items())}"
+        )
+    figure, (left, right) = new_figure(title, width=9.6, height=4.2, panels=2)
+    curve(left, epochs, series["train_loss"], "training", ORANGE, "--s")
+    curve(left, epochs, series["val_bce"], "validation", BLUE, "-o")
+    left.set(xlabel="epoch", ylabel="cross-entropy (nats a pair)")
+    fit_height(left, [[0.0 if math.isnan(v) else v for v in series[n]] for n in ("train_loss", "val_bce")])
+    curve(right, epochs, series["val_auroc"], "_validation", BLUE, "-o")  # alone: the axis names it
+    right.axhline(
+        node_rate,
+        color=VERMILION,
+        linestyle="--",
+        linewidth=1.6,
+        label=f"node rate ({node_rate:.4f})",
+        zorder=1,
+    )
+    right.set(xlabel="epoch", ylabel="AUROC of the validation part")
+    for axes, least in ((left, LEAST_SPAN["cross-entropy"]), (right, LEAST_SPAN["AUROC"])):
+        low, high = axes.get_ylim()
+        room = max(0.0, least - (high - low)) / 2
+        axes.set_ylim(low - room, high + room)
+        axes.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
+        if best_epoch is not None:
+            label = f"best epoch ({best_epoch})"
+            axes.axvline(best_epoch, color=GREEN, linestyle=":", linewidth=1.8, label=label, zorder=1)
+        axes.legend(**ABOVE, ncols=3)
+    save(figure, path)
+
+
+PLOTS: dict[str, Callable[..., None]] = {
+    "auroc_intervals": auroc_intervals,
+    "reliability": reliability,
+    "training_curves": training_curves,
+}
+"""Every plot of results on genes and molecules, by name."""
+
+
+def _styles(names: Sequence[str], everyone: Sequence[str] | None) -> dict[str, dict[str, Any]]:
+    """Colour and dash of each model, the same in every plot with the same `everyone`; grey for others."""
+    shared = list(names if everyone is None else everyone)
+    hues = dict(zip(shared, colors(shared), strict=True))
+    dashes = {name: _DASHES[row % len(_DASHES)] for row, name in enumerate(shared)}
+    return {name: {"color": hues.get(name, GREY), "linestyle": dashes.get(name, ":")} for name in names}

@@ -1,0 +1,177 @@
+"""Tables of models of genes and molecules for the documentation, made from run.json files: none is typed."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from operator import getitem
+from typing import Any
+
+from dnalm.report.binding_words import figure_of
+from dnalm.report.interaction_results import NODE_RATE, auroc_of
+from dnalm.report.interaction_words import figure
+from dnalm.report.markdown import Run, markdown
+from dnalm.report.results import number
+
+EVALUATED = ("interact evaluate",)
+_SPLITS = ("random", "cold-molecule", "scaffold", "cold-gene", "cold-both")
+"""In the order of the rows; others come after."""
+_PARTS = ("test", "validation")
+
+Key = tuple[str, str, str, str]
+"""Split, part, negatives and ratio: what an AUROC must not stand without."""
+
+
+@dataclass
+class Judged:
+    """A model or a rung under one protocol, each seed of the split once."""
+
+    is_model: bool
+    entries: dict[tuple[int, str], Mapping[str, Any]] = field(default_factory=dict)
+    """What an evaluation says of it, by the split's seed and the digest of the weights."""
+
+    @property
+    def in_order(self) -> list[Mapping[str, Any]]:
+        """The entries by seed."""
+        return [self.entries[key] for key in sorted(self.entries)]
+
+
+def scores_table(records: Mapping[str, Run]) -> str:
+    """One row a model or rung and protocol: means over the seeds, and the interval of each seed."""
+    rows = []
+    for key, judged in _grouped(records).items():
+        rate = _mean_auroc(judged[NODE_RATE].in_order, "scores") if NODE_RATE in judged else math.nan
+        for name, one in judged.items():
+            entries = one.in_order
+            rows.append(
+                [*_protocol(key), f"{name}, model" if one.is_model else name, str(len(entries))]
+                + [figure(_mean_auroc(entries, "scores")), _each(entries, "scores"), figure(rate)]
+                + [_mean(entries, "auprc", "value"), _mean(entries, "prevalence", digits=3)]
+                + [_mean(entries, f"auroc_per_{node}", "value") for node in ("gene", "molecule")]
+                + [_mean(entries, "ef1", digits=2), _mean(entries, "brier"), _mean(entries, "ece")]
+            )
+    columns = [*_PROTOCOL, "model or rung", "seeds", "AUROC, mean", "AUROC of each seed (95 % interval)"]
+    columns += ["node rate", "AUPRC", "prevalence", "AUROC per gene", "AUROC per molecule", "EF at 1 %"]
+    return markdown([*columns, "Brier", "ECE"], rows)
+
+
+def gains_table(records: Mapping[str, Run]) -> str:
+    """One row a model and protocol: its AUROC less that of the best rung, seed by seed."""
+    rows = []
+    for key, judged in _grouped(records).items():
+        for name, one in judged.items():
+            if not one.is_model:
+                continue
+            gains = [entry["minus_best_rung"] for entry in one.in_order]
+            known = [number(gain["value"]) for gain in gains]
+            better = sum(number(gain["low"]) > 0 for gain in gains)
+            worse = sum(number(gain["high"]) < 0 for gain in gains)
+            rungs = dict.fromkeys(str(gain["rung"]) for gain in gains)
+            rows.append(
+                [*_protocol(key), name, ", ".join(rungs), _signed(sum(known) / len(known))]
+                + ["; ".join(_gain(gain) for gain in gains)]
+                + [f"{better} of {len(gains)}", f"{worse} of {len(gains)}"]
+            )
+    columns = [*_PROTOCOL, "model", "best rung", "AUROC of the model less the rung's, mean"]
+    columns += ["of each seed (95 % paired interval)", "seeds where it is better", "seeds where it is worse"]
+    return markdown(columns, rows)
+
+
+def sequenced_table(records: Mapping[str, Run]) -> str:
+    """One row a model or rung and protocol, over the pairs whose gene has an mRNA or CDS."""
+    rows = []
+    for key, judged in _grouped(records).items():
+        kept = {name: [e for e in one.in_order if e.get("sequenced")] for name, one in judged.items()}
+        rate = _mean_auroc(kept.get(NODE_RATE, []), "sequenced")
+        for name, entries in kept.items():
+            if not entries:
+                continue
+            pairs = sum(int(e["sequenced"]["rows"]) for e in entries) / len(entries)
+            rows.append(
+                [*_protocol(key), f"{name}, model" if judged[name].is_model else name, str(len(entries))]
+                + [f"{pairs:,.0f}", figure(_mean_auroc(entries, "sequenced")), _each(entries, "sequenced")]
+                + [figure(rate)]
+            )
+    columns = [*_PROTOCOL, "model or rung", "seeds", "pairs, mean", "AUROC, mean"]
+    return markdown([*columns, "AUROC of each seed (95 % interval)", "node rate there"], rows)
+
+
+def shuffles_table(records: Mapping[str, Run]) -> str:
+    """One row a model and protocol: AUROC as it is, and with genes or molecules exchanged."""
+    rows = []
+    for key, judged in _grouped(records).items():
+        rate = _mean_auroc(judged[NODE_RATE].in_order, "scores") if NODE_RATE in judged else math.nan
+        for name, one in judged.items():
+            if one.is_model:
+                kinds = ("scores", "shuffled_genes", "shuffled_molecules")
+                found = [figure(_mean_auroc(one.in_order, kind)) for kind in kinds]
+                rows.append([*_protocol(key), name, str(len(one.entries)), *found, figure(rate)])
+    columns = [*_PROTOCOL, "model", "seeds", "AUROC, mean", "genes exchanged", "molecules exchanged"]
+    return markdown([*columns, "node rate"], rows)
+
+
+_PROTOCOL = ["split", "part", "negatives"]
+
+
+def _grouped(records: Mapping[str, Run]) -> dict[Key, dict[str, Judged]]:
+    """Return models and rungs by protocol; the models first, each kind by mean AUROC."""
+    found: dict[Key, dict[str, Judged]] = {}
+    for run in records.values():
+        m = run["metrics"]
+        ratio = "" if m["ratio"] is None or m["negatives"] == "none" else f"{m['ratio']:g}"
+        home = found.setdefault((m["split"], m["part"], m["negatives"], ratio), {})
+        kinds = [entry["model"]["kind"] for entry in m["models"].values()]
+        for name, entry in m["models"].items():
+            kind = entry["model"]["kind"]
+            label = kind if kinds.count(kind) == 1 else name
+            weights = str(entry["model"].get("weights", m["digest"]))
+            home.setdefault(label, Judged(True)).entries[m["seed"], weights] = entry
+        for name, entry in m["ladder"].items():
+            home.setdefault(name, Judged(False)).entries[m["seed"], m["digest"]] = entry
+    return {
+        key: dict(sorted(found[key].items(), key=lambda item: _place(item[1])))
+        for key in sorted(found, key=_order)
+    }
+
+
+def _order(key: Key) -> tuple[Any, ...]:
+    split, part, *rest = key
+    places = [
+        known.index(word) if word in known else len(known)
+        for word, known in ((split, _SPLITS), (part, _PARTS))
+    ]
+    return (*places, split, part, *rest)
+
+
+def _place(judged: Judged) -> tuple[bool, bool, float]:
+    mean = _mean_auroc(judged.in_order, "scores")
+    return not judged.is_model, math.isnan(mean), -mean
+
+
+def _protocol(key: Key) -> list[str]:
+    split, part, negatives, ratio = key
+    return [split, part, f"{negatives}, {ratio} to 1" if ratio else negatives]
+
+
+def _mean_auroc(entries: Sequence[Mapping[str, Any]], kind: str) -> float:
+    values = [auroc_of(entry[kind]).value for entry in entries]
+    return sum(values) / len(values) if values else math.nan
+
+
+def _each(entries: Sequence[Mapping[str, Any]], kind: str) -> str:
+    return "; ".join(figure_of(auroc_of(entry[kind])) for entry in entries)
+
+
+def _mean(entries: Sequence[Mapping[str, Any]], *keys: str, digits: int = 4) -> str:
+    """Return the mean of one of the scores, found by its keys."""
+    values = [number(reduce(getitem, keys, entry["scores"])) for entry in entries]
+    return figure(sum(values) / len(values), digits)
+
+
+def _gain(gain: Mapping[str, Any]) -> str:
+    value, low, high = (number(gain[key]) for key in ("value", "low", "high"))
+    return f"{_signed(value)} ({_signed(low)} to {_signed(high)})"
+
+
+def _signed(value: float) -> str:
+    return "undefined" if math.isnan(value) else f"{value:+.4f}"

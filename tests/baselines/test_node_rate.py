@@ -1,0 +1,59 @@
+"""Tests for dnalm/baselines/node_rate.py."""
+
+import numpy as np
+import pytest
+
+from dnalm.baselines.node_rate import PRIOR, NodeRate, log_odds, smoothed_rates
+
+
+def test_finds_that_some_nodes_interact_more(planted, auroc):
+    assert auroc(NodeRate(), planted("degree")) > 0.8
+
+
+@pytest.mark.parametrize("rule", ["family", "blocks"])
+def test_does_not_see_who_goes_with_whom(rule, planted, auroc):
+    # Each node has as many 1 as 0: those it had in training are lacking in test, so that it may be below 0.5.
+    assert auroc(NodeRate(), planted(rule)) < 0.5
+
+
+def test_new_genes_and_molecules_are_all_alike(planted):
+    pairs = planted("features")
+    train = pairs.parts["train"]
+    rung = NodeRate()
+    rung.fit(pairs, train[(pairs.gene[train] >= 20) & (pairs.molecule[train] >= 20)])
+    assert len(set(rung.predict(pairs, np.flatnonzero((pairs.gene < 20) & (pairs.molecule < 20))))) == 1
+
+
+def test_rates_worked_out_by_hand():
+    # prevalence 3 / 4: node 0 has 1 of 1, node 1 has 2 of 3, node 2 is not seen
+    rates = smoothed_rates(np.array([0, 1, 1, 1]), np.array([1.0, 1, 1, 0]), 3, prior=2.0)
+    np.testing.assert_allclose(rates, [(1 + 1.5) / 3, (2 + 1.5) / 5, 0.75])
+
+
+def test_log_odds_add_up_and_an_unseen_pair_has_the_prevalence(planted):
+    pairs = planted("degree")
+    train = pairs.parts["train"]
+    train = train[(pairs.gene[train] != 7) & (pairs.molecule[train] != 9)]
+    rung = NodeRate()
+    rung.fit(pairs, train)
+    prevalence = pairs.label[train].mean()
+
+    def predicted(gene, molecule):
+        return rung.predict(pairs, np.flatnonzero((pairs.gene == gene) & (pairs.molecule == molecule)))[0]
+
+    def rate(node, which):
+        labels = pairs.label[train][node[train] == which]
+        return (labels.sum() + PRIOR * prevalence) / (len(labels) + PRIOR)
+
+    assert predicted(7, 9) == pytest.approx(prevalence, abs=1e-12)
+    assert predicted(3, 9) == pytest.approx(rate(pairs.gene, 3), abs=1e-12)
+    assert predicted(7, 4) == pytest.approx(rate(pairs.molecule, 4), abs=1e-12)
+    odds = log_odds(rate(pairs.gene, 3)) + log_odds(rate(pairs.molecule, 4)) - log_odds(prevalence)
+    assert log_odds(predicted(3, 4)) == pytest.approx(odds, abs=1e-9)
+
+
+def test_a_training_part_of_one_class_has_finite_scores(planted):
+    pairs = planted("none")
+    rung = NodeRate()
+    rung.fit(pairs, np.flatnonzero(pairs.label))
+    assert np.isfinite(rung.predict(pairs, pairs.parts["test"])).all()

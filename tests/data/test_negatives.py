@@ -1,0 +1,112 @@
+"""Tests for dnalm/data/negatives.py."""
+
+import numpy as np
+import pytest
+
+from dnalm.data.negatives import draw_negatives, known_keys
+
+MOLECULES = 50
+
+
+@pytest.fixture(scope="module")
+def positives():
+    """Positives of genes 0-199 and molecules 0-49, the first ones in most of them; each gene is a cluster."""
+    draws = np.random.default_rng(2)
+    gene = (200 * draws.random(1500) ** 3).astype(np.int64)
+    molecule = (MOLECULES * draws.random(1500) ** 2).astype(np.int64)
+    keys = np.unique(gene * MOLECULES + molecule)
+    return keys // MOLECULES, keys % MOLECULES
+
+
+def drawn(positives, kind="degree-matched", ratio=1.0, seed=0, known=None):
+    gene, molecule = positives
+    if known is None:
+        known = known_keys(gene, molecule, np.arange(gene.max() + 1), MOLECULES)
+    draws = np.random.default_rng(seed)
+    return draw_negatives(gene, molecule, known, MOLECULES, kind=kind, ratio=ratio, draws=draws)
+
+
+@pytest.mark.parametrize("kind", ["degree-matched", "uniform"])
+@pytest.mark.parametrize("ratio", [0.5, 1, 3])
+def test_negatives_are_distinct_pairs_of_the_parts_own_genes_and_molecules(positives, kind, ratio):
+    gene, molecule = drawn(positives, kind, ratio)
+    keys = gene * MOLECULES + molecule
+    assert len(keys) == len(np.unique(keys)) == round(ratio * len(positives[0]))
+    assert not np.isin(keys, positives[0] * MOLECULES + positives[1]).any()
+    assert np.isin(gene, positives[0]).all()
+    assert np.isin(molecule, positives[1]).all()
+
+
+def test_what_is_known_elsewhere_is_not_drawn(positives):
+    elsewhere = np.arange(0, 200 * MOLECULES, 3)
+    gene, molecule = drawn(positives, known=np.union1d(elsewhere, positives[0] * MOLECULES + positives[1]))
+    assert ((gene * MOLECULES + molecule) % 3 != 0).all()
+
+
+@pytest.mark.parametrize("end", [0, 1])
+def test_degrees_are_matched_or_not(end):
+    """Whatever is often in a positive is often in a negative, if they are matched."""
+    draws = np.random.default_rng(4)
+    gene, molecule = (
+        (2000 * draws.random(3000) ** 3).astype(np.int64),
+        (500 * draws.random(3000) ** 2).astype(int),
+    )
+    known = np.unique(gene * 500 + molecule)
+    positives = known // 500, known % 500
+    there = np.unique(positives[end])
+    often = np.bincount(positives[end])[there]
+    for kind, low, high in (("degree-matched", 0.7, 1), ("uniform", -0.2, 0.2)):
+        found = draw_negatives(*positives, known, 500, kind=kind, ratio=1, draws=draws)
+        agreement = np.corrcoef(often, np.bincount(found[end], minlength=2000)[there])[0, 1]
+        assert low < agreement < high
+
+
+def test_rates_of_degree_matched_draws_are_products_of_degrees():
+    """Four pairs left, drawn one at a time: each as often as the product of its ends' degrees says."""
+    gene, molecule = np.array([0, 0, 0, 1]), np.array([0, 1, 2, 2])  # degrees 3 1; 1 1 2
+    known = np.unique(gene * 3 + molecule)
+    counts = np.zeros(6)
+    for seed in range(3000):
+        draws = np.random.default_rng(seed)
+        found = draw_negatives(gene, molecule, known, 3, kind="degree-matched", ratio=0.25, draws=draws)
+        counts[found[0][0] * 3 + found[1][0]] += 1
+    assert counts[[0, 1, 2, 5]].sum() == 0
+    # What is left is gene 1 with molecules 0 and 1, each of degree 1: half and half, sd 0.009.
+    assert counts[3] / 3000 == pytest.approx(0.5, abs=0.04)
+
+
+def test_none_are_drawn_when_none_are_wanted(positives):
+    assert [len(each) for each in drawn(positives, "none")] == [0, 0]
+
+
+def test_all_that_are_left_are_found_and_no_more():
+    gene, molecule = np.repeat(np.arange(4), 2), np.array([0, 1, 0, 2, 0, 3, 0, 1])
+    known = known_keys(gene, molecule, np.arange(4), 4)
+    left = set(range(16)) - set(known.tolist())
+    for kind in ("degree-matched", "uniform"):
+        for seed in range(30):
+            draws = np.random.default_rng(seed)
+            found = draw_negatives(gene, molecule, known, 4, kind=kind, ratio=1, draws=draws)
+            assert set((found[0] * 4 + found[1]).tolist()) == left
+            more = draw_negatives(gene, molecule, known, 4, kind=kind, ratio=5, draws=draws)
+            assert sorted((more[0] * 4 + more[1]).tolist()) == sorted(left)
+
+
+def test_what_draws_did_not_find_is_counted_out_and_no_more_than_wanted(positives, monkeypatch):
+    monkeypatch.setattr("dnalm.data.negatives.ROUNDS", 0)
+    gene, molecule = drawn(positives)
+    keys = gene * MOLECULES + molecule
+    assert len(np.unique(keys)) == len(keys) == len(positives[0])
+    assert not np.isin(keys, positives[0] * MOLECULES + positives[1]).any()
+
+
+def test_the_seed_decides(positives):
+    one, same, other = (drawn(positives, seed=seed) for seed in (1, 1, 2))
+    assert np.array_equal(one, same)
+    assert not np.array_equal(one, other)
+
+
+def test_a_positive_of_a_gene_is_known_of_all_genes_like_it():
+    clusters = np.array([0, 1, 0, 2, 1, 0])
+    keys = known_keys(np.array([2, 3, 4]), np.array([7, 1, 0]), clusters, 10)
+    assert keys.tolist() == sorted([7, 27, 57, 31, 10, 40])

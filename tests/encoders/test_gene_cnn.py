@@ -1,0 +1,193 @@
+"""Tests for dnalm/encoders/gene_cnn.py."""
+
+import pytest
+import torch
+from torch import nn
+
+from dnalm.encoders.gene_cnn import GeneCNN, GeneCNNConfig, NormReluPool, letter_codes
+
+SMALL = GeneCNNConfig(embedding=6, channels=(4, 5, 8), kernels=(3, 5, 7), dropout=0.0)
+
+
+def make(config=SMALL) -> GeneCNN:
+    """A GeneCNN whose batch normalisations are as training leaves them: no weight at its first value."""
+    torch.manual_seed(0)
+    made = GeneCNN(config)
+    with torch.no_grad():
+        for norm in made.norms:
+            norm.weight.uniform_(-1.5, 1.5)
+            norm.bias.normal_()
+            norm.running_mean.normal_()
+            norm.running_var.uniform_(0.5, 2.0)
+    return made
+
+
+def batch(lengths, seed=1):
+    tokens = torch.randint(5, (len(lengths), max(lengths)), generator=torch.Generator().manual_seed(seed))
+    return tokens.to(torch.int16), torch.arange(max(lengths))[None] < torch.tensor(lengths)[:, None]
+
+
+def reference(model, tokens):
+    """The published model of sequences of one length, of PyTorch's own layers; and its normalisations."""
+    norms = []
+    x = model.embedding(tokens.long()).transpose(1, 2)
+    for convolution, norm in zip(model.convolutions, model.norms, strict=True):
+        theirs = nn.BatchNorm1d(convolution.out_channels).train(model.training)
+        theirs.load_state_dict(norm.state_dict() | {"num_batches_tracked": torch.tensor(0)})
+        x = nn.functional.max_pool1d(torch.relu(theirs(convolution(x))), 2, ceil_mode=True)
+        norms.append(theirs)
+    return x.transpose(1, 2), norms
+
+
+def test_published_sizes():
+    made = GeneCNN(GeneCNNConfig())
+    count = {name: parameter.numel() for name, parameter in made.named_parameters()}
+    assert count["embedding.weight"] == 5 * 128
+    convolutions = [64 * 128 * 3 + 64, 128 * 64 * 5 + 128, 256 * 128 * 7 + 256]
+    assert sum(count.values()) == 5 * 128 + sum(convolutions) + 2 * (64 + 128 + 256) == 296_896
+    assert (made.width, made.stride) == (256, 8)
+
+
+@pytest.mark.parametrize("length", [1, 7, 8, 60, 61])
+@pytest.mark.parametrize("training", [True, False])
+def test_without_padding_it_is_pytorchs_layers(length, training):
+    made = make().train(training)
+    tokens, real = batch([length] * 3)
+    expected, norms = reference(made, tokens)
+    states = made(tokens, real)
+    torch.testing.assert_close(states, expected, rtol=1e-4, atol=1e-5)  # float32, another order of sums
+    draws = torch.randn(states.shape, generator=torch.Generator().manual_seed(2))
+    for norm, theirs in zip(made.norms, norms, strict=True):
+        torch.testing.assert_close(norm.running_mean, theirs.running_mean, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(norm.running_var, theirs.running_var, rtol=1e-4, atol=1e-5)
+    theirs = [each for each in made.parameters() if not any(each is own for own in made.norms.parameters())]
+    wanted = torch.autograd.grad((expected * draws).sum(), theirs)
+    found = torch.autograd.grad((states * draws).sum(), theirs)
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)  # sums over a few hundred positions
+
+
+@pytest.mark.parametrize("length", [57, 58, 59, 60, 61, 62, 63, 64])
+def test_neighbours_in_the_batch_do_not_reach_a_sequence(length):
+    """Neither through kernels at the edges nor through pooling, though they lie end to end."""
+    made = make().eval()
+    tokens, real = batch([length] * 3)
+    other = tokens.clone()
+    other[0], other[2] = tokens[0].flip(0), tokens[2].flip(0)
+    states, changed = made(tokens, real), made(other, real)
+    assert torch.equal(states[1], changed[1])
+    assert not torch.equal(states[0], changed[0])
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_padding_is_silent_in_values_statistics_and_gradients(training):
+    lengths = [60, 13, 1, 33]
+    tokens, real = batch(lengths)
+    results = []
+    for width, junk in ((60, 0), (60, 4), (203, 3), (203, -7)):
+        made = make().train(training)
+        padded = torch.full((4, width), junk, dtype=torch.int16)
+        padded[:, :60] = torch.where(real, tokens, junk)
+        mask = torch.zeros(4, width, dtype=torch.bool)
+        mask[:, :60] = real
+        states = made(padded, mask)
+        assert (states[~made.state_mask(mask)] == 0).all()
+        states.square().sum().backward()
+        gradients = [parameter.grad for parameter in made.parameters()]
+        results.append([states[:, :8].detach(), *gradients, *made.buffers()])
+    for other in results[1:]:
+        assert all(torch.equal(one, two) for one, two in zip(results[0], other, strict=True))
+
+
+def test_statistics_are_those_of_the_real_positions_alone():
+    torch.manual_seed(0)
+    norm = NormReluPool(3)
+    x = torch.randn(3, 24)
+    real = torch.tensor([True] * 10 + [False] * 6 + [True] * 8)
+    x[:, ~real] = 1e6
+    norm(x, real)
+    kept = x[:, real]
+    torch.testing.assert_close(norm.running_mean, 0.1 * kept.mean(1))
+    torch.testing.assert_close(norm.running_var, 0.9 + 0.1 * kept.var(1))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_gradients_written_by_hand_are_those_of_finite_differences(training):
+    torch.manual_seed(0)
+    norm = NormReluPool(2).double().train(training)
+    real = torch.tensor([True] * 5 + [False] * 3 + [True] * 4)
+    x = torch.randn(2, 12, dtype=torch.float64, requires_grad=True)
+    weight = torch.tensor([1.3, -0.7], dtype=torch.float64, requires_grad=True)
+    bias = torch.tensor([0.2, 0.4], dtype=torch.float64, requires_grad=True)
+
+    def pooled(x, weight, bias):
+        return torch.func.functional_call(norm, {"weight": weight, "bias": bias}, (x, real))
+
+    norm.momentum = 0.0  # or each call would see other statistics
+    assert torch.autograd.gradcheck(pooled, (x, weight, bias))
+
+
+def test_batch_of_one_equals_batch_of_many():
+    made = make().eval()
+    tokens, real = batch([60, 1, 200, 8, 100])
+    together = made(tokens, real)
+    for row in range(5):
+        alone = made(tokens[row : row + 1], real[row : row + 1])
+        # a convolution over sequences end to end sums in another order
+        torch.testing.assert_close(alone[0], together[row], rtol=1e-5, atol=1e-5)
+
+
+def test_a_state_sees_the_bases_around_its_own():
+    made = make().eval()
+    tokens, real = batch([96])
+    changed = tokens.clone()
+    changed[0, 40:48] = (changed[0, 40:48] + 1) % 5  # those of state 5
+    moved = (made(tokens, real) != made(changed, real)).any(-1)[0].nonzero().flatten()
+    assert 5 in moved
+    # after the convolutions: bases 39 to 48, pairs 17 to 26, fours 5 to 16
+    assert set(moved.tolist()) <= set(range(2, 9))
+
+
+def test_dropout_runs_in_training_alone():
+    made = make(GeneCNNConfig(embedding=6, channels=(4, 8), kernels=(3, 3), dropout=0.5))
+    tokens, real = batch([50, 50])
+    assert not torch.equal(made(tokens, real), made(tokens, real))
+    made.eval()
+    assert torch.equal(made(tokens, real), made(tokens, real))
+
+
+def test_a_state_is_real_where_one_of_its_bases_is():
+    mask = GeneCNN(SMALL).state_mask(batch([1, 8, 9, 17])[1])
+    assert mask.tolist() == [[True, False, False], [True, False, False], [True, True, False], [True] * 3]
+
+
+def test_letters_in_either_case_and_any_other_is_n():
+    assert letter_codes("ACGTNacgtnRX-", 100).tolist() == [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 4, 4, 4]
+    assert letter_codes("ACGT", 2).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "real", "message"),
+    [
+        (torch.zeros(3, dtype=torch.int16), torch.ones(3), r"must be \[B, L\], got \[3\], \[3\]"),
+        (torch.zeros(1, 3, dtype=torch.int16), torch.ones(1, 2), r"got \[1, 3\], \[1, 2\]"),
+        (torch.zeros(1, 3, dtype=torch.int16), torch.tensor([[1, 0, 1]]), "padding must stand behind"),
+    ],
+)
+def test_refuses_wrong_shapes(tokens, real, message):
+    with pytest.raises(ValueError, match=message):
+        make()(tokens, real.bool())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"kernels": (3, 4, 7)}, "kernels must be odd"),
+        ({"kernels": (3,)}, "as many as channels"),
+        ({"dropout": 1.0}, "dropout must be"),
+        ({"channels": ()}, "channels must be at least 1"),
+    ],
+)
+def test_refuses_sizes_that_make_no_sense(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        GeneCNNConfig(**wrong)

@@ -1,0 +1,116 @@
+"""Tests for dnalm/formats/genes.py."""
+
+import gzip
+import sys
+
+import numpy as np
+import pytest
+
+from dnalm.formats.genes import UNKNOWN, read_gene_rows
+
+ROWS = [("1", "ACGTACGTN"), ("23", "TTTTGGGG")]
+
+
+def fasta(path):
+    path.write_text(">1 some gene\nacgt\nACGUN\n>23.0\nTTTTgggg\n")
+
+
+def table(path):
+    path.write_text("GeneID\tsequence\n1.0\tacgtACGTn\n23\tTTTTGGGG\n")
+
+
+def comma(path):
+    path.write_text('"GeneID","symbol","sequence"\n"1","A1BG","ACGTACGTN"\n"23","X","ttttGGGG"\n')
+
+
+def packed(path):
+    path.write_bytes(gzip.compress(b"sequence,GeneID\nACGTACGTN,1\nTTTTGGGG,23.0\n"))
+
+
+def hdf5(path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(path, "w") as file:
+        file["1"] = "acgtACGTN"  # a string
+        file["23.0"] = np.bytes_(b"TTTTGGGG")
+
+
+def hdf5_letters(path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(path, "w") as file:
+        file["1"] = np.array(list(b"ACGTACGTN"), dtype=np.uint8)  # codes of characters
+        file["23"] = np.array([b"T", b"T", b"T", b"T", b"G", b"G", b"G", b"G"])
+
+
+@pytest.mark.parametrize("write", [fasta, table, comma, packed, hdf5, hdf5_letters])
+def test_every_format_gives_the_same_genes(tmp_path, write):
+    write(tmp_path / "genes")  # told by content, not by name
+    rows = list(read_gene_rows(tmp_path / "genes"))
+    assert sorted((row.gene_id, row.sequence) for row in rows) == ROWS
+    assert {row.kind for row in rows} == {UNKNOWN}
+
+
+def test_a_table_may_say_kind_and_source_and_have_several_rows_a_gene(tmp_path):
+    path = tmp_path / "genes.tsv"
+    path.write_text("GeneID\tkind\tsource_id\tsequence\n7\tCDS_x\tENST1\tATG\n7\tmRNA\t\tAATG\n8\t\tP1\tAC\n")
+    assert list(read_gene_rows(path)) == [
+        ("7", "CDS_x", "ENST1", "ATG"),
+        ("7", "mRNA", "", "AATG"),
+        ("8", UNKNOWN, "P1", "AC"),
+    ]
+
+
+@pytest.mark.parametrize("separator", ["\t", ","])
+def test_a_sequence_may_be_long(tmp_path, separator):
+    path = tmp_path / "genes.csv"
+    path.write_text(f"GeneID{separator}sequence\n7{separator}{'ACGT' * 50_000}\n")
+    assert [len(row.sequence) for row in read_gene_rows(path)] == [200_000]
+
+
+def test_without_h5py_the_command_to_install_it_is_named(tmp_path, monkeypatch):
+    hdf5(tmp_path / "genes.hdf5")
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(ValueError, match=r'pip install "dnalm\[interaction\]"'):
+        list(read_gene_rows(tmp_path / "genes.hdf5"))
+
+
+def test_a_gene_without_a_sequence_is_told_by_an_empty_one(tmp_path):
+    path = tmp_path / "genes.tsv"
+    path.write_text("GeneID\tsequence\n1\t\n2\tSequence unavailable\n3\tACGT\n")
+    assert [row.sequence for row in read_gene_rows(path)] == ["", "", "ACGT"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("GeneID\tsequence\n1\tACGT\n2\tMEEPQSD\n", "gene 2 has letters that are not DNA: 'E', 'P', 'Q'"),
+        ("GeneID\tseq\n1\tACGT\n", "columns GeneID, sequence; sequence missing"),
+        ("", "none at all"),
+    ],
+)
+def test_refuses_what_holds_no_sequences(tmp_path, text, said):
+    (tmp_path / "genes.tsv").write_text(text)
+    with pytest.raises(ValueError, match=said):
+        list(read_gene_rows(tmp_path / "genes.tsv"))
+
+
+def test_refuses_a_folder_and_hdf5_that_is_cut_short_or_has_groups(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with pytest.raises(ValueError, match="got a folder"):
+        list(read_gene_rows(tmp_path))
+    whole, cut = tmp_path / "genes.hdf5", tmp_path / "cut.hdf5"
+    hdf5(whole)
+    cut.write_bytes(whole.read_bytes()[:-1000])
+    with pytest.raises(ValueError, match="cut.hdf5"):
+        list(read_gene_rows(cut))
+    with h5py.File(tmp_path / "group.hdf5", "w") as file:
+        file["human/1"] = "ACGT"
+    with pytest.raises(ValueError, match="got the group 'human'"):
+        list(read_gene_rows(tmp_path / "group.hdf5"))
+    with h5py.File(tmp_path / "numbers.hdf5", "w") as file:
+        file["1"] = np.array([0.5, 0.25])
+    with pytest.raises(ValueError, match="expected the letters of a sequence"):
+        list(read_gene_rows(tmp_path / "numbers.hdf5"))
+    with h5py.File(tmp_path / "several.hdf5", "w") as file:
+        file["1"] = np.array([b"ACGT", b"TTTT"])  # two sequences are not one
+    with pytest.raises(ValueError, match="several"):
+        list(read_gene_rows(tmp_path / "several.hdf5"))
