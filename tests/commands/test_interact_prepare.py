@@ -60,6 +60,11 @@ def test_each_split_gives_three_parts_with_as_many_negatives_as_positives(inputs
         label = pairs.label[pairs.parts[part]]
         assert about["rows"] == len(label) > 0
         assert about["positives"] == label.sum() == len(label) - label.sum()
+    shared = json.loads((inputs / "set" / "leakage.json").read_text())["shared"]
+    cold = {"cold-molecule": ["molecules"], "scaffold": ["molecules", "scaffolds"], "cold-gene": ["genes"]}
+    cold["cold-both"] = ["genes", "molecules"]
+    for what in ["pairs", *cold.get(split, [])]:
+        assert [entry[what] for entry in shared.values()] == [0, 0, 0]
     counts = pairs.meta["counts"]
     assert counts["read"] == counts["kept"] == PAIRS
     assert pairs.label.sum() == PAIRS - counts["between_parts"]
@@ -142,6 +147,22 @@ def test_every_row_that_is_not_kept_is_counted_and_listed(inputs, capsys):
     assert f"{PAIRS + 8} rows read, {PAIRS} pairs kept" in told
     for reason in set(reasons):
         assert re.search(rf"\b{reasons.count(reason)} rows dropped: {reason}", told)
+
+
+def test_a_folder_is_read_whole_and_a_dropped_row_names_its_file(inputs):
+    whole = prepared(inputs).digest
+    header, *rows = (inputs / "pairs.csv").read_text().splitlines()
+    for part, some in (("train", rows[:200]), ("test", [*rows[200:], "999,CCO,1"])):
+        (inputs / "both" / part).mkdir(parents=True)
+        (inputs / "both" / part / "a.csv").write_text("\n".join([header, *some]) + "\n")
+    assert prepared(inputs, pairs=inputs / "both", out=inputs / "two").digest == whole
+    assert [row[:3] for row in dropped(inputs / "two")] == [["test/a.csv", "42", "999"]]
+
+
+def test_half_of_the_smiles_may_be_none(inputs):
+    rows = [(gene, text, 1) for gene in range(1, 21) for text in ("CCO", "")]
+    (inputs / "pairs.csv").write_text(table(rows))
+    assert prepared(inputs).meta["counts"]["dropped"] == {"no SMILES": 20}
 
 
 def test_salts_may_be_kept(inputs):

@@ -62,17 +62,17 @@ def test_degrees_are_matched_or_not(end):
 
 
 def test_rates_of_degree_matched_draws_are_products_of_degrees():
-    """Four pairs left, drawn one at a time: each as often as the product of its ends' degrees says."""
-    gene, molecule = np.array([0, 0, 0, 1]), np.array([0, 1, 2, 2])  # degrees 3 1; 1 1 2
-    known = np.unique(gene * 3 + molecule)
-    counts = np.zeros(6)
-    for seed in range(3000):
-        draws = np.random.default_rng(seed)
-        found = draw_negatives(gene, molecule, known, 3, kind="degree-matched", ratio=0.25, draws=draws)
-        counts[found[0][0] * 3 + found[1][0]] += 1
-    assert counts[[0, 1, 2, 5]].sum() == 0
-    # What is left is gene 1 with molecules 0 and 1, each of degree 1: half and half, sd 0.009.
-    assert counts[3] / 3000 == pytest.approx(0.5, abs=0.04)
+    gene, molecule = np.array([0, 0, 0, 1, 1]), np.array([0, 1, 2, 2, 3])  # degrees 3 2; 1 1 2 1
+    known, draws = gene * 4 + molecule, np.random.default_rng(0)
+    counts = {"degree-matched": np.zeros(8), "uniform": np.zeros(8)}
+    for kind, count in counts.items():
+        for _ in range(3000):
+            (one,), (other,) = draw_negatives(gene, molecule, known, 4, kind=kind, ratio=0.2, draws=draws)
+            count[one * 4 + other] += 1
+    # Left are 0 with 3 (3 * 1) and 1 with 0 and with 1 (2 * 1 each): 3, 2 and 2 of 7; sd 0.009.
+    left = [3, 4, 5]
+    assert counts["degree-matched"][left] / 3000 == pytest.approx([3 / 7, 2 / 7, 2 / 7], abs=0.04)
+    assert counts["uniform"][left] / 3000 == pytest.approx([1 / 3] * 3, abs=0.04)
 
 
 def test_none_are_drawn_when_none_are_wanted(positives):
