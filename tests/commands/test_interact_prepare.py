@@ -9,6 +9,7 @@ import pytest
 
 from dnalm import cli
 from dnalm.commands.interact_prepare import Options, run
+from dnalm.data.pair_splits import split_pairs
 from dnalm.data.pairs import PARTS, open_pairs
 
 pytest.importorskip("rdkit")
@@ -109,6 +110,12 @@ def test_the_seed_decides_and_the_bytes_are_the_same(inputs):
         assert path.read_bytes() == (inputs / "same" / path.name).read_bytes()
 
 
+def test_the_seed_is_also_that_of_the_negatives(inputs, monkeypatch):
+    same = lambda *columns, seed: split_pairs(*columns, seed=0)  # noqa: E731
+    monkeypatch.setattr("dnalm.commands.interact_prepare.split_pairs", same)
+    assert prepared(inputs, seed=1).digest != prepared(inputs, seed=2, overwrite=True).digest
+
+
 def test_every_row_that_is_not_kept_is_counted_and_listed(inputs, capsys):
     good = (inputs / "pairs.csv").read_text().splitlines()
     gene, smiles, _ = good[1].split(",")
@@ -182,10 +189,16 @@ def test_of_several_sequences_the_preferred_kind_is_taken_and_of_a_kind_the_long
     for gene in range(1, 13):
         lines += [f"{gene}\tPROM60_EPDnew\tp\t{'ACGT' * 15}{'A' * gene}"]
     lines += ["1\tmRNA_CPAT\tlong\tACGTT", "1\tCDS_iCodon\tshort\tATG", "1\tcds_x\tlonger\tatgccc"]
-    lines += ["2\tmRNA_CPAT\tm\tACGTAC", "3\tother\to\t" + "A" * 99, "4\tmRNA\tempty\t"]
+    lines += [
+        "2\tmRNA_CPAT\tm\tACGTAC",
+        "3\tother\to\t" + "A" * 99,
+        "4\tmRNA\tempty\t",
+        "5\tprom\tlater\t" + "T" * 65,
+    ]
     (inputs / "genes.tsv").write_text("\n".join(lines) + "\n")
     pairs = prepared(inputs)
     assert pairs.sequences[:2] == ["ATGCCC", "ACGTAC"]
+    assert pairs.sequences[4] == "ACGT" * 15 + "A" * 5  # of equally long ones the first
     assert [kind.split("_")[0] for kind in pairs.kinds[:4]] == ["cds", "mRNA", "PROM60", "PROM60"]
     assert pairs.meta["gene_kinds"] == {"PROM60_EPDnew": 10, "cds_x": 1, "mRNA_CPAT": 1}
     assert set(pairs.gene[pairs.sequenced()]) == {0, 1}
@@ -352,15 +365,8 @@ def test_fewer_molecules_or_scaffolds_than_a_cold_split_needs(inputs, split, sai
 def test_the_command_line_and_its_exit_codes(inputs, monkeypatch, capsys):
     verb = cli.Verb("dnalm.commands.interact_prepare", "clean and split pairs", "Data")
     monkeypatch.setitem(cli.VERBS, "interact prepare", verb)
-    words = [
-        "interact",
-        "prepare",
-        "--pairs",
-        str(inputs / "pairs.csv"),
-        "--genes",
-        str(inputs / "genes.tsv"),
-    ]
-    words += ["--out", str(inputs / "set"), "--split", "cold-gene", "--quiet"]
+    words = ["interact", "prepare", "--pairs", f"{inputs}/pairs.csv", "--genes", f"{inputs}/genes.tsv"]
+    words += ["--out", f"{inputs}/set", "--split", "cold-gene", "--quiet"]
     assert cli.main(words) == cli.DONE
     assert open_pairs(inputs / "set").meta["split"] == "cold-gene"
     assert cli.main(words) == cli.MISTAKE
