@@ -24,20 +24,20 @@ from dnalm.report.plots import (
     GREY,
     INK,
     ORANGE,
-    colors,
     curve,
     fit_height,
+    interval_rows,
     new_figure,
     save,
+    styles,
 )
+from dnalm.report.result_files import estimate, number
 
 Scores = Mapping[str, Any]
 """The `scores` of one model."""
 
 LEAST_SPAN = 0.02
 """Least width of an axis of R, so that a difference of a few ten-thousandths is not made to look large."""
-_DASHES = ("-", "--", "-.", (0, (1, 1)), (0, (6, 1, 1, 1, 1, 1)))
-"""As many as are out of step with the colours, so that no two of twenty models look the same."""
 _TRUTH = "#C9CED3"
 
 
@@ -99,7 +99,7 @@ def performance_comparison(
     grid = figure.subplots(len(panels), 1, squeeze=False, height_ratios=[count + 0.6 for count in rows])
     figure.suptitle(title, fontsize=13, color=INK, x=0.01, ha="left")
     names = list(dict.fromkeys(name for scores in panels.values() for name in scores))
-    hues = {name: style["color"] for name, style in _styles(names, everyone).items()}
+    hues = {name: style["color"] for name, style in styles(names, everyone).items()}
     for axes, (heading, scores) in zip(grid.flat, panels.items(), strict=True):
         axes.set_title(heading, loc="left", fontsize=10.5, color=INK)
         _dots(axes, scores, [hues[name] for name in scores])
@@ -136,11 +136,11 @@ def tracks(
         raise ValueError(f"{title}: expected at least one window to draw, got none")
     names = list(dict.fromkeys(name for window in windows for name in window["predicted"]))
     figure, panels = new_figure(title, width=9.6, height=1.1 + 1.5 * len(windows), rows=len(windows))
-    styles = _styles(names, everyone)
+    looks = styles(names, everyone)
     for axes, window in zip(panels, windows, strict=True):
         truth = _floats(window["truth"])
         axes.fill_between(_positions(truth), truth, color=_TRUTH, step="mid", linewidth=0, label="truth")
-        for name, style in styles.items():
+        for name, style in looks.items():
             if name in window["predicted"]:
                 values = _floats(window["predicted"][name])
                 axes.plot(_positions(values), values, label=name, linewidth=1.3, **style)
@@ -219,7 +219,7 @@ def error_by_position(
     if not errors:
         raise ValueError(f"{title}: expected the errors of at least one model, got none")
     figure, (axes,) = new_figure(title, width=8.4, height=4.2)
-    for name, style in _styles(list(errors), everyone).items():
+    for name, style in styles(list(errors), everyone).items():
         values = _floats(errors[name])
         axes.plot(_positions(values), values, label=name, linewidth=1.4, **style)
     longest = max(map(len, errors.values()))
@@ -258,31 +258,15 @@ def _heights(windows: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
 
 
 def _dots(axes: Axes, scores: Mapping[str, Scores], hues: Sequence[str]) -> None:
-    """Draw one row a model; its figure stands right of the axes, where it covers nothing."""
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.grid(True, axis="x", color="#E6E6E6", linewidth=0.8)
-    axes.set_axisbelow(True)
-    seen: list[float] = []
-    for row, (one, hue) in enumerate(zip(scores.values(), hues, strict=True)):
-        value, low, high = _floats([one["pearson_r"][key] for key in ("value", "low", "high")])
-        published = _floats([one.get("pearson_r_batches")])[0]
-        axes.plot(published, row, "D", color=GREY, markersize=9, fillstyle="none", zorder=3)
-        axes.hlines(row, low, high, color=hue, linewidth=2.2, zorder=4)
-        axes.plot([low, high], [row, row], "|", color=hue, markersize=9, markeredgewidth=1.6, zorder=4)
-        axes.plot(value, row, "o", color=hue, markersize=7, zorder=5)
-        text = "undefined" if math.isnan(value) else f"{value:.4f}"
-        text += "" if math.isnan(low) or math.isnan(high) else f"  ({low:.4f} to {high:.4f})"
-        axes.annotate(
-            text, (1.02, row), xycoords=("axes fraction", "data"), va="center", fontsize=9.5, color=INK
-        )
-        seen += [number for number in (value, low, high, published) if math.isfinite(number)]
-    left, right = _limits(seen)
+    """Draw one row a model: R with its interval, and behind it the published figure."""
+    found = {name: estimate(one["pearson_r"]) for name, one in scores.items()}
+    published = [number(one.get("pearson_r_batches")) for one in scores.values()]
+    for row, value in enumerate(published):
+        axes.plot(value, row, "D", color=GREY, markersize=9, fillstyle="none", zorder=3)
+    interval_rows(axes, found, hues)
+    values = [*published, *(value for one in found.values() for value in one)]
+    left, right = _limits([value for value in values if math.isfinite(value)])
     axes.set_xlim(left, right)
-    axes.set_ylim(max(1, len(scores)) - 0.4, -0.6)  # the first on top
-    axes.set_yticks(range(len(scores)), list(scores))
-    axes.tick_params(axis="y", length=0, labelsize=10, labelcolor=INK)
-    axes.tick_params(axis="x", labelsize=9.5, colors=INK)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
     zoomed = " (zoomed in: the axis does not begin at 0)" if left > 0 else ""
     axes.set_xlabel(f"Pearson R{zoomed}", fontsize=10)
 
@@ -298,17 +282,9 @@ def _limits(values: Sequence[float]) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _styles(names: Sequence[str], everyone: Sequence[str] | None) -> dict[str, dict[str, Any]]:
-    """Colour and dash of each model, the same in every plot with the same `everyone`; grey for others."""
-    shared = list(everyone or names)
-    hues = dict(zip(shared, colors(shared), strict=True))
-    dashes = {name: _DASHES[row % len(_DASHES)] for row, name in enumerate(shared)}
-    return {name: {"color": hues.get(name, GREY), "linestyle": dashes.get(name, ":")} for name in names}
-
-
 def _positions(values: Sequence[float]) -> range:
     return range(1, len(values) + 1)
 
 
 def _floats(values: Sequence[float | None]) -> list[float]:
-    return [math.nan if value is None else float(value) for value in values]
+    return [*map(number, values)]

@@ -26,7 +26,7 @@ from dnalm.report.interaction_results import (
 from dnalm.report.interaction_words import conditions, figure, findings, verdict
 from dnalm.report.page import Chapter, Picture, Table, draw
 from dnalm.report.plots import duration
-from dnalm.report.results import number
+from dnalm.report.result_files import number
 
 MOST_LINES = 4
 """Models drawn over each other in one picture; more could not be told apart."""

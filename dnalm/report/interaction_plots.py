@@ -8,11 +8,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from dnalm.bootstrap import Estimate
 from dnalm.report.plots import (
@@ -23,13 +21,14 @@ from dnalm.report.plots import (
     INK,
     ORANGE,
     VERMILION,
-    colors,
     curve,
     fit_height,
+    interval_rows,
     new_figure,
     save,
+    styles,
 )
-from dnalm.report.results import number
+from dnalm.report.result_files import number
 
 CHANCE = 0.5
 """AUROC of guessing."""
@@ -37,8 +36,6 @@ LEAST_SPAN = {"cross-entropy": 0.05, "AUROC": 0.1}
 """Least height of an axis, so that noise is not made to look like a change."""
 LEAST_PAIRS = 10
 """Of a bin whose share of positives is drawn: of fewer, it is mostly chance."""
-_DASHES = ("-", "--", "-.", (0, (1, 1)), (0, (6, 1, 1, 1, 1, 1)))
-"""As many as are out of step with the colours, so that no two of twenty models look the same."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +74,10 @@ def auroc_intervals(
     grid = figure.subplots(len(panels), 1, squeeze=False, height_ratios=[count + 0.6 for count in rows])
     figure.suptitle(title, fontsize=13, color=INK, x=0.01, ha="left")
     names = list(dict.fromkeys(name for panel in panels for name in panel.auroc))
-    styles = _styles(names, models)
+    looks = styles(names, models)
     limits = _limits(panels)
     for axes, panel in zip(grid.flat, panels, strict=True):
-        _dots(axes, panel, [styles[name]["color"] for name in panel.auroc])
+        _dots(axes, panel, [looks[name]["color"] for name in panel.auroc])
         axes.set_xlim(*limits)  # one scale, so that lengths compare
     first = grid[0, 0]
     handles = [
@@ -94,26 +91,11 @@ def auroc_intervals(
 
 
 def _dots(axes: Axes, panel: Panel, hues: Sequence[str]) -> None:
-    """Draw one row a model or rung; its figure stands right of the axes, where it covers nothing."""
+    """Draw one row a model or rung, and the lines at chance and at the node rate."""
     axes.set_title(panel.heading, loc="left", fontsize=10.5, color=INK)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.grid(True, axis="x", color="#E6E6E6", linewidth=0.8)
-    axes.set_axisbelow(True)
     axes.axvline(CHANCE, color=INK, linestyle=":", linewidth=1.4, zorder=2)
     axes.axvline(panel.node_rate, color=VERMILION, linestyle="--", linewidth=1.6, zorder=2)
-    for row, ((value, low, high), hue) in enumerate(zip(panel.auroc.values(), hues, strict=True)):
-        axes.hlines(row, low, high, color=hue, linewidth=2.2, zorder=4)
-        axes.plot([low, high], [row, row], "|", color=hue, markersize=9, markeredgewidth=1.6, zorder=4)
-        axes.plot(value, row, "o", color=hue, markersize=7, zorder=5)
-        text = "undefined" if math.isnan(value) else f"{value:.4f}"
-        text += "" if math.isnan(low) or math.isnan(high) else f"  ({low:.4f} to {high:.4f})"
-        at = (1.02, row)
-        axes.annotate(text, at, xycoords=("axes fraction", "data"), va="center", fontsize=9.5, color=INK)
-    axes.set_ylim(max(1, len(hues)) - 0.4, -0.6)  # the first on top
-    axes.set_yticks(range(len(hues)), list(panel.auroc))
-    axes.tick_params(axis="y", length=0, labelsize=10, labelcolor=INK)
-    axes.tick_params(axis="x", labelsize=9.5, colors=INK)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
+    interval_rows(axes, panel.auroc, hues)
     axes.set_xlabel("AUROC", fontsize=10)
 
 
@@ -147,7 +129,7 @@ def reliability(
         raise ValueError(f"{title}: expected the bins of at least one model, got none")
     figure, (left, right) = new_figure(title, width=9.6, height=4.9, panels=2)
     left.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1.2, label="perfect", zorder=1)
-    for name, style in _styles(list(bins), everyone).items():
+    for name, style in styles(list(bins), everyone).items():
         one = bins[name]
         full = [row for row, count in enumerate(one["count"]) if number(count) >= LEAST_PAIRS]
         predicted, observed = ([number(one[key][row]) for row in full] for key in ("predicted", "observed"))
@@ -223,11 +205,3 @@ PLOTS: dict[str, Callable[..., None]] = {
     "training_curves": training_curves,
 }
 """Every plot of results on genes and molecules, by name."""
-
-
-def _styles(names: Sequence[str], everyone: Sequence[str] | None) -> dict[str, dict[str, Any]]:
-    """Colour and dash of each model, the same in every plot with the same `everyone`; grey for others."""
-    shared = list(names if everyone is None else everyone)
-    hues = dict(zip(shared, colors(shared), strict=True))
-    dashes = {name: _DASHES[row % len(_DASHES)] for row, name in enumerate(shared)}
-    return {name: {"color": hues.get(name, GREY), "linestyle": dashes.get(name, ":")} for name in names}

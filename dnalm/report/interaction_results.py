@@ -12,8 +12,16 @@ from types import NoneType
 from typing import Any, NamedTuple
 
 from dnalm.bootstrap import Estimate
-from dnalm.files import read_json
-from dnalm.report.results import number
+from dnalm.report.result_files import (
+    COUNT,
+    NUMBER,
+    are_numbers,
+    estimate,
+    misshapen,
+    misshapen_curves,
+    number,
+    read_result,
+)
 
 Scores = Mapping[str, Any]
 """What `dnalm.evaluate.interaction.interaction_scores` returns, from JSON."""
@@ -25,36 +33,34 @@ NODE_RATE = "node rate"
 SAME = 1e-4
 """AUROCs no further apart are of one model: processors differ in far smaller digits, seeds in larger ones."""
 
-_NUMBER = (int, float, NoneType)  # a NaN is null in JSON
-_COUNT = (int, float)
-_ESTIMATE = dict.fromkeys(("value", "low", "high"), _NUMBER)
-_GROUPED = {"value": _NUMBER, "groups": _COUNT}
+_ESTIMATE = dict.fromkeys(("value", "low", "high"), NUMBER)
+_GROUPED = {"value": NUMBER, "groups": COUNT}
 _BINS = dict.fromkeys(("edges", "predicted", "observed", "count"), list)
 _SCORES: dict[str, Any] = {
     **dict.fromkeys(("auroc", "auprc"), _ESTIMATE),
     **dict.fromkeys(("auroc_per_gene", "auroc_per_molecule"), _GROUPED),
-    **dict.fromkeys(("prevalence", "ef1", "brier", "ece"), _NUMBER),
+    **dict.fromkeys(("prevalence", "ef1", "brier", "ece"), NUMBER),
     "reliability": _BINS,
-    **dict.fromkeys(("rows", "positives"), _COUNT),
+    **dict.fromkeys(("rows", "positives"), COUNT),
 }
-_MODEL = {"kind": str, "parameters": _COUNT, "trained_parameters": _COUNT}
-_PROTOCOL = {"split": str, "negatives": str, "ratio": _NUMBER, "seed": _COUNT, "digest": str}
+_MODEL = {"kind": str, "parameters": COUNT, "trained_parameters": COUNT}
+_PROTOCOL = {"split": str, "negatives": str, "ratio": NUMBER, "seed": COUNT, "digest": str}
 _HISTORY = ("epoch", "train_loss", "val_bce", "val_auroc")
 _RESULTS = {
     "name": str,
     "model": _MODEL,
     **_PROTOCOL,
     "training": {
-        **dict.fromkeys(("epochs", "best_epoch", "seconds"), _COUNT),
+        **dict.fromkeys(("epochs", "best_epoch", "seconds"), COUNT),
         "history": dict.fromkeys(_HISTORY, list),
     },
     "validation": _SCORES,
-    "node_rate_validation": _NUMBER,
+    "node_rate_validation": NUMBER,
 }
 _EVALUATION = {
     "part": str,
     **_PROTOCOL,
-    **dict.fromkeys(("rows", "positives"), _COUNT),
+    **dict.fromkeys(("rows", "positives"), COUNT),
     **dict.fromkeys(("models", "ladder"), dict),
     "best_rung": (str, NoneType),
     "warnings": list,
@@ -66,6 +72,7 @@ _EVALUATED = {
     **dict.fromkeys(("scores", "shuffled_genes", "shuffled_molecules"), _SCORES),
     "minus_best_rung": {"rung": (str, NoneType), **_ESTIMATE},
 }
+_SCORED = ("scores", "sequenced", "shuffled_genes", "shuffled_molecules")
 _SHAPES: dict[str, dict[str, Any]] = {RESULTS: _RESULTS, EVALUATION: _EVALUATION}
 """What must be there: a name and the types it may have, or what must be inside it."""
 
@@ -134,7 +141,7 @@ class InteractionResults:
 
 def auroc_of(scores: Scores) -> Estimate:
     """AUROC with its interval; NaN where it is undefined."""
-    return Estimate(*(number(scores["auroc"][key]) for key in ("value", "low", "high")))
+    return estimate(scores["auroc"])
 
 
 def read_results(folders: Sequence[Path]) -> InteractionResults:
@@ -152,7 +159,9 @@ def read_results(folders: Sequence[Path]) -> InteractionResults:
             raise ValueError(
                 f"{folder}: expected a folder of interaction results, got {found}; check the path"
             )
-    contents = {path: _read(path, RESULTS) for path in _found(folders, "results.json")}
+    contents = {
+        path: read_result(path, RESULTS, VERSION, _problems) for path in _found(folders, "results.json")
+    }
     labels = _labels(contents, folders)
     comparisons: dict[tuple[str, str], Comparison] = {}
     for path, content in contents.items():
@@ -160,7 +169,7 @@ def read_results(folders: Sequence[Path]) -> InteractionResults:
         home.models[labels[path]] = Judged(content["validation"], model=content["model"])
         home.node_rate = number(content["node_rate_validation"])
     for path in _found(folders, "evaluation*.json"):
-        _add(comparisons, path, _read(path, EVALUATION), contents, labels)
+        _add(comparisons, path, read_result(path, EVALUATION, VERSION, _problems), contents, labels)
     if not comparisons:
         raise ValueError(
             f"{', '.join(map(str, folders))}: expected results.json or evaluation*.json, got neither; train "
@@ -227,7 +236,7 @@ def _add(
             one["shuffled_genes"],
             one["shuffled_molecules"],
             gain["rung"],
-            Estimate(*(number(gain[key]) for key in ("value", "low", "high"))),
+            estimate(gain),
         )
         label = _label_of(name, one, path, content["digest"], contents, labels)
         old = home.models.get(label)
@@ -278,70 +287,42 @@ def _rank(judged: Judged, name: str) -> tuple[bool, float, str]:
     return math.isnan(value), -value, name
 
 
-def _read(path: Path, form: str) -> dict[str, Any]:
-    """Read one file of results and check that all that is used of it is there."""
-    content = read_json(path)
-    found = content.get("format") if isinstance(content, dict) else type(content).__name__
-    if found != form:
-        raise ValueError(f"{path}: expected the format {form}, got {found}; move the file out of this folder")
-    if content.get("format_version") != VERSION:
-        raise ValueError(
-            f"{path}: expected version {VERSION} of its format, got {content.get('format_version')}; "
-            "was it written by another version of dnalm?"
-        )
-    wrong = [*_wrong(content, _SHAPES[form])]
-    if not wrong:
-        wrong = [*(_wrong_training(content) if form == RESULTS else _wrong_evaluation(content))]
+def _problems(content: Mapping[str, Any]) -> Iterator[str]:
+    form = content["format"]
+    wrong = list(misshapen(content, _SHAPES[form]))
+    yield from wrong
     if wrong:
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise ValueError(
-            f"{path}: damaged: {', '.join(wrong[:3])}{more} missing or not of the right kind; "
-            "make it again with the verb that wrote it"
-        )
-    return dict(content)
+        return
+    if form == RESULTS:
+        yield from misshapen_curves(content, _HISTORY)
+        yield from _wrong_scores(content["validation"], "validation")
+    else:
+        yield from _wrong_evaluation(content)
 
 
-def _wrong(content: Any, shape: Any, where: str = "") -> Iterator[str]:
-    """Yield the dotted names of what is missing in `content` or is of another kind than `shape` says."""
-    if not isinstance(shape, dict):
-        if not isinstance(content, shape):
-            yield where
-        return
-    if not isinstance(content, dict):
-        yield where
-        return
-    for name, inner in shape.items():
-        yield from _wrong(content.get(name, ...), inner, f"{where}.{name}" if where else name)
-    if shape is _BINS and not _bins_fit(content):
-        yield where
+def _wrong_scores(scores: Any, where: str) -> Iterator[str]:
+    wrong = list(misshapen(scores, _SCORES, where))
+    yield from wrong
+    if not wrong and not _bins_fit(scores["reliability"]):
+        yield f"{where}.reliability"
 
 
 def _bins_fit(bins: Mapping[str, Any]) -> bool:
     """Whether there are [K + 1] edges and [K] of the rest."""
     count = len(bins["count"]) if isinstance(bins.get("count"), list) else 0
     sizes = {"edges": count + 1, "predicted": count, "observed": count, "count": count}
-    return count > 0 and all(_numbers(bins.get(name), size) for name, size in sizes.items())
-
-
-def _wrong_training(content: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the curves that are not one number an epoch, [E]."""
-    history = content["training"]["history"]
-    for name in _HISTORY:
-        if not history["epoch"] or not _numbers(history[name], len(history["epoch"])):
-            yield f"training.history.{name}"
+    return count > 0 and all(are_numbers(bins.get(name), size) for name, size in sizes.items())
 
 
 def _wrong_evaluation(content: Mapping[str, Any]) -> Iterator[str]:
     for kind, shape in (("models", _EVALUATED), ("ladder", _RUNG)):
         for name, one in content[kind].items():
             where = f"{kind}.{name}"
-            yield from _wrong(one, shape, where)
-            if isinstance(one, dict) and one.get("sequenced") is not None:
-                yield from _wrong(one["sequenced"], _SCORES, f"{where}.sequenced")
+            wrong = list(misshapen(one, shape, where))
+            yield from wrong
+            if not wrong:
+                for scores in _SCORED:
+                    if one.get(scores) is not None:
+                        yield from _wrong_scores(one[scores], f"{where}.{scores}")
     if not content["ladder"]:
         yield "ladder"
-
-
-def _numbers(values: Any, count: int) -> bool:
-    """Whether `values` is a list of `count` numbers or nulls."""
-    return isinstance(values, list) and len(values) == count and all(isinstance(v, _NUMBER) for v in values)

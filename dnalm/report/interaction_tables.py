@@ -11,7 +11,7 @@ from dnalm.report.binding_words import figure_of
 from dnalm.report.interaction_results import NODE_RATE, auroc_of
 from dnalm.report.interaction_words import figure
 from dnalm.report.markdown import Run, markdown
-from dnalm.report.results import number
+from dnalm.report.result_files import number
 
 EVALUATED = ("interact evaluate",)
 _SPLITS = ("random", "cold-molecule", "scaffold", "cold-gene", "cold-both")

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
+from dnalm.bootstrap import Estimate
 from dnalm.files import atomic_file
 
 DPI = 150
@@ -21,6 +22,8 @@ BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY = (
 )  # fmt: skip
 INK, GREY = "#222222", "#8A8A8A"
 MODE_COLORS = {"full": BLUE, "vocab4": VERMILION}
+_DASHES = ("-", "--", "-.", (0, (1, 1)), (0, (6, 1, 1, 1, 1, 1)))
+"""As many as are out of step with the colours, so that no two of twenty models look the same."""
 OTHER_COLORS = (GREEN, PURPLE, ORANGE, SKY)
 """For other names than those of the two vocabularies of `dnalm prepare`, in turn."""
 
@@ -239,6 +242,34 @@ def colors(modes: list[str], wanted: list[str] | None = None) -> list[str]:
     others = [mode for mode in modes if mode not in MODE_COLORS]
     table = MODE_COLORS | {mode: OTHER_COLORS[i % len(OTHER_COLORS)] for i, mode in enumerate(others)}
     return [table[mode] for mode in wanted or modes]
+
+
+def styles(names: Sequence[str], everyone: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:
+    """Colour and dash of each model, the same in every plot with the same `everyone`; grey for others."""
+    shared = list(names if everyone is None else everyone)
+    hues = dict(zip(shared, colors(shared), strict=True))
+    dashes = {name: _DASHES[row % len(_DASHES)] for row, name in enumerate(shared)}
+    return {name: {"color": hues.get(name, GREY), "linestyle": dashes.get(name, ":")} for name in names}
+
+
+def interval_rows(axes: Axes, found: Mapping[str, Estimate], hues: Sequence[str]) -> None:
+    """Draw a dot and its interval a row, the first on top; its figures stand right of the axes."""
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.grid(True, axis="x", color="#E6E6E6", linewidth=0.8)
+    axes.set_axisbelow(True)
+    for row, ((value, low, high), hue) in enumerate(zip(found.values(), hues, strict=True)):
+        axes.hlines(row, low, high, color=hue, linewidth=2.2, zorder=4)
+        axes.plot([low, high], [row, row], "|", color=hue, markersize=9, markeredgewidth=1.6, zorder=4)
+        axes.plot(value, row, "o", color=hue, markersize=7, zorder=5)
+        text = "undefined" if math.isnan(value) else f"{value:.4f}"
+        text += "" if math.isnan(low) or math.isnan(high) else f"  ({low:.4f} to {high:.4f})"
+        at = (1.02, row)
+        axes.annotate(text, at, xycoords=("axes fraction", "data"), va="center", fontsize=9.5, color=INK)
+    axes.set_ylim(max(1, len(found)) - 0.4, -0.6)
+    axes.set_yticks(range(len(found)), list(found))
+    axes.tick_params(axis="y", length=0, labelsize=10, labelcolor=INK)
+    axes.tick_params(axis="x", labelsize=9.5, colors=INK)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -10,37 +10,42 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import NoneType
 from typing import Any
 
 import numpy as np
 
 from dnalm.bootstrap import Estimate, Numbers, paired_difference
-from dnalm.files import read_json
+from dnalm.report.result_files import (
+    COUNT,
+    NUMBER,
+    are_numbers,
+    estimate,
+    misshapen,
+    misshapen_curves,
+    read_result,
+)
 
 RESULTS, EVALUATION = "dnalm-binding-results", "dnalm-binding-evaluation"
 """The two formats, as the files name them."""
 VERSION = 1
-_NUMBER = (int, float, NoneType)  # a NaN is null in JSON
-_COUNT = (int, float)
 _SPLIT = {"kind": str, "digest": str, "windows": dict}
 _SCORES = {
-    "pearson_r": {"value": _NUMBER, "low": _NUMBER, "high": _NUMBER},
-    **dict.fromkeys(("pearson_r_batches", "mse", "auroc", "auprc", "median_window_r"), _NUMBER),
-    **dict.fromkeys(("windows", "bases"), _COUNT),
+    "pearson_r": {"value": NUMBER, "low": NUMBER, "high": NUMBER},
+    **dict.fromkeys(("pearson_r_batches", "mse", "auroc", "auprc", "median_window_r"), NUMBER),
+    **dict.fromkeys(("windows", "bases"), COUNT),
 }
 _MODEL = {
     **dict.fromkeys(("kind", "tune"), str),
     **dict.fromkeys(("both_strands", "random_core", "causal"), bool),
-    "parameters": _COUNT,
-    "trained_parameters": _NUMBER,
+    "parameters": COUNT,
+    "trained_parameters": NUMBER,
 }
 _SHAPES: dict[str, dict[str, Any]] = {
     RESULTS: {
         "model": _MODEL,
         "split": _SPLIT | {"part": str},
         "training": {
-            **dict.fromkeys(("epochs", "best_epoch", "seconds", "states_seconds"), _COUNT),
+            **dict.fromkeys(("epochs", "best_epoch", "seconds", "states_seconds"), COUNT),
             "history": dict.fromkeys(("epoch", "train_loss", "val_loss", "pearson_r"), list),
         },
         "scores": _SCORES,
@@ -92,8 +97,7 @@ class Comparison:
 
     def r(self, name: str) -> Estimate:
         """Pearson's R over all bases; NaN where it is undefined."""
-        found = self.judged[name].scores["pearson_r"]
-        return Estimate(*(number(found[key]) for key in ("value", "low", "high")))
+        return estimate(self.judged[name].scores["pearson_r"])
 
     def difference(self, one: str, other: str) -> Estimate | str:
         """Return R of `one` less R of `other` over the same windows, or why that cannot be told."""
@@ -154,14 +158,14 @@ def read_results(folder: Path) -> BindingResults:
     comparisons: dict[tuple[str, str], Comparison] = {}
     for path in sorted(folder.glob("results_*.json")):
         name = path.stem.removeprefix("results_")
-        content = trained[name] = _read(path, RESULTS)
+        content = trained[name] = read_result(path, RESULTS, VERSION, _problems)
         kept = folder / name / "moments.npz"
         moments = read_moments(kept) if kept.is_file() else None
         missing += [] if moments else [kept]
         home = _home(comparisons, content["split"], content["split"]["part"])
         home.judged[name] = Judged(content["scores"], content["model"], content.get("detail"), moments)
     for path in sorted(folder.glob("evaluation_*.json")):
-        _add_evaluation(comparisons, path, _read(path, EVALUATION), trained)
+        _add_evaluation(comparisons, path, read_result(path, EVALUATION, VERSION, _problems), trained)
     if not comparisons:
         raise ValueError(
             f"{folder}: expected results_NAME.json or evaluation_NAME.json, got neither; train models with "
@@ -198,11 +202,6 @@ def read_moments(path: Path) -> Moments:
     return Moments([str(name) for name in names], sums)
 
 
-def number(value: float | None) -> float:
-    """Return a number of a JSON file; null stands for NaN."""
-    return math.nan if value is None else float(value)
-
-
 def _home(comparisons: dict[tuple[str, str], Comparison], split: Mapping[str, Any], part: str) -> Comparison:
     return comparisons.setdefault((split["digest"], part), Comparison(split, part))
 
@@ -236,11 +235,9 @@ def _add_evaluation(
             home.judged.setdefault(name, new)
         names[name] = name_here
     for pair in content["pairs"]:
-        estimate = Estimate(*(number(pair[key]) for key in ("value", "low", "high")))
-        if all(map(math.isfinite, estimate)):
-            home.pairs[names.get(pair["one"], pair["one"]), names.get(pair["other"], pair["other"])] = (
-                estimate
-            )
+        found = estimate(pair)
+        if all(map(math.isfinite, found)):
+            home.pairs[names.get(pair["one"], pair["one"]), names.get(pair["other"], pair["other"])] = found
 
 
 def _value(judged: Judged) -> float | None:
@@ -254,60 +251,28 @@ def _same(one: float | None, other: float | None) -> bool:
     return math.isclose(one, other, abs_tol=1e-6)  # bf16 is far coarser, and the sums are kept in float64
 
 
-def _read(path: Path, form: str) -> dict[str, Any]:
-    """Read one file of results and check that all that is used of it is there."""
-    content = read_json(path)
-    found = content.get("format") if isinstance(content, dict) else type(content).__name__
-    if found != form:
-        raise ValueError(f"{path}: expected the format {form}, got {found}; move the file out of this folder")
-    if content.get("format_version") != VERSION:
-        raise ValueError(
-            f"{path}: expected version {VERSION} of its format, got {content.get('format_version')}; "
-            "was it written by another version of dnalm?"
-        )
-    wrong = list(_wrong(content, _SHAPES[form], ""))
-    if not wrong and form == RESULTS:
-        wrong = [*_wrong_history(content["training"]["history"]), *_wrong_detail(content.get("detail"), "")]
-    elif not wrong:
-        wrong = list(_wrong_evaluation(content))
+def _problems(content: Mapping[str, Any]) -> Iterator[str]:
+    form = content["format"]
+    wrong = list(misshapen(content, _SHAPES[form]))
+    yield from wrong
     if wrong:
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise ValueError(
-            f"{path}: damaged: {', '.join(wrong[:3])}{more} missing or not of the right kind; "
-            "make it again with the verb that wrote it"
-        )
-    return dict(content)
-
-
-def _wrong(content: Mapping[str, Any], shape: Mapping[str, Any], where: str) -> Iterator[str]:
-    for name, wanted in shape.items():
-        value = content.get(name, ...)  # ... is of no type a JSON value has
-        if isinstance(wanted, dict):
-            if isinstance(value, dict):
-                yield from _wrong(value, wanted, f"{where}{name}.")
-            else:
-                yield where + name
-        elif not isinstance(value, wanted):
-            yield where + name
-
-
-def _wrong_history(history: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the curves that are not one number an epoch, [E]."""
-    for name in ("epoch", "train_loss", "val_loss", "pearson_r"):
-        if not history["epoch"] or not _numbers(history[name], len(history["epoch"])):
-            yield f"training.history.{name}"
+        return
+    if form == RESULTS:
+        yield from misshapen_curves(content, ("epoch", "train_loss", "val_loss", "pearson_r"))
+        yield from _wrong_detail(content.get("detail"), "detail")
+    else:
+        yield from _wrong_evaluation(content)
 
 
 def _wrong_evaluation(content: Mapping[str, Any]) -> Iterator[str]:
     for kind, shape in (("models", {"model": _MODEL, "scores": _SCORES}), ("baselines", {"scores": _SCORES})):
         for name, one in content[kind].items():
-            where = f"{kind}.{name}."
-            yield from _wrong({kind: {name: one}}, {kind: {name: shape}}, "")
+            yield from misshapen(one, shape, f"{kind}.{name}")
             if isinstance(one, dict):
-                yield from _wrong_detail(one.get("detail"), where)
-    shape = {"one": str, "other": str} | dict.fromkeys(("value", "low", "high"), _NUMBER)
+                yield from _wrong_detail(one.get("detail"), f"{kind}.{name}.detail")
+    pair_shape = {"one": str, "other": str} | dict.fromkeys(("value", "low", "high"), NUMBER)
     for row, pair in enumerate(content["pairs"]):
-        yield from _wrong({f"pairs.{row}": pair}, {f"pairs.{row}": shape}, "")
+        yield from misshapen(pair, pair_shape, f"pairs.{row}")
 
 
 def _wrong_detail(detail: Any, where: str) -> Iterator[str]:
@@ -315,7 +280,7 @@ def _wrong_detail(detail: Any, where: str) -> Iterator[str]:
     if detail is None:
         return
     kinds = {"tracks": list, "density": {"edges": list, "counts": list}, "error_by_position": list}
-    wrong = list(_wrong({"detail": detail}, {"detail": kinds}, where))
+    wrong = list(misshapen(detail, kinds, where))
     yield from wrong
     if wrong:
         return
@@ -323,20 +288,13 @@ def _wrong_detail(detail: Any, where: str) -> Iterator[str]:
         fine = isinstance(track, dict) and isinstance(track.get("window"), str)
         if (
             not fine
-            or not _numbers(track.get("truth"))
-            or not _numbers(track.get("predicted"), len(track["truth"]))
+            or not are_numbers(track.get("truth"))
+            or not are_numbers(track.get("predicted"), len(track["truth"]))
         ):
-            yield f"{where}detail.tracks.{row}"
+            yield f"{where}.tracks.{row}"
     edges, counts = detail["density"]["edges"], detail["density"]["counts"]
     bins = len(edges) - 1
-    if not _numbers(edges) or len(counts) != bins or not all(_numbers(row, bins) for row in counts):
-        yield f"{where}detail.density"
-    if not _numbers(detail["error_by_position"]):
-        yield f"{where}detail.error_by_position"
-
-
-def _numbers(values: Any, count: int | None = None) -> bool:
-    """Whether `values` is a list of numbers or nulls: `count` of them, or at least one."""
-    if not isinstance(values, list) or not values or (count is not None and len(values) != count):
-        return False
-    return all(isinstance(value, _NUMBER) for value in values)
+    if not are_numbers(edges) or len(counts) != bins or not all(are_numbers(row, bins) for row in counts):
+        yield f"{where}.density"
+    if not are_numbers(detail["error_by_position"]):
+        yield f"{where}.error_by_position"

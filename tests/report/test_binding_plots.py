@@ -111,6 +111,8 @@ def test_performance_is_dots_at_r_with_their_interval_and_figures(drawn, tmp_pat
         at[line.get_marker()] += list(line.get_xdata())
     assert at["o"] == [0.98, 0.9]
     assert at["|"] == [0.97, 0.99, 0.88, 0.91]
+    bars = [segment[:, 0].tolist() for bar in top.collections for segment in bar.get_segments()]
+    assert bars == [[0.97, 0.99], [0.88, 0.91]]
     assert [x for x in at["D"] if not isinstance(x, list)][:2] == [0.981, 0.9]
     assert [text.get_text() for text in top.texts] == [
         "0.9800  (0.9700 to 0.9900)",
@@ -181,7 +183,7 @@ def test_a_model_has_one_colour_whatever_is_drawn_beside_it(drawn, tmp_path):
 
 
 def test_twenty_models_look_different():
-    styles = plots._styles([f"m{i}" for i in range(20)], None)
+    styles = plots.styles([f"m{i}" for i in range(20)], None)
     assert len({(style["color"], style["linestyle"]) for style in styles.values()}) == 20
 
 

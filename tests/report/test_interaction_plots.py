@@ -137,5 +137,5 @@ def test_nothing_to_draw_is_refused(plot, nothing, tmp_path):
 
 
 def test_twenty_models_look_different():
-    styles = plots._styles([f"m{i}" for i in range(20)], None)
+    styles = plots.styles([f"m{i}" for i in range(20)], None)
     assert len({(style["color"], style["linestyle"]) for style in styles.values()}) == 20

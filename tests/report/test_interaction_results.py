@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+from copy import deepcopy
 
 import pytest
 
@@ -179,6 +180,13 @@ def test_lists_that_do_not_match_are_damage(make_results, make_evaluation, tmp_p
     with pytest.raises(ValueError, match=r"damaged: validation\.reliability"):
         read_results([tmp_path])
     (tmp_path / "results.json").unlink()
+    for scores in ("scores", "sequenced", "shuffled_genes", "shuffled_molecules"):
+        evaluation = deepcopy(make_evaluation({"a": 0.7}))
+        evaluation["models"]["a"][scores] = deepcopy(evaluation["models"]["a"]["scores"])
+        evaluation["models"]["a"][scores]["reliability"]["edges"] = [0.0, 1.0]
+        write_json(tmp_path / "evaluation.json", evaluation)
+        with pytest.raises(ValueError, match=rf"damaged: models\.a\.{scores}\.reliability missing"):
+            read_results([tmp_path])
     write_json(tmp_path / "evaluation.json", make_evaluation({"a": 0.7}) | {"ladder": {}})
     with pytest.raises(ValueError, match="damaged: ladder"):
         read_results([tmp_path])
