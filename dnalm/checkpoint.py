@@ -122,6 +122,18 @@ def check_names(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], sourc
         raise ValueError(f"{source}: its tensors are not this model's: " + "; ".join(wrong[:5]))
 
 
+@torch.no_grad()
+def put(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], source: str) -> None:
+    """Copy the tensors `found` in a file into those of a model, all of them or none.
+
+    Raises:
+        ValueError: if they are not exactly this model's; `source` and the tensors are named.
+    """
+    check_names(found, wanted, source)
+    for name, tensor in wanted.items():
+        tensor.copy_(found[name])
+
+
 def write_pt(path: Path, content: Mapping[str, Any]) -> None:
     """Write a `.pt` file of tensors and plain values, which opens with `torch.load(weights_only=True)`."""
     with atomic_file(path) as file:

@@ -60,10 +60,6 @@ class Trainable(Protocol):
         """Return the tensors that make the model, no two sharing memory."""
         ...
 
-    def load_weights(self, model: Any, found: dict[str, Tensor], source: str) -> None:
-        """Put such tensors into the model; a ValueError names `source` and those that are not the model's."""
-        ...
-
     def describe(self) -> dict[str, Any]:
         """Return what is needed to build the model again, as JSON values."""
         ...
@@ -250,7 +246,7 @@ class Loop:
                 f"{self.folder}: cannot resume with other settings: {named}; use --overwrite to start anew"
             )
         weights = {name[6:]: tensor for name, tensor in tensors.items() if name.startswith("model.")}
-        self.task.load_weights(self.model, weights, str(self.folder / LAST))
+        checkpoint.put(weights, self.task.weights(self.model), str(self.folder / LAST))
         for parameter, name in self._names.items():
             if f"exp_avg.{name}" in tensors:
                 keys = ("step", "exp_avg", "exp_avg_sq")

@@ -154,8 +154,13 @@ def test_numpys_numbers_of_either_byte_order(tmp_path, kind, order):
     code = b"cnumpy._core.multiarray\nscalar\n" + dtype_code(kind)
     code += b"(K\x03" + text_code(order) + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
     code += b"c_codecs\nencode\n" + text_code(data.decode("latin1")) + text_code("latin1") + b"\x86R\x86R"
-    assert checkpoint.read_pt(pickled(tmp_path, in_dictionary(code))) == {"x": 3}
-    assert pickle.loads(b"\x80\x02" + code + b".", encoding="bytes") == 3  # numpy agrees
+    path = pickled(tmp_path, in_dictionary(code))
+    assert checkpoint.read_pt(path) == {"x": 3}
+    scalar = np._core.multiarray.scalar
+    with torch.serialization.safe_globals(
+        [(scalar, "numpy._core.multiarray.scalar"), np.dtype, type(np.dtype(kind))]
+    ):
+        assert torch.load(path, weights_only=True) == {"x": 3}  # numpy agrees
 
 
 def text_code(text):

@@ -170,7 +170,7 @@ def _judged(
 ) -> dict[str, Any]:
     """Take the best weights, and return all that results_NAME.json holds, and the moments."""
     weights, best = checkpoint.load(options.out / options.name / BEST)
-    task.load_weights(model, weights, str(options.out / options.name))
+    checkpoint.put(weights, task.weights(model), str(options.out / options.name))
     predicted = predict(loop.wrapped, task.validation)
     truth = task.validation.scores.numpy()
     model.merge()
@@ -265,9 +265,7 @@ def _with_states(
 
 def _load_core(model: BindingModel, start: Start) -> None:
     assert start.core is not None
-    wanted = model.encoder.state_dict()
-    checkpoint.check_names(start.core, wanted, str(start.about["core"]))
-    model.encoder.load_state_dict(start.core)
+    checkpoint.put(start.core, model.encoder.state_dict(), str(start.about["core"]))
 
 
 def _summary(options: BindingOptions, results: dict[str, Any]) -> str:

@@ -130,7 +130,7 @@ def _judged(
     options.run.say("scoring the best weights and the Markov models on the same bases")
     begin = time.monotonic()
     weights, about = checkpoint.load(options.out / mode / BEST)
-    task.load_weights(model, weights, str(options.out / mode))
+    checkpoint.put(weights, task.weights(model), str(options.out / mode))
     metrics = _metrics(loop, model, mode) | judge(task, loop.wrapped, options.task.final_bases)
     write_results(options.out, mode, metrics, loop.elapsed, about, model, task)
     return metrics, time.monotonic() - begin

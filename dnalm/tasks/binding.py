@@ -16,7 +16,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dnalm.bootstrap import moments, pearson
-from dnalm.checkpoint import check_names
 from dnalm.data.binding import BindingBatch, BindingBatches, BindingWindows, base_codes, token_ids
 from dnalm.encoders.cnn import CNN, CNNConfig
 from dnalm.encoders.gpt import GPT, GPTConfig
@@ -247,30 +246,9 @@ class BindingTask:
         """Return every tensor of the model."""
         return dict(model.state_dict())
 
-    def load_weights(self, model: nn.Module, found: dict[str, Tensor], source: str) -> None:
-        """Put tensors into the model.
-
-        Raises:
-            ValueError: if they are not exactly this model's; `source` and the tensors are named.
-        """
-        load_weights(model, found, source)
-
     def describe(self) -> dict[str, Any]:
         """Return what is needed to build the model again."""
         return {"kind": "binding", **self.shape.as_dict(), "about": self.about}
-
-
-def load_weights(model: nn.Module, found: dict[str, Tensor], source: str) -> None:
-    """Put tensors into a model, all of them or none.
-
-    Raises:
-        ValueError: if they are not exactly this model's; `source` and the tensors are named.
-    """
-    wanted = model.state_dict()
-    check_names(found, wanted, source)
-    with torch.no_grad():
-        for name, tensor in wanted.items():
-            tensor.copy_(found[name])
 
 
 @torch.no_grad()

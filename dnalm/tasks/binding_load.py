@@ -8,7 +8,7 @@ from torch import nn
 
 from dnalm import checkpoint
 from dnalm.encoders.cnn import CNNConfig
-from dnalm.tasks.binding import BindingModel, BindingShape, TuneConfig, load_weights
+from dnalm.tasks.binding import BindingModel, BindingShape, TuneConfig
 from dnalm.tasks.published import BindingFile, characters_of, gpt_shape, read_binding_file
 
 
@@ -43,7 +43,7 @@ def open_binding(path: Path) -> OpenedBinding:
         )
     model = BindingModel(BindingShape.from_dict(content))
     model.prepare_training()
-    load_weights(model, tensors, str(path))
+    checkpoint.put(tensors, model.state_dict(), str(path))
     model.merge()
     folder = checkpoint.locate(path)
     name = folder.parent.name if folder.name == "checkpoint" else folder.name
@@ -64,8 +64,8 @@ def _opened_file(path: Path, file: BindingFile) -> OpenedBinding:
                 gpt_shape(file.config), characters_of(file.config["vocab_size"], path), tuning=tuning
             )
         )
-        load_weights(model.encoder, file.core, f"{path}, gpt_state")
-        load_weights(model.head, file.head, f"{path}, regressor_state")
+        checkpoint.put(file.core, model.encoder.state_dict(), f"{path}, gpt_state")
+        checkpoint.put(file.head, model.head.state_dict(), f"{path}, regressor_state")
     about = {
         "kind": file.kind,
         "tune": "unknown" if file.kind == "gpt" else "all",
@@ -82,6 +82,5 @@ def _opened_file(path: Path, file: BindingFile) -> OpenedBinding:
 def _load(module: nn.Module, file: BindingFile, prefix: str, path: Path) -> None:
     """Load the tensors of a CNN's file whose names begin with `prefix`; "" takes those without one."""
     names = {name for name in file.head if name.startswith("head.") == bool(prefix)}
-    load_weights(
-        module, {name.removeprefix(prefix): file.head[name] for name in names}, f"{path}, model_state"
-    )
+    found = {name.removeprefix(prefix): file.head[name] for name in names}
+    checkpoint.put(found, module.state_dict(), f"{path}, model_state")

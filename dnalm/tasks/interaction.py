@@ -23,7 +23,6 @@ from dnalm.encoders.kmer import KmerBag, KmerConfig
 from dnalm.encoders.lstm import SmilesLSTM, SmilesLSTMConfig, character_ids
 from dnalm.encoders.morgan import MorganBag, MorganConfig, set_bits
 from dnalm.heads.pair import PairHead, PairHeadConfig, Pooling
-from dnalm.tasks.binding import load_weights
 
 Rows = npt.NDArray[np.int64]
 Numbers = npt.NDArray[np.float64]
@@ -248,14 +247,6 @@ class InteractionTask:
     def weights(self, model: nn.Module) -> dict[str, Tensor]:
         """Return every tensor of the model, running statistics of batch normalisation among them."""
         return dict(model.state_dict())
-
-    def load_weights(self, model: nn.Module, found: dict[str, Tensor], source: str) -> None:
-        """Put tensors into the model.
-
-        Raises:
-            ValueError: if they are not exactly this model's; `source` and the tensors are named.
-        """
-        load_weights(model, found, source)
 
     def describe(self) -> dict[str, Any]:
         """Return what is needed to build the model again."""

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from dnalm import checkpoint
-from dnalm.tasks.binding import load_weights
 from dnalm.tasks.interaction import InteractionModel, InteractionShape
 
 
@@ -32,7 +31,7 @@ def open_interaction(path: Path) -> OpenedInteraction:
             "dnalm interact train makes one"
         )
     model = InteractionModel(InteractionShape.from_dict(content))
-    load_weights(model, tensors, str(path))
+    checkpoint.put(tensors, model.state_dict(), str(path))
     folder = checkpoint.locate(path)
     name = folder.parent.name if folder.name == "checkpoint" else folder.name
     return OpenedInteraction(model.eval(), name, content["about"])

@@ -14,7 +14,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dnalm.checkpoint import check_names
 from dnalm.data.language import LanguageBatch, LanguageWindows, choose_pieces, tile
 from dnalm.dna import NOT_A_BASE
 from dnalm.encoders.gpt import GPT, GPTConfig, start_local
@@ -144,18 +143,6 @@ class LanguageTask:
     def weights(self, model: nn.Module) -> dict[str, Tensor]:
         """Return the model's tensors by name, the tied head left out."""
         return {name: tensor for name, tensor in model.state_dict().items() if name != "lm_head.weight"}
-
-    def load_weights(self, model: LanguageModel, found: dict[str, Tensor], source: str) -> None:
-        """Put the tensors `found` in a checkpoint into `model`.
-
-        Raises:
-            ValueError: if they are not exactly this model's; `source` and the tensors are named.
-        """
-        wanted = self.weights(model)
-        check_names(found, wanted, source)
-        with torch.no_grad():
-            for name, tensor in wanted.items():
-                tensor.copy_(found[name])
 
     def model_args(self) -> dict[str, Any]:
         """Return what a published checkpoint says of its model; `position` only when it is not learned."""

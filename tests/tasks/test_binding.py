@@ -9,7 +9,7 @@ from dnalm.data.binding import BindingWindows
 from dnalm.encoders.cnn import CNNConfig
 from dnalm.encoders.gpt import GPTConfig
 from dnalm.heads.regression import RegressionHeadConfig
-from dnalm.tasks.binding import BindingModel, BindingShape, BindingTask, TuneConfig, load_weights, predict
+from dnalm.tasks.binding import BindingModel, BindingShape, BindingTask, TuneConfig, predict
 from dnalm.tasks.binding_load import open_binding
 from dnalm.tokenizers import HG38_CHARACTERS, VOCAB4
 
@@ -197,7 +197,7 @@ def test_refuses_weights_of_another_shape_and_changes_nothing(tokens):
     made, other = model(), model(both_strands=True)
     before = {name: tensor.clone() for name, tensor in made.state_dict().items()}
     with pytest.raises(ValueError, match=r"there: its tensors are not this model's: head.conv1d.weight is"):
-        load_weights(made, other.state_dict(), "there")
+        checkpoint.put(other.state_dict(), made.state_dict(), "there")
     assert all(torch.equal(tensor, before[name]) for name, tensor in made.state_dict().items())
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from dnalm import checkpoint
 from dnalm.data.language import LanguageBatch, choose_pieces
 from dnalm.encoders.gpt import GPTConfig
 from dnalm.tasks.language import LanguageConfig, LanguageModel, LanguageTask, base_log_probabilities
@@ -154,14 +155,14 @@ def test_scoring_leaves_training_mode_as_it_was(task):
 
 def test_weights_come_back_and_wrong_ones_are_named(task):
     one, other = model_of(task, 0), model_of(task, 1)
-    task.load_weights(other, task.weights(one), "here")
+    checkpoint.put(task.weights(one), task.weights(other), "here")
     tokens = torch.zeros(1, 5, dtype=torch.long)
     real = torch.ones(1, 5, dtype=torch.bool)
     assert torch.equal(one(tokens, real), other(tokens, real))
     wrong = task.weights(one)
     del wrong["transformer.ln_f.weight"]
     with pytest.raises(ValueError, match=r"here: .*missing transformer\.ln_f\.weight"):
-        task.load_weights(other, wrong, "here")
+        checkpoint.put(wrong, task.weights(other), "here")
 
 
 def test_model_args_name_the_position_only_when_it_is_not_learned(toy):
