@@ -1,5 +1,6 @@
 """Rows of pairs and genes made clean: one sequence a gene, one spelling a molecule, one label a pair."""
 
+import textwrap
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from dnalm.molecules import Salts, canonical_smiles
 LONGEST_SMILES = 1000
 """Characters of a canonical SMILES; what is longer is a polymer or a protein."""
 LEAST_READ = 0.5
-"""Share of the rows whose SMILES must be molecules: with fewer, the column is not what it is taken for."""
+"""Share of the rows whose SMILES must be molecules, and not so long: with fewer, the column is another."""
 
 
 @dataclass
@@ -84,15 +85,17 @@ def sort_rows(rows: Iterable[PairRow], genes: dict[str, GeneRow], salts: Salts) 
             reason = f"SMILES of more than {LONGEST_SMILES} characters"
         elif row.gene_id not in genes:
             reason = "gene without a sequence"
-        unread += smiles is None
+        unread += smiles is None or len(smiles) > LONGEST_SMILES
         if reason or smiles is None:
             found.dropped.append((row.file, row.line, row.gene_id, row.smiles, reason))
         else:
             first.setdefault((row.gene_id, smiles), []).append((row, int(float(row.label))))
     if found.read and unread > (1 - LEAST_READ) * found.read:
+        example = next(given for given, each in spelled.items() if each is None or len(each) > LONGEST_SMILES)
         raise ValueError(
-            f"{unread:,} of {found.read:,} rows have no readable SMILES, for example "
-            f"{next(smiles for smiles, each in spelled.items() if each is None)!r}; check the SMILES column"
+            f"{unread:,} of {found.read:,} rows have no SMILES of a molecule, or one of more than "
+            f"{LONGEST_SMILES:,} characters, for example {textwrap.shorten(example, 60)!r}; check the SMILES "
+            "column"
         )
     for pair, same in first.items():
         labels = {label for _row, label in same}

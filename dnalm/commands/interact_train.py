@@ -22,6 +22,7 @@ from dnalm.files import lock, recover, write_json
 from dnalm.fit import BEST, LAST, Loop
 from dnalm.optim import EpochConfig
 from dnalm.records import Record, peak_memory
+from dnalm.states import weights_digest
 from dnalm.tasks.interaction import (
     EncodersConfig,
     InteractionModel,
@@ -170,7 +171,7 @@ def _judged(
 ) -> dict[str, Any]:
     """Take the best weights, and return all that results.json holds."""
     weights, best = checkpoint.load(options.out / BEST)
-    task.load_weights(model, weights, str(options.out))
+    checkpoint.put(weights, task.weights(model), str(options.out))
     held = task.validation
     probability = np.exp(-np.logaddexp(0.0, -predict(model, task.tokens, held.gene, held.molecule)))
     history: dict[str, list[Any]] = {
@@ -184,7 +185,7 @@ def _judged(
         "format": "dnalm-interaction-results",
         "format_version": 1,
         "name": options.out.name,
-        "model": task.about,
+        "model": task.about | {"weights": weights_digest(model)},
         **{key: pairs.meta[key] for key in ("split", "negatives", "ratio", "seed")},
         "digest": pairs.digest,
         "training": {

@@ -310,7 +310,8 @@ BAD_ROWS = [
     ("GeneID,Label\n1,1\n", "SMILES missing"),
     ("GeneID,SMILES,Label\n1,CCO,2\n", "line 2: expected the label 0 or 1, got '2'"),
     ("GeneID,SMILES,Label\n1,CCO,1\n1,CCN,\n", "line 3: expected the label 0 or 1, got ''"),
-    ("GeneID,SMILES,Label\n1,CCO,1\n1,C1CC,1\n1,drug,1\n", "2 of 3 rows have no readable SMILES"),
+    ("GeneID,SMILES,Label\n1,CCO,1\n1,C1CC,1\n1,drug,1\n", "2 of 3 rows have no SMILES of a molecule"),
+    (f"GeneID,SMILES,Label\n1,C,1\n1,{'C' * 1001},1\n1,{'C' * 1002},1\n", "more than 1,000 characters"),
     (
         "GeneID,SMILES,Label\n1,CCO,1\n1,CCO,0\n",
         "no pair is left of 2 rows: 2 the same pair with both labels",
