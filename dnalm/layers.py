@@ -1,4 +1,4 @@
-"""Layers that more than one encoder uses: dropout, causal attention, rotary positions.
+"""What more than one encoder uses: checks of its input, dropout, causal attention, rotary positions.
 
 Shapes used below
     B  sequences in the batch        L  tokens per sequence
@@ -11,6 +11,16 @@ from torch import Tensor
 
 LONGEST_PRODUCT = 1024
 """Tokens up to which a training step on a CPU multiplies out the whole [L, L] attention matrix."""
+
+
+def check_tokens(tokens: Tensor, real: Tensor) -> None:
+    """Check what an encoder is given.
+
+    Raises:
+        ValueError: if `tokens` is not [B, L], or `real` has another shape.
+    """
+    if tokens.ndim != 2 or real.shape != tokens.shape:
+        raise ValueError(f"tokens and real must be [B, L], got {list(tokens.shape)}, {list(real.shape)}")
 
 
 def dropout(x: Tensor, rate: float) -> Tensor:

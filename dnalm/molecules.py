@@ -50,14 +50,19 @@ def scaffold(smiles: str) -> str:
     return str(_rdkit().MolToSmiles(rings))
 
 
-def morgan_bits(smiles: str) -> npt.NDArray[np.int64]:
+def morgan_bits(smiles: str, radius: int = RADIUS, bits: int = BITS) -> npt.NDArray[np.int64]:
     """Return which bits of a molecule's Morgan fingerprint are set, ascending, [K].
+
+    Args:
+        smiles: of the molecule.
+        radius: bonds from a substructure's middle atom to its rim.
+        bits: substructures are folded into so many.
 
     Raises:
         ValueError: if RDKit is not installed, or `smiles` is no molecule.
     """
     molecule = _molecule(smiles)
-    made = _rdkit("Chem.rdFingerprintGenerator").GetMorganGenerator(radius=RADIUS, fpSize=BITS)
+    made = _rdkit("Chem.rdFingerprintGenerator").GetMorganGenerator(radius=radius, fpSize=bits)
     return np.array(made.GetFingerprint(molecule).GetOnBits(), dtype=np.int64)
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dnalm.commands import interact_evaluate, interact_prepare, interact_train
-from dnalm.commands.runs import RunOptions
+from dnalm.commands.runs import JudgeOptions, RunOptions
 from dnalm.devices import Compute
 from dnalm.report.binding_words import figure_of
 from dnalm.report.interaction import interaction_chapter
@@ -101,10 +101,9 @@ def judge(out: Path, *, compute: Compute, quiet: bool) -> None:
             runs=tuple(folder / name for name in EPOCHS),
             data=out / "data" / "pairs",
             part="test",
-            out=folder / "evaluation_test.json",
-            overwrite=True,
-            compute=compute,
-            quiet=quiet,
+            judging=JudgeOptions(
+                out=folder / "evaluation_test.json", overwrite=True, compute=compute, quiet=quiet
+            ),
         )
     )
 

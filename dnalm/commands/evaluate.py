@@ -15,13 +15,11 @@ from lightning_fabric import Fabric
 from dnalm.baselines.motif_scan import MotifScan
 from dnalm.bootstrap import moments
 from dnalm.commands.binding_set import Prepared, SplitConfig, prepare_set
+from dnalm.commands.runs import JudgeOptions
 from dnalm.data.binding import BindingWindows
-from dnalm.devices import Compute
 from dnalm.evaluate.binding import binding_detail, binding_scores, paired_comparisons
-from dnalm.files import write_json
 from dnalm.formats.motif import choose_motif
 from dnalm.motifs import site_threshold
-from dnalm.records import Record
 from dnalm.states import weights_digest
 from dnalm.tasks.binding import predict
 from dnalm.tasks.binding_load import OpenedBinding, open_binding
@@ -53,13 +51,7 @@ class Options:
     """Least score of a site as a probability, as in `dnalm label`."""
     every_site: bool = False
     """Scan as `dnalm label --every-site` labels."""
-    out: Path | None = None
-    """A JSON file for the results; evaluation_*.json beside other results joins `dnalm compare`."""
-    overwrite: bool = False
-    """Replace that file."""
-    compute: Compute = field(default_factory=Compute)
-    quiet: bool = False
-    """No messages."""
+    judging: JudgeOptions = field(default_factory=JudgeOptions)
 
 
 def run(options: Options) -> None:
@@ -68,9 +60,7 @@ def run(options: Options) -> None:
     Raises:
         ValueError: for a mistake in the options, the models or the data.
     """
-    if options.out is not None and options.out.exists() and not options.overwrite:
-        raise ValueError(f"{options.out}: is there already; --overwrite replaces it, or choose another --out")
-    processor = options.compute.resolve()
+    processor = options.judging.resolve()
     scan = _scan(options)
     models = _named([open_binding(path) for path in options.models], options.models)
     config = _split_config(options, models)
@@ -79,25 +69,18 @@ def run(options: Options) -> None:
     prepared = prepare_set(options.sequences, options.scores, config, narrowest)
     warnings = _warnings(options, models, prepared)
     for warning in warnings:
-        _say(options, warning)
+        options.judging.say(warning)
     judged = partial(_judged, options, models, prepared, scan, processor.fabric())
-    if options.out is None:
-        print(_table(judged()))
-        return
-    record = Record(
-        options.out.with_name(f"run_{options.out.name}"),
+    options.judging.keep(
         "evaluate",
+        lambda: judged() | {"warnings": warnings},
+        table=_table,
+        brief=_without_details,
         recipe={key: getattr(options, key) for key in ("part", "threshold", "pvalue", "every_site")},
         seed=0,
         data=prepared.about,
         device=str(processor),
     )
-    with record.ending():
-        results = judged() | {"warnings": warnings}
-        print(_table(results))
-        write_json(options.out, results)
-    record.finish("done", _without_details(results))
-    print(options.out)
 
 
 def _without_details(results: dict[str, Any]) -> dict[str, Any]:
@@ -258,8 +241,3 @@ def _r(entry: dict[str, Any]) -> float:
 
 def _shown(value: float) -> str:
     return f"{value:.4f}" if np.isfinite(value) else "none"
-
-
-def _say(options: Options, message: str) -> None:
-    if not options.quiet:
-        print(message, file=sys.stderr)

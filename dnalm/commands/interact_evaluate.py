@@ -4,7 +4,6 @@ Shapes used below
     N  pairs of the part
 """
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,11 +16,9 @@ import tyro
 from lightning_fabric import Fabric
 
 from dnalm.baselines.ladder import check_classes, ladder_scores
+from dnalm.commands.runs import JudgeOptions
 from dnalm.data.pairs import PairSet, open_pairs
-from dnalm.devices import Compute
 from dnalm.evaluate.interaction import fit_temperature, interaction_scores, paired_auroc, probability
-from dnalm.files import write_json
-from dnalm.records import Record
 from dnalm.states import weights_digest
 from dnalm.tasks.interaction import predict_pairs
 from dnalm.tasks.interaction_load import OpenedInteraction, open_interaction
@@ -47,13 +44,7 @@ class Options:
     """The validation part has chosen the models' epochs and temperatures, the test part nothing."""
     ladder_only: bool = False
     """No model: the baselines alone."""
-    out: Path | None = None
-    """A JSON file for the results; evaluation_*.json in a run's folder joins `dnalm interact compare`."""
-    overwrite: bool = False
-    """Replace that file."""
-    compute: Compute = field(default_factory=Compute)
-    quiet: bool = False
-    """No messages."""
+    judging: JudgeOptions = field(default_factory=JudgeOptions)
 
 
 def run(options: Options) -> None:
@@ -68,32 +59,23 @@ def run(options: Options) -> None:
         )
     if not options.runs and not options.ladder_only:
         raise ValueError("no run is named; name folders of dnalm interact train, or give --ladder-only")
-    if options.out is not None and options.out.exists() and not options.overwrite:
-        raise ValueError(f"{options.out}: is there already; --overwrite replaces it, or choose another --out")
-    processor = options.compute.resolve()
+    processor = options.judging.resolve()
     pairs = open_pairs(options.data)
     check_classes(pairs)
     if not len(pairs.parts[options.part]):
         raise ValueError(f"{options.data}: its {options.part} part is empty; prepare the pairs again")
     models = _opened(options, pairs)
     judged = partial(_judged, options, pairs, models, processor.fabric())
-    if options.out is None:
-        print(_table(judged()))
-        return
-    record = Record(
-        options.out.with_name(f"run_{options.out.name}"),
+    options.judging.keep(
         "interact evaluate",
+        judged,
+        table=_table,
+        brief=_without_bins,
         recipe={"part": options.part, "ladder_only": options.ladder_only},
         seed=SEED,
         data={"digest": pairs.digest, "sources": pairs.meta["sources"], **_protocol(pairs)},
         device=str(processor),
     )
-    with record.ending():
-        results = judged()
-        print(_table(results))
-        write_json(options.out, results)
-    record.finish("done", _without_bins(results))
-    print(options.out)
 
 
 def _judged(
@@ -102,7 +84,7 @@ def _judged(
     """Return what the results file holds."""
     rows = pairs.parts[options.part]
     label, molecule = pairs.label[rows], pairs.molecule[rows]
-    ladder = ladder_scores(pairs, rows, SEED, lambda name: _say(options, f"fitting: {name}"))
+    ladder = ladder_scores(pairs, rows, SEED, lambda name: options.judging.say(f"fitting: {name}"))
     rungs = {
         name: {"scores": _scores(pairs, rows, score), "sequenced": _sequenced(pairs, rows, score)}
         for name, score in ladder.items()
@@ -110,7 +92,7 @@ def _judged(
     best = _best(rungs)
     entries: dict[str, Any] = {}
     for name, path in zip(models, options.runs, strict=True):
-        _say(options, f"predicting: {name}")
+        options.judging.say(f"predicting: {name}")
         entry, score = _model_entry(options, pairs, models[name], fabric)
         entries[name] = {"model": entry.pop("model"), "path": str(path), **entry}
         paired = dict.fromkeys(("value", "low", "high"), float("nan"))
@@ -119,7 +101,7 @@ def _judged(
         entries[name]["minus_best_rung"] = {"rung": best, **paired}
     warnings = _warnings(options, pairs)
     for warning in warnings:
-        _say(options, warning)
+        options.judging.say(warning)
     return {
         "format": "dnalm-interaction-evaluation",
         "format_version": 1,
@@ -298,8 +280,3 @@ def _without_bins(results: Any) -> Any:
     if isinstance(results, dict):
         return {key: _without_bins(value) for key, value in results.items() if key != "reliability"}
     return results
-
-
-def _say(options: Options, message: str) -> None:
-    if not options.quiet:
-        print(message, file=sys.stderr)

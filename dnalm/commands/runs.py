@@ -1,4 +1,4 @@
-"""What the verbs that train share: their flags, their folder and when it may be replaced."""
+"""What the verbs that train share, and those that judge: flags, where results go, what is replaced."""
 
 import contextlib
 import sys
@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dnalm.devices import Compute
+from dnalm.devices import Compute, Processor
+from dnalm.files import write_json
 from dnalm.fit import LAST, Loop
 from dnalm.records import Record, read_record
 
@@ -90,3 +91,62 @@ class RunOptions:
             raise ValueError(
                 f"{found[0]}: is there already, from another run; use --overwrite or another {elsewhere}"
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeOptions:
+    """Where it is computed, and where the results go."""
+
+    out: Path | None = None
+    """A JSON file for the results; evaluation_*.json beside the models joins the page that compares them."""
+    overwrite: bool = False
+    """Replace that file."""
+    compute: Compute = field(default_factory=Compute)
+    quiet: bool = False
+    """No messages."""
+
+    def say(self, message: str) -> None:
+        """Tell a person on stderr, unless it is to be quiet."""
+        if not self.quiet:
+            print(message, file=sys.stderr)
+
+    def resolve(self) -> Processor:
+        """Return where it is computed.
+
+        Raises:
+            ValueError: if OUT is there already and may not be replaced, or the device cannot be used.
+        """
+        if self.out is not None and self.out.exists() and not self.overwrite:
+            raise ValueError(
+                f"{self.out}: is there already; --overwrite replaces it, or choose another --out"
+            )
+        return self.compute.resolve()
+
+    def keep(
+        self,
+        verb: str,
+        judged: Callable[[], dict[str, Any]],
+        *,
+        table: Callable[[dict[str, Any]], str],
+        brief: Callable[[dict[str, Any]], dict[str, Any]],
+        **about: Any,
+    ) -> None:
+        """Judge, print the table, and where OUT is given write the results and beside them run_OUT.
+
+        Args:
+            verb: for the record.
+            judged: gives the results.
+            table: of the results, for stdout.
+            brief: the results as a record keeps them.
+            about: of the record: recipe, seed, data, device.
+        """
+        if self.out is None:
+            print(table(judged()))
+            return
+        record = Record(self.out.with_name(f"run_{self.out.name}"), verb, **about)
+        with record.ending():
+            results = judged()
+            print(table(results))
+            write_json(self.out, results)
+        record.finish("done", brief(results))
+        print(self.out)

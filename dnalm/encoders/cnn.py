@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dnalm.dna import BASES
+from dnalm.layers import check_tokens
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,7 @@ class CNN(nn.Module):
         Raises:
             ValueError: if `tokens` is not [B, L], or `real` has another shape.
         """
-        if tokens.ndim != 2 or real.shape != tokens.shape:
-            raise ValueError(f"tokens and real must be [B, L], got {list(tokens.shape)}, {list(real.shape)}")
+        check_tokens(tokens, real)
         codes = tokens.masked_fill(~real, len(BASES)).unsqueeze(1)  # [B, 1, L]
         each = torch.arange(len(BASES), dtype=tokens.dtype, device=tokens.device).view(1, -1, 1)
         one_hot = (codes == each).to(self.initial_conv.weight.dtype)  # [B, 4, L]

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from dnalm.dna import BASES, encode
-from dnalm.layers import dropout
+from dnalm.layers import check_tokens, dropout
 
 LETTERS = len(BASES) + 1
 """A C G T, and N for every other letter."""
@@ -190,8 +190,7 @@ class GeneCNN(nn.Module):
         Raises:
             ValueError: if `tokens` is not [B, L], `real` has another shape, or padding is before a letter.
         """
-        if tokens.ndim != 2 or real.shape != tokens.shape:
-            raise ValueError(f"tokens and real must be [B, L], got {list(tokens.shape)}, {list(real.shape)}")
+        check_tokens(tokens, real)
         if (real[:, 1:] & ~real[:, :-1]).any():
             raise ValueError("padding must stand behind the letters, got some before a letter")
         spans = (real.sum(1) + self._gap).add(self.stride - 1) // self.stride * self.stride  # [B]

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dnalm.dna import BASES
+from dnalm.layers import check_tokens
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,7 @@ class KmerBag(nn.Module):
         Raises:
             ValueError: if `tokens` is not [B, L], or `real` has another shape.
         """
-        if tokens.ndim != 2 or real.shape != tokens.shape:
-            raise ValueError(f"tokens and real must be [B, L], got {list(tokens.shape)}, {list(real.shape)}")
+        check_tokens(tokens, real)
         known = self.state_mask(real & (tokens < len(BASES)))  # [B, L]
         codes = F.pad(tokens.masked_fill(~real, 0).long(), (0, self.config.k - 1))
         number = torch.zeros_like(tokens, dtype=torch.long)

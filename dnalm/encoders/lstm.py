@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from dnalm.layers import check_tokens
+
 UNKNOWN = 0
 """Token of every character that the vocabulary lacks."""
 DIRECTIONS = ("", "_reverse")
@@ -110,8 +112,7 @@ class SmilesLSTM(nn.Module):
             ValueError: if `tokens` is not [B, L], `real` has another shape, or padding stands before a
                 character.
         """
-        if tokens.ndim != 2 or real.shape != tokens.shape:
-            raise ValueError(f"tokens and real must be [B, L], got {list(tokens.shape)}, {list(real.shape)}")
+        check_tokens(tokens, real)
         if (real[:, 1:] & ~real[:, :-1]).any():
             raise ValueError("padding must stand behind the characters, got some before a character")
         vectors = self.embedding(tokens.masked_fill(~real, UNKNOWN).long())  # [B, L, I]

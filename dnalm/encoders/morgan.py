@@ -12,14 +12,17 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
 
+from dnalm.layers import check_tokens
+from dnalm.molecules import BITS, RADIUS, morgan_bits
+
 
 @dataclass(frozen=True)
 class MorganConfig:
     """The shape of a MorganBag, and the fingerprint that it reads."""
 
-    bits: int = 2048
+    bits: int = BITS
     """Of the fingerprint: substructures are folded into so many."""
-    radius: int = 2
+    radius: int = RADIUS
     """Bonds from a substructure's middle atom to its rim."""
     width: int = 256
     """Width of a substructure's vector (D)."""
@@ -42,21 +45,7 @@ def set_bits(smiles: Sequence[str], config: MorganConfig) -> list[npt.NDArray[np
     Raises:
         ValueError: if a SMILES cannot be read, or RDKit is not installed.
     """
-    try:
-        from rdkit import Chem
-        from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
-    except ImportError as error:
-        raise ValueError(
-            'fingerprints of molecules need RDKit, which is not installed; pip install "dnalm[interaction]"'
-        ) from error
-    generator = GetMorganGenerator(radius=config.radius, fpSize=config.bits)
-    found = []
-    for text in smiles:
-        molecule = Chem.MolFromSmiles(text)
-        if molecule is None:
-            raise ValueError(f"RDKit cannot read the SMILES {text!r}; dnalm interact prepare drops such ones")
-        found.append(np.array(generator.GetFingerprint(molecule).GetOnBits(), dtype=np.int16))
-    return found
+    return [morgan_bits(text, config.radius, config.bits).astype(np.int16) for text in smiles]
 
 
 class MorganBag(nn.Module):
@@ -86,7 +75,6 @@ class MorganBag(nn.Module):
         Raises:
             ValueError: if `tokens` is not [B, L], or `real` has another shape.
         """
-        if tokens.ndim != 2 or real.shape != tokens.shape:
-            raise ValueError(f"tokens and real must be [B, L], got {list(tokens.shape)}, {list(real.shape)}")
+        check_tokens(tokens, real)
         states: Tensor = self.embedding(tokens.masked_fill(~real, 0).long())
         return states.masked_fill(~real.unsqueeze(-1), 0.0)

@@ -12,6 +12,7 @@ from dnalm.baselines.boosting import Boosting
 from dnalm.baselines.ladder import LADDER
 from dnalm.commands import interact_evaluate as verb
 from dnalm.commands.interact_evaluate import Options, permuted, run
+from dnalm.commands.runs import JudgeOptions
 from dnalm.data.pairs import PairSet
 from dnalm.devices import Compute
 from dnalm.encoders.kmer import KmerConfig
@@ -83,8 +84,10 @@ def evaluate(pairs, monkeypatch):
 
     def start(*names, data=None, **flags):
         held["pairs"] = data or pairs
-        run(Options(runs=tuple(Path(name) for name in names), compute=CPU, **flags))
-        return json.loads(flags["out"].read_text()) if "out" in flags else None
+        where = {key: flags.pop(key) for key in ("out", "overwrite", "quiet") if key in flags}
+        runs = tuple(Path(name) for name in names)
+        run(Options(runs=runs, judging=JudgeOptions(compute=CPU, **where), **flags))
+        return json.loads(where["out"].read_text()) if "out" in where else None
 
     return start
 
@@ -294,7 +297,7 @@ def test_a_run_on_disk_is_scored_as_its_model_predicts(pairs, tmp_path, monkeypa
     content = {"kind": "interaction", **made.model.shape.as_dict(), "about": made.about}
     checkpoint.save(tmp_path / "mine" / "checkpoint", dict(made.model.state_dict()), content)
     out = tmp_path / "r.json"
-    run(Options(runs=(tmp_path / "mine",), part="test", out=out, compute=CPU))
+    run(Options(runs=(tmp_path / "mine",), part="test", judging=JudgeOptions(out=out, compute=CPU)))
     entry = json.loads(out.read_text())["models"]["mine"]
     assert entry["model"]["kind"] == "kmer-morgan"
     assert len(entry["model"]["weights"]) == 64  # a SHA-256

@@ -72,9 +72,10 @@ def test_set_bits_are_those_of_the_fingerprint_whatever_the_spelling():
 
 def test_refuses_what_is_no_molecule_and_names_what_to_install(monkeypatch):
     pytest.importorskip("rdkit")
-    with pytest.raises(ValueError, match="cannot read the SMILES 'C1CC'"):
+    with pytest.raises(ValueError, match="expected a molecule as SMILES, got 'C1CC'"):
         set_bits(["C1CC"], MorganConfig())
-    monkeypatch.setitem(sys.modules, "rdkit", None)
+    for name in ("rdkit", "rdkit.RDLogger"):
+        monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ValueError, match=r'pip install "dnalm\[interaction\]"'):
         set_bits(["CCO"], MorganConfig())
 
