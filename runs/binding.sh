@@ -38,16 +38,15 @@ tuned() {
 core chr2 vocab4 "$chr2"
 core human "vocab4 full" "$chr2" "$chr22"
 human=(--checkpoint-dir "$work/cores/human")
-for split in published blocks; do
-  tuned $split baseline baseline
-  tuned $split vocab4 finetune --config vocab4 "${human[@]}"
-  tuned $split full finetune --config full "${human[@]}"
-  tuned $split vocab4_random finetune --config vocab4 "${human[@]}" --random-core
-  tuned $split vocab4_both finetune --config vocab4 "${human[@]}" --both-strands
-done
-tuned blocks vocab4_chr2 finetune --config vocab4 --checkpoint-dir "$work/cores/chr2"
-tuned blocks vocab4_lora finetune --config vocab4 "${human[@]}" --tune lora --both-strands
-tuned blocks vocab4_whole finetune --config vocab4 "${human[@]}" --tune full --both-strands --lr 5e-4
+tuned published baseline baseline
+tuned published vocab4 finetune --config vocab4 "${human[@]}" --epochs 8
+tuned published full finetune --config full "${human[@]}" --epochs 6
+tuned blocks baseline baseline
+tuned blocks vocab4 finetune --config vocab4 "${human[@]}" --epochs 6
+tuned blocks full finetune --config full "${human[@]}" --epochs 6
+tuned blocks vocab4_random finetune --config vocab4 "${human[@]}" --random-core --epochs 6
+tuned blocks vocab4_both finetune --config vocab4 "${human[@]}" --both-strands --epochs 6
+tuned blocks vocab4_chr2 finetune --config vocab4 --checkpoint-dir "$work/cores/chr2" --epochs 6
 
 models=("$work"/models/blocks/*/checkpoint)
 dnalm evaluate "${models[@]%/checkpoint}" "${set_flags[@]}" --part test --motif "$motif" \
