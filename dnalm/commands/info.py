@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from dnalm.commands import info_interaction
 from dnalm.commands.info_binding import (
     binding_models,
     binding_set,
@@ -51,10 +52,11 @@ NAMED = {
 LOOKED_FOR_IN_FILES = (
     "FASTA (plain, gzip, bgzip), .2bit, BED, bedGraph, VCF, bigWig, motifs (HOMER, JASPAR, MEME), tables of "
     "sequences and of scores, .pt, safetensors, run.json, meta.json, checkpoint.json, losses_*.json, "
-    "summary_*.json, results_*.json, evaluation_*.json, metrics.jsonl"
+    "summary_*.json, results_*.json, results.json, evaluation_*.json, metrics.jsonl"
 )
 LOOKED_FOR_IN_FOLDERS = (
-    "meta.json (a prepared genome), full/ and vocab4/ (two of them), checkpoint.json (a checkpoint), "
+    "meta.json (a prepared genome, or pairs of genes and molecules), full/ and vocab4/ (two genomes), "
+    "checkpoint.json (a checkpoint), "
     "sequences.txt.gz and scores.txt.gz (a binding set), results_*.json or *_model*.pt (binding models), "
     "run.json (a run), folders with run.json, or ckpt_*.pt (outputs)"
 )
@@ -108,7 +110,7 @@ def identify(path: Path) -> Finding:
 
 def _folder(path: Path) -> Finding:
     if (path / "meta.json").is_file():
-        return _prepared(path)
+        return info_interaction.pair_set(path) if info_interaction.is_pair_set(path) else _prepared(path)
     if (path / "checkpoint.json").is_file():
         return checkpoint_folder(path)
     labelled = binding_set(path)
@@ -213,12 +215,18 @@ def _json(path: Path, head: Head) -> Finding | None:
             return record(path)
         case "dnalm-genome":
             return _prepared(path.parent)
+        case "dnalm-pairs":
+            return info_interaction.pair_set(path.parent)
         case "dnalm-checkpoint":
             return checkpoint_folder(path.parent)
         case "dnalm-binding-results":
             return results(path, content)
         case "dnalm-binding-evaluation":
             return evaluation(path, content)
+        case "dnalm-interaction-results":
+            return info_interaction.results(path, content)
+        case "dnalm-interaction-evaluation":
+            return info_interaction.evaluation(path, content)
     if {"iterations", "train_losses", "val_losses"} <= content.keys():
         facts = {
             "vocab_size": content.get("vocab_size"),

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from dnalm.commands.info_finding import Finding, dnalm, inside, known
+from dnalm.commands.info_finding import Finding, dnalm, in_words, inside, known
 from dnalm.commands.info_models import evaluate, record
 from dnalm.files import read_json
 from dnalm.formats.sniff import NAMES, Head, Sniffed, read_head
@@ -123,9 +123,9 @@ def evaluation(path: Path, content: dict[str, Any]) -> Finding:
         facts[name] = _scores(inside(one, "scores"))
     pairs = inside(content, "pairs") or []
     differences = [
-        f"{inside(pair, 'one')} less {inside(pair, 'other')}: {_interval(pair)}"
+        f"{inside(pair, 'one')} less {inside(pair, 'other')}: {in_words(pair)}"
         for pair in pairs
-        if _interval(pair) is not None
+        if in_words(pair) is not None
     ]
     facts["differences_in_r"] = differences or None
     return Finding(
@@ -176,15 +176,6 @@ def _evaluations(folder: Path, names: list[str]) -> list[str]:
 
 def _scores(scores: Any) -> dict[str, Any]:
     return known(
-        {"pearson_r": _interval(inside(scores, "pearson_r"))}
+        {"pearson_r": in_words(inside(scores, "pearson_r"))}
         | {name: inside(scores, name) for name in ("mse", "auroc", "auprc")}
     )
-
-
-def _interval(found: Any) -> str | None:
-    """Return a figure and its 95 % interval in words."""
-    numbers = [inside(found, key) for key in ("value", "low", "high")]
-    if not all(isinstance(number, int | float) for number in numbers):
-        return None
-    value, low, high = numbers
-    return f"{value:.4f} ({low:.4f} to {high:.4f})"

@@ -30,6 +30,15 @@ def inside(content: Any, *names: str) -> Any:
     return content
 
 
+def in_words(found: Any) -> str | None:
+    """Return a figure and its 95 % interval in words, None where one of the three is missing."""
+    numbers = [inside(found, key) for key in ("value", "low", "high")]
+    if not all(isinstance(number, int | float) for number in numbers):
+        return None
+    value, low, high = numbers
+    return f"{value:.4f} ({low:.4f} to {high:.4f})"
+
+
 def dnalm(*words: Any) -> str:
     """Return a command as it is typed."""
     return shlex.join(["dnalm", *map(str, words)])

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from dnalm.commands.info_finding import Finding, dnalm, inside, known
+from dnalm.commands.info_interaction import evaluate_run
 from dnalm.records import read_record
 from dnalm.tokenizers import HG38_CHARACTERS, VOCAB4
 
 LARGEST_HEADER = 64 << 20
 """Bytes; a larger safetensors header is none of dnalm's."""
 MODES = ("full", "vocab4")
-RESUMED = ("pretrain", "finetune", "baseline")
+RESUMED = ("pretrain", "finetune", "baseline", "interact train")
 """Verbs that go on with --resume."""
 
 
@@ -45,6 +46,8 @@ def checkpoint_folder(path: Path) -> Finding:
         commands = [finetune(path, content.get("characters") == VOCAB4.characters)]
     elif content["kind"] == "binding":
         commands = [evaluate(path.parent if path.name == "checkpoint" else path)]
+    elif content["kind"] == "interaction":
+        commands = [evaluate_run(path.parent if path.name == "checkpoint" else path)]
     return Finding("checkpoint", f"{content['kind']} model", facts, commands)
 
 
@@ -93,6 +96,8 @@ def record(path: Path) -> Finding:
         **{name: metrics.get(name) for name in ("mode", "step", "parameters", "best_val_loss")},
         "bits_per_base": inside(metrics, "bits_per_base", "value"),
         "pearson_r": inside(metrics, "scores", "pearson_r", "value"),
+        "auroc": inside(metrics, "validation", "auroc", "value"),
+        "node_rate_auroc": metrics.get("node_rate_validation"),
         "verdict": metrics.get("verdict"),
     }
     again = []

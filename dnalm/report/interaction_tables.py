@@ -10,10 +10,11 @@ from typing import Any
 from dnalm.report.binding_words import figure_of
 from dnalm.report.interaction_results import NODE_RATE, auroc_of
 from dnalm.report.interaction_words import figure
-from dnalm.report.markdown import Run, markdown
+from dnalm.report.markdown import Run, hardware_name, markdown
+from dnalm.report.plots import duration
 from dnalm.report.result_files import number
 
-EVALUATED = ("interact evaluate",)
+TRAINED, EVALUATED = ("interact train",), ("interact evaluate",)
 _SPLITS = ("random", "cold-molecule", "scaffold", "cold-gene", "cold-both")
 """In the order of the rows; others come after."""
 _PARTS = ("test", "validation")
@@ -34,6 +35,38 @@ class Judged:
     def in_order(self) -> list[Mapping[str, Any]]:
         """The entries by seed."""
         return [self.entries[key] for key in sorted(self.entries)]
+
+
+def trained_table(records: Mapping[str, Run]) -> str:
+    """One row a trained model: how, how long, and what it reached on the part that chose its epoch."""
+    rows = []
+    for name, run in sorted(records.items(), key=lambda item: (_split_place(item[1]), item[0])):
+        m, recipe = run["metrics"], run["recipe"]["train"]
+        model, training = m["model"], m["training"]
+        rows.append(
+            [name, model["kind"], m["split"], m["negatives"], f"{run['data']['parts']['train']['rows']:,}"]
+            + [f"{recipe['batch_size']}, {recipe['lr']:g} to {recipe['min_lr']:g}"]
+            + [f"{training['best_epoch']} of {training['epochs']}", duration(training["seconds"])]
+            + [figure_of(auroc_of(m["validation"])), figure(number(m["node_rate_validation"]))]
+            + [f"{model['trained_parameters']:,} of {model['parameters']:,}", hardware_name(run)]
+        )
+    columns = [
+        "run",
+        "model",
+        "split",
+        "negatives",
+        "training pairs",
+        "batch, learning rate",
+        "best epoch",
+        "time",
+    ]
+    columns += ["validation AUROC (95 % interval)", "node rate there", "parameters trained", "hardware"]
+    return markdown(columns, rows)
+
+
+def _split_place(run: Run) -> int:
+    split = run["metrics"]["split"]
+    return _SPLITS.index(split) if split in _SPLITS else len(_SPLITS)
 
 
 def scores_table(records: Mapping[str, Run]) -> str:

@@ -156,6 +156,7 @@ def render(records: Path, template: Path) -> str:
         "evaluated_table": binding.evaluated_table,
         "pairs_table": binding.pairs_table,
         "commands_list": binding.commands_list,
+        "interaction_trained_table": interaction.trained_table,
         "interaction_scores_table": interaction.scores_table,
         "interaction_gains_table": interaction.gains_table,
         "interaction_sequenced_table": interaction.sequenced_table,
@@ -167,6 +168,7 @@ def render(records: Path, template: Path) -> str:
         trained=binding.read_binding(records, binding.TRAINED),
         evaluated=binding.read_binding(records, ("evaluate",)),
         judged=binding.read_binding(records, interaction.EVALUATED),
+        taught=binding.read_binding(records, interaction.TRAINED),
         **tables,
     )
 

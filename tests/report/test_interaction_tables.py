@@ -140,3 +140,24 @@ def test_only_finished_evaluations_of_interactions_are_read(records, tmp_path):
 @pytest.mark.parametrize("table", TABLES)
 def test_no_records_are_said(table):
     assert table({}) == NONE_YET
+
+
+def taught(results, rows=8_000, batch_size=64):
+    """A record of `dnalm interact train`."""
+    train = {"batch_size": batch_size, "lr": 1e-3, "min_lr": 1e-4}
+    return record(results, "interact train") | {
+        "recipe": {"train": train}, "data": {"parts": {"train": {"rows": rows}}}
+    }  # fmt: skip
+
+
+def test_a_trained_model_stands_with_its_protocol_its_node_rate_and_its_cost(make_results):
+    cold = taught(make_results(0.55, split="cold-both", seed=2), rows=90, batch_size=128)
+    random = taught(make_results(0.7, negatives="uniform"))
+    rows = cells(made.trained_table({"a": cold, "b": random}))
+    assert rows == [
+        ["b", "original", "random", "uniform", "8,000", "64, 0.001 to 0.0001", "2 of 2", "1 min 5 s",
+         "0.7000 (0.6900 to 0.7100)", "0.5800", "1,200,000 of 1,200,000", "cpu; P, 2 cores"],
+        ["a", "original", "cold-both", "degree-matched", "90", "128, 0.001 to 0.0001", "2 of 2", "1 min 5 s",
+         "0.5500 (0.5400 to 0.5600)", "0.5800", "1,200,000 of 1,200,000", "cpu; P, 2 cores"],
+    ]  # fmt: skip
+    assert made.trained_table({}) == NONE_YET

@@ -1,0 +1,141 @@
+"""Tests for dnalm/commands/info_interaction.py, and for its models in dnalm/commands/info_models.py."""
+
+import json
+import shlex
+
+import numpy as np
+import pytest
+
+from dnalm.cli import VERBS, main
+from dnalm.commands import interact_evaluate, interact_prepare, interact_train
+from dnalm.commands.info import identify
+from dnalm.commands.runs import JudgeOptions, RunOptions
+from dnalm.devices import Compute
+from dnalm.optim import EpochConfig
+from dnalm.tasks.interaction import EncodersConfig
+
+CPU = Compute(device="cpu", precision="fp32")
+GENES, CHAINS = 12, 10
+
+
+def words(command):
+    """Return a command's words behind its verb, after checking that the verb is one."""
+    found = shlex.split(command)
+    assert found[0] == "dnalm"
+    assert " ".join(found[1:3]) in VERBS
+    return found[1:]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Ninety pairs of both labels, prepared; three rows are dropped."""
+    folder = tmp_path_factory.mktemp("with space")
+    draws = np.random.default_rng(0)
+    genes = [f"{row},{''.join(draws.choice(list('ACGT'), 40))},promoter" for row in range(GENES)]
+    (folder / "genes.csv").write_text("\n".join(["GeneID,sequence,kind", *genes]) + "\n")
+    pairs = [(gene, "C" * (1 + chain) + "O") for gene in range(GENES) for chain in range(CHAINS)][:90]
+    rows = [f"{gene},{smiles},{(gene + len(smiles)) % 2}" for gene, smiles in pairs]
+    rows += ["99,CCN,1", "1,nonsense,1", "1,,0"]
+    (folder / "pairs.csv").write_text("\n".join(["GeneID,SMILES,Label", *rows]) + "\n")
+    interact_prepare.run(
+        interact_prepare.Options(folder / "pairs.csv", folder / "genes.csv", folder / "set", quiet=True)
+    )
+    return folder / "set"
+
+
+@pytest.fixture(scope="module")
+def model(data):
+    """A trained model of these pairs, with an evaluation beside it, made by the command line."""
+    out = data.parent / "runs" / "small"
+    argv = ["interact", "train", "--data", str(data), "--out", str(out), "--dna-encoder", "kmer"]
+    flags = ["--mol-encoder", "morgan", "--epochs", "1", "--batch-size", "16", "--quiet", "--device", "cpu"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["dnalm", *argv, *flags])  # what the record keeps
+        assert main() == 0
+    interact_evaluate.run(
+        interact_evaluate.Options(
+            (out,),
+            data,
+            judging=JudgeOptions(out=out / "evaluation_validation.json", compute=CPU, quiet=True),
+        )
+    )
+    return out
+
+
+def test_prepared_pairs(data):
+    found = identify(data)
+    assert found.kind == "pairs"
+    assert found.facts["split"] == "random"
+    assert found.facts["negatives"] == "given"
+    assert (found.facts["rows_read"], found.facts["pairs_kept"]) == (93, 90)
+    assert sum(found.facts["rows_dropped"].values()) == 3
+    assert sum(found.facts[part]["rows"] for part in ("train", "validation", "test")) == 90
+    assert (found.facts["genes"], found.facts["molecules"]) == (9, 10)
+    assert found.facts["digest"] == json.loads((data / "meta.json").read_text())["digest"]
+    assert [words(command)[:2] for command in found.next] == [["interact", "train"], ["interact", "evaluate"]]
+    assert all(str(data) in words(command) for command in found.next)
+    assert identify(data / "meta.json") == found
+
+
+def test_damaged_pairs_are_said_to_be_so(data, tmp_path):
+    for each in data.iterdir():
+        (tmp_path / each.name).write_bytes(each.read_bytes())
+    (tmp_path / "pairs.npz").write_bytes(b"PK\x03\x04nothing")
+    with pytest.raises(ValueError, match="damaged"):
+        identify(tmp_path)
+
+
+def test_a_model_its_run_and_its_results(model, data):
+    judge = ["interact", "evaluate", str(model), "--data", str(data), "--part", "test"]
+    results = json.loads((model / "results.json").read_text())
+    folder = identify(model)
+    assert folder.kind == "run-folder"
+    assert folder.facts["auroc"] == results["validation"]["auroc"]["value"]
+    assert folder.facts["node_rate_auroc"] == results["node_rate_validation"]
+    assert words(folder.next[0]) == judge
+    checkpoint = identify(model / "checkpoint")
+    assert checkpoint.title == "interaction model"
+    assert checkpoint.facts["parameters"] == results["model"]["parameters"]
+    assert words(checkpoint.next[0]) == judge
+    told = identify(model / "results.json")
+    assert told.kind == "interaction-results"
+    assert told.facts["kind"] == "kmer-morgan"
+    assert told.facts["auroc"].startswith(f"{results['validation']['auroc']['value']:.4f} (")
+    assert [words(command)[:2] for command in told.next] == [
+        ["interact", "evaluate"],
+        ["interact", "compare"],
+    ]
+
+
+def test_an_evaluation(model):
+    found = identify(model / "evaluation_validation.json")
+    content = json.loads((model / "evaluation_validation.json").read_text())
+    assert found.kind == "interaction-evaluation"
+    assert found.facts["judged_on"] == "validation"
+    assert found.facts["best_rung"] == content["best_rung"]
+    assert set(content["ladder"]) | {"small"} <= set(found.facts)
+    assert "auroc_less_best_rung" in found.facts["small"]
+    assert "auroc_less_best_rung" not in found.facts["node rate"]
+    assert words(found.next[0]) == ["interact", "compare", str(model)]
+
+
+def test_an_interrupted_training_is_offered_to_go_on(model, tmp_path):
+    record = json.loads((model / "run.json").read_text()) | {"status": "interrupted"}
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    again = words(identify(tmp_path / "run.json").next[0])
+    assert again[:2] == ["interact", "train"]
+    assert again[-1] == "--resume"
+
+
+def test_a_run_that_does_not_tell_its_pairs(data, tmp_path):
+    options = interact_train.Options(
+        data=data,
+        out=tmp_path / "r",
+        encoders=EncodersConfig("kmer", "morgan"),
+        train=EpochConfig(epochs=1, batch_size=16),
+        run=RunOptions(compute=CPU, quiet=True),
+    )
+    interact_train.run(options)
+    (tmp_path / "r" / "run.json").unlink()
+    command = words(identify(tmp_path / "r" / "checkpoint").next[0])
+    assert command[command.index("--data") + 1] == "data/pairs"
