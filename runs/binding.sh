@@ -39,6 +39,7 @@ core chr2 vocab4 "$chr2"
 core human "vocab4 full" "$chr2" "$chr22"
 human=(--checkpoint-dir "$work/cores/human")
 tuned published baseline baseline
+tuned published baseline_11 baseline --epochs 11
 tuned published vocab4 finetune --config vocab4 "${human[@]}" --epochs 8
 tuned published full finetune --config full "${human[@]}" --epochs 6
 tuned blocks baseline baseline
