@@ -16,7 +16,7 @@ from typing import Any
 import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import dnalm
 from dnalm.files import atomic_file, atomic_folder, finite, read_json, sha256, write_json
@@ -132,6 +132,15 @@ def put(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], source: str) 
     check_names(found, wanted, source)
     for name, tensor in wanted.items():
         tensor.copy_(found[name])
+
+
+def weights_digest(module: nn.Module) -> str:
+    """Return a SHA-256 of a module's tensors and their names."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def write_pt(path: Path, content: Mapping[str, Any]) -> None:

@@ -54,11 +54,19 @@ VERBS: dict[str, Verb] = {
     "interact prepare": Verb(
         "dnalm.commands.interact_prepare", "clean pairs, split them, draw negatives, report leakage", PAIRED
     ),
-    "interact train": Verb("dnalm.commands.interact_train", "train the published original model", PAIRED),
+    "interact check": Verb(
+        "dnalm.commands.interact_check", "open the encoders, take one step: does it all work here?", PAIRED
+    ),
+    "interact train": Verb(
+        "dnalm.commands.interact_train", "train a model: original, or cross-attention", PAIRED
+    ),
     "interact evaluate": Verb(
         "dnalm.commands.interact_evaluate", "score models beside a ladder of baselines", PAIRED
     ),
     "interact compare": Verb("dnalm.commands.interact_compare", "one table and page of several runs", PAIRED),
+    "interact screen": Verb(
+        "dnalm.commands.interact_screen", "rank molecules for a gene, or genes for a molecule", PAIRED
+    ),
     "info": Verb("dnalm.commands.info", "say what a file or folder is and what to do with it", "Around them"),
     "demo": Verb(
         "dnalm.commands.demo", "all of it on a simulated genome, in minutes, with a report", "Around them"
@@ -183,7 +191,8 @@ def _dispatch(args: list[str]) -> None:
 def _parse(module: ModuleType, verb: str, args: list[str]) -> Any | None:
     """Return the verb's `Options`, or None after its help has been printed.
 
-    Where the module has `default_options`, it gives the options that `--recipe` stands for; flags win.
+    Where the module has `default_options`, it gives the options that `--recipe` stands for; flags win. Where
+    it has `RECIPES`, a flag and what it may be, that flag's value is the recipe unless one is given.
 
     Raises:
         ValueError: if the arguments are not right; the message says which and why.
@@ -191,7 +200,10 @@ def _parse(module: ModuleType, verb: str, args: list[str]) -> Any | None:
     args = [_plain_flag(arg) for arg in args]
     start = None
     if hasattr(module, "default_options"):
-        start = module.default_options(_last_value("--recipe", args) or module.Options.recipe)
+        flag, known = getattr(module, "RECIPES", ("", ()))
+        named = _last_value(flag, args) if flag else None
+        recipe = _last_value("--recipe", args) or (named if named in known else module.Options.recipe)
+        start = module.default_options(recipe)
     code, options, unknown, text = _tyro(module.Options, verb, args, start)
     if code == 0:
         print(_plain_help(text))

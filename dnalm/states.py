@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dnalm.files import atomic_file, need_space, read_json, write_json
 
@@ -116,12 +116,3 @@ class StateCache:
 def _times(path: Path) -> Path:
     """Return where the time that a file of states took is kept."""
     return path.with_suffix(".json")
-
-
-def weights_digest(module: nn.Module) -> str:
-    """Return a SHA-256 of a module's tensors and their names."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()

@@ -277,3 +277,13 @@ def test_a_cut_pt_file_is_refused_wherever_it_is_cut(tmp_path, new_format):
         (tmp_path / "x.pt").write_bytes(whole[:at])
         with pytest.raises(ValueError, match=r"x\.pt: "):
             checkpoint.read_pt(tmp_path / "x.pt")
+
+
+def test_digest_sees_each_weight_and_name():
+    torch.manual_seed(0)
+    one = torch.nn.Linear(2, 2)
+    digest = checkpoint.weights_digest(one)
+    assert checkpoint.weights_digest(one) == digest
+    with torch.no_grad():
+        one.bias[1] += 1e-3
+    assert checkpoint.weights_digest(one) != digest

@@ -36,6 +36,8 @@ def test_commands_run_as_written(toy_fasta, tmp_path, monkeypatch):
     simulate_pairs(tmp_path, seed=0)
     rows = (tmp_path / "pairs.csv").read_text().splitlines()[:801]
     (tmp_path / "pairs.csv").write_text("\n".join(rows) + "\n")
+    gene = rows[1].split(",")[0]
+    (tmp_path / "library.smi").write_text("CCO ethanol\nc1ccccc1 benzene\n")
     verbs = [
         "prepare",
         "pretrain",
@@ -46,13 +48,13 @@ def test_commands_run_as_written(toy_fasta, tmp_path, monkeypatch):
         "baseline",
         "evaluate",
         "compare",
-        *["interact"] * 4,
+        *["interact"] * 7,
     ]
     assert [line.split()[1] for line in commands()] == verbs
     # the model, the budget and the size of a window; a genome so small needs a p-value so large
     small = dict.fromkeys(["pretrain"], SMALL) | dict.fromkeys(["finetune", "baseline"], TUNED)
     for line in commands():
-        line = line.replace("1e-5", "1e-2") + (" --window 16" if " label " in line else "")
+        line = line.replace("1e-5", "1e-2").replace("--gene 1017", f"--gene {gene}") + (" --window 16" if " label " in line else "")
         flags = "--epochs 1" if " interact train " in line else small.get(line.split()[1], "")
         assert main(shlex.split(f"{line} {flags}")[1:]) == 0, line
     for name in re.findall(r"`(outputs/[\w./]+)`", README):
@@ -62,6 +64,7 @@ def test_commands_run_as_written(toy_fasta, tmp_path, monkeypatch):
         assert (tmp_path / name.replace("NAME", "vocab4")).exists(), name
     assert (tmp_path / "models" / "report.html").is_file()
     assert (tmp_path / "runs" / "report.html").is_file()
+    assert "ethanol" in (tmp_path / "ranked.tsv").read_text()
 
 
 def test_flags_that_are_named_exist(capsys):

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dnalm import checkpoint
 from dnalm.bootstrap import moments
+from dnalm.checkpoint import weights_digest
 from dnalm.commands.binding_files import clear, result_files, write_results
 from dnalm.commands.binding_options import (
     BindingOptions,
@@ -30,7 +31,7 @@ from dnalm.files import lock, recover
 from dnalm.fit import BEST, LAST, Loop
 from dnalm.records import Record, peak_memory
 from dnalm.report.binding import refresh_comparisons
-from dnalm.states import StateCache, weights_digest
+from dnalm.states import StateCache
 from dnalm.tasks.binding import BindingModel, BindingShape, BindingTask, predict
 
 

@@ -14,13 +14,13 @@ from lightning_fabric import Fabric
 
 from dnalm.baselines.motif_scan import MotifScan
 from dnalm.bootstrap import moments
+from dnalm.checkpoint import weights_digest
 from dnalm.commands.binding_set import Prepared, SplitConfig, prepare_set
 from dnalm.commands.runs import JudgeOptions
 from dnalm.data.binding import BindingWindows
 from dnalm.evaluate.binding import binding_detail, binding_scores, paired_comparisons
 from dnalm.formats.motif import choose_motif
 from dnalm.motifs import site_threshold
-from dnalm.states import weights_digest
 from dnalm.tasks.binding import predict
 from dnalm.tasks.binding_load import OpenedBinding, open_binding
 

@@ -13,14 +13,14 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import numpy.typing as npt
 import tyro
-from lightning_fabric import Fabric
 
 from dnalm.baselines.ladder import check_classes, ladder_scores
+from dnalm.checkpoint import weights_digest
+from dnalm.commands.interact_encoders import Reading, store_of
 from dnalm.commands.runs import JudgeOptions
 from dnalm.data.pairs import PairSet, open_pairs
 from dnalm.evaluate.interaction import fit_temperature, interaction_scores, paired_auroc, probability
-from dnalm.states import weights_digest
-from dnalm.tasks.interaction import predict_pairs
+from dnalm.tasks.interaction import predict
 from dnalm.tasks.interaction_load import OpenedInteraction, open_interaction
 
 Numbers = npt.NDArray[np.float64]
@@ -42,6 +42,8 @@ class Options:
     """The folder written by `dnalm interact prepare` that they were trained on."""
     part: Literal["validation", "test"] = "validation"
     """The validation part has chosen the models' epochs and temperatures, the test part nothing."""
+    store: Path | None = None
+    """Where states of frozen encoders are kept; the folder states beside --data unless given."""
     ladder_only: bool = False
     """No model: the baselines alone."""
     judging: JudgeOptions = field(default_factory=JudgeOptions)
@@ -65,7 +67,8 @@ def run(options: Options) -> None:
     if not len(pairs.parts[options.part]):
         raise ValueError(f"{options.data}: its {options.part} part is empty; prepare the pairs again")
     models = _opened(options, pairs)
-    judged = partial(_judged, options, pairs, models, processor.fabric())
+    reading = Reading(store_of(options.store, options.data), processor, options.judging.say)
+    judged = partial(_judged, options, pairs, models, reading)
     options.judging.keep(
         "interact evaluate",
         judged,
@@ -79,7 +82,7 @@ def run(options: Options) -> None:
 
 
 def _judged(
-    options: Options, pairs: PairSet, models: dict[str, OpenedInteraction], fabric: Fabric
+    options: Options, pairs: PairSet, models: dict[str, OpenedInteraction], reading: Reading
 ) -> dict[str, Any]:
     """Return what the results file holds."""
     rows = pairs.parts[options.part]
@@ -93,7 +96,7 @@ def _judged(
     entries: dict[str, Any] = {}
     for name, path in zip(models, options.runs, strict=True):
         options.judging.say(f"predicting: {name}")
-        entry, score = _model_entry(options, pairs, models[name], fabric)
+        entry, score = _model_entry(options, pairs, models[name], reading)
         entries[name] = {"model": entry.pop("model"), "path": str(path), **entry}
         paired = dict.fromkeys(("value", "low", "high"), float("nan"))
         if best is not None:
@@ -118,21 +121,22 @@ def _judged(
 
 
 def _model_entry(
-    options: Options, pairs: PairSet, opened: OpenedInteraction, fabric: Fabric
+    options: Options, pairs: PairSet, opened: OpenedInteraction, reading: Reading
 ) -> tuple[dict[str, Any], Numbers]:
     """Return what the results say of a model on its own, and its probabilities, [N]."""
     rows, held_out = pairs.parts[options.part], pairs.parts["validation"]
     gene, molecule = pairs.gene[rows], pairs.molecule[rows]
-    predict: Predict = partial(predict_pairs, opened.model.to(fabric.device), pairs)
-    logits = predict(gene, molecule)
+    tokens = reading.tokens(opened.model.shape, pairs)
+    logits_of: Predict = partial(predict, opened.model.to(reading.processor.fabric().device), tokens)
+    logits = logits_of(gene, molecule)
     told = logits
     if options.part != "validation":
-        told = predict(pairs.gene[held_out], pairs.molecule[held_out])
+        told = logits_of(pairs.gene[held_out], pairs.molecule[held_out])
     temperature = fit_temperature(told, pairs.label[held_out])
     score = probability(logits, temperature)
     draws = np.random.default_rng(SEED)
-    other_genes = probability(predict(permuted(gene, draws), molecule), temperature)
-    other_molecules = probability(predict(gene, permuted(molecule, draws)), temperature)
+    other_genes = probability(logits_of(permuted(gene, draws), molecule), temperature)
+    other_molecules = probability(logits_of(gene, permuted(molecule, draws)), temperature)
     entry = {
         "model": opened.about | {"weights": weights_digest(opened.model)},
         "temperature": temperature,

@@ -1,38 +1,37 @@
-"""`dnalm interact train`: the published model of genes and molecules, on prepared pairs."""
+"""`dnalm interact train`: a model of genes and molecules, on prepared pairs."""
 
 import shutil
 import time
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, get_args
 
 import numpy as np
 import torch
 
 from dnalm import checkpoint
 from dnalm.baselines.ladder import LADDER
+from dnalm.checkpoint import weights_digest
+from dnalm.commands.interact_encoders import ModelName, Reading, attention_of, shape_of, store_of
 from dnalm.commands.runs import RunOptions
 from dnalm.config import from_recipe
 from dnalm.data.pair_batches import PairRows
 from dnalm.data.pairs import PairSet, open_pairs
 from dnalm.devices import Processor
 from dnalm.encoders.lstm import smiles_characters
-from dnalm.evaluate.interaction import interaction_scores
+from dnalm.evaluate.interaction import fit_temperature, interaction_scores, probability
 from dnalm.files import lock, recover, write_json
 from dnalm.fit import BEST, LAST, Loop
+from dnalm.heads.cross_attention import CrossAttentionConfig
 from dnalm.optim import EpochConfig
 from dnalm.records import Record, peak_memory
-from dnalm.states import weights_digest
-from dnalm.tasks.interaction import (
-    EncodersConfig,
-    InteractionModel,
-    InteractionShape,
-    InteractionTask,
-    auroc,
-    predict,
-)
+from dnalm.tasks.interaction import InteractionTask, auroc, predict
+from dnalm.tasks.interaction_model import EncodersConfig, InteractionModel
 
-TABLES = ("encoders", "train")
+RECIPES = ("--model", get_args(ModelName))
+"""The flag whose value is the recipe unless one is given, and its values."""
+TABLES = ("encoders", "attention", "train")
 """What a recipe may set."""
 RESULTS = "results.json"
 TRIED = 3
@@ -45,13 +44,17 @@ class Options:
 
     data: Path = Path("data/pairs")
     """A folder of pairs made by `dnalm interact prepare`."""
-    model: Literal["original"] = "original"
-    """original: the published model, or with --dna-encoder and --mol-encoder one that is built like it."""
+    model: ModelName = "original"
+    """original: the published classifier of one vector a side; foundation: cross-attention between states;
+    foundation-pooled: between one vector of each side, as published, kept to show what that costs."""
     out: Path = Path("runs/original")
     """The run's folder; its name is the model's name in tables and plots."""
+    store: Path | None = None
+    """Where states of frozen encoders are kept; the folder states beside --data unless given."""
     recipe: str = "original"
-    """original, or a TOML file; sets the fields of encoders and training, and flags win over it."""
+    """The recipe of --model unless given: its name, or a TOML file; flags win over it."""
     encoders: EncodersConfig = field(default_factory=EncodersConfig)
+    attention: CrossAttentionConfig = field(default_factory=CrossAttentionConfig)
     train: EpochConfig = field(default_factory=EpochConfig)
     run: RunOptions = field(default_factory=RunOptions)
 
@@ -76,24 +79,30 @@ def run(options: Options) -> None:
     processor = options.run.compute.resolve()
     options.run.check_folder(options.out, [options.out / RESULTS])
     pairs = open_pairs(options.data)
-    shape = InteractionShape.of(options.encoders, _characters(pairs, options.encoders.smiles_length))
+    shape, backbones = shape_of(
+        options.encoders,
+        partial(_characters, pairs, options.encoders.smiles_length),
+        attention_of(options.model, options.attention),
+    )
     torch.manual_seed(options.run.seed)
     model = InteractionModel(shape)
     about = {
         "kind": shape.kind,
-        "parameters": model.parameter_count,
+        "parameters": model.parameter_count + shape.frozen_parameters,
         "trained_parameters": model.parameter_count,
         "set": pairs.digest,
         "split": pairs.meta["split"],
         "seed": options.run.seed,
     }
     train, validation = (_part(pairs, name) for name in ("train", "validation"))
-    task = InteractionTask(shape, shape.tokens(pairs), train, validation, about)
+    reading = Reading(store_of(options.store, options.data), processor, options.run.say)
+    task = InteractionTask(shape, reading.tokens(shape, pairs, backbones), train, validation, about)
+    model.calibrate(task.tokens, train.gene, train.molecule)
     task.windows(options.train.batch_size, options.run.seed)  # refuses a batch that is too small
     options.run.say(
         f"{options.out.name}: {len(task.train):,} training and {len(task.validation):,} validation pairs of "
-        f"{options.data}; {shape.kind} with {model.parameter_count:,} parameters, on {processor.name} in "
-        f"{processor.precision}"
+        f"{options.data}; {shape.kind}: {about['parameters']:,} parameters, {model.parameter_count:,} of "
+        f"them trained, on {processor.name} in {processor.precision}"
     )
     if options.run.dry_run:
         _dry_run(options, task, model, processor)
@@ -153,9 +162,14 @@ def _train(
 
 def _identity(options: Options, digest: str, processor: Processor) -> dict[str, Any]:
     """Return what a resumed run must share with the one before: all that decides its weights."""
-    settings = asdict(options.encoders) | asdict(options.train)
+    settings = asdict(options.encoders) | asdict(options.attention) | asdict(options.train)
     settings.pop("patience")
-    return settings | {"set": digest, "seed": options.run.seed, "precision": processor.precision}
+    return settings | {
+        "model": options.model,
+        "set": digest,
+        "seed": options.run.seed,
+        "precision": processor.precision,
+    }
 
 
 def _clear(folder: Path) -> None:
@@ -173,7 +187,7 @@ def _judged(
     weights, best = checkpoint.load(options.out / BEST)
     checkpoint.put(weights, task.weights(model), str(options.out))
     held = task.validation
-    probability = np.exp(-np.logaddexp(0.0, -predict(model, task.tokens, held.gene, held.molecule)))
+    logits = predict(model, task.tokens, held.gene, held.molecule)
     history: dict[str, list[Any]] = {
         "epoch": [round(scores["step"] / steps) for scores in loop.evaluations],
         **{
@@ -194,7 +208,8 @@ def _judged(
             "seconds": loop.elapsed,
             "history": history,
         },
-        "validation": interaction_scores(held.label, probability, held.gene, held.molecule),
+        "validation": interaction_scores(held.label, probability(logits), held.gene, held.molecule),
+        "temperature": fit_temperature(logits, held.label),
         "node_rate_validation": _node_rate(pairs),
     }
 

@@ -1,14 +1,14 @@
 """Pairs of a gene and a molecule as tensors: for training, in batches that depend on (seed, step) alone.
 
 Shapes used below
-    N  pairs                         B  pairs in the batch
-    M  distinct molecules in the batch
+    N  pairs                         B  pairs in the batch, or sequences taken
+    G  genes in the batch            M  distinct molecules in the batch
     L  tokens per gene or molecule, the longest's
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,22 @@ import torch
 from torch import Tensor
 
 Rows = npt.NDArray[np.int64]
+
+
+class Source(Protocol):
+    """The genes or the molecules of a set, as an encoder reads them: tokens, or states computed before."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+        ...
+
+    def lengths(self, rows: Rows) -> Rows:
+        """Return how long each of `rows` is, [B]."""
+        ...
+
+    def take(self, rows: Rows) -> tuple[Tensor, Tensor]:
+        """Return `rows`, [B, L] or [B, L, D], and which of their tokens or states are real, bool [B, L]."""
+        ...
 
 
 class Ragged:
@@ -30,6 +46,11 @@ class Ragged:
 
     def __len__(self) -> int:
         return len(self.begins) - 1
+
+    def lengths(self, rows: Rows) -> Rows:
+        """Return how many tokens each of `rows` has, [B]."""
+        found: Rows = self.begins[rows + 1] - self.begins[rows]
+        return found
 
     def take(self, rows: Rows) -> tuple[Tensor, Tensor]:
         """Return sequences `rows`: tokens, int16 [B, L], 0 at padding, and which are real, bool [B, L].
@@ -47,13 +68,15 @@ class PairBatch(NamedTuple):
     """One batch of pairs. A molecule that occurs in several of them is there once."""
 
     genes: Tensor
-    """int16, [B, L]: tokens of each pair's gene."""
+    """int16, [G, L]: tokens; or states, [G, L, D]. Each pair's gene, or each distinct one once."""
     genes_real: Tensor
-    """bool, [B, L]."""
+    """bool, [G, L]."""
     molecules: Tensor
-    """int16, [M, L]."""
+    """int16, [M, L], or states, [M, L, D]."""
     molecules_real: Tensor
     """bool, [M, L]."""
+    gene: Tensor
+    """int64, [B]: which of the G is each pair's."""
     molecule: Tensor
     """int64, [B]: which of the M is each pair's."""
     labels: Tensor
@@ -64,8 +87,11 @@ class PairBatch(NamedTuple):
 class PairTokens:
     """The genes and molecules of a set, as the encoders read them."""
 
-    genes: Ragged
-    molecules: Ragged
+    genes: Source
+    molecules: Source
+    distinct_genes: bool = False
+    """Whether a gene of several pairs of a batch is in it once. It is not where one that occurs twice must
+    count twice, as in batch normalisation, or drops other values each time."""
 
 
 @dataclass(frozen=True)
@@ -134,10 +160,14 @@ class PairBatches:
     def batch(self, step: int, rank: int = 0, world: int = 1) -> PairBatch:
         """Return rank's share of batch `step`: rows rank, rank + world, ..."""
         pairs = self.pairs.take(self.rows(step)[rank::world])
-        distinct, molecule = np.unique(pairs.molecule, return_inverse=True)
+        molecules, molecule = np.unique(pairs.molecule, return_inverse=True)
+        genes, gene = pairs.gene, np.arange(len(pairs))
+        if self.tokens.distinct_genes:
+            genes, gene = np.unique(genes, return_inverse=True)
         return PairBatch(
-            *self.tokens.genes.take(pairs.gene),
-            *self.tokens.molecules.take(distinct),
+            *self.tokens.genes.take(genes),
+            *self.tokens.molecules.take(molecules),
+            torch.from_numpy(gene),
             torch.from_numpy(molecule),
             torch.from_numpy(pairs.label.astype(np.float32)),
         )

@@ -1,7 +1,7 @@
 """Pair head: the states of a gene and of a molecule in, one logit out (the published classifier).
 
 Shapes used below
-    B  genes, molecules or pairs in the batch
+    N  genes or molecules            B  pairs
     S  states of one of them         D  width of a state
 """
 
@@ -10,6 +10,8 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+
+from dnalm.heads.side import Side, check_states
 
 Pooling = Literal["max", "attention", "mean"]
 LAYERS = (256, 128, 64)
@@ -50,7 +52,7 @@ class MaxPooling(nn.Module):
         super().__init__()
 
     def forward(self, states: Tensor, real: Tensor) -> Tensor:
-        """Map states [B, S, D] and their mask [B, S] to [B, D]; 0 where no state is real."""
+        """Map states [N, S, D] and their mask [N, S] to [N, D]; 0 where no state is real."""
         highest = states.masked_fill(~real.unsqueeze(-1), float("-inf")).amax(1)
         return highest.masked_fill(~real.any(1, keepdim=True), 0.0)
 
@@ -62,7 +64,7 @@ class MeanPooling(nn.Module):
         super().__init__()
 
     def forward(self, states: Tensor, real: Tensor) -> Tensor:
-        """Map states [B, S, D] and their mask [B, S] to [B, D]; 0 where no state is real."""
+        """Map states [N, S, D] and their mask [N, S] to [N, D]; 0 where no state is real."""
         total = states.masked_fill(~real.unsqueeze(-1), 0.0).sum(1)
         mean: Tensor = total / real.sum(1, keepdim=True).clamp(min=1)
         return mean
@@ -81,9 +83,9 @@ class AttentionPooling(nn.Module):
         self.score = nn.Linear(config.attention, 1, bias=False)
 
     def forward(self, states: Tensor, real: Tensor) -> Tensor:
-        """Map states [B, S, D] and their mask [B, S] to [B, D]; 0 where no state is real."""
+        """Map states [N, S, D] and their mask [N, S] to [N, D]; 0 where no state is real."""
         states = states.masked_fill(~real.unsqueeze(-1), 0.0)
-        scores = self.score(torch.tanh(self.hidden(states))).squeeze(-1).float()  # [B, S]
+        scores = self.score(torch.tanh(self.hidden(states))).squeeze(-1).float()  # [N, S]
         weights = scores.masked_fill(~real, torch.finfo(scores.dtype).min).softmax(-1)
         return torch.bmm(weights.to(states.dtype).unsqueeze(1), states).squeeze(1)
 
@@ -115,34 +117,44 @@ class PairHead(nn.Module):
             nn.Linear(third, 1),
         )
 
-    def pool_gene(self, states: Tensor, real: Tensor) -> Tensor:
-        """Map the states of genes [B, S, D] and their mask [B, S] to one vector each, [B, D].
+    one_vector = True
+    """A side is one vector: cheap to keep, however many there are."""
+
+    def gene_side(self, states: Tensor, real: Tensor) -> Side:
+        """Map the states of genes [N, S, D] and their mask [N, S] to one vector each, a side of [N, 1, D].
 
         Raises:
-            ValueError: if `states` is not [B, S, D], or `real` is not its [B, S].
+            ValueError: if `states` is not [N, S, D], or `real` is not its [N, S].
         """
-        _check(states, real, self.gene_width)
-        pooled: Tensor = self.gene_pooling(states, real)
-        return pooled
+        check_states(states, real, self.gene_width)
+        return _alone(self.gene_pooling(states, real))
 
-    def pool_molecule(self, states: Tensor, real: Tensor) -> Tensor:
-        """Map the states of molecules [B, S, D] and their mask [B, S] to one vector each, [B, D].
+    def molecule_side(self, states: Tensor, real: Tensor) -> Side:
+        """Map the states of molecules [N, S, D] and their mask [N, S] to one vector each, as of genes.
 
         Raises:
-            ValueError: if `states` is not [B, S, D], or `real` is not its [B, S].
+            ValueError: if `states` is not [N, S, D], or `real` is not its [N, S].
         """
-        _check(states, real, self.molecule_width)
-        pooled: Tensor = self.molecule_pooling(states, real)
-        return pooled
+        check_states(states, real, self.molecule_width)
+        return _alone(self.molecule_pooling(states, real))
 
-    def forward(self, genes: Tensor, molecules: Tensor) -> Tensor:
-        """Map the vectors of pairs, genes [B, D] and molecules [B, D], to logits [B]."""
-        logits: Tensor = self.classifier(torch.cat([genes, molecules], dim=-1)).squeeze(-1)
+    def forward(self, genes: Side, molecules: Side, gene: Tensor, molecule: Tensor) -> Tensor:
+        """Return the logits of pairs, [B].
+
+        Args:
+            genes: some genes.
+            molecules: some molecules.
+            gene: which of the genes is each pair's, int64 [B].
+            molecule: which of the molecules is each pair's, int64 [B].
+        """
+        both = [
+            side.states.squeeze(1).index_select(0, rows)
+            for side, rows in ((genes, gene), (molecules, molecule))
+        ]
+        logits: Tensor = self.classifier(torch.cat(both, dim=-1)).squeeze(-1)
         return logits
 
 
-def _check(states: Tensor, real: Tensor, width: int) -> None:
-    if states.ndim != 3 or states.shape[-1] != width:
-        raise ValueError(f"states must be [B, S, {width}], got {list(states.shape)}")
-    if real.shape != states.shape[:2]:
-        raise ValueError(f"real must be {list(states.shape[:2])}, got {list(real.shape)}")
+def _alone(vectors: Tensor) -> Side:
+    """Return vectors [N, D] as a side of one state each."""
+    return Side(vectors.unsqueeze(1), torch.ones(len(vectors), 1, dtype=torch.bool, device=vectors.device))

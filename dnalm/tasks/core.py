@@ -31,17 +31,24 @@ class Core:
     """Whether its heads began local (`encoders.gpt.start_local`): an untrained core to compare must too."""
 
 
-def load_core(where: Path, config: str) -> Core:
+def load_core(where: Path, config: str | None) -> Core:
     """Load the core of vocabulary `config` that `where` holds.
 
     Args:
         where: a folder written by `dnalm pretrain` (with CONFIG/ or ckpt_CONFIG.pt in it), a model folder, or
             a `.pt` file.
-        config: full or vocab4.
+        config: full or vocab4; None for whatever model `where` itself is.
 
     Raises:
         ValueError: if there is none, it is of the other vocabulary, or it is damaged.
     """
+    if config is None:
+        if not _is_model(where):
+            raise ValueError(
+                f"{where}: expected a pretrained model, a folder such as outputs/vocab4 or a ckpt_*.pt, got "
+                "neither; run dnalm pretrain"
+            )
+        return _core(where)
     places = [where / config, where / f"ckpt_{config}.pt", where]
     path = next((place for place in places if _is_model(place)), None)
     if path is None:
@@ -49,7 +56,7 @@ def load_core(where: Path, config: str) -> Core:
             f"{where}: expected a pretrained model of --config {config}, which is {places[0]} or "
             f"{places[1]}, got neither; run dnalm pretrain --data data/{config} --out {where}"
         )
-    core = Core(*read_language_file(path), str(path), False) if path.is_file() else _from_folder(path)
+    core = _core(path)
     if (core.characters == VOCAB4.characters) != (config == "vocab4"):
         raise ValueError(
             f"{path}: expected a model of --config {config}, got one of {len(core.characters)} tokens "
@@ -62,6 +69,10 @@ def _is_model(path: Path) -> bool:
     if path.suffix == ".pt":
         return path.is_file()
     return any((path / name).is_file() for name in ("checkpoint.json", "checkpoint/checkpoint.json"))
+
+
+def _core(path: Path) -> Core:
+    return Core(*read_language_file(path), str(path), False) if path.is_file() else _from_folder(path)
 
 
 def _from_folder(path: Path) -> Core:

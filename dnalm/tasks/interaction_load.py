@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from dnalm import checkpoint
-from dnalm.tasks.interaction import InteractionModel, InteractionShape
+from dnalm.tasks.interaction_model import InteractionModel, InteractionShape
 
 
 @dataclass(frozen=True)

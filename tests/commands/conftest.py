@@ -1,4 +1,4 @@
-"""A small binding set and cores to fine-tune, made once."""
+"""A small binding set and cores to fine-tune, and a small set of pairs, made once."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from dnalm.cli import main
+from dnalm.data.pairs import PairSet, write_pairs
 from dnalm.formats.binding import BindingSet, write_binding
 
 CORE = ["--n-layer", "1", "--n-head", "2", "--n-embd", "16", "--block-size", "40", "--batch-size", "4"]
@@ -45,3 +46,54 @@ def binding(toy, tmp_path_factory) -> Binding:
     for mode in ("full", "vocab4"):
         assert main(["pretrain", "--data", str(toy[mode].folder), "--out", str(made.outputs), *CORE]) == 0
     return made
+
+
+SMILES = ["CCO", "CCN", "c1ccccc1", "c1ccccc1N", "CC(=O)O", "CC(=O)N", "CCCCCCO", "CCBr"]
+
+
+def make_pairs() -> PairSet:
+    """Sixteen genes with every molecule; the last one is in no training pair."""
+    draws = np.random.default_rng(0)
+    genes = 16
+    sequences = ["".join(draws.choice(list("ACGT"), 30)) for _ in range(genes)]
+    gene, molecule = np.divmod(np.arange(genes * len(SMILES)), len(SMILES))
+    label = (gene % 2 * (molecule % 2)).astype(np.uint8)
+    rows = np.arange(len(gene))
+    trained = (rows % 4 > 0) & (molecule < len(SMILES) - 1)
+    held = (rows % 4 == 0) | (molecule == len(SMILES) - 1)
+    parts = {
+        "train": rows[trained],
+        "validation": rows[held & (gene < 12)],
+        "test": rows[held & (gene >= 12)],
+    }
+    meta = {"split": "random", "negatives": "degree-matched", "ratio": 1, "seed": 7, "sources": []}
+    ids = [f"g{row}" for row in range(genes)]
+    scaffolds = [""] * len(SMILES)
+    kinds = ["promoter"] * genes
+    return PairSet(
+        ids, sequences, kinds, np.arange(genes), SMILES, scaffolds, gene, molecule, label, parts, meta
+    )
+
+
+def write_set(folder: Path, pairs: PairSet) -> Path:
+    """Write pairs as `dnalm interact prepare` does."""
+    write_pairs(folder, pairs, pairs.gene_ids, [], {})
+    return folder
+
+
+@pytest.fixture(name="pair_set")
+def pair_set_fixture() -> PairSet:
+    """Pairs to be changed."""
+    return make_pairs()
+
+
+@pytest.fixture(name="write_set")
+def write_set_fixture():
+    """The function that writes pairs: write_set(folder, pairs)."""
+    return write_set
+
+
+@pytest.fixture(scope="session")
+def pair_folder(tmp_path_factory) -> Path:
+    """A folder of prepared pairs."""
+    return write_set(tmp_path_factory.mktemp("pairs") / "my pairs", make_pairs())

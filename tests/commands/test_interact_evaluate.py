@@ -20,8 +20,9 @@ from dnalm.encoders.morgan import MorganConfig
 from dnalm.evaluate.clustered import areas
 from dnalm.evaluate.interaction import probability
 from dnalm.heads.pair import PairHeadConfig
-from dnalm.tasks.interaction import InteractionModel, InteractionShape, predict_pairs
+from dnalm.tasks.interaction import predict
 from dnalm.tasks.interaction_load import OpenedInteraction
+from dnalm.tasks.interaction_model import InteractionModel, InteractionShape
 
 CPU = Compute(device="cpu", precision="fp32")
 GENES, MOLECULES = 40, 30
@@ -73,14 +74,14 @@ def evaluate(pairs, monkeypatch):
     held = {"pairs": pairs}
     models = {name: opened(name) for name in ("rule", "noise")} | {"stranger": opened("stranger", "d2")}
 
-    def predict(model, _pairs, gene, molecule):
+    def predict(model, _tokens, gene, molecule):
         if model is models["rule"].model:
             return 8.0 * (TASTE[gene] == molecule % 2) - 4.0 + 0.01 * (gene % 7)
         return np.random.default_rng(2).normal(size=(GENES, MOLECULES))[gene, molecule]
 
     monkeypatch.setattr(verb, "open_pairs", lambda _folder: held["pairs"])
     monkeypatch.setattr(verb, "open_interaction", lambda path: models[path.name])
-    monkeypatch.setattr(verb, "predict_pairs", predict)
+    monkeypatch.setattr(verb, "predict", predict)
 
     def start(*names, data=None, **flags):
         held["pairs"] = data or pairs
@@ -110,9 +111,7 @@ def test_results_hold_what_the_contract_says(evaluate, pairs, tmp_path):
     }
     expected = areas(
         pairs.label[rows],
-        verb.predict_pairs(
-            verb.open_interaction(Path("rule")).model, pairs, pairs.gene[rows], pairs.molecule[rows]
-        ),
+        verb.predict(verb.open_interaction(Path("rule")).model, None, pairs.gene[rows], pairs.molecule[rows]),
     )
     assert (scores["auroc"]["value"], scores["auprc"]["value"]) == pytest.approx(expected)
     assert found["warnings"] == []
@@ -261,7 +260,7 @@ def test_the_record_of_an_evaluation(evaluate, tmp_path, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(verb, "predict_pairs", stop)
+    monkeypatch.setattr(verb, "predict", stop)
     with pytest.raises(KeyboardInterrupt):
         evaluate("rule", out=tmp_path / "s.json")
     assert json.loads((tmp_path / "run_s.json").read_text())["status"] == "interrupted"
@@ -302,7 +301,7 @@ def test_a_run_on_disk_is_scored_as_its_model_predicts(pairs, tmp_path, monkeypa
     assert entry["model"]["kind"] == "kmer-morgan"
     assert len(entry["model"]["weights"]) == 64  # a SHA-256
     rows = pairs.parts["test"]
-    logits = predict_pairs(made.model, pairs, pairs.gene[rows], pairs.molecule[rows])
+    logits = predict(made.model, made.model.shape.tokens(pairs), pairs.gene[rows], pairs.molecule[rows])
     scores = probability(logits, entry["temperature"])
     assert entry["scores"]["auroc"]["value"] == pytest.approx(areas(pairs.label[rows], scores)[0])
     assert entry["scores"]["brier"] == pytest.approx(np.square(scores - pairs.label[rows]).mean())

@@ -8,52 +8,23 @@ import pytest
 import torch
 
 import dnalm.fit
+from dnalm.checkpoint import weights_digest
 from dnalm.commands.interact_train import Options, default_options, run
 from dnalm.commands.runs import RunOptions
-from dnalm.data.pairs import PairSet, open_pairs, write_pairs
+from dnalm.data.pairs import open_pairs
 from dnalm.devices import Compute
 from dnalm.optim import EpochConfig
-from dnalm.states import weights_digest
-from dnalm.tasks.interaction import EncodersConfig, predict_pairs
+from dnalm.tasks.interaction import predict
 from dnalm.tasks.interaction_load import open_interaction
+from dnalm.tasks.interaction_model import EncodersConfig
 
-SMILES = ["CCO", "CCN", "c1ccccc1", "c1ccccc1N", "CC(=O)O", "CC(=O)N", "CCCCCCO", "CCBr"]
 QUICK = EpochConfig(epochs=2, batch_size=16, lr=1e-3, min_lr=1e-3, warmup_share=0.0, weight_decay=1e-4)
 RUN = RunOptions(compute=Compute(device="cpu", precision="fp32"), quiet=True)
 
 
-def pair_set() -> PairSet:
-    """Sixteen genes with every molecule; the last one is in no training pair."""
-    draws = np.random.default_rng(0)
-    genes = 16
-    sequences = ["".join(draws.choice(list("ACGT"), 30)) for _ in range(genes)]
-    gene, molecule = np.divmod(np.arange(genes * len(SMILES)), len(SMILES))
-    label = (gene % 2 * (molecule % 2)).astype(np.uint8)
-    rows = np.arange(len(gene))
-    trained = (rows % 4 > 0) & (molecule < len(SMILES) - 1)
-    held = (rows % 4 == 0) | (molecule == len(SMILES) - 1)
-    parts = {
-        "train": rows[trained],
-        "validation": rows[held & (gene < 12)],
-        "test": rows[held & (gene >= 12)],
-    }
-    meta = {"split": "random", "negatives": "degree-matched", "ratio": 1, "seed": 7, "sources": []}
-    ids = [f"g{row}" for row in range(genes)]
-    scaffolds = [""] * len(SMILES)
-    kinds = ["promoter"] * genes
-    return PairSet(
-        ids, sequences, kinds, np.arange(genes), SMILES, scaffolds, gene, molecule, label, parts, meta
-    )
-
-
-def write(folder, pairs):
-    write_pairs(folder, pairs, pairs.gene_ids, [], {})
-    return folder
-
-
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return write(tmp_path_factory.mktemp("pairs") / "my pairs", pair_set())
+def data(pair_folder):
+    return pair_folder
 
 
 def options(data, out, *, train=QUICK, encoders=None, **run_options):
@@ -114,7 +85,7 @@ def test_the_model_opens_and_is_the_one_that_was_judged(trained, data):
     }
     assert opened.model.shape.characters == "()1=CNOc"
     rows = pairs.parts["validation"]
-    logits = predict_pairs(opened.model, pairs, pairs.gene[rows], pairs.molecule[rows])
+    logits = predict(opened.model, opened.model.shape.tokens(pairs), pairs.gene[rows], pairs.molecule[rows])
     label = pairs.label[rows]
     won = logits[label == 1][:, None] - logits[label == 0]
     area = ((won > 0) + 0.5 * (won == 0)).mean()
@@ -209,20 +180,20 @@ def test_other_encoders_by_the_same_command(data, tmp_path):
     assert opened.about["parameters"] == 256 * 256 + 2048 * 256 + 172_545
 
 
-def test_the_test_part_is_not_looked_at(trained, tmp_path):
-    pairs = pair_set()
+def test_the_test_part_is_not_looked_at(trained, tmp_path, pair_set, write_set):
+    pairs = pair_set
     pairs.label[pairs.parts["test"]] ^= 1
-    run(options(write(tmp_path / "other", pairs), tmp_path / "r"))
+    run(options(write_set(tmp_path / "other", pairs), tmp_path / "r"))
     one, other = (json.loads((x / "results.json").read_text()) for x in (trained, tmp_path / "r"))
     assert one["validation"] == other["validation"]
     assert one["digest"] != other["digest"]
 
 
-def test_a_validation_part_of_one_class_is_said_before_training(tmp_path):
-    pairs = pair_set()
+def test_a_validation_part_of_one_class_is_said_before_training(tmp_path, pair_set, write_set):
+    pairs = pair_set
     pairs.label[pairs.parts["validation"]] = 1
     with pytest.raises(ValueError, match="the validation part has .* AUROC is not defined without both"):
-        run(options(write(tmp_path / "set", pairs), tmp_path / "r"))
+        run(options(write_set(tmp_path / "set", pairs), tmp_path / "r"))
     assert not (tmp_path / "r").exists()
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from dnalm.heads.pair import POOLINGS, PairHead, PairHeadConfig
+from dnalm.heads.side import Side
 
 WIDTH = 4
 
@@ -61,28 +62,46 @@ def test_attention_worked_out_by_hand():
     torch.testing.assert_close(pooled, torch.tensor([[-0.5 * (1 - share), share + 3 * (1 - share)]]))
 
 
+def side(vectors):
+    return Side(vectors.unsqueeze(1), torch.ones(len(vectors), 1).bool())
+
+
 def test_order_and_gene_and_molecule_matter():
     torch.manual_seed(0)
     head = PairHead(WIDTH, WIDTH, PairHeadConfig()).eval()
-    genes, molecules = torch.randn(5, WIDTH), torch.randn(5, WIDTH)
-    logits = head(genes, molecules)
+    genes, molecules = side(torch.randn(4, WIDTH)), side(torch.randn(3, WIDTH))
+    gene, molecule = torch.tensor([0, 3, 1, 1, 2]), torch.tensor([2, 0, 1, 1, 2])
+    logits = head(genes, molecules, gene, molecule)
     assert logits.shape == (5,)
-    assert not torch.isclose(logits, head(molecules, genes)).any()
+    assert not torch.isclose(logits, head(molecules, genes, molecule, gene.clamp(max=2))).any()
+    assert logits[2] == logits[3]
     for row in range(5):  # one pair says nothing of another
-        torch.testing.assert_close(head(genes[row : row + 1], molecules[row : row + 1])[0], logits[row])
+        alone = head(genes, molecules, gene[row : row + 1], molecule[row : row + 1])
+        torch.testing.assert_close(alone[0], logits[row])
 
 
 def test_dropout_runs_in_training_alone():
     head = PairHead(WIDTH, WIDTH, PairHeadConfig())
-    genes, molecules = torch.randn(5, WIDTH), torch.randn(5, WIDTH)
-    assert not torch.equal(head(genes, molecules), head(genes, molecules))
+    both = side(torch.randn(5, WIDTH)), side(torch.randn(5, WIDTH)), torch.arange(5), torch.arange(5)
+    assert not torch.equal(head(*both), head(*both))
     head.eval()
-    assert torch.equal(head(genes, molecules), head(genes, molecules))
+    assert torch.equal(head(*both), head(*both))
 
 
-@pytest.mark.parametrize("side", ["pool_gene", "pool_molecule"])
-def test_refuses_wrong_shapes(side):
-    pool = getattr(PairHead(WIDTH, WIDTH, PairHeadConfig()), side)
+def test_a_side_is_one_vector_pooled_as_its_shape_says():
+    torch.manual_seed(0)
+    head = PairHead(WIDTH, WIDTH, PairHeadConfig("max", "mean")).eval()
+    states, real = torch.randn(2, 3, WIDTH), torch.tensor([[True, True, False], [True, True, True]])
+    genes, molecules = head.gene_side(states, real), head.molecule_side(states, real)
+    assert genes.states.shape == molecules.states.shape == (2, 1, WIDTH)
+    assert genes.real.all()
+    torch.testing.assert_close(genes.states[0, 0], states[0, :2].amax(0))
+    torch.testing.assert_close(molecules.states[0, 0], states[0, :2].mean(0))
+
+
+@pytest.mark.parametrize("name", ["gene_side", "molecule_side"])
+def test_refuses_wrong_shapes(name):
+    pool = getattr(PairHead(WIDTH, WIDTH, PairHeadConfig()), name)
     with pytest.raises(ValueError, match=r"states must be \[B, S, 4\], got \[2, 3, 5\]"):
         pool(torch.zeros(2, 3, 5), torch.ones(2, 3).bool())
     with pytest.raises(ValueError, match=r"real must be \[2, 3\], got \[2, 2\]"):

@@ -15,17 +15,9 @@ from dnalm.encoders.kmer import KmerConfig
 from dnalm.encoders.lstm import SmilesLSTMConfig
 from dnalm.encoders.morgan import MorganConfig
 from dnalm.heads.pair import PairHeadConfig
-from dnalm.tasks.interaction import (
-    EncodersConfig,
-    InteractionModel,
-    InteractionShape,
-    InteractionTask,
-    auroc,
-    cross_entropy,
-    predict,
-    predict_pairs,
-)
+from dnalm.tasks.interaction import InteractionTask, auroc, cross_entropy, predict
 from dnalm.tasks.interaction_load import open_interaction
+from dnalm.tasks.interaction_model import EncodersConfig, InteractionModel, InteractionShape
 
 SMILES = ["CCO", "CCN", "c1ccccc1", "c1ccccc1N", "CC(=O)O", "CC(=O)N", "CCCCCCO", "CCCCCCN"]
 CHARACTERS = "".join(sorted(set("".join(SMILES))))
@@ -90,7 +82,7 @@ def name(request):
 
 def test_size_of_the_published_model():
     """About 1.2 million with 40 characters, not the 5 million that its paper speaks of."""
-    shape = InteractionShape.of(EncodersConfig(), "".join(chr(40 + i) for i in range(40)))
+    shape = InteractionShape(characters="".join(chr(40 + i) for i in range(40)))
     made = InteractionModel(shape)
     gene = 5 * 128 + (64 * 128 * 3 + 64) + (128 * 64 * 5 + 128) + (256 * 128 * 7 + 256) + 2 * (64 + 128 + 256)
     molecule = 41 * 128 + 264_192 + 395_264
@@ -98,17 +90,6 @@ def test_size_of_the_published_model():
     assert (gene, molecule, head) == (296_896, 664_704, 205_569)
     assert made.parameter_count == gene + molecule + head == 1_167_169
     assert shape.kind == "original"
-
-
-@pytest.mark.parametrize(
-    ("dna", "mol", "poolings", "characters"),
-    [("kmer", "lstm", ("mean", "attention"), "CO"), ("cnn", "morgan", ("max", "mean"), "")],
-)
-def test_each_encoder_brings_its_pooling(dna, mol, poolings, characters):
-    shape = InteractionShape.of(EncodersConfig(dna, mol, 50, 20), "CO")
-    assert (shape.head.gene_pooling, shape.head.molecule_pooling) == poolings
-    assert (shape.names, shape.kind, shape.characters) == ((dna, mol), f"{dna}-{mol}", characters)
-    assert (shape.dna_length, shape.smiles_length) == (50, 20)
 
 
 def test_shape_survives_json(name):
@@ -143,14 +124,16 @@ def test_prediction_encodes_each_once_and_is_that_of_the_batch(name, monkeypatch
         whole = made(*batch[:-1])
     train = job.train.take(job.windows(200, 0).rows(0))
     np.testing.assert_allclose(predict(made, job.tokens, train.gene, train.molecule), whole, atol=1e-5)
-    np.testing.assert_array_equal(predict_pairs(made, pairs, pairs.gene[rows], pairs.molecule[rows]), other)
+    np.testing.assert_array_equal(
+        predict(made, SHAPES[name].tokens(pairs), pairs.gene[rows], pairs.molecule[rows]), other
+    )
     assert len(predict(made, job.tokens, rows[:0], rows[:0])) == 0
 
 
 def test_prediction_leaves_the_model_as_it_was(name):
     made, pairs = model(name).train(), pair_set()
     before = {key: tensor.clone() for key, tensor in made.state_dict().items()}
-    first, second = (predict_pairs(made, pairs, pairs.gene, pairs.molecule) for _ in range(2))
+    first, second = (predict(made, SHAPES[name].tokens(pairs), pairs.gene, pairs.molecule) for _ in range(2))
     assert np.array_equal(first, second)  # no dropout
     assert made.training
     assert all(torch.equal(tensor, before[key]) for key, tensor in made.state_dict().items())
@@ -167,7 +150,7 @@ def test_a_molecule_encoded_once_has_the_gradients_of_one_encoded_for_each_pair(
         (batch.molecules, batch.molecules_real, batch.molecule),
         (batch.molecules[batch.molecule], batch.molecules_real[batch.molecule], every),
     ):
-        logits = made(batch.genes, batch.genes_real, molecules, real, which)
+        logits = made(batch.genes, batch.genes_real, molecules, real, batch.gene, which)
         gradients.append(torch.autograd.grad(logits.square().sum(), list(made.parameters())))
     for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other)
@@ -227,7 +210,9 @@ def test_saved_and_opened_it_predicts_the_same(name, tmp_path):
     assert (opened.name, opened.about) == ("mine", {"kind": job.shape.kind})
     assert not opened.model.training
     wanted = predict(made, job.tokens, pairs.gene, pairs.molecule)
-    assert np.array_equal(predict_pairs(opened.model, pairs, pairs.gene, pairs.molecule), wanted)
+    assert np.array_equal(
+        predict(opened.model, opened.model.shape.tokens(pairs), pairs.gene, pairs.molecule), wanted
+    )
 
 
 def test_refuses_another_kind_of_model(tmp_path):

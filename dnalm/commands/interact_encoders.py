@@ -1,0 +1,163 @@
+"""What the encoders of an interaction model read: tokens, or the states of frozen encoders, encoded once."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from dnalm.config import nearest
+from dnalm.data.pair_batches import PairTokens, Source
+from dnalm.data.pairs import PairSet
+from dnalm.devices import Processor
+from dnalm.encoders.kept import KeptConfig
+from dnalm.heads.cross_attention import CrossAttentionConfig, PooledAttentionConfig
+from dnalm.heads.pair import PairHeadConfig
+from dnalm.state_store import StateStore
+from dnalm.tasks.backbone_names import dna_backbone, molecule_backbone
+from dnalm.tasks.backbones import Backbone
+from dnalm.tasks.interaction_model import (
+    GENE_ENCODERS,
+    MOLECULE_ENCODERS,
+    EncodersConfig,
+    GeneShape,
+    HeadShape,
+    InteractionShape,
+    MoleculeShape,
+    Texts,
+    pooling_of,
+)
+
+ModelName = Literal["original", "foundation", "foundation-pooled"]
+
+
+def attention_of(model: ModelName, attention: CrossAttentionConfig) -> CrossAttentionConfig | None:
+    """Return the shape of a model's cross-attention; None where it has none."""
+    if model == "original":
+        return None
+    kind = PooledAttentionConfig if model == "foundation-pooled" else CrossAttentionConfig
+    return kind(**asdict(attention))
+
+
+def shape_of(
+    config: EncodersConfig, characters: Callable[[], str], attention: CrossAttentionConfig | None
+) -> tuple[InteractionShape, dict[str, Backbone]]:
+    """Return the shape that a command line asks for, and the frozen encoders that it needs, by side.
+
+    Args:
+        config: what reads genes and molecules.
+        characters: gives the vocabulary of an LSTM.
+        attention: the shape of a cross-attention head; None for the published classifier.
+
+    Raises:
+        ValueError: if an encoder does not exist or is damaged.
+    """
+    backbones: dict[str, Backbone] = {}
+    gene: GeneShape
+    molecule: MoleculeShape
+    if config.dna_encoder in GENE_ENCODERS:
+        gene = GENE_ENCODERS[config.dna_encoder]()
+    else:
+        _check_name(config.dna_encoder, "--dna-encoder", [*GENE_ENCODERS, "dnabert2"])
+        opened = dna_backbone(config.dna_encoder, config.dna_revision or None, config.gene_windows)
+        backbones["gene"], gene = opened, _kept(opened, config.dna_revision)
+    if config.mol_encoder in MOLECULE_ENCODERS:
+        molecule = MOLECULE_ENCODERS[config.mol_encoder]()
+    else:
+        _check_name(config.mol_encoder, "--mol-encoder", [*MOLECULE_ENCODERS, "chemberta"])
+        opened = molecule_backbone(config.mol_encoder, config.mol_revision or None, config.smiles_tokenizer)
+        backbones["molecule"], molecule = opened, _kept(opened, config.mol_revision)
+    head: HeadShape = attention or PairHeadConfig(pooling_of(gene), pooling_of(molecule))
+    vocabulary = characters() if config.mol_encoder == "lstm" else ""
+    shape = InteractionShape(gene, molecule, head, vocabulary, config.dna_length, config.smiles_length)
+    return shape, backbones
+
+
+def _kept(backbone: Backbone, revision: str) -> KeptConfig:
+    """Return what stands in a model for a frozen encoder."""
+    about = (backbone.width, backbone.causal, backbone.parameters, backbone.source)
+    return KeptConfig(*about, revision, dict(backbone.identity))
+
+
+def _check_name(name: str, flag: str, known: Sequence[str]) -> None:
+    """Refuse what is neither here nor a name: a mistake in typing, most likely."""
+    if name in known or Path(name).exists() or name.count("/") == 1:
+        return
+    raise ValueError(
+        f"{flag}: expected {', '.join(known)}, a hub name such as OWNER/NAME, or the folder of a model, got "
+        f"{name!r}{nearest(name, list(known))}"
+    )
+
+
+def store_of(given: Path | None, data: Path) -> Path:
+    """Return where states are kept: as given, or beside the pairs."""
+    return data.parent / "states" if given is None else given
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Where states are kept, and how they are made where they are not."""
+
+    store: Path
+    """Folder of all stores."""
+    processor: Processor
+    say: Callable[[str], None]
+
+    def tokens(
+        self, shape: InteractionShape, texts: Texts | PairSet, backbones: Mapping[str, Backbone] | None = None
+    ) -> PairTokens:
+        """Return what the encoders of a model read of a set: each gene and molecule is encoded once, ever.
+
+        Args:
+            shape: of the model.
+            texts: the genes and molecules of a set, or others.
+            backbones: the frozen encoders, where they are open already; else they are opened if needed.
+
+        Raises:
+            ValueError: if a frozen encoder is needed and is not where it was, or has other weights.
+        """
+        kept: dict[str, Source | None] = {"gene": None, "molecule": None}
+        for side, part, read in (
+            ("gene", shape.gene, texts.sequences),
+            ("molecule", shape.molecule, texts.smiles),
+        ):
+            if isinstance(part, KeptConfig):
+                opened = (backbones or {}).get(side)
+                kept[side] = self._states(side, part, read, opened, shape.head)
+        return shape.tokens(texts, kept["gene"], kept["molecule"])
+
+    def _states(
+        self, side: str, part: KeptConfig, texts: Sequence[str], backbone: Backbone | None, head: HeadShape
+    ) -> Source:
+        store = StateStore(self.store, part.identity, part.width)
+        if store.lacks(texts):
+            backbone = backbone or self._reopened(side, part)
+            if told := backbone.report(texts):
+                self.say(told)
+            backbone.encoder.to(self.processor.fabric().device)
+            store.fill(texts, backbone.encode, self.say)
+        states = store.states(texts)
+        attends = isinstance(head, CrossAttentionConfig) and not head.pooled
+        return states if attends else states.only_means()
+
+    def _reopened(self, side: str, part: KeptConfig) -> Backbone:
+        """Return the frozen encoder of a model that was trained before."""
+        try:
+            if side == "gene":
+                windows = part.identity["windows"]
+                count = windows if isinstance(windows, int) else 0
+                backbone = dna_backbone(part.source, part.revision or None, count)
+            else:
+                how = part.identity["smiles_tokenizer"]
+                backbone = molecule_backbone(part.source, part.revision or None, how)
+        except ValueError as error:
+            raise ValueError(
+                f"{part.source}: the encoder that the model was trained with cannot be opened ({error}), and "
+                f"its states of these genes or molecules are not all in {self.store}; put it back, or train "
+                "again"
+            ) from error
+        if backbone.identity["weights"] != part.identity["weights"]:
+            raise ValueError(
+                f"{part.source}: has other weights than the encoder that the model was trained with; put "
+                "that one back, or train again"
+            )
+        return backbone

@@ -1,0 +1,174 @@
+"""Frozen encoders by what a person calls them: a folder of dnalm's or of the hub, or a hub name."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from dnalm import checkpoint
+from dnalm.bpe import DNABPE
+from dnalm.checkpoint import weights_digest
+from dnalm.encoders.chemberta import open_chemberta
+from dnalm.encoders.dnabert2 import open_dnabert2
+from dnalm.encoders.gpt import GPT
+from dnalm.hub import hub_folder, read_config
+from dnalm.smiles_tokens import How, SmilesVocabulary
+from dnalm.tasks.backbones import Backbone, Window
+from dnalm.tasks.core import load_core
+from dnalm.tokenizers import CharacterTokenizer
+
+TOKENS = 510
+"""Of a gene, read from its start, unless it is read in windows."""
+SEGMENTS = 32
+"""Pieces of a gene, equal in tokens, each with the mean of its states."""
+HUB_NAMES = {"dnabert2": "zhihan1996/DNABERT-2-117M", "chemberta": "DeepChem/ChemBERTa-77M-MLM"}
+"""What a command line may say in place of a hub name."""
+FILES = ("config.json", "tokenizer.json", "vocab.json", "model.safetensors", "pytorch_model.bin")
+"""Of a hub folder, those that are read."""
+
+
+def dna_backbone(name: str, revision: str | None, gene_windows: int) -> Backbone:
+    """Open an encoder of genes.
+
+    Args:
+        name: a model of `dnalm pretrain` (folder or `.pt` file), dnabert2, a hub name, or a hub's folder.
+        revision: commit of a hub name.
+        gene_windows: 0 to read the first `TOKENS` tokens, or how many windows, evenly spaced, to read.
+
+    Raises:
+        ValueError: if there is none, or a file is missing, damaged or of another model.
+    """
+    path = Path(name)
+    if path.suffix == ".pt" or any((path / f).exists() for f in ("checkpoint.json", "checkpoint")):
+        return _genome(path, gene_windows)
+    folder = _hub(name, revision, "a DNABERT-2", roberta=False)
+    return _dnabert2(folder, name, gene_windows)
+
+
+def molecule_backbone(name: str, revision: str | None, how: How) -> Backbone:
+    """Open an encoder of molecules.
+
+    Args:
+        name: chemberta, a hub name, or a hub's folder.
+        revision: commit of a hub name.
+        how: a SMILES is read: as the hub's tokenizer does, or atom by atom.
+
+    Raises:
+        ValueError: if there is none, or a file is missing, damaged or of another model.
+    """
+    return _chemberta(_hub(name, revision, "a ChemBERTa", roberta=True), name, how)
+
+
+def _hub(name: str, revision: str | None, what: str, *, roberta: bool) -> Path:
+    """Return a hub folder, after a look at what its config says it is."""
+    folder = hub_folder(HUB_NAMES.get(name, name), revision, FILES)
+    kind = read_config(folder).get("model_type")
+    if (kind == "roberta") != roberta:
+        raise ValueError(
+            f"{folder}: expected {what}, got a model of type {kind or 'none'}; genes are read by "
+            "--dna-encoder, molecules by --mol-encoder"
+        )
+    return folder
+
+
+def _genome(where: Path, gene_windows: int) -> Backbone:
+    """Open a core that `dnalm pretrain` has made."""
+    core = load_core(where, None)
+    tokenizer = CharacterTokenizer(core.characters)
+    encoder = GPT(core.encoder, tokenizer.vocab_size)
+    checkpoint.put(core.tensors, encoder.state_dict(), core.origin)
+    encoder.eval().requires_grad_(False)
+    name = where.name if where.name not in ("checkpoint", "") else where.parent.name
+    identity = {
+        "name": name,
+        "weights": weights_digest(encoder),
+        "tokenizer": core.characters,
+        "windows": gene_windows or f"first {TOKENS}",
+        "segments": SEGMENTS,
+    }
+
+    def windows(sequence: str) -> list[Window]:
+        pieces = cut(sequence, core.encoder.block_size, gene_windows)
+        return [Window(tokenizer.encode(each).astype(np.int32), np.ones(len(each), bool)) for each in pieces]
+
+    return Backbone(name, str(where), encoder, encoder.width, encoder.causal, identity, windows, SEGMENTS)
+
+
+def _dnabert2(folder: Path, source: str, gene_windows: int) -> Backbone:
+    """Open a DNABERT-2 or a DNABERT-S; `source` is what the user calls it."""
+    tokenizer, encoder = DNABPE(folder), open_dnabert2(folder)
+    encoder.requires_grad_(False)
+    name = Path(source).name
+
+    def windows(sequence: str) -> list[Window]:
+        if gene_windows:
+            return [_between(each.ids) for each in tokenizer.windows(sequence, gene_windows, TOKENS)]
+        return [_between(tokenizer.encode(sequence, TOKENS).ids)]
+
+    identity = {
+        "name": name,
+        "weights": weights_digest(encoder),
+        "tokenizer": tokenizer.digest,
+        "windows": gene_windows or f"first {TOKENS}",
+        "segments": SEGMENTS,
+    }
+    return Backbone(name, source, encoder, encoder.width, encoder.causal, identity, windows, SEGMENTS)
+
+
+def _chemberta(folder: Path, source: str, how: How) -> Backbone:
+    """Open a ChemBERTa; `source` is what the user calls it."""
+    vocabulary, encoder = SmilesVocabulary(folder), open_chemberta(folder)
+    encoder.requires_grad_(False)
+    name = Path(source).name
+    identity = {
+        "name": name,
+        "weights": weights_digest(encoder),
+        "tokenizer": vocabulary.digest,
+        "smiles_tokenizer": how,
+    }
+
+    def windows(smiles: str) -> list[Window]:
+        return [_between(vocabulary.encode(smiles, how).ids)]
+
+    def report(molecules: Sequence[str]) -> str:
+        return vocabulary.report(molecules, how).as_text()
+
+    return Backbone(name, source, encoder, encoder.width, encoder.causal, identity, windows, None, report)
+
+
+def _between(ids: npt.NDArray[np.int32]) -> Window:
+    """Return a window of tokens whose first and last are special: they stand for a text without a token."""
+    kept = np.ones(len(ids), dtype=np.bool_)
+    kept[[0, -1]] = len(ids) == 2
+    return Window(ids, kept)
+
+
+def cut(sequence: str, longest: int, count: int) -> list[str]:
+    """Return what is read of a gene by an encoder whose tokens are bases: pieces of A, C, G and T.
+
+    Args:
+        sequence: DNA or RNA, in either case; it is cut at every other letter, N above all.
+        longest: bases of a piece, at most.
+        count: 0 for the first `TOKENS` bases, or how many pieces, evenly spaced over the gene.
+
+    Raises:
+        ValueError: if no base is left.
+    """
+    runs = re.findall("[ACGT]+", sequence.upper().replace("U", "T"))
+    if not runs:
+        raise ValueError(
+            f"a gene has no base: expected A, C, G and T, got {sequence[:20]!r} ({len(sequence):,} letters)"
+        )
+    pieces = [run[at : at + longest] for run in runs for at in range(0, len(run), longest)]
+    if count:
+        chosen = np.unique(np.linspace(0, len(pieces) - 1, min(count, len(pieces))).round().astype(int))
+        return [pieces[at] for at in chosen]
+    kept, left = [], TOKENS
+    for piece in pieces:
+        kept.append(piece[:left])
+        left -= len(kept[-1])
+        if not left:
+            break
+    return kept

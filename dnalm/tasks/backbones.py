@@ -1,0 +1,97 @@
+"""Frozen encoders of genes and molecules: text in, states to keep out.
+
+Shapes used below
+    B  windows encoded at a time     L  tokens per window, the most
+    T  states of a gene or molecule  S  segments of a gene
+    D  width of the states
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+WINDOWS_AT_ONCE = 16
+"""Windows that go through an encoder together: no result depends on it."""
+
+
+class Window(NamedTuple):
+    """What an encoder reads at once."""
+
+    ids: npt.NDArray[np.int32]
+    """Tokens, [L]."""
+    kept: npt.NDArray[np.bool_]
+    """Which of their states are those of the text itself, and not of a special token, [L]."""
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """An encoder with all that turns text into its states."""
+
+    name: str
+    source: str
+    """Where it was found."""
+    encoder: nn.Module
+    """Frozen: in evaluation, without gradients."""
+    width: int
+    causal: bool
+    identity: dict[str, Any]
+    """JSON values that, with the text, decide the states."""
+    windows: Callable[[str], list[Window]]
+    segments: int | None
+    """How many states of a text are kept, each a mean over a segment; None for one of each token."""
+    report: Callable[[Sequence[str]], str] = lambda _texts: ""
+    """Tells what of these texts the tokens leave out, in words; nothing where they leave nothing out."""
+
+    @property
+    def parameters(self) -> int:
+        """Of the encoder."""
+        return sum(parameter.numel() for parameter in self.encoder.parameters())
+
+    @torch.no_grad()
+    def encode(self, texts: Sequence[str]) -> list[Tensor]:
+        """Return the states of each text, float [1 + T, D]: first the mean of all, then what is kept.
+
+        Raises:
+            ValueError: if there is nothing to read in a text.
+        """
+        windows = [self.windows(text) for text in texts]
+        flat = [window for each in windows for window in each]
+        order = sorted(range(len(flat)), key=lambda place: len(flat[place].ids))  # little padding
+        found: list[Tensor] = [torch.empty(0)] * len(flat)
+        for begin in range(0, len(order), WINDOWS_AT_ONCE):
+            some = order[begin : begin + WINDOWS_AT_ONCE]
+            for place, states in zip(some, self._states([flat[place] for place in some]), strict=True):
+                found[place] = states
+        whole = [torch.cat([found.pop(0) for _ in each]) for each in windows]
+        return [torch.cat([each.mean(0, keepdim=True), self._kept(each)]) for each in whole]
+
+    def _kept(self, states: Tensor) -> Tensor:
+        return states if self.segments is None else segments(states, self.segments)
+
+    def _states(self, windows: Sequence[Window]) -> list[Tensor]:
+        """Return the kept states of each window, float [T, D]."""
+        device = next(self.encoder.parameters()).device
+        longest = max(len(window.ids) for window in windows)
+        tokens = torch.zeros(len(windows), longest, dtype=torch.long)
+        real = torch.zeros(len(windows), longest, dtype=torch.bool)
+        for row, window in enumerate(windows):
+            tokens[row, : len(window.ids)] = torch.from_numpy(window.ids.astype(np.int64))
+            real[row, : len(window.ids)] = True
+        states = self.encoder(tokens.to(device), real.to(device)).float().cpu()
+        return [
+            states[row, : len(window.ids)][torch.from_numpy(window.kept)]
+            for row, window in enumerate(windows)
+        ]
+
+
+def segments(states: Tensor, count: int) -> Tensor:
+    """Return the means of `count` pieces of states [T, D] that follow each other, [S, D].
+
+    Their lengths differ by one state at most; S is T where there are fewer states than pieces.
+    """
+    return torch.stack([piece.mean(0) for piece in torch.tensor_split(states, min(count, len(states)))])

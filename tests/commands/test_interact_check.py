@@ -1,0 +1,87 @@
+"""Tests for dnalm/commands/interact_check.py."""
+
+import json
+import shutil
+
+import pytest
+import safetensors.torch
+import torch
+
+from dnalm.cli import main
+from dnalm.commands import interact_check
+from dnalm.encoders.dnabert2 import DNABert2, DNABert2Config
+
+
+@pytest.fixture(autouse=True)
+def chemistry():
+    pytest.importorskip("rdkit")
+
+
+def check(capsys, *flags):
+    """Run the verb; return its exit code, and what it printed and said."""
+    code = main(["interact", "check", "--device", "cpu", *flags])
+    return code, *capsys.readouterr()
+
+
+def test_a_model_that_works_is_told_with_its_parameters(capsys):
+    code, told, _ = check(capsys)
+    assert code == 0
+    assert "model: foundation (kmer + morgan), " in told
+    assert " 0 frozen" in told
+    assert "library transformers: " in told
+    assert told.splitlines()[-1] == "all of it works"
+
+
+@pytest.mark.parametrize(("model", "learns"), [("foundation", True), ("foundation-pooled", False)])
+def test_it_says_whether_attention_can_learn(capsys, model, learns):
+    _, told, _ = check(capsys, "--model", model)
+    assert ("nothing to choose" in told) != learns
+    assert ("the largest gradient of its queries is" in told) == learns
+
+
+def test_the_original_model_is_checked_too(capsys):
+    code, told, _ = check(capsys, "--model", "original", "--dna-encoder", "cnn", "--mol-encoder", "lstm")
+    assert code == 0
+    assert "model: original" in told
+    assert "attention" not in told
+
+
+def test_a_frozen_core_is_told_as_causal_with_its_size(capsys, binding):
+    code, told, _ = check(capsys, "--dna-encoder", str(binding.outputs / "vocab4"))
+    assert code == 0
+    assert "parameters, frozen; states of width 16; sees of each token its left alone" in told
+
+
+def test_all_that_is_missing_is_told_at_once(capsys, tmp_path):
+    code, told, said = check(
+        capsys, "--dna-encoder", str(tmp_path), "--mol-encoder", "DeepChem/ChemBERTa-77M-MLM"
+    )
+    assert code == 2
+    assert "--dna-encoder: does not work" in told
+    assert "--mol-encoder: does not work" in told
+    assert "config.json: missing" in said
+    assert "https://huggingface.co/DeepChem/ChemBERTa-77M-MLM/commits/main" in said
+    assert "all of it works" not in told
+
+
+def test_a_library_that_is_not_installed_is_named_with_its_command(monkeypatch):
+    monkeypatch.setattr(interact_check, "LIBRARIES", ("no-such-library",))
+    assert interact_check._version("no-such-library") == 'not installed; pip install "dnalm[interaction]"'
+
+
+def test_a_dnabert2_of_random_weights_in_the_hubs_layout(capsys, tmp_path, shared_data):
+    """The published tokenizer over a small encoder, saved as it would lie on the hub."""
+    pytest.importorskip("tokenizers")
+    torch.manual_seed(0)
+    encoder = DNABert2(DNABert2Config(hidden=24, layers=2, heads=3, feed_forward=32))
+    weights = {f"bert.{name}": tensor for name, tensor in encoder.state_dict().items()}
+    safetensors.torch.save_file(weights, tmp_path / "model.safetensors")
+    hub = shared_data / "hub" / "DNABERT-2-117M"
+    config = json.loads((hub / "config.json").read_text())
+    config |= {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 32}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    shutil.copy(hub / "tokenizer.json", tmp_path)
+    code, told, _ = check(capsys, "--dna-encoder", str(tmp_path))
+    assert code == 0
+    count = sum(parameter.numel() for parameter in encoder.parameters())
+    assert f"{count:,} parameters, frozen; states of width 24; sees the whole text" in told

@@ -1,0 +1,166 @@
+"""Tests for dnalm/commands/interact_encoders.py, and for models on kept states from training to results."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dnalm.commands import interact_evaluate as judge
+from dnalm.commands.interact_encoders import Reading, shape_of, store_of
+from dnalm.commands.interact_train import Options, run
+from dnalm.commands.runs import JudgeOptions, RunOptions
+from dnalm.data.pairs import open_pairs
+from dnalm.devices import Compute
+from dnalm.encoders.kept import KeptConfig
+from dnalm.heads.cross_attention import CrossAttentionConfig
+from dnalm.optim import EpochConfig
+from dnalm.tasks.backbones import Backbone
+from dnalm.tasks.interaction import predict
+from dnalm.tasks.interaction_load import open_interaction
+from dnalm.tasks.interaction_model import EncodersConfig
+
+CPU = Compute(device="cpu", precision="fp32")
+RUN = RunOptions(compute=CPU, quiet=True)
+QUICK = EpochConfig(epochs=2, batch_size=16, lr=1e-3, warmup_share=0.0)
+SMALL = CrossAttentionConfig(width=16, heads=2, feed_forward=16)
+
+
+@pytest.fixture
+def encoded(monkeypatch):
+    """What frozen encoders are asked to encode, in order."""
+    asked = []
+    encode = Backbone.encode
+
+    def counted(self, texts):
+        asked.extend(texts)
+        return encode(self, texts)
+
+    monkeypatch.setattr(Backbone, "encode", counted)
+    return asked
+
+
+@pytest.fixture
+def options(pair_folder, binding, tmp_path):
+    """A small model of cross-attention on a frozen core."""
+    return Options(
+        data=pair_folder,
+        model="foundation",
+        out=tmp_path / "runs" / "mine",
+        store=tmp_path / "states",
+        encoders=EncodersConfig(str(binding.outputs / "vocab4"), "morgan"),
+        attention=SMALL,
+        train=QUICK,
+        run=RUN,
+    )
+
+
+@pytest.mark.parametrize(
+    ("dna", "mol", "poolings", "characters"),
+    [("kmer", "lstm", ("mean", "attention"), "CO"), ("cnn", "morgan", ("max", "mean"), "")],
+)
+def test_each_encoder_brings_its_pooling(dna, mol, poolings, characters):
+    shape, backbones = shape_of(EncodersConfig(dna, mol, 50, 20), lambda: "CO", None)
+    assert (shape.head.gene_pooling, shape.head.molecule_pooling) == poolings
+    assert (shape.names, shape.kind, shape.characters) == ((dna, mol), f"{dna}-{mol}", characters)
+    assert (shape.dna_length, shape.smiles_length) == (50, 20)
+    assert not backbones
+
+
+def test_each_gene_is_encoded_once_ever(options, pair_folder, encoded):
+    run(options)
+    assert sorted(encoded) == sorted(open_pairs(pair_folder).sequences)  # training, validation, two epochs
+    run(replace(options, out=options.out.with_name("pooled"), model="foundation-pooled"))
+    judged = JudgeOptions(compute=CPU, quiet=True, out=options.out.parent / "evaluation.json")
+    runs = (options.out, options.out.with_name("pooled"))
+    judge.run(judge.Options(runs, pair_folder, store=options.store, judging=judged))
+    assert len(encoded) == 16
+    found = json.loads((options.out.parent / "evaluation.json").read_text())["models"]
+    assert found["mine"]["model"]["kind"] == "foundation (vocab4 + morgan)"
+    assert found["pooled"]["model"]["kind"] == "foundation-pooled (vocab4 + morgan)"
+
+
+def test_results_tell_frozen_parameters_and_are_what_the_opened_model_predicts(options, pair_folder):
+    run(options)
+    opened, pairs = open_interaction(options.out), open_pairs(pair_folder)
+    frozen = opened.model.shape.gene
+    assert isinstance(frozen, KeptConfig)
+    assert frozen.causal
+    results = json.loads((options.out / "results.json").read_text())
+    assert results["model"]["trained_parameters"] == opened.model.parameter_count
+    assert results["model"]["parameters"] == opened.model.parameter_count + frozen.parameters
+    assert frozen.parameters > 0
+    reading = Reading(options.store, CPU.resolve(), print)
+    tokens = reading.tokens(opened.model.shape, pairs)
+    rows = pairs.parts["validation"]
+    logits = predict(opened.model, tokens, pairs.gene[rows], pairs.molecule[rows])
+    won = logits[pairs.label[rows] == 1][:, None] - logits[pairs.label[rows] == 0]
+    area = ((won > 0) + 0.5 * (won == 0)).mean()
+    assert results["validation"]["auroc"]["value"] == pytest.approx(area, abs=1e-12)
+
+
+@pytest.mark.parametrize("model", ["foundation", "foundation-pooled"])
+def test_it_learns_pairs_by_heart(options, pair_folder, model):
+    train = EpochConfig(epochs=30, patience=0, batch_size=16, lr=3e-3, warmup_share=0.1)
+    attention = CrossAttentionConfig(32, 2, 32, attention_dropout=0.0, head_dropout=0.0)
+    encoders = EncodersConfig("kmer", "morgan")
+    run(replace(options, model=model, train=train, attention=attention, encoders=encoders))
+    history = json.loads((options.out / "results.json").read_text())["training"]["history"]
+    assert min(history["train_loss"]) < 0.2 < history["train_loss"][0]
+
+
+def test_an_encoder_that_is_gone_is_missed_only_where_states_are(options, pair_folder, binding, tmp_path):
+    gone = tmp_path / "core"
+    shutil.copytree(binding.outputs / "vocab4", gone)
+    run(replace(options, encoders=replace(options.encoders, dna_encoder=str(gone))))
+    shutil.rmtree(gone)
+    shape, pairs = open_interaction(options.out).model.shape, open_pairs(pair_folder)
+    Reading(options.store, CPU.resolve(), print).tokens(shape, pairs)
+    with pytest.raises(ValueError, match="the encoder that the model was trained with cannot be opened"):
+        Reading(tmp_path / "empty", CPU.resolve(), print).tokens(shape, pairs)
+    shutil.copytree(binding.outputs / "full", gone)
+    with pytest.raises(ValueError, match="has other weights than the encoder"):
+        Reading(tmp_path / "empty", CPU.resolve(), print).tokens(shape, pairs)
+
+
+@pytest.mark.parametrize(
+    ("encoders", "message"),
+    [
+        (EncodersConfig("kmers", "morgan"), "--dna-encoder: expected cnn, kmer, dnabert2, .*mean kmer"),
+        (EncodersConfig("cnn", "lstn"), "--mol-encoder: expected lstm, morgan, .*got 'lstn'.*mean lstm"),
+        (EncodersConfig("a/b/none", "lstm"), "or the folder of a model, got 'a/b/none'"),
+        (EncodersConfig("outputs/none", "lstm"), "outputs/none: no folder here"),
+        (EncodersConfig("dnabert2", "lstm"), "give its revision"),
+    ],
+)
+def test_an_encoder_that_does_not_exist_is_told_with_the_nearest(encoders, message):
+    with pytest.raises(ValueError, match=message):
+        shape_of(encoders, lambda: "CO", None)
+
+
+def test_a_folder_that_is_no_model(tmp_path):
+    with pytest.raises(ValueError, match="config.json: missing"):
+        shape_of(EncodersConfig(str(tmp_path), "morgan"), lambda: "CO", None)
+
+
+def test_states_lie_beside_the_pairs_unless_told(tmp_path):
+    assert store_of(None, tmp_path / "data" / "ctd") == tmp_path / "data" / "states"
+    assert store_of(tmp_path / "s", tmp_path / "data" / "ctd") == tmp_path / "s"
+
+
+def test_a_gene_in_several_pairs_of_a_batch_is_in_it_once(options, pair_folder):
+    shape, _ = shape_of(EncodersConfig("kmer", "morgan"), lambda: "", SMALL)
+    assert shape.tokens(open_pairs(pair_folder)).distinct_genes
+    shape, _ = shape_of(EncodersConfig("cnn", "morgan"), lambda: "", None)
+    assert not shape.tokens(open_pairs(pair_folder)).distinct_genes  # batch normalisation counts pairs
+
+
+def test_prediction_does_not_depend_on_what_is_predicted_together(options, pair_folder, monkeypatch):
+    run(options)
+    opened, pairs = open_interaction(options.out), open_pairs(pair_folder)
+    tokens = Reading(options.store, CPU.resolve(), print).tokens(opened.model.shape, pairs)
+    whole = predict(opened.model, tokens, pairs.gene, pairs.molecule)
+    monkeypatch.setattr("dnalm.tasks.interaction.ATTEND_BATCH", 7)
+    parts = predict(opened.model, tokens, pairs.gene, pairs.molecule)
+    np.testing.assert_allclose(parts, whole, atol=1e-5)  # float32

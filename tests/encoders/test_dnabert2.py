@@ -1,0 +1,244 @@
+"""Tests for dnalm/encoders/dnabert2.py: its arithmetic, against a reference that shares no code with it."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from dnalm.encoders.dnabert2 import DNABert2, DNABert2Config, _attend, alibi_slopes
+
+CONFIG = DNABert2Config(vocab_size=40, hidden=48, layers=4, heads=12, feed_forward=80)
+SLOPES = [2.0**-n for n in range(1, 9)] + [2.0**-0.5, 2.0**-1.5, 2.0**-2.5, 2.0**-3.5]
+LENGTHS = (1, 5, 64, 512, 700)
+MUTANTS = ("no ALiBi", "slopes sorted", "halves swapped", "no type", "eps 1e-5", "tanh GELU")
+
+
+@pytest.fixture(scope="module")
+def model():
+    return perturbed(DNABert2(CONFIG)).eval()
+
+
+@torch.no_grad()
+def perturbed(model):
+    """Give every tensor its own values, that make scores and gates as large as full-size ones."""
+    torch.manual_seed(1)
+    for name, parameter in model.named_parameters():
+        if "embeddings.weight" in name:
+            parameter.normal_(std=0.02)
+        elif parameter.ndim == 2:
+            parameter.normal_(std=0.02 * math.sqrt(768 / CONFIG.hidden))
+        else:
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return model
+
+
+def norm(x, weight, bias, eps):
+    centred = x - x.mean(-1, keepdim=True)
+    return centred / (centred.pow(2).mean(-1, keepdim=True) + eps).sqrt() * weight + bias
+
+
+def reference(state, ids, mutant=None):
+    """States of one sequence without padding, in float64, head by head: [L] to [L, D]."""
+    state = {name: tensor.double() for name, tensor in state.items()}
+    eps = 1e-5 if mutant == "eps 1e-5" else 1e-12
+    slopes = sorted(SLOPES, reverse=True) if mutant == "slopes sorted" else SLOPES
+    far = torch.tensor([[abs(i - j) for j in range(len(ids))] for i in range(len(ids))], dtype=torch.float64)
+    x = state["embeddings.word_embeddings.weight"][ids]
+    if mutant != "no type":
+        x = x + state["embeddings.token_type_embeddings.weight"][0]
+    x = norm(x, state["embeddings.LayerNorm.weight"], state["embeddings.LayerNorm.bias"], eps)
+    width = CONFIG.hidden // CONFIG.heads
+    for layer in range(CONFIG.layers):
+        own = {name.split(".", 3)[3]: t for name, t in state.items() if f"layer.{layer}." in name}
+        joint = x @ own["attention.self.Wqkv.weight"].T + own["attention.self.Wqkv.bias"]
+        heads = []
+        for head in range(CONFIG.heads):
+            q, k, v = (joint[:, part * CONFIG.hidden + head * width :][:, :width] for part in range(3))
+            scores = q @ k.T / math.sqrt(width)
+            if mutant != "no ALiBi":
+                scores = scores - slopes[head] * far
+            weights = (scores - scores.max(-1, keepdim=True).values).exp()
+            heads.append(weights / weights.sum(-1, keepdim=True) @ v)
+        mixed = torch.cat(heads, -1)
+        mixed = mixed @ own["attention.output.dense.weight"].T + own["attention.output.dense.bias"]
+        x = norm(
+            x + mixed,
+            own["attention.output.LayerNorm.weight"],
+            own["attention.output.LayerNorm.bias"],
+            eps,
+        )
+        both = x @ own["mlp.gated_layers.weight"].T
+        gate, value = both[:, : CONFIG.feed_forward], both[:, CONFIG.feed_forward :]
+        if mutant == "halves swapped":
+            gate, value = value, gate
+        if mutant == "tanh GELU":
+            active = F.gelu(gate, approximate="tanh")
+        else:
+            active = gate * 0.5 * (1 + torch.erf(gate / math.sqrt(2)))
+        added = (active * value) @ own["mlp.wo.weight"].T + own["mlp.wo.bias"]
+        x = norm(x + added, own["mlp.layernorm.weight"], own["mlp.layernorm.bias"], eps)
+    return x
+
+
+def ragged(lengths, before=0):
+    """Random tokens, a row of each length; before and behind them padding, which is no token of any model."""
+    torch.manual_seed(2)
+    longest = max(lengths) + before
+    real = torch.tensor([[before <= at < before + n for at in range(longest)] for n in lengths])
+    return torch.randint(CONFIG.vocab_size, real.shape).masked_fill(~real, -7), real
+
+
+# States are about 1. float64 keeps 15 digits, and slopes in float32 would cost 1e-8; float32 keeps 7 digits.
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
+@pytest.mark.parametrize("before", [0, 600])
+@torch.no_grad()
+def test_states_are_the_references_and_padding_is_zero(model, dtype, tolerance, before):
+    tokens, real = ragged(LENGTHS, before)
+    states = perturbed(DNABert2(CONFIG)).to(dtype).eval()(tokens, real)
+    assert states.dtype == dtype
+    assert (states[~real] == 0).all()
+    for row, mask in enumerate(real):
+        wanted = reference(model.state_dict(), tokens[row, mask])
+        assert (states[row, mask].double() - wanted).abs().max() < tolerance, LENGTHS[row]
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_the_reference_would_tell(model, mutant):
+    tokens, _ = ragged([64])
+    right, wrong = (reference(model.state_dict(), tokens[0], each) for each in (None, mutant))
+    assert (right - wrong).abs().max() > 1e-4  # 1,000 times what float64 is allowed, 10 times float32
+
+
+def test_slopes_by_hand():
+    assert alibi_slopes(12) == pytest.approx(SLOPES, rel=1e-15)
+    assert alibi_slopes(8) == [2.0**-n for n in range(1, 9)]
+    assert alibi_slopes(1) == [2.0**-8]
+    assert alibi_slopes(6) == [2.0**-2, 2.0**-4, 2.0**-6, 2.0**-8, 2.0**-1, 2.0**-3]
+
+
+def test_sizes_of_the_published_model():
+    with torch.device("meta"):
+        model = DNABert2(DNABert2Config())
+    count = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
+    assert sum(count.values()) == 116_477_952
+    assert count["embeddings"] == 3_148_800
+    assert {sum(p.numel() for p in layer.parameters()) for layer in model.layers} == {9_444_096}
+    assert len(model.layers) == 12
+    assert len(model.state_dict()) == 142 - 6  # the hub's keys without the six of its head
+
+
+def test_padding_is_silent_in_values_and_gradients():
+    model = perturbed(DNABert2(CONFIG)).double().eval()
+    tokens, real = ragged([9, 30])
+
+    def run(tokens, real):
+        model.zero_grad()
+        states = model(tokens, real)
+        states.pow(3).sum().backward()
+        return states[real], {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+
+    states, gradients = run(tokens, real)
+    wider = torch.full((3, 80), 10**6), torch.zeros(3, 80, dtype=torch.bool)
+    for wide, narrow in zip(wider, (tokens, real), strict=True):
+        wide[:2, 40:70] = narrow
+    for found, wanted in zip(run(*wider), (states, gradients), strict=True):
+        torch.testing.assert_close(found, wanted)
+    one, two = run(tokens[:1, :9], real[:1, :9]), run(tokens[1:], real[1:])
+    torch.testing.assert_close(torch.cat([one[0], two[0]]), states)
+    torch.testing.assert_close({name: one[1][name] + two[1][name] for name in gradients}, gradients)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "autocast"),
+    [*((getattr(torch, name), False) for name in ("float16", "bfloat16", "float32", "float64"))]
+    + [(torch.bfloat16, True), (torch.float32, True), (torch.float64, True)],
+)
+def test_a_row_of_padding_costs_no_nan(dtype, autocast):
+    model = perturbed(DNABert2(CONFIG)).to(dtype)
+    tokens, real = ragged([0, 20])
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+        states = model(tokens, real)
+    assert (states[0] == 0).all()
+    assert states.isfinite().all()
+    states.float().square().sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+    assert model(tokens[:1, :0], real[:1, :0]).shape == (1, 0, CONFIG.hidden)
+
+
+def test_bf16_on_a_cpu_attends_as_the_fused_kernel_does():
+    torch.manual_seed(0)
+    bias = torch.randn(1, 4, 20, 20, dtype=torch.bfloat16)
+    joint = torch.randn(3, 2, 4, 20, 8, dtype=torch.bfloat16, requires_grad=True)
+    found = []
+    for attend in (_attend, F.scaled_dot_product_attention):
+        joint.grad = None
+        out = attend(*joint, bias, 0.0)
+        out.square().sum().backward()
+        found.append((out, joint.grad))
+    torch.testing.assert_close(*found, atol=0.05, rtol=0.05)  # scores and weights are rounded to 8 bits
+
+
+@torch.no_grad()
+def test_bf16_is_near_float32_by_weights_and_by_autocast(model):
+    tokens, real = ragged([5, 300])
+    wanted = model(tokens, real)
+    narrow = perturbed(DNABert2(CONFIG)).bfloat16().eval()(tokens, real)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        cast = model(tokens, real)
+    for states in (narrow, cast):
+        # bf16 keeps 8 bits: 0.004 of a state of 1 at each of 8 roundings by a LayerNorm, and they add up.
+        assert (states.float() - wanted).abs().mean() < 0.02
+        assert (states.float() - wanted).abs().max() < 0.2
+
+
+def test_dropout_is_for_training_alone():
+    tokens, real = ragged([9, 30])
+    for rates in ({"dropout": 0.3}, {"dropout": 0.0, "attention_dropout": 0.3}):
+        model = perturbed(DNABert2(DNABert2Config(**(vars(CONFIG) | rates))))
+        assert (model(tokens, real)[real] != model(tokens, real)[real]).any()
+        model.eval()
+        assert torch.equal(model(tokens, real), model(tokens, real))
+    model = perturbed(DNABert2(DNABert2Config(**(vars(CONFIG) | {"dropout": 0.0}))))
+    assert torch.equal(model(tokens, real), model.eval()(tokens, real))
+
+
+def test_gradient_checkpointing_computes_layers_twice_and_changes_nothing():
+    tokens, real = ragged([9, 30])
+    gradients = []
+    for on in (False, True):
+        calls = []
+        model = perturbed(DNABert2(CONFIG))  # its dropout is on: the same one must be drawn again
+        model.gradient_checkpointing = on
+        model.layers[2].register_forward_pre_hook(lambda *_, calls=calls: calls.append(1))
+        torch.manual_seed(3)
+        model(tokens, real).square().sum().backward()
+        gradients.append([parameter.grad for parameter in model.parameters() if parameter.grad is not None])
+        assert len(calls) == (2 if on else 1)
+    torch.testing.assert_close(*gradients)
+
+
+def test_every_token_sees_every_other(model):
+    tokens, real = ragged([30])
+    changed = tokens.clone()
+    for at in (0, 29):
+        changed[0, at] = (tokens[0, at] + 1) % CONFIG.vocab_size
+        assert (model(changed, real) != model(tokens, real)).any(-1).all()
+    assert not model.causal
+    assert torch.equal(model.state_mask(real), real)
+
+
+def test_refuses_wrong_shapes(model):
+    with pytest.raises(ValueError, match=r"must be \[B, L\], got \[1, 3\], \[1, 2\]"):
+        model(torch.zeros(1, 3, dtype=torch.int32), torch.ones(1, 2, dtype=torch.bool))
+
+
+@pytest.mark.gpu
+@torch.no_grad()
+def test_on_a_gpu_it_is_the_same(model):
+    tokens, real = ragged(LENGTHS)
+    wanted = model(tokens, real)
+    there = perturbed(DNABert2(CONFIG)).eval().cuda()
+    torch.testing.assert_close(there(tokens.cuda(), real.cuda()).cpu(), wanted, atol=1e-4, rtol=1e-4)
+    narrow = there.bfloat16()(tokens.cuda(), real.cuda())
+    assert (narrow.cpu().float() - wanted).abs().mean() < 0.02

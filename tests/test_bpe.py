@@ -1,0 +1,208 @@
+"""Tests for dnalm/bpe.py: which tokens, which bases, and that no more is tokenised than needed."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from dnalm.bpe import DNABPE, LOOKAHEAD
+from dnalm.files import sha256
+
+LONGEST = 32
+"""Bases of the longest token of the tokenizer that is made here, and of the published one."""
+
+
+def make(folder):
+    """Train a byte-pair tokenizer on random and repeated bases; its special tokens are the published ones."""
+    library = pytest.importorskip("tokenizers")
+    tokenizer = library.Tokenizer(library.models.BPE(unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = library.pre_tokenizers.Whitespace()
+    trainer = library.trainers.BpeTrainer(
+        vocab_size=120,
+        special_tokens=["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"],
+        initial_alphabet=list("ACGT"),
+        show_progress=False,
+    )
+    text = [random_bases(300, seed) for seed in range(20)] + ["CA" * (LONGEST // 2)] * 200
+    tokenizer.train_from_iterator(text, trainer)
+    tokenizer.enable_truncation(7)  # of no effect: lengths are asked for
+    tokenizer.enable_padding(length=9)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+def random_bases(length, seed=0):
+    return "".join(np.random.default_rng(seed).choice(list("ACGT"), length))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return make(tmp_path_factory.mktemp("hub"))
+
+
+@pytest.fixture(scope="module")
+def bpe(folder):
+    return DNABPE(folder)
+
+
+@pytest.fixture(scope="module")
+def whole(bpe):
+    """The library's own tokens of one piece, all of them."""
+    return lambda text: bpe._tokenizer.encode(text, add_special_tokens=False).ids
+
+
+def inner(tokens):
+    assert tokens.ids.dtype == np.int32
+    assert tokens.spans.dtype == np.int64
+    assert tokens.ids.tolist()[0] == 1
+    assert tokens.ids.tolist()[-1] == 2
+    assert tokens.spans.shape == (len(tokens.ids), 2)
+    first, last = tokens.spans[1, 0], tokens.spans[-2, 1]
+    assert tokens.spans[[0, -1]].tolist() == [[first, first], [last, last]]
+    return tokens.ids[1:-1].tolist()
+
+
+def test_tokens_spell_the_bases_of_their_spans(bpe):
+    text = "nnN" + random_bases(50) + "NN-R" + random_bases(30, 1).lower() + "CACACAuUu" + "N"
+    tokens = bpe.encode(text)
+    names = [bpe._tokenizer.id_to_token(token) for token in inner(tokens)]
+    spans = tokens.spans[1:-1]
+    assert names == [text[begin:end].upper().replace("U", "T") for begin, end in spans]
+    assert (spans[1:, 0] >= spans[:-1, 1]).all()
+    covered = {at for begin, end in spans for at in range(begin, end)}
+    assert covered == {at for at, letter in enumerate(text) if letter.upper() in "ACGTU"}
+
+
+def test_pieces_are_tokenised_apart_and_joined(bpe, whole):
+    one, two = random_bases(200, 1), random_bases(90, 2)
+    for between in ("N", "nnnn", "R", "é", "\n", " "):
+        text = one + between + two
+        tokens = bpe.encode(text)
+        assert inner(tokens) == whole(one) + whole(two)
+        assert tokens.spans[len(whole(one)) + 1, 0] == len(one + between)
+    assert whole(one + two) != whole(one) + whole(two)
+
+
+def test_case_and_uracil_do_not_matter(bpe):
+    text = random_bases(300)
+    for other in (text.lower(), text.replace("T", "U"), text.lower().replace("t", "u")):
+        assert np.array_equal(bpe.encode(other).ids, bpe.encode(text).ids)
+
+
+@pytest.mark.parametrize("repeat", ["", "CA", "A", "CACACAG", "CA" * (LONGEST // 2) + "G"])
+@pytest.mark.parametrize("longest", [1, 20, 300])
+def test_the_first_tokens_are_those_of_the_whole(bpe, whole, repeat, longest):
+    text = repeat * (40_000 // len(repeat)) if repeat else random_bases(40_000)
+    tokens = bpe.encode(text, longest)
+    assert inner(tokens) == whole(text)[:longest]
+    assert bpe.longest_token == LONGEST
+
+
+@pytest.mark.parametrize("text", [random_bases(400_000), "CA" * 200_000], ids=["random", "long tokens"])
+def test_no_more_is_tokenised_than_needed(bpe, monkeypatch, text):
+    fed = []
+
+    class Counting:
+        def encode(self, piece, **options):
+            fed.append(len(piece))
+            return real.encode(piece, **options)
+
+    real = bpe._tokenizer
+    monkeypatch.setattr(bpe, "_tokenizer", Counting())
+    assert len(inner(bpe.encode(text, 100))) == 100
+    assert sum(fed) <= 1.25 * (100 + LOOKAHEAD) * LONGEST
+    fed.clear()
+    assert len(bpe.windows(text, 3, 100)) == 3
+    assert sum(fed) <= 3 * 1.25 * (100 + LOOKAHEAD) * LONGEST
+
+
+def test_at_most_so_many_tokens_over_all_pieces(bpe):
+    text = "N".join(random_bases(20, seed) for seed in range(30))
+    every = inner(bpe.encode(text))
+    for longest in (1, 7, len(every) - 1, len(every), len(every) + 1):
+        assert inner(bpe.encode(text, longest)) == every[:longest]
+
+
+def test_windows_cover_a_sequence_that_fits(bpe):
+    text = "NN" + random_bases(500, 1) + "NNN" + random_bases(333, 2) + "N"
+    every = bpe.encode(text, 10_000)
+    size = len(inner(every))
+    for longest in (size, size - 1, size // 3, 20):
+        needed = -(-size // longest)
+        for count in (needed, needed + 5):
+            windows = bpe.windows(text, count, longest)
+            assert len(windows) == needed
+            assert sum((inner(window) for window in windows), []) == inner(every)
+            spans = np.concatenate([window.spans[1:-1] for window in windows])
+            assert np.array_equal(spans, every.spans[1:-1])
+            assert all(len(window.ids) == longest + 2 for window in windows[:-1])
+
+
+def test_windows_are_evenly_spaced_over_a_longer_sequence(bpe, whole):
+    text = random_bases(9_999)
+    windows = bpe.windows(text, 3, 50)
+    assert [window.spans[0, 0] for window in windows] == [0, 3333, 6666]
+    for window in windows:
+        start = int(window.spans[0, 0])
+        assert inner(window) == whole(text[start : start + 3333])[:50]
+    (first,) = bpe.windows(text, 1, 50)
+    assert all(np.array_equal(*pair) for pair in zip(first, bpe.encode(text, 50), strict=True))
+
+
+def test_windows_never_overlap_and_a_part_without_a_base_has_none(bpe):
+    sparse = "N" * 400 + random_bases(400) + "N" * 800
+    windows = bpe.windows(sparse, 4, 20)
+    assert len(windows) == 1  # of parts of 400 letters only the second has bases
+    assert windows[0].spans[0, 0] == 400
+    text = random_bases(600) + "CA" * 300  # few tokens in the second half: its windows stop at their parts
+    for count in range(1, 12):
+        spans = np.concatenate([window.spans for window in bpe.windows(text, count, 19)])
+        assert (spans[1:, 0] >= spans[:-1, 1]).all()
+
+
+def test_refuses_a_sequence_without_a_base_and_sizes_that_make_no_sense(bpe):
+    for call in (bpe.encode, lambda text: bpe.windows(text, 3)):
+        for text in ("", "NNNN", "-" * 30):
+            with pytest.raises(ValueError, match="at least one of A, C, G, T or U, got"):
+                call(text)
+    with pytest.raises(ValueError, match="longest must be at least 1, got 0"):
+        bpe.encode("ACGT", 0)
+    with pytest.raises(ValueError, match="count must be at least 1, got 0; longest must be at least 1"):
+        bpe.windows("ACGT", 0, -1)
+
+
+def test_digest_and_size_are_those_of_the_file(folder, bpe):
+    assert bpe.digest == sha256(folder / "tokenizer.json") == DNABPE(folder / "tokenizer.json").digest
+    assert bpe.vocab_size == len(json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"])
+
+
+def test_refuses_what_is_no_tokenizer_of_dna(tmp_path, folder, monkeypatch):
+    file = tmp_path / "tokenizer.json"
+    with pytest.raises(ValueError, match=r"tokenizer\.json: missing"):
+        DNABPE(tmp_path)
+    text = (folder / "tokenizer.json").read_text()
+    file.write_text(text[:-300])
+    with pytest.raises(ValueError, match=r"tokenizer\.json: .*cut short .*fetch it again"):
+        DNABPE(tmp_path)
+    words = pytest.importorskip("tokenizers").models.WordLevel({"[UNK]": 0, "C": 1}, unk_token="[UNK]")
+    sys.modules["tokenizers"].Tokenizer(words).save(str(file))
+    with pytest.raises(ValueError, match=r"expected a byte-pair tokenizer of DNA, got no token A, G, T, "):
+        DNABPE(tmp_path)
+    file.write_text(text.replace('"[SEP]"', '"</s>"'))
+    with pytest.raises(ValueError, match=r"no token \[SEP\]"):
+        DNABPE(tmp_path)
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with pytest.raises(ValueError, match=r'pip install "dnalm\[interaction\]"'):
+        DNABPE(folder)
+
+
+def test_golden_ids_of_the_published_tokenizer(shared_data):
+    pytest.importorskip("tokenizers")
+    bpe = DNABPE(shared_data / "hub" / "DNABERT-2-117M")
+    tokens = bpe.encode("ATCGATCGGCTAAGCTTAGC")
+    assert tokens.ids.tolist() == [1, 5, 359, 288, 79, 263, 19, 2]
+    assert (bpe.vocab_size, bpe.longest_token) == (4096, LONGEST)
+    for text in (random_bases(60_000), "TA" * 20_000, "TTTTAATGT" * 4_000, "A" * 30_000):
+        whole = bpe._tokenizer.encode(text, add_special_tokens=False).ids
+        assert inner(bpe.encode(text)) == whole[:510]

@@ -1,0 +1,214 @@
+"""Tests for dnalm/smiles_tokens.py: the hub tokenizer's very tokens, and what they leave out."""
+
+import csv
+import gzip
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dnalm.smiles_tokens import SmilesVocabulary
+
+TOKENS = """
+[PAD] [unused1] c C ( ) O 1 2 = N . n F Cl >> - [C@H] [C@@H] [O-] Br # [nH] [Na+] [Cl-] %12 / \\ @ @@
+[UNK] [CLS] [SEP] [MASK]
+"""
+VOCABULARY = {token: number + 3 * (number > 9) for number, token in enumerate(TOKENS.split())}
+
+
+def write(folder, content=VOCABULARY, merges="#version: 0.2 - none\n"):
+    (folder / "vocab.json").write_text(json.dumps(content))
+    (folder / "merges.txt").write_text(merges)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def vocabulary(tmp_path_factory):
+    return SmilesVocabulary(write(tmp_path_factory.mktemp("hub")))
+
+
+@pytest.fixture(scope="module")
+def library():
+    """The hub's kind of tokenizer over the small vocabulary, by the library that made it."""
+    tokenizers = pytest.importorskip("tokenizers")
+    made = tokenizers.Tokenizer(tokenizers.models.BPE(vocab=VOCABULARY, merges=[]))
+    made.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    return made
+
+
+@pytest.fixture(scope="module")
+def molecules(shared_data):
+    with gzip.open(shared_data / "interaction" / "ctd_positive_pairs.csv.gz", "rt") as file:
+        return sorted({row["SMILES"] for row in csv.DictReader(file)})
+
+
+@pytest.fixture(scope="module")
+def published(shared_data):
+    return SmilesVocabulary(shared_data / "hub" / "ChemBERTa-77M-MLM")
+
+
+def read(vocabulary, smiles, how):
+    """Names of the tokens between [CLS] and [SEP], and what is lost."""
+    names = {number: token for token, number in vocabulary._vocabulary.items()}
+    found = vocabulary.encode(smiles, how)
+    assert (found.ids.dtype, found.spans.dtype) == (np.int32, np.int64)
+    assert found.spans.shape == (len(found.ids), 2)
+    assert (names[found.ids[0]], names[found.ids[-1]]) == ("[CLS]", "[SEP]")
+    return " ".join(names[number] for number in found.ids[1:-1]), found.lost
+
+
+@pytest.mark.parametrize(
+    ("smiles", "hub", "hub_lost", "atomwise", "atomwise_lost"),
+    [
+        ("c1ccccc1Cl", "c 1 c c c c c 1 C", "l", "c 1 c c c c c 1 Cl", ""),
+        ("CBr", "C", "Br", "C Br", ""),
+        ("[Na+].[Cl-]", "N . C -", "[a+][l]", "[Na+] . [Cl-]", ""),
+        ("N[C@@H](F)C%12=O", "N C @ @ ( F ) C 1 2 = O", "[H]%", "N [C@@H] ( F ) C %12 = O", ""),
+        ("[13CH4]C", "1 C C", "[3H4]", "[UNK] C", "[13CH4]"),
+        ("C%34CC%(100)", "C C C ( 1 )", "%34%00", "C [UNK] C C [UNK]", "%34%(100)"),
+        ("C[C", "C C", "[", "C [UNK] C", "["),
+        ("[]Cé C", "C C", "[]é ", "[UNK] [UNK] C [UNK] [UNK] C", "[]é "),
+        ("C>>@@", "C @ @", ">>", "C >> @@", ""),
+        ("[K+]", "", "[K+]", "[UNK]", "[K+]"),
+        ("[MASK]", "", "[MASK]", "[UNK]", "[MASK]"),
+        ("[unused1]", "n 1", "[uused]", "[UNK]", "[unused1]"),
+        ("", "", "", "", ""),
+    ],
+)
+def test_tokens_by_hand(vocabulary, smiles, hub, hub_lost, atomwise, atomwise_lost):
+    assert read(vocabulary, smiles, "hub") == (hub, hub_lost)
+    assert read(vocabulary, smiles, "atomwise") == (atomwise, atomwise_lost)
+
+
+def test_spans_are_the_tokens_places(vocabulary):
+    hub, atomwise = (vocabulary.encode("[Na+]OCl", how) for how in ("hub", "atomwise"))
+    assert hub.spans.tolist() == [[1, 1], [1, 2], [5, 6], [6, 7], [7, 7]]
+    assert atomwise.spans.tolist() == [[0, 0], [0, 5], [5, 6], [6, 8], [8, 8]]
+    assert vocabulary.encode("[K]", "hub").spans.tolist() == [[0, 0], [0, 0]]
+
+
+def test_cut_keeps_the_first_tokens_and_both_ends(vocabulary):
+    whole, cut = (vocabulary.encode("CClN[Na+]", "atomwise", longest) for longest in (6, 5))
+    assert not whole.cut
+    assert cut.cut
+    assert cut.ids.tolist() == [*whole.ids[:4].tolist(), whole.ids[-1]]
+    assert cut.spans.tolist() == [[0, 0], [0, 1], [1, 3], [3, 4], [4, 4]]
+    assert vocabulary.encode("C" * 10 + "l", "hub", 5).lost == "l"
+    assert len(vocabulary.encode("C" * 511, "hub").ids) == len(vocabulary.encode("C" * 600, "hub").ids) == 513
+    assert [vocabulary.encode("C" * length, "hub").cut for length in (511, 512)] == [False, True]
+
+
+@given(st.text() | st.text("cC(ON=.[]@+-l1Br%2>\\/ \né"))
+def test_hub_tokens_are_the_librarys(library, vocabulary, text):
+    found, wanted = vocabulary.encode(text, "hub", 10_000), library.encode(text)
+    assert found.ids[1:-1].tolist() == wanted.ids
+    covered = {place for begin, end in found.spans for place in range(begin, end)}
+    assert found.lost == "".join(c for place, c in enumerate(text) if place not in covered)
+
+
+@given(st.text() | st.text("cC(ON=.[]@+-l1Br%2>\\/ \né"))
+def test_atomwise_tokens_cover_every_character(vocabulary, text):
+    found = vocabulary.encode(text, "atomwise", 10_000)
+    inner = found.spans[1:-1]
+    assert "".join(text[begin:end] for begin, end in inner) == text
+    unknown = inner[found.ids[1:-1] == VOCABULARY["[UNK]"]]
+    assert "".join(text[begin:end] for begin, end in unknown) == found.lost
+
+
+def test_published_hub_tokens_are_the_librarys_on_real_molecules(published, molecules):
+    tokenizers = pytest.importorskip("tokenizers")
+    wanted = tokenizers.Tokenizer.from_file(str(published.file.parent / "tokenizer.json"))
+    assert len(molecules) == 1081
+    for smiles in molecules:
+        found = published.encode(smiles, "hub", 10_000)
+        assert found.ids.tolist() == wanted.encode(smiles).ids
+        inner = "".join(smiles[begin:end] for begin, end in found.spans)  # the library's spans ignore drops
+        assert inner == "".join(wanted.id_to_token(number) for number in found.ids[1:-1])
+
+
+def test_published_facts(published, molecules):
+    assert (published.pad, published.unknown, published.begin, published.end) == (0, 11, 12, 13)
+    assert (published.mask, published.vocab_size) == (14, 591)
+    assert read(published, "c1ccccc1Cl", "hub")[0] == read(published, "c1ccccc1C", "atomwise")[0]
+    assert read(published, "CBr", "hub") == ("C B", "r")
+    assert published.encode("ClBr[C@@H][Na+]%12", "atomwise").ids.tolist() == [12, 28, 37, 35, 46, 202, 13]
+    hub, atomwise = (published.report(molecules, how) for how in ("hub", "atomwise"))
+    assert (hub.losing, len(hub.colliding), hub.cut) == (704, 11, 2)
+    assert (atomwise.losing, len(atomwise.colliding)) == (35, 0)
+
+
+def test_a_report_counts_what_is_lost_and_which_molecules_collide(vocabulary):
+    smiles = ["CCl", "C", "C", "N", "N[K]", "[K+]", "C[Zn]C", "C[Fe]C", "O" * 9]
+    hub = vocabulary.report(smiles, "hub", 10)
+    assert (hub.molecules, hub.losing, hub.cut, hub.empty) == (9, 5, 1, 1)
+    assert list(hub.lost.items())[:2] == [("[", 4), ("]", 4)]
+    assert hub.lost == {"[": 4, "]": 4, "K": 2, "e": 1, "l": 1, "+": 1, "Z": 1}
+    assert hub.colliding == [[3, 4]]  # the two C at rows 1 and 2 are one molecule, and CCl is C, C
+    atomwise = vocabulary.report(smiles, "atomwise", 10)
+    assert (atomwise.losing, atomwise.cut, atomwise.empty) == (4, 1, 0)
+    assert atomwise.lost == {"[Fe]": 1, "[K+]": 1, "[K]": 1, "[Zn]": 1}
+    assert atomwise.colliding == [[6, 7]]
+    same = vocabulary.report(["CC", "C", "CCl", "CC", "N", "N"], "hub")
+    assert same.colliding == [[0, 2, 3]]
+
+
+def test_a_report_in_words(vocabulary):
+    text = vocabulary.report(["CCl", "CC", "[K+]", "N" * 9], "hub", 10).as_text()
+    assert "SMILES tokens (hub): 2 of 4 molecules (50.0%) lose something" in text
+    assert "lost most often: '+' 1, 'K' 1, '[' 1, ']' 1, 'l' 1\n" in text
+    assert "2 molecules fall into 1 groups with identical tokens\n" in text
+    assert "rows counted from 0: 0 = 1\n" in text
+    assert "1 molecules have no token left\n" in text
+    assert "1 molecules are cut at 10 tokens" in text
+    many = vocabulary.report([f"C[{letter}]" for letter in "abdefghijklm"], "atomwise").as_text()
+    assert "'[k]' 1 and 2 more" in many
+    assert "0 of 0 molecules lose something" in vocabulary.report([], "hub").as_text()
+
+
+def test_the_digest_is_that_of_tokens_and_ids(vocabulary, tmp_path):
+    turned = dict(reversed(VOCABULARY.items()))
+    assert SmilesVocabulary(write(tmp_path, turned)).digest == vocabulary.digest
+    swapped = VOCABULARY | {"C": VOCABULARY["c"], "c": VOCABULARY["C"]}
+    assert SmilesVocabulary(write(tmp_path, swapped)).digest != vocabulary.digest
+
+
+def test_a_file_alone_will_do(vocabulary, tmp_path):
+    file = write(tmp_path) / "vocab.json"
+    file.with_name("merges.txt").unlink()
+    assert SmilesVocabulary(file).digest == vocabulary.digest
+    assert vocabulary.vocab_size == max(VOCABULARY.values()) + 1 > len(VOCABULARY)
+
+
+@pytest.mark.parametrize(
+    ("change", "merges", "message"),
+    [
+        ({"[CLS]": None, "C": None}, "", r"vocab\.json: expected a vocabulary.*no token \[CLS\], C"),
+        ({"C": 1.0}, "", "ids that are no whole numbers"),
+        ({"C": True}, "", "ids that are no whole numbers"),
+        ({"C": -1}, "", "ids that are no whole numbers"),
+        ({"C": VOCABULARY["c"]}, "", "two tokens of the same id"),
+        ({}, "#version: 0.2\nC C\nc c\n", r"2 merges in the merges\.txt beside it"),
+    ],
+)
+def test_refuses_what_is_no_such_vocabulary(tmp_path, change, merges, message):
+    changed = {token: number for token, number in (VOCABULARY | change).items() if number is not None}
+    with pytest.raises(ValueError, match=message):
+        SmilesVocabulary(write(tmp_path, changed, merges))
+
+
+def test_refuses_what_is_not_there_or_damaged(tmp_path):
+    with pytest.raises(ValueError, match=r"vocab\.json: missing"):
+        SmilesVocabulary(tmp_path)
+    (tmp_path / "vocab.json").write_text('{"[PAD]": 0, ')
+    with pytest.raises(ValueError, match="expected JSON"):
+        SmilesVocabulary(tmp_path)
+
+
+def test_refuses_what_it_is_asked(vocabulary):
+    message = "must be hub or atomwise, got 'bpe'; longest must be at least 3, got 2"
+    with pytest.raises(ValueError, match=message):
+        vocabulary.encode("C", "bpe", 2)
+    with pytest.raises(ValueError, match=message):
+        vocabulary.report([], "bpe", 2)

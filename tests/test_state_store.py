@@ -1,0 +1,138 @@
+"""Tests for dnalm/state_store.py."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from dnalm import state_store
+from dnalm.state_store import StateStore
+
+WIDTH = 6
+IDENTITY = {"name": "letters", "weights": "abc"}
+TEXTS = ["ACGT", "A", "GGGTTTACA", "CC", "ACGTACGTACGT"]
+
+
+def states_of(text):
+    """The mean of some states, and the states: as many as the text has letters."""
+    values = torch.arange(len(text) * WIDTH, dtype=torch.float32).view(-1, WIDTH) + ord(text[0])
+    return torch.cat([values.mean(0, keepdim=True), values])
+
+
+class Counting:
+    """An encoder that remembers what it was asked for."""
+
+    def __init__(self, fail_at=None):
+        self.asked, self.fail_at = [], fail_at
+
+    def __call__(self, texts):
+        self.asked += texts
+        if self.fail_at is not None and len(self.asked) > self.fail_at:
+            raise KeyboardInterrupt
+        return [states_of(text) for text in texts]
+
+
+def silent(_message):
+    """Take no notice."""
+
+
+@pytest.fixture
+def store(tmp_path):
+    return StateStore(tmp_path / "my store", IDENTITY, WIDTH)
+
+
+def test_each_distinct_text_is_encoded_once_ever(store, tmp_path):
+    encode = Counting()
+    assert store.fill(TEXTS + TEXTS[:2], encode, silent) == 5
+    assert sorted(encode.asked) == sorted(TEXTS)
+    assert store.fill(TEXTS, encode, silent) == 0
+    again = StateStore(tmp_path / "my store", IDENTITY, WIDTH)
+    assert again.fill([*TEXTS, "T"], encode, silent) == 1
+    assert encode.asked[5:] == ["T"]
+    assert (store.encoded, again.encoded) == (5, 1)
+
+
+def test_texts_are_encoded_the_shortest_first(store):
+    encode = Counting()
+    store.fill(TEXTS, encode, silent)
+    assert encode.asked == sorted(TEXTS, key=len)
+
+
+def test_states_come_back_in_any_order_padded_with_zeros(store, monkeypatch):
+    monkeypatch.setattr(state_store, "PER_SHARD", 2)  # three shards
+    store.fill(TEXTS, Counting(), silent)
+    kept = store.states(TEXTS)
+    rows = np.array([2, 0, 2, 1])
+    states, real = kept.take(rows)
+    assert states.shape == (4, 9, WIDTH)
+    assert states.dtype == torch.bfloat16
+    assert real.sum(1).tolist() == [9, 4, 9, 1]
+    assert kept.lengths(rows).tolist() == [9, 4, 9, 1]
+    for place, row in enumerate(rows):
+        wanted = states_of(TEXTS[row])[1:].to(torch.bfloat16)
+        assert torch.equal(states[place, : len(wanted)], wanted)
+        assert not states[place, len(wanted) :].any()
+
+
+def test_the_mean_alone_is_one_state(store):
+    store.fill(TEXTS, Counting(), silent)
+    means = store.states(TEXTS).only_means()
+    states, real = means.take(np.array([4, 1]))
+    assert states.shape == (2, 1, WIDTH)
+    assert real.all()
+    assert torch.equal(states[0, 0], states_of(TEXTS[4])[0].to(torch.bfloat16))
+    assert means.lengths(np.array([4, 1])).tolist() == [1, 1]
+
+
+def test_what_was_encoded_before_a_crash_is_kept(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(state_store, "PER_SHARD", 2)
+    monkeypatch.setattr(state_store, "AT_ONCE", 1)
+    with pytest.raises(KeyboardInterrupt):
+        store.fill(TEXTS, Counting(fail_at=3), silent)  # in the second shard
+    encode = Counting()
+    again = StateStore(tmp_path / "my store", IDENTITY, WIDTH)
+    assert again.fill(TEXTS, encode, silent) == 3
+    assert len(encode.asked) == 3
+    assert not list(again.folder.glob(".*.part"))
+
+
+def test_another_identity_is_another_folder(store, tmp_path):
+    store.fill(TEXTS, Counting(), silent)
+    for other in ({"name": "letters", "weights": "abd"}, {**IDENTITY, "pooling": 16}):
+        encode = Counting()
+        assert StateStore(tmp_path / "my store", other, WIDTH).fill(TEXTS, encode, silent) == 5
+
+
+def test_a_second_process_adds_beside_the_first(store, tmp_path):
+    other = StateStore(tmp_path / "my store", IDENTITY, WIDTH)
+    store.fill(TEXTS[:2], Counting(), silent)
+    encode = Counting()
+    assert other.fill(TEXTS, encode, silent) == 3  # it sees what the first has written
+    states, _ = other.states(TEXTS).take(np.arange(5))
+    assert torch.equal(states[1, 0], states_of("A")[1].to(torch.bfloat16))
+
+
+def test_states_of_other_weights_are_refused(store, tmp_path):
+    store.fill(TEXTS, Counting(), silent)
+    path = store.folder / "store.json"
+    content = json.loads(path.read_text())
+    content["identity"]["weights"] = "other"
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="of other weights"):
+        StateStore(tmp_path / "my store", IDENTITY, WIDTH)
+
+
+def test_a_shard_cut_short_is_named(store, tmp_path):
+    store.fill(TEXTS, Counting(), silent)
+    path = store.folder / "000000.safetensors"
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(ValueError, match=r"000000.safetensors: damaged"):
+        StateStore(tmp_path / "my store", IDENTITY, WIDTH)
+
+
+def test_a_foreign_folder_is_refused(store, tmp_path):
+    store.folder.mkdir(parents=True)
+    (store.folder / "store.json").write_text('{"format": "other"}')
+    with pytest.raises(ValueError, match="expected a store of states"):
+        StateStore(tmp_path / "my store", IDENTITY, WIDTH)
