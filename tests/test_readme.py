@@ -54,7 +54,9 @@ def test_commands_run_as_written(toy_fasta, tmp_path, monkeypatch):
     # the model, the budget and the size of a window; a genome so small needs a p-value so large
     small = dict.fromkeys(["pretrain"], SMALL) | dict.fromkeys(["finetune", "baseline"], TUNED)
     for line in commands():
-        line = line.replace("1e-5", "1e-2").replace("--gene 1017", f"--gene {gene}") + (" --window 16" if " label " in line else "")
+        line = line.replace("1e-5", "1e-2").replace("--gene 1017", f"--gene {gene}") + (
+            " --window 16" if " label " in line else ""
+        )
         flags = "--epochs 1" if " interact train " in line else small.get(line.split()[1], "")
         assert main(shlex.split(f"{line} {flags}")[1:]) == 0, line
     for name in re.findall(r"`(outputs/[\w./]+)`", README):

@@ -4,9 +4,11 @@ Shapes used below
     N  pairs of the part
 """
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -28,6 +30,7 @@ Rows = npt.NDArray[np.int64]
 Predict = Callable[[Rows, Rows], Numbers]
 """Maps genes [N] and molecules [N] to logits [N]."""
 
+ENSEMBLE = "ensemble"
 SEED = 0
 """Of the bootstrap, the permutations and the rungs: an evaluation is the same each time."""
 
@@ -44,9 +47,22 @@ class Options:
     """The validation part has chosen the models' epochs and temperatures, the test part nothing."""
     store: Path | None = None
     """Where states of frozen encoders are kept; the folder states beside --data unless given."""
+    ensemble: bool = False
+    """Judge the mean of all models named beside each of them."""
     ladder_only: bool = False
     """No model: the baselines alone."""
     judging: JudgeOptions = field(default_factory=JudgeOptions)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is judged: a model, or several as one."""
+
+    about: dict[str, Any]
+    """What results say of it."""
+    path: str
+    """Where it was found."""
+    logits_of: Predict
 
 
 def run(options: Options) -> None:
@@ -59,6 +75,8 @@ def run(options: Options) -> None:
         raise ValueError(
             f"--ladder-only judges no model, and {options.runs[0]} is named: leave one of them out"
         )
+    if options.ensemble and len(options.runs) < 2:
+        raise ValueError(f"--ensemble needs at least two models, got {len(options.runs)}: name more of them")
     if not options.runs and not options.ladder_only:
         raise ValueError("no run is named; name folders of dnalm interact train, or give --ladder-only")
     processor = options.judging.resolve()
@@ -74,7 +92,11 @@ def run(options: Options) -> None:
         judged,
         table=_table,
         brief=_without_bins,
-        recipe={"part": options.part, "ladder_only": options.ladder_only},
+        recipe={
+            "part": options.part,
+            "ladder_only": options.ladder_only,
+            "ensemble": options.ensemble,
+        },
         seed=SEED,
         data={"digest": pairs.digest, "sources": pairs.meta["sources"], **_protocol(pairs)},
         device=str(processor),
@@ -93,14 +115,20 @@ def _judged(
         for name, score in ladder.items()
     }
     best = _best(rungs)
+    subjects = {
+        name: _subject(opened, path, pairs, reading)
+        for (name, opened), path in zip(models.items(), options.runs, strict=True)
+    }
+    if options.ensemble:
+        subjects[ENSEMBLE] = _ensemble(list(subjects.values()), list(subjects), pairs)
     entries: dict[str, Any] = {}
-    for name, path in zip(models, options.runs, strict=True):
+    scored: dict[str, Numbers] = {}
+    for name, subject in subjects.items():
         options.judging.say(f"predicting: {name}")
-        entry, score = _model_entry(options, pairs, models[name], reading)
-        entries[name] = {"model": entry.pop("model"), "path": str(path), **entry}
+        entries[name], scored[name] = _model_entry(options, pairs, subject)
         paired = dict.fromkeys(("value", "low", "high"), float("nan"))
         if best is not None:
-            paired = paired_auroc(label, score, ladder[best], molecule, SEED)
+            paired = paired_auroc(label, scored[name], ladder[best], molecule, SEED)
         entries[name]["minus_best_rung"] = {"rung": best, **paired}
     warnings = _warnings(options, pairs)
     for warning in warnings:
@@ -116,29 +144,54 @@ def _judged(
         "models": entries,
         "ladder": rungs,
         "best_rung": best,
+        "pairs": [
+            {"one": one, "other": other, **paired_auroc(label, scored[one], scored[other], molecule, SEED)}
+            for one, other in combinations(scored, 2)
+        ],
         "warnings": warnings,
     }
 
 
-def _model_entry(
-    options: Options, pairs: PairSet, opened: OpenedInteraction, reading: Reading
-) -> tuple[dict[str, Any], Numbers]:
+def _subject(opened: OpenedInteraction, path: Path, pairs: PairSet, reading: Reading) -> Subject:
+    """Return a model with all that it reads."""
+    tokens = reading.tokens(opened.model.shape, pairs)
+    logits_of = partial(predict, opened.model.to(reading.processor.fabric().device), tokens)
+    return Subject(opened.about | {"weights": weights_digest(opened.model)}, str(path), logits_of)
+
+
+def _ensemble(members: list[Subject], names: list[str], pairs: PairSet) -> Subject:
+    """Return the mean of several models' logits, each over its own temperature: all count alike."""
+    held_out = pairs.parts["validation"]
+    asked = pairs.gene[held_out], pairs.molecule[held_out]
+    heat = [fit_temperature(each.logits_of(*asked), pairs.label[held_out]) for each in members]
+
+    def logits_of(gene: Rows, molecule: Rows) -> Numbers:
+        parts = [each.logits_of(gene, molecule) / warm for each, warm in zip(members, heat, strict=True)]
+        mean: Numbers = np.mean(parts, axis=0)
+        return mean
+
+    weights = hashlib.sha256("".join(sorted(each.about["weights"] for each in members)).encode())
+    counts = {key: sum(each.about[key] for each in members) for key in ("parameters", "trained_parameters")}
+    about = {"kind": f"ensemble of {', '.join(names)}", **counts, "weights": weights.hexdigest()}
+    return Subject(about, ", ".join(each.path for each in members), logits_of)
+
+
+def _model_entry(options: Options, pairs: PairSet, subject: Subject) -> tuple[dict[str, Any], Numbers]:
     """Return what the results say of a model on its own, and its probabilities, [N]."""
     rows, held_out = pairs.parts[options.part], pairs.parts["validation"]
     gene, molecule = pairs.gene[rows], pairs.molecule[rows]
-    tokens = reading.tokens(opened.model.shape, pairs)
-    logits_of: Predict = partial(predict, opened.model.to(reading.processor.fabric().device), tokens)
-    logits = logits_of(gene, molecule)
+    logits = subject.logits_of(gene, molecule)
     told = logits
     if options.part != "validation":
-        told = logits_of(pairs.gene[held_out], pairs.molecule[held_out])
+        told = subject.logits_of(pairs.gene[held_out], pairs.molecule[held_out])
     temperature = fit_temperature(told, pairs.label[held_out])
     score = probability(logits, temperature)
     draws = np.random.default_rng(SEED)
-    other_genes = probability(logits_of(permuted(gene, draws), molecule), temperature)
-    other_molecules = probability(logits_of(gene, permuted(molecule, draws)), temperature)
+    other_genes = probability(subject.logits_of(permuted(gene, draws), molecule), temperature)
+    other_molecules = probability(subject.logits_of(gene, permuted(molecule, draws)), temperature)
     entry = {
-        "model": opened.about | {"weights": weights_digest(opened.model)},
+        "model": subject.about,
+        "path": subject.path,
         "temperature": temperature,
         "scores": _scores(pairs, rows, score),
         "sequenced": _sequenced(pairs, rows, score),
@@ -173,6 +226,8 @@ def _opened(options: Options, pairs: PairSet) -> dict[str, OpenedInteraction]:
     unique = [
         name if names.count(name) == 1 else str(path) for name, path in zip(names, options.runs, strict=True)
     ]
+    if options.ensemble and ENSEMBLE in unique:
+        raise ValueError(f"a run is called {ENSEMBLE}, as is the mean of all: rename its folder")
     if len(set(unique)) < len(unique):
         raise ValueError(f"a run is named twice: {', '.join(map(str, options.runs))}; name each once")
     return dict(zip(unique, opened, strict=True))
@@ -240,6 +295,11 @@ def _table(results: dict[str, Any]) -> str:
         f"{first['auroc_per_molecule']['groups']:,} molecules with pairs of both kinds; sequenced: AUROC "
         "where the gene has an mRNA or CDS"
     )
+    lines += [
+        f"{each['one']} less {each['other']}: {each['value']:+.4f}, 95 % paired interval {each['low']:+.4f} "
+        f"to {each['high']:+.4f}"
+        for each in results["pairs"]
+    ]
     return "\n".join([*lines, _verdict(results)])
 
 

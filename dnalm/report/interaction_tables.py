@@ -110,6 +110,26 @@ def gains_table(records: Mapping[str, Run]) -> str:
     return markdown(columns, rows)
 
 
+def pairs_table(records: Mapping[str, Run]) -> str:
+    """One row two models judged on the same pairs: the difference in AUROC, seed by seed."""
+    found: dict[tuple[Key, str, str], dict[int, Mapping[str, Any]]] = {}
+    for run in records.values():
+        m = run["metrics"]
+        for pair in m.get("pairs") or []:
+            kinds = [str(m["models"][pair[side]]["model"]["kind"]) for side in ("one", "other")]
+            names = kinds if kinds[0] != kinds[1] else [pair["one"], pair["other"]]
+            found.setdefault((_key(m), names[0], names[1]), {})[m["seed"]] = pair
+    rows = []
+    for (key, one, other), by_seed in sorted(
+        found.items(), key=lambda item: (_order(item[0][0]), item[0][1:])
+    ):
+        gains = [by_seed[seed] for seed in sorted(by_seed)]
+        mean = sum(number(gain["value"]) for gain in gains) / len(gains)
+        rows.append([*_protocol(key), one, other, _signed(mean), "; ".join(_gain(gain) for gain in gains)])
+    columns = [*_PROTOCOL, "one", "other", "AUROC of one less the other's, mean"]
+    return markdown([*columns, "of each seed (95 % paired interval)"], rows)
+
+
 def sequenced_table(records: Mapping[str, Run]) -> str:
     """One row a model or rung and protocol, over the pairs whose gene has an mRNA or CDS."""
     rows = []
@@ -151,8 +171,7 @@ def _grouped(records: Mapping[str, Run]) -> dict[Key, dict[str, Judged]]:
     found: dict[Key, dict[str, Judged]] = {}
     for run in records.values():
         m = run["metrics"]
-        ratio = "" if m["ratio"] is None or m["negatives"] == "none" else f"{m['ratio']:g}"
-        home = found.setdefault((m["split"], m["part"], m["negatives"], ratio), {})
+        home = found.setdefault(_key(m), {})
         kinds = [entry["model"]["kind"] for entry in m["models"].values()]
         for name, entry in m["models"].items():
             kind = entry["model"]["kind"]
@@ -165,6 +184,11 @@ def _grouped(records: Mapping[str, Run]) -> dict[Key, dict[str, Judged]]:
         key: dict(sorted(found[key].items(), key=lambda item: _place(item[1])))
         for key in sorted(found, key=_order)
     }
+
+
+def _key(m: Mapping[str, Any]) -> Key:
+    ratio = "" if m["ratio"] is None or m["negatives"] == "none" else f"{m['ratio']:g}"
+    return m["split"], m["part"], m["negatives"], ratio
 
 
 def _order(key: Key) -> tuple[Any, ...]:

@@ -159,6 +159,7 @@ def render(records: Path, template: Path) -> str:
         "interaction_trained_table": interaction.trained_table,
         "interaction_scores_table": interaction.scores_table,
         "interaction_gains_table": interaction.gains_table,
+        "interaction_pairs_table": interaction.pairs_table,
         "interaction_sequenced_table": interaction.sequenced_table,
         "interaction_shuffles_table": interaction.shuffles_table,
     }

@@ -63,7 +63,8 @@ def opened(name, digest="d1"):
     model = InteractionModel(
         InteractionShape(KmerConfig(), MorganConfig(), PairHeadConfig("mean", "mean"), dna_length=100)
     )
-    about = {"kind": "kmer-morgan", "parameters": model.parameter_count, "set": digest}
+    count = model.parameter_count
+    about = {"kind": "kmer-morgan", "parameters": count, "trained_parameters": count, "set": digest}
     return OpenedInteraction(model.eval(), name, about)
 
 
@@ -267,6 +268,36 @@ def test_the_record_of_an_evaluation(evaluate, tmp_path, monkeypatch):
     assert not (tmp_path / "s.json").exists()
 
 
+def test_two_models_are_compared_on_the_same_pairs(evaluate, tmp_path, capsys):
+    found = evaluate("rule", "noise", part="test", out=tmp_path / "r.json")
+    (pair,) = found["pairs"]
+    scores = {name: found["models"][name]["scores"]["auroc"]["value"] for name in ("rule", "noise")}
+    assert (pair["one"], pair["other"]) == ("rule", "noise")
+    assert pair["value"] == pytest.approx(scores["rule"] - scores["noise"])
+    assert pair["low"] < pair["value"] < pair["high"]
+    assert f"rule less noise: {pair['value']:+.4f}, 95 % paired interval" in capsys.readouterr().out
+
+
+def test_an_ensemble_is_the_mean_of_calibrated_logits(evaluate, pairs, tmp_path):
+    found = evaluate("rule", "noise", part="test", ensemble=True, out=tmp_path / "r.json")
+    assert list(found["models"]) == ["rule", "noise", "ensemble"]
+    rows = pairs.parts["test"]
+    heat = {name: found["models"][name]["temperature"] for name in ("rule", "noise")}
+    logits = [
+        verb.predict(verb.open_interaction(Path(name)).model, None, pairs.gene[rows], pairs.molecule[rows])
+        / heat[name]
+        for name in heat
+    ]
+    entry = found["models"]["ensemble"]
+    expected = areas(pairs.label[rows], sum(logits) / 2)
+    assert entry["scores"]["auroc"]["value"] == pytest.approx(expected[0])
+    assert entry["model"]["kind"] == "ensemble of rule, noise"
+    members = [found["models"][name]["model"]["parameters"] for name in heat]
+    assert entry["model"]["parameters"] == sum(members)
+    assert len(found["pairs"]) == 3
+    assert entry["model"]["weights"] not in {found["models"][name]["model"]["weights"] for name in heat}
+
+
 def test_mistakes_are_told_before_anything_is_written(evaluate, pairs, tmp_path):
     out = tmp_path / "r.json"
     one_class = replace(pairs, label=np.ones_like(pairs.label))
@@ -276,6 +307,7 @@ def test_mistakes_are_told_before_anything_is_written(evaluate, pairs, tmp_path)
         (["rule", "rule"], {}, "a run is named twice"),
         ([], {}, "no run is named"),
         (["rule"], {"ladder_only": True}, "--ladder-only judges no model"),
+        (["rule"], {"ensemble": True}, "--ensemble needs at least two models, got 1"),
         (["rule"], {"data": one_class}, "the training part has only positive pairs"),
         (["rule"], {"data": none, "part": "test"}, "its test part is empty"),
     ):

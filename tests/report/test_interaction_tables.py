@@ -161,3 +161,18 @@ def test_a_trained_model_stands_with_its_protocol_its_node_rate_and_its_cost(mak
          "0.5500 (0.5400 to 0.5600)", "0.5800", "1,200,000 of 1,200,000", "cpu; P, 2 cores"],
     ]  # fmt: skip
     assert made.trained_table({}) == NONE_YET
+
+
+def test_models_judged_together_are_compared_seed_by_seed(make_evaluation):
+    runs = {}
+    for seed, low in ((1, -0.01), (0, 0.01)):
+        found = make_evaluation({"a": 0.7, "b": 0.6}, seed=seed, digest=f"d{seed}")
+        found["models"]["b"]["model"] = found["models"]["b"]["model"] | {"kind": "foundation (kmer + morgan)"}
+        found["pairs"] = [{"one": "a", "other": "b", "value": 0.02 + seed / 100, "low": low, "high": 0.05}]
+        runs[f"r{seed}"] = record(found)
+    rows = cells(made.pairs_table(runs))
+    assert rows == [
+        ["random", "test", "degree-matched, 1 to 1", "original", "foundation (kmer + morgan)", "+0.0250",
+         "+0.0200 (+0.0100 to +0.0500); +0.0300 (-0.0100 to +0.0500)"]
+    ]  # fmt: skip
+    assert made.pairs_table({"old": record(make_evaluation({"a": 0.7}))}) == NONE_YET
