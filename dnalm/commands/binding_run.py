@@ -47,6 +47,10 @@ class Start:
     """Said of the model in results: `core`, in words, and whether it is a `random_core`."""
     local_start: bool = False
     """Whether weights drawn at random begin as pretraining did, with local heads."""
+    head: dict[str, Tensor] | None = None
+    """The head's tensors, where it is trained already; None for an untrained one."""
+    trained_on: str | None = None
+    """Digest of the windows and the split that the start was trained on, where it has seen any."""
 
 
 def train_binding(options: BindingOptions, start: Start) -> None:
@@ -61,12 +65,19 @@ def train_binding(options: BindingOptions, start: Start) -> None:
     options.run.check_folder(options.out / options.name, beside, elsewhere="--out or --name")
     prepared = prepare_set(options.sequences, options.scores, options.data, start.shape)
     options.run.say(prepared.summary)
+    if start.trained_on not in (None, prepared.about["digest"]):
+        raise ValueError(
+            "--init-from was trained on other windows or another split, and may have seen those it would be "
+            "judged on; give the --sequences, --scores and --split it was trained with"
+        )
     torch.manual_seed(options.run.seed)
     model = BindingModel(start.shape)
     if start.core is not None:
-        _load_core(model, start)
+        checkpoint.put(start.core, model.encoder.state_dict(), str(start.about["core"]))
     elif start.local_start and isinstance(model.encoder, GPT) and model.encoder.config.position == "rotary":
         start_local(model.encoder)
+    if start.head is not None:
+        checkpoint.put(start.head, model.head.state_dict(), str(start.about["core"]))
     total = model.parameter_count
     model.prepare_training()
     about = {
@@ -90,7 +101,7 @@ def train_binding(options: BindingOptions, start: Start) -> None:
         _dry_run(options, task, model, processor)
         return
     with lock(options.out / options.name):
-        _train(options, start.verb, task, model, prepared, processor)
+        _train(options, start, task, model, prepared, processor)
 
 
 def redraw(out: Path) -> None:
@@ -101,7 +112,7 @@ def redraw(out: Path) -> None:
 
 def _train(
     options: BindingOptions,
-    verb: str,
+    start: Start,
     task: BindingTask,
     model: BindingModel,
     prepared: Prepared,
@@ -111,7 +122,7 @@ def _train(
     for name in (BEST, LAST):
         recover(folder / name)
     fabric = processor.fabric()
-    core = weights_digest(model.encoder)
+    core = weights_digest(model.encoder if start.head is None else model)
     states_seconds = 0.0
     if model.frozen and options.max_cache:
         task, states_seconds = _with_states(options, task, model, prepared, fabric)
@@ -125,10 +136,10 @@ def _train(
         seed=options.run.seed,
         identity=identity_of(options, task.shape, prepared.about["digest"], processor.precision, core),
     )
-    _begin(options, loop, task, model)
+    _begin(options, loop, task, None if start.head else model)
     record = Record(
         folder / "run.json",
-        verb,
+        start.verb,
         recipe={"name": options.recipe} | recipe_of(options) | {"model": task.shape.as_dict()},
         seed=options.run.seed,
         data=prepared.about,
@@ -150,14 +161,15 @@ def _train(
         options.run.say(f"the comparison plots were not drawn: {error}")
 
 
-def _begin(options: BindingOptions, loop: Loop, task: BindingTask, model: BindingModel) -> None:
-    """Go on with the run that is there, or clear it away and give the head its start."""
+def _begin(options: BindingOptions, loop: Loop, task: BindingTask, untrained: BindingModel | None) -> None:
+    """Go on with the run that is there, or clear it away and give an untrained head its start."""
     if options.run.resume:
         loop.resume()
         return
     clear(options.out, options.name)
-    with loop.fabric.autocast():
-        model.calibrate(task.train)
+    if untrained is not None:
+        with loop.fabric.autocast():
+            untrained.calibrate(task.train)
 
 
 def _judged(
@@ -262,11 +274,6 @@ def _with_states(
         task.validation, states=forward, other_states=other, state_rows=torch.from_numpy(rows.validation)
     )
     return BindingTask(task.shape, train, validation, task.about), sum(each.seconds for each in kept)
-
-
-def _load_core(model: BindingModel, start: Start) -> None:
-    assert start.core is not None
-    checkpoint.put(start.core, model.encoder.state_dict(), str(start.about["core"]))
 
 
 def _summary(options: BindingOptions, results: dict[str, Any]) -> str:

@@ -8,7 +8,9 @@ from dnalm.commands.binding_options import BindingOptions
 from dnalm.commands.binding_run import Start, redraw, train_binding
 from dnalm.config import from_recipe
 from dnalm.tasks.binding import BindingShape, TuneConfig
+from dnalm.tasks.binding_load import open_binding
 from dnalm.tasks.core import load_core
+from dnalm.tokenizers import VOCAB4
 
 TABLES = ("data", "augment", "head", "train", "tuning")
 """What a recipe may set."""
@@ -22,6 +24,9 @@ class Options(BindingOptions):
     """The core's vocabulary."""
     checkpoint_dir: Path = Path("outputs")
     """What was --out of `dnalm pretrain`; or a model folder, or a published ckpt_*.pt."""
+    init_from: Path | None = None
+    """A model of `dnalm finetune` to go on from, core and head, on the same windows and split: the head
+    first, then all of it (--tune lora or full). --checkpoint-dir is not read then."""
     recipe: str = "finetune"
     """finetune, finetune-published, or a TOML file; sets the fields of training, and flags win over it."""
     tuning: TuneConfig = field(default_factory=TuneConfig)
@@ -48,8 +53,39 @@ def run(options: Options) -> None:
         redraw(options.out)
         return
     name = options.name or options.config + ("_random" if options.random_core else "")
+    options = replace(options, name=name)
+    if options.init_from is not None:
+        train_binding(options, _going_on(options, options.init_from))
+        return
     core = load_core(options.checkpoint_dir, options.config)
     shape = BindingShape(core.encoder, core.characters, options.head, options.tuning)
     about = {"core": core.origin, "random_core": options.random_core}
     tensors = None if options.random_core else core.tensors
-    train_binding(replace(options, name=name), Start("finetune", shape, tensors, about, core.local_start))
+    train_binding(options, Start("finetune", shape, tensors, about, core.local_start))
+
+
+def _going_on(options: Options, path: Path) -> Start:
+    """Return the start that is a trained model.
+
+    Raises:
+        ValueError: if it is none, or not of the kind that the options ask for.
+    """
+    if options.random_core:
+        raise ValueError("--init-from begins with a trained core and --random-core with none: choose one")
+    opened = open_binding(path)
+    model = opened.model
+    is_vocab4 = model.shape.characters == VOCAB4.characters
+    if model.shape.kind != "gpt" or is_vocab4 != (options.config == "vocab4"):
+        raise ValueError(f"{path}: expected a fine-tuned GPT of --config {options.config}, got another model")
+    if model.shape.tuning.both_strands != options.tuning.both_strands:
+        has, flag = ("was", "add") if model.shape.tuning.both_strands else ("was not", "leave out")
+        raise ValueError(f"{path}: {has} trained on both strands; {flag} --both-strands")
+    # Its head is trained: neither whitening nor another start for it.
+    tuning = replace(options.tuning, whiten=False)
+    shape = BindingShape(model.shape.encoder, model.shape.characters, model.shape.head, tuning)
+    about = {
+        "core": f"{opened.about.get('core')}, then trained as {path}",
+        "random_core": bool(opened.about.get("random_core")),
+    }
+    core, head = dict(model.encoder.state_dict()), dict(model.head.state_dict())
+    return Start("finetune", shape, core, about, head=head, trained_on=str(opened.identity.get("set")))

@@ -97,6 +97,44 @@ def test_a_random_core_begins_as_pretraining_did(models, binding):
     assert all(torch.equal(kept[name], tensor) for name, tensor in untrained.encoder.state_dict().items())
 
 
+def test_a_trained_model_is_gone_on_from_core_and_head(models, binding, tmp_path):
+    first = json.loads((models / "results_vocab4.json").read_text())
+    flags = [
+        "--init-from",
+        str(models / "vocab4"),
+        "--tune",
+        "full",
+        "--checkpoint-dir",
+        "none",
+        "--lr",
+        "1e-3",
+    ]
+    assert finetune(binding, tmp_path, "--name", "second", "--lr", "1e-3", *flags) == 0
+    found = json.loads((tmp_path / "results_second.json").read_text())
+    history = found["training"]["history"]
+    assert history["val_loss"][0] == pytest.approx(first["training"]["best_val_loss"], rel=1e-3)  # bf16
+    assert found["model"]["trained_parameters"] == found["model"]["parameters"]
+    assert f"then trained as {models / 'vocab4'}" in found["model"]["core"]
+    assert history["train_loss"][-1] < history["train_loss"][0]
+
+
+@pytest.mark.parametrize(
+    ("name", "flags", "message"),
+    [
+        ("baseline", [], "expected a fine-tuned GPT of --config vocab4"),
+        ("full", [], "expected a fine-tuned GPT of --config vocab4"),
+        ("lora", [], "was trained on both strands; add --both-strands"),
+        ("vocab4", ["--both-strands"], "was not trained on both strands; leave out --both-strands"),
+        ("vocab4", ["--random-core"], "choose one"),
+        ("vocab4", ["--split", "published"], "was trained on other windows or another split"),
+    ],
+)
+def test_refuses_to_go_on_from_what_does_not_fit(models, binding, tmp_path, capsys, name, flags, message):
+    assert finetune(binding, tmp_path / "r", "--init-from", str(models / name), *flags) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "r").exists()
+
+
 def test_the_best_weights_are_kept_not_the_last(binding, tmp_path):
     # a rate that ruins the head after the first epochs: what is stored must be the best epoch's
     assert (
