@@ -4,7 +4,7 @@
 
 Kept states have the sizes of a genome model's (32 segments of 384) and of ChemBERTa's (60 tokens of 384).
 Prints pairs a second of a training step, in bf16 and in float32, turn about, minutes for an epoch of --rows
-pairs, and seconds to score a library of molecules for one gene, states at hand, as `dnalm interact screen` does.
+pairs, and seconds to score a library for one gene, states at hand, as `dnalm interact screen` does.
 """
 
 import argparse
