@@ -5,7 +5,7 @@
 
 import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ PINNED: dict[str, str | None] = {
 """Commit of each hub name that is used unless another is asked for; None: the user must say which."""
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 """Names of a folder's weights, the better one first."""
+FRACTIONS = ("eps", "dropout", "attention_dropout")
+"""Fields of a config, by our names, that need not be whole numbers."""
 POINTER = b"version https://git-lfs"
 """How the small text begins that git leaves in place of a large file which was not fetched."""
 
@@ -113,6 +115,60 @@ def read_config(folder: Path, name: str = "config.json") -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"{file}: expected settings by name, got a {type(content).__name__}; fetch it again")
     return content
+
+
+def read_fields(
+    content: Mapping[str, Any],
+    names: Mapping[str, str],
+    optional: Set[str],
+    required: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return the numbers of a config by our names.
+
+    Args:
+        content: of config.json.
+        names: ours, and the hub's.
+        optional: of the hub's, those that may be lacking.
+        required: by the hub's names, the one value that a field can have where it is there.
+
+    Raises:
+        ValueError: naming all that is lacking or of another kind or value.
+    """
+    found = {ours: content[theirs] for ours, theirs in names.items() if theirs in content}
+    wrong = [f"no {name}" for name in names.values() if name not in content and name not in optional]
+    for ours, value in found.items():
+        kinds = (int, float) if ours in FRACTIONS else (int,)
+        if type(value) not in kinds:
+            wrong.append(f"{names[ours]} is {value!r}, wanted a {'' if float in kinds else 'whole '}number")
+    wrong += [
+        f"{name} is {content[name]!r}, wanted {value!r}"
+        for name, value in required.items()
+        if content.get(name, value) != value
+    ]
+    if wrong:
+        raise ValueError("; ".join(wrong))
+    return found
+
+
+def encoder_tensors(
+    path: Path, prefix: str, ignored: Set[str], is_head: Callable[[str], bool]
+) -> dict[str, Tensor]:
+    """Return the tensors of an encoder without what a file holds beside them.
+
+    Args:
+        path: a hub folder, or a weights file.
+        prefix: before each name in a file that has a language-model head, too; it is taken off.
+        ignored: names, without prefix, that the encoder's states do not depend on.
+        is_head: whether a name, as it stands in the file, is one of the language-model head's.
+
+    Raises:
+        ValueError: as `read_tensors`.
+    """
+    found = read_tensors(path)
+    before = prefix if any(name.startswith(prefix) for name in found) else ""
+    plain = {name.removeprefix(before): each for name, each in found.items() if not is_head(name)}
+    left_out = {name for name in ignored if before + name in found}
+    return {name: each for name, each in plain.items() if name not in left_out}
 
 
 def _weights_file(path: Path) -> Path:

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from dnalm.checkpoint import put
-from dnalm.hub import read_config, read_tensors
+from dnalm.hub import encoder_tensors, read_config, read_fields
 from dnalm.layers import check_tokens
 
 PREFIX = "roberta."
@@ -105,21 +105,10 @@ class ChemBERTaConfig:
         Raises:
             ValueError: if it lacks a size, or describes what this encoder cannot do; all of it is named.
         """
-        given = {ours: content[theirs] for ours, theirs in NAMES.items() if theirs in content}
-        wrong = [f"no {name}" for name in NAMES.values() if name not in content and name not in OPTIONAL]
-        for ours, value in given.items():
-            kinds = (int, float) if ours in ("eps", "dropout", "attention_dropout") else (int,)
-            if type(value) not in kinds:
-                wrong.append(
-                    f"{NAMES[ours]} is {value!r}, wanted a {'' if float in kinds else 'whole '}number"
-                )
-        wrong += [
-            f"{name} is {content[name]!r}, wanted {value!r}"
-            for name, value in REQUIRED.items()
-            if content.get(name, value) != value
-        ]
-        if wrong:
-            raise ValueError("expected the config.json of a ChemBERTa: " + "; ".join(wrong))
+        try:
+            given = read_fields(content, NAMES, OPTIONAL, REQUIRED)
+        except ValueError as error:
+            raise ValueError(f"expected the config.json of a ChemBERTa: {error}") from error
         return cls(**given)
 
 
@@ -214,14 +203,7 @@ def open_chemberta(path: Path) -> ChemBERTa:
         config = ChemBERTaConfig.from_hub(content)
     except ValueError as error:
         raise ValueError(f"{folder}: {error}") from error
-    found = read_tensors(path)
-    prefix = PREFIX if any(name.startswith(PREFIX) for name in found) else ""
-    ignored = {prefix + name for name in IGNORED_OF_ENCODER}
-    kept = {
-        name.removeprefix(prefix): tensor
-        for name, tensor in found.items()
-        if name not in ignored and not name.startswith(HEAD)
-    }
+    kept = encoder_tensors(path, PREFIX, IGNORED_OF_ENCODER, lambda name: name.startswith(HEAD))
     model = ChemBERTa(config)
     put(kept, model.roberta.state_dict(), str(path))
     return model.eval()

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from dnalm.checkpoint import put
-from dnalm.hub import read_config, read_tensors
+from dnalm.hub import encoder_tensors, read_config, read_fields
 from dnalm.layers import LONGEST_PRODUCT, check_tokens, dropout
 
 SPREAD = 0.02
@@ -52,6 +52,8 @@ NAMES = {
 """Our names of a config's fields, and the hub's."""
 OPTIONAL = {"hidden_dropout_prob", "attention_probs_dropout_prob"}
 """Fields that a config.json may lack: they change nothing outside training."""
+REQUIRED = {"hidden_act": "gelu", "is_decoder": False}
+"""Fields that, where a config.json has them, can have this value alone: the exact GELU, an encoder."""
 
 
 @dataclass(frozen=True)
@@ -100,20 +102,10 @@ class DNABert2Config:
         Raises:
             ValueError: if it lacks a size, or describes what this encoder cannot do; all of it is named.
         """
-        given = {ours: content[theirs] for ours, theirs in NAMES.items() if theirs in content}
-        wrong = [f"no {name}" for name in NAMES.values() if name not in content and name not in OPTIONAL]
-        for ours, value in given.items():
-            kinds = (int, float) if ours in ("eps", "dropout", "attention_dropout") else (int,)
-            if type(value) not in kinds:
-                wrong.append(
-                    f"{NAMES[ours]} is {value!r}, wanted a {'' if float in kinds else 'whole '}number"
-                )
-        if (activation := content.get("hidden_act", "gelu")) != "gelu":
-            wrong.append(f"hidden_act is {activation!r}, wanted 'gelu', the exact one")
-        if content.get("is_decoder"):
-            wrong.append("is_decoder is true, wanted an encoder")
-        if wrong:
-            raise ValueError("expected the config.json of a DNABERT-2: " + "; ".join(wrong))
+        try:
+            given = read_fields(content, NAMES, OPTIONAL, REQUIRED)
+        except ValueError as error:
+            raise ValueError(f"expected the config.json of a DNABERT-2: {error}") from error
         return cls(**given)
 
 
@@ -268,10 +260,7 @@ def open_dnabert2(path: Path) -> DNABert2:
         config = DNABert2Config.from_hub(content)
     except ValueError as error:
         raise ValueError(f"{folder}: {error}") from error
-    found = read_tensors(path)
-    prefix = PREFIX if any(name.startswith(PREFIX) for name in found) else ""
-    ignored = IGNORED | {prefix + name for name in IGNORED_OF_ENCODER}
-    kept = {name.removeprefix(prefix): tensor for name, tensor in found.items() if name not in ignored}
+    kept = encoder_tensors(path, PREFIX, IGNORED_OF_ENCODER, IGNORED.__contains__)
     with torch.device("meta"):
         model = DNABert2(config)
     model.to_empty(device="cpu")  # `put` fills every tensor, or raises

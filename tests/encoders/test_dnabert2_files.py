@@ -127,7 +127,7 @@ def test_needs_the_config_beside_the_weights(tmp_path):
     ("change", "message"),
     [
         ({"hidden_act": "gelu_new"}, "hidden_act is 'gelu_new', wanted 'gelu'"),
-        ({"is_decoder": True}, "is_decoder is true"),
+        ({"is_decoder": True}, "is_decoder is True, wanted False"),
         ({"hidden_size": "24", "layer_norm_eps": None}, "hidden_size is '24', .*layer_norm_eps is None"),
         ({"num_attention_heads": 5}, "hidden must be a multiple of heads, got 24 and 5"),
         ({"hidden_dropout_prob": 1.5, "type_vocab_size": 0}, "types must be at least 1, got 0; dropout must"),
