@@ -65,7 +65,7 @@ def run(options: Options) -> None:
     if options.dry_run:
         print(
             f"would simulate {BASES:,} bases, pretrain {' and '.join(MODES)} ({options.steps:,} steps each), "
-            f"train three binding models ({options.epochs} epochs each at most), two of genes "
+            f"train three binding models ({options.epochs} epochs each at most), four of genes "
             f"and molecules, and write {report}: minutes, "
             f"less than 2 GB of memory, at most {DISK / 1e6:,.0f} MB of disk; nothing was written"
         )
@@ -130,7 +130,7 @@ def _stages(
         ("labelling windows by the planted motif", lambda: demo_binding.label_windows(out, quiet=quiet)),
         (f"training three binding models, {options.epochs} epochs each at most", tune),
         ("simulating and preparing pairs of genes and molecules", pair),
-        ("training two models of them", interact),
+        ("training four models of them", interact),
         ("writing the report", write),
     ]
 

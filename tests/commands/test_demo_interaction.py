@@ -1,6 +1,7 @@
 """Tests for dnalm/commands/demo_interaction.py, on few pairs."""
 
 import json
+import shutil
 
 import pytest
 
@@ -15,11 +16,12 @@ COMPUTE = Compute(device="cpu")
 
 
 @pytest.fixture
-def out(tmp_path, monkeypatch):
+def out(tmp_path, monkeypatch, binding):
     """The demo's folder, its models trained and judged."""
     monkeypatch.setattr(simulate_interaction, "PAIRS", 600)
     monkeypatch.setattr(demo, "EPOCHS", dict.fromkeys(demo.EPOCHS, 1))
     monkeypatch.setattr(demo, "DNA_LENGTH", dict.fromkeys(demo.DNA_LENGTH, 40))
+    shutil.copytree(binding.outputs, tmp_path / "outputs")  # what the demo's pretraining leaves
     demo.simulate(tmp_path, seed=1)
     demo.prepare(tmp_path, seed=1, quiet=True)
     for train in demo.trainings(tmp_path, run=RunOptions(compute=COMPUTE, quiet=True)):
@@ -29,11 +31,13 @@ def out(tmp_path, monkeypatch):
 
 
 def test_the_chapter_tells_the_rule_and_who_has_found_it(out):
-    for name in ("original", "kmer-morgan"):
+    for name in demo.EPOCHS:
         assert (out / "interactions" / name / "results.json").is_file()
     evaluation = out / "interactions" / "evaluation_test.json"
     judged = json.loads(evaluation.read_text())
-    assert list(judged["models"]) == ["original", "kmer-morgan"]
+    assert list(judged["models"]) == ["original", "kmer-morgan", "foundation", "foundation-pooled"]
+    assert judged["models"]["foundation"]["model"]["kind"] == "foundation (vocab4 + morgan)"
+    assert judged["models"]["foundation-pooled"]["model"]["kind"] == "foundation-pooled (vocab4 + morgan)"
     for name, auroc in (("original", (0.48, 0.4, 0.55)), ("kmer-morgan", (0.89, 0.85, 0.92))):
         scores = judged["models"][name]["scores"]
         scores["auroc"] = dict(zip(("value", "low", "high"), auroc, strict=True))
