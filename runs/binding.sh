@@ -48,6 +48,8 @@ tuned blocks full finetune --config full "${human[@]}" --epochs 6
 tuned blocks vocab4_random finetune --config vocab4 "${human[@]}" --random-core --epochs 6
 tuned blocks vocab4_both finetune --config vocab4 "${human[@]}" --both-strands --epochs 6
 tuned blocks vocab4_chr2 finetune --config vocab4 --checkpoint-dir "$work/cores/chr2" --epochs 6
+tuned blocks vocab4_full_both finetune --config vocab4 "${human[@]}" --both-strands --tune full --no-whiten --lr 7e-4 \
+  --batch-size 32 --epochs 1
 
 models=("$work"/models/blocks/*/checkpoint)
 dnalm evaluate "${models[@]%/checkpoint}" "${set_flags[@]}" --part test --motif "$motif" \

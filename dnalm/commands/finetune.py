@@ -25,9 +25,9 @@ class Options(BindingOptions):
     checkpoint_dir: Path = Path("outputs")
     """What was --out of `dnalm pretrain`; or a model folder, or a published ckpt_*.pt."""
     init_from: Path | None = None
-    """A model of `dnalm finetune` to go on from, core and head, on the same windows and split: the head
-    first, then all of it (--tune lora or full, and a --lr of about 1e-4: a trained head follows small changes
-    of the core). --checkpoint-dir is not read then."""
+    """A model of `dnalm finetune` to go on from, core and head, on the same windows and split;
+    --checkpoint-dir is not read then. A head trained on whitened states magnifies small changes of the core:
+    with --tune lora or full take a --lr far below the default."""
     recipe: str = "finetune"
     """finetune, finetune-published, or a TOML file; sets the fields of training, and flags win over it."""
     tuning: TuneConfig = field(default_factory=TuneConfig)
