@@ -56,4 +56,7 @@ dnalm evaluate "${models[@]%/checkpoint}" "${set_flags[@]}" --part test --motif 
   --out "$work/models/blocks/evaluation_test.json" --overwrite
 keep binding-blocks-test "$work/models/blocks/run_evaluation_test.json"
 dnalm compare "$work/models/blocks"
+PYTHONPATH=$here "$python" "$here/runs/readout.py" "$work"/models/blocks/{vocab4,vocab4_random,full} \
+  --sequences "$sequences" --out "$work/readout"
+keep binding-readout "$work/readout/run.json"
 cd "$here" && "$python" -m dnalm.report.tables docs/records docs/results.md

@@ -11,6 +11,7 @@ and as they are kept on disk, in bfloat16.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,7 @@ def main() -> None:
         data={"files": {str(options.sequences): sha256(options.sequences)}},
         device="cpu",
     )
+    record.content["command"] = ["runs/readout.py", *sys.argv[1:]]
     with record.ending(), torch.no_grad():
         models = {}
         for path in options.models:
@@ -92,7 +94,11 @@ def main() -> None:
                 "in bfloat16": accuracies(kept, codes, options.windows),
             }
             print(path.name, [f"{share:.3f}" for share in models[path.name]["in bfloat16"]])
-        record.finish("done", {"distances": list(DISTANCES), "models": models})
+        counts = torch.bincount(codes[: options.windows].flatten().long(), minlength=len(BASES) + 1)
+        common = counts[: len(BASES)].argmax()
+        known = codes[options.windows :] < len(BASES)
+        guess = float((codes[options.windows :] == common)[known].double().mean())
+        record.finish("done", {"distances": list(DISTANCES), "guess": guess, "models": models})
 
 
 if __name__ == "__main__":

@@ -58,6 +58,22 @@ def evaluated_table(records: Mapping[str, Run]) -> str:
     return markdown([*columns, "median R of a window"], rows)
 
 
+def readout_table(records: Mapping[str, Run]) -> str:
+    """One row a core and precision: how well a linear map finds the base so far to the left of a state."""
+    rows, distances = [], []
+    for run in records.values():
+        m = run["metrics"]
+        distances = m["distances"]
+        for name, entry in m["models"].items():
+            rows += [
+                [name, kind_of(entry["model"]), how, *(f"{share:.3f}" for share in entry[how])]
+                for how in ("as made", "in bfloat16")
+            ]
+        rows.append(["none", "the commonest base", "none", *[f"{m['guess']:.3f}"] * len(distances)])
+    columns = ["core of", "what it is", "states", *(f"{distance} to the left" for distance in distances)]
+    return markdown(columns, rows)
+
+
 def pairs_table(records: Mapping[str, Run]) -> str:
     """One row a pair of models judged together: the difference in R with its paired interval."""
     rows = [

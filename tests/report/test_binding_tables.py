@@ -10,6 +10,7 @@ from dnalm.report.binding_tables import (
     evaluated_table,
     pairs_table,
     read_binding,
+    readout_table,
     trained_table,
 )
 from dnalm.report.markdown import NONE_YET
@@ -75,6 +76,16 @@ def test_an_evaluation_is_a_row_a_model_and_baseline_and_pairs_of_models_alone(f
     (pair,) = pairs_table(records).splitlines()[2:]
     assert "| a | b | test part, blocks split | +0.1000 (-0.1000 to +0.3000) |" in pair
     assert commands_list(records) == "- judged: `dnalm evaluate 'my model'`"
+
+
+def test_a_readout_is_a_row_a_core_and_precision():
+    cores = {"a": {"model": MODEL, "as made": [1.0, 0.75], "in bfloat16": [1.0, 0.7]}}
+    table = readout_table({"r": record("readout", {"distances": [0, 3], "guess": 0.3, "models": cores})})
+    head, _, first, second, guess = table.splitlines()
+    assert "0 to the left | 3 to the left" in head
+    assert "| a | GPT, untrained core, frozen | as made | 1.000 | 0.750 |" in first
+    assert "in bfloat16 | 1.000 | 0.700" in second
+    assert "the commonest base | none | 0.300 | 0.300" in guess
 
 
 def test_no_records_are_said():
