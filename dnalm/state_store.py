@@ -103,9 +103,9 @@ class StateStore:
         self._shards: list[npt.NDArray[np.uint16]] = []
         self._refresh()
 
-    def lacks(self, texts: Iterable[str]) -> bool:
-        """Whether a text is not there."""
-        return any(_key(text) not in self._where for text in texts)
+    def lacks(self, texts: Iterable[str]) -> int:
+        """Return how many distinct texts are not there."""
+        return len(self._missing(set(texts)))
 
     def fill(self, texts: Iterable[str], encode: Encode, say: Callable[[str], None]) -> int:
         """Encode each distinct text that is not there yet, once, and keep its states.

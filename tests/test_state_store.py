@@ -44,7 +44,9 @@ def store(tmp_path):
 
 def test_each_distinct_text_is_encoded_once_ever(store, tmp_path):
     encode = Counting()
+    assert store.lacks(TEXTS + TEXTS[:2]) == 5
     assert store.fill(TEXTS + TEXTS[:2], encode, silent) == 5
+    assert store.lacks([*TEXTS, "T"]) == 1
     assert sorted(encode.asked) == sorted(TEXTS)
     assert store.fill(TEXTS, encode, silent) == 0
     again = StateStore(tmp_path / "my store", IDENTITY, WIDTH)

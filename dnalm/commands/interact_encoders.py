@@ -125,6 +125,14 @@ class Reading:
                 kept[side] = self._states(side, part, read, opened, shape.head)
         return shape.tokens(texts, kept["gene"], kept["molecule"])
 
+    def missing(self, shape: InteractionShape, texts: Texts | PairSet) -> int:
+        """Return how many genes and molecules a frozen encoder would have to read first."""
+        return sum(
+            StateStore(self.store, part.identity, part.width).lacks(read)
+            for part, read in ((shape.gene, texts.sequences), (shape.molecule, texts.smiles))
+            if isinstance(part, KeptConfig)
+        )
+
     def _states(
         self, side: str, part: KeptConfig, texts: Sequence[str], backbone: Backbone | None, head: HeadShape
     ) -> Source:

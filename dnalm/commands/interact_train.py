@@ -96,6 +96,13 @@ def run(options: Options) -> None:
     }
     train, validation = (_part(pairs, name) for name in ("train", "validation"))
     reading = Reading(store_of(options.store, options.data), processor, options.run.say)
+    if options.run.dry_run and (missing := reading.missing(shape, pairs)):
+        print(
+            f"would encode {missing:,} genes and molecules into {reading.store}, once, and then train "
+            f"{options.train.epochs} epochs of {len(train):,} pairs into {options.out}; how long that takes is "
+            "known when they are encoded"
+        )
+        return
     task = InteractionTask(shape, reading.tokens(shape, pairs, backbones), train, validation, about)
     model.calibrate(task.tokens, train.gene, train.molecule)
     task.windows(options.train.batch_size, options.run.seed)  # refuses a batch that is too small

@@ -164,3 +164,15 @@ def test_prediction_does_not_depend_on_what_is_predicted_together(options, pair_
     monkeypatch.setattr("dnalm.tasks.interaction.ATTEND_BATCH", 7)
     parts = predict(opened.model, tokens, pairs.gene, pairs.molecule)
     np.testing.assert_allclose(parts, whole, atol=1e-5)  # float32
+
+
+def test_a_dry_run_encodes_nothing(options, capsys, encoded):
+    dry = replace(options, run=replace(RUN, dry_run=True))
+    run(dry)
+    assert "would encode 16 genes and molecules" in capsys.readouterr().out
+    assert not encoded
+    assert not options.store.exists()
+    run(options)
+    run(replace(dry, out=options.out.with_name("other")))
+    assert "min an epoch" in capsys.readouterr().out
+    assert len(encoded) == 16
