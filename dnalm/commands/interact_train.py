@@ -99,8 +99,8 @@ def run(options: Options) -> None:
     if options.run.dry_run and (missing := reading.missing(shape, pairs)):
         print(
             f"would encode {missing:,} genes and molecules into {reading.store}, once, and then train "
-            f"{options.train.epochs} epochs of {len(train):,} pairs into {options.out}; how long that takes is "
-            "known when they are encoded"
+            f"{options.train.epochs} epochs of {len(train):,} pairs into {options.out}; how long that "
+            "takes is known when they are encoded"
         )
         return
     task = InteractionTask(shape, reading.tokens(shape, pairs, backbones), train, validation, about)
