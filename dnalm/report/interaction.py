@@ -30,6 +30,8 @@ from dnalm.report.result_files import number
 
 MOST_LINES = 4
 """Models drawn over each other in one picture; more could not be told apart."""
+FEW = 3
+"""Comparisons of which all findings are told; of more, the first of each."""
 
 EXPLAINED = (
     "Each model is given a gene's sequence and a molecule's structure and says how likely the two are to "
@@ -70,7 +72,10 @@ def interaction_chapter(folders: Sequence[Path]) -> Chapter:
     for title, comparison in zip(titles, results.comparisons, strict=True):
         if comparison.part == "validation" and _tested(results.comparisons, comparison):
             continue  # the test part says it better
-        told += [f"{title}: {sentence}" for sentence in findings(comparison)]
+        sentences = findings(comparison)
+        if len(results.comparisons) > FEW:
+            sentences = sentences[:1]  # who is best; the rest stands in the tables
+        told += [f"{title}: {sentence}" for sentence in sentences]
     tables = []
     for title, comparison in zip(titles, results.comparisons, strict=True):
         tables += [scores_table(title, comparison), *_shuffles(title, comparison)]

@@ -47,6 +47,16 @@ def test_a_model_below_the_ladder_is_said_to_be_behind(no_pictures, make_evaluat
     )
 
 
+def test_of_many_comparisons_only_the_first_finding_of_each_is_told(no_pictures, make_evaluation, tmp_path):
+    for seed in range(4):
+        judged = make_evaluation({"original": 0.7}, seed=seed, digest=str(seed))
+        write_json(tmp_path / str(seed) / "evaluation_test.json", judged)
+    told = interaction_chapter([tmp_path / str(seed) for seed in range(4)]).findings
+    assert len(told) == 4
+    assert all("has the highest AUROC" in sentence for sentence in told)
+    assert len(interaction_chapter([tmp_path / str(seed) for seed in range(3)]).findings) == 9
+
+
 def test_an_interval_that_includes_0_has_no_winner(no_pictures, make_evaluation, tmp_path):
     write_json(
         tmp_path / "evaluation_test.json", make_evaluation({"original": 0.685}, gain=(0.005, -0.002, 0.012))
