@@ -2,9 +2,12 @@
 
 Shapes used below
     K  bits that are set in a fingerprint
+    A  atoms of a molecule, in the order in which they stand in its SMILES
 """
 
 import importlib
+import re
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +17,8 @@ Salts = Literal["largest", "keep"]
 """largest: of several fragments only the one with most heavy atoms stays; keep: all of them."""
 RADIUS, BITS = 2, 2048
 """Of the Morgan fingerprint (Rogers and Hahn 2010); radius 2 is what is called ECFP4."""
+ATOM = re.compile(r"\[[^\]]+\]|Br|Cl|[BCNOPSFIbcnops*]")
+"""An atom in a SMILES: in brackets, or of those that need none (OpenSMILES, section 3.1)."""
 
 
 def canonical_smiles(smiles: str, salts: Salts = "largest") -> str | None:
@@ -61,9 +66,87 @@ def morgan_bits(smiles: str, radius: int = RADIUS, bits: int = BITS) -> npt.NDAr
     Raises:
         ValueError: if RDKit is not installed, or `smiles` is no molecule.
     """
-    molecule = _molecule(smiles)
     made = _rdkit("Chem.rdFingerprintGenerator").GetMorganGenerator(radius=radius, fpSize=bits)
-    return np.array(made.GetFingerprint(molecule).GetOnBits(), dtype=np.int64)
+    return np.array(made.GetFingerprint(_molecule(smiles)).GetOnBits(), dtype=np.int64)
+
+
+def morgan_atoms(smiles: str, radius: int = RADIUS, bits: int = BITS) -> list[tuple[int, ...]]:
+    """Return the atoms of each bit that `morgan_bits` gives, ascending, [K].
+
+    They are those of all substructures that set the bit: of each the middle atom, and every atom within as
+    many bonds of it as its radius.
+
+    Raises:
+        ValueError: if RDKit is not installed, or `smiles` is no molecule.
+    """
+    library, molecule = _rdkit("Chem.rdFingerprintGenerator"), _molecule(smiles)
+    told = library.AdditionalOutput()
+    told.AllocateBitInfoMap()
+    library.GetMorganGenerator(radius=radius, fpSize=bits).GetFingerprint(molecule, additionalOutput=told)
+    bonds = _rdkit().GetDistanceMatrix(molecule)  # from atom to atom, [A, A]
+    found = sorted(told.GetBitInfoMap().items())
+    return [
+        tuple(np.flatnonzero(np.any([bonds[middle] <= reach for middle, reach in places], axis=0)).tolist())
+        for _, places in found
+    ]
+
+
+def atom_symbols(smiles: str) -> list[str]:
+    """Return the element of each atom, [A].
+
+    Raises:
+        ValueError: if RDKit is not installed, or `smiles` is no molecule.
+    """
+    return [atom.GetSymbol() for atom in _molecule(smiles).GetAtoms()]
+
+
+def atom_spans(smiles: str) -> npt.NDArray[np.int64]:
+    """Return which characters each atom is, 0-based half-open, [A, 2]: all of a bracket atom, or its symbol.
+
+    Args:
+        smiles: as `canonical_smiles` gives it: of an explicit hydrogen that is no atom of the molecule it
+            cannot tell the place.
+
+    Raises:
+        ValueError: if RDKit is not installed, or `smiles` is no molecule, or is not canonical.
+    """
+    count = _molecule(smiles).GetNumAtoms()
+    found = np.array([each.span() for each in ATOM.finditer(smiles)], dtype=np.int64).reshape(-1, 2)
+    if len(found) != count:
+        raise ValueError(
+            f"expected a canonical SMILES, got {smiles!r}: it spells {len(found)} atoms and has {count}"
+        )
+    return found
+
+
+def draw_molecule(
+    smiles: str, colors: Sequence[tuple[float, float, float]], width: int, height: int
+) -> bytes:
+    """Return a picture of a molecule as PNG, a disc of its colour behind each atom.
+
+    Args:
+        smiles: of the molecule.
+        colors: red, green and blue of each atom's disc, from 0 to 1, [A].
+        width: in pixels.
+        height: in pixels.
+
+    Raises:
+        ValueError: if RDKit is not installed, or `smiles` is no molecule.
+    """
+    molecule, drawing = _molecule(smiles), _rdkit("Chem.Draw.rdMolDraw2D")
+    assert molecule.GetNumAtoms() == len(colors)
+    drawer = drawing.MolDraw2DCairo(width, height)
+    options = drawer.drawOptions()
+    options.useBWAtomPalette()  # so that no colour is that of an element
+    options.atomHighlightsAreCircles, options.continuousHighlight = True, False
+    options.highlightRadius, options.addAtomIndices = 0.42, True
+    options.bondLineWidth, options.fixedBondLength, options.padding = 3, width / 11, 0.02
+    options.prepareMolsBeforeDrawing = False  # it is here, without hydrogens that are no atoms of the SMILES
+    discs = {place: tuple(color) for place, color in enumerate(colors)}
+    ready = drawing.PrepareMolForDrawing(molecule, addChiralHs=False)
+    drawer.DrawMolecule(ready, highlightAtoms=list(discs), highlightAtomColors=discs, highlightBonds=[])
+    drawer.FinishDrawing()
+    return bytes(drawer.GetDrawingText())
 
 
 def _molecule(smiles: str) -> Any:

@@ -14,7 +14,7 @@ from dnalm.heads.cross_attention import CrossAttentionConfig, PooledAttentionCon
 from dnalm.heads.pair import PairHeadConfig
 from dnalm.state_store import StateStore
 from dnalm.tasks.backbone_names import dna_backbone, molecule_backbone
-from dnalm.tasks.backbones import Backbone
+from dnalm.tasks.backbones import Backbone, Spans
 from dnalm.tasks.interaction_model import (
     GENE_ENCODERS,
     MOLECULE_ENCODERS,
@@ -28,6 +28,7 @@ from dnalm.tasks.interaction_model import (
 )
 
 ModelName = Literal["original", "foundation", "foundation-pooled"]
+Side = Literal["gene", "molecule"]
 
 
 def attention_of(model: ModelName, attention: CrossAttentionConfig) -> CrossAttentionConfig | None:
@@ -116,10 +117,11 @@ class Reading:
             ValueError: if a frozen encoder is needed and is not where it was, or has other weights.
         """
         kept: dict[str, Source | None] = {"gene": None, "molecule": None}
-        for side, part, read in (
+        sides: tuple[tuple[Side, GeneShape | MoleculeShape, list[str]], ...] = (
             ("gene", shape.gene, texts.sequences),
             ("molecule", shape.molecule, texts.smiles),
-        ):
+        )
+        for side, part, read in sides:
             if isinstance(part, KeptConfig):
                 opened = (backbones or {}).get(side)
                 kept[side] = self._states(side, part, read, opened, shape.head)
@@ -133,12 +135,27 @@ class Reading:
             if isinstance(part, KeptConfig)
         )
 
+    def spans(self, side: Side, part: KeptConfig, texts: Sequence[str]) -> list[Spans]:
+        """Return which letters of each text its kept states stand for; the frozen encoder is opened for it.
+
+        Args:
+            side: of the model.
+            part: what stands there.
+            texts: genes or molecules.
+
+        Raises:
+            ValueError: if the encoder is not where it was, or is another one.
+        """
+        backbone = _reopened(side, part, "it alone knows which bases or atoms its states stand for")
+        return [backbone.spans(text) for text in texts]
+
     def _states(
-        self, side: str, part: KeptConfig, texts: Sequence[str], backbone: Backbone | None, head: HeadShape
+        self, side: Side, part: KeptConfig, texts: Sequence[str], backbone: Backbone | None, head: HeadShape
     ) -> Source:
         store = StateStore(self.store, part.identity, part.width)
         if store.lacks(texts):
-            backbone = backbone or self._reopened(side, part)
+            lacking = f"its states of these genes or molecules are not all in {self.store}"
+            backbone = backbone or _reopened(side, part, lacking)
             if told := backbone.report(texts):
                 self.say(told)
             backbone.encoder.to(self.processor.fabric().device)
@@ -147,25 +164,27 @@ class Reading:
         attends = isinstance(head, CrossAttentionConfig) and not head.pooled
         return states if attends else states.only_means()
 
-    def _reopened(self, side: str, part: KeptConfig) -> Backbone:
-        """Return the frozen encoder of a model that was trained before."""
-        try:
-            if side == "gene":
-                windows = part.identity["windows"]
-                count = windows if isinstance(windows, int) else 0
-                backbone = dna_backbone(part.source, part.revision or None, count)
-            else:
-                how = part.identity["smiles_tokenizer"]
-                backbone = molecule_backbone(part.source, part.revision or None, how)
-        except ValueError as error:
-            raise ValueError(
-                f"{part.source}: the encoder that the model was trained with cannot be opened ({error}), and "
-                f"its states of these genes or molecules are not all in {self.store}; put it back, or train "
-                "again"
-            ) from error
-        if backbone.identity["weights"] != part.identity["weights"]:
-            raise ValueError(
-                f"{part.source}: has other weights than the encoder that the model was trained with; put "
-                "that one back, or train again"
-            )
-        return backbone
+
+def _reopened(side: Side, part: KeptConfig, needed: str) -> Backbone:
+    """Return the frozen encoder of a model that was trained before; `needed` says why it must be there."""
+    try:
+        if side == "gene":
+            windows = part.identity["windows"]
+            count = windows if isinstance(windows, int) else 0
+            backbone = dna_backbone(part.source, part.revision or None, count)
+        else:
+            how = part.identity["smiles_tokenizer"]
+            backbone = molecule_backbone(part.source, part.revision or None, how)
+    except ValueError as error:
+        raise ValueError(
+            f"{part.source}: the encoder that the model was trained with cannot be opened ({error}), and "
+            f"{needed}; put it back, or train again"
+        ) from error
+    changed = [name for name, value in part.identity.items() if backbone.identity.get(name) != value]
+    if changed:
+        what = "weights" if "weights" in changed else " and ".join(changed)
+        raise ValueError(
+            f"{part.source}: has other {what} than the encoder that the model was trained with; put "
+            "that one back, or train again"
+        )
+    return backbone

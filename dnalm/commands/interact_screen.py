@@ -10,8 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import tyro
 
+from dnalm.commands.interact_attention import TABLE, Hit, Look, check_folder, look, write_attention
 from dnalm.commands.interact_encoders import Reading, store_of
 from dnalm.commands.interact_rows import choose_sequences
+from dnalm.data.pair_batches import PairTokens
 from dnalm.data.pairs import PairSet, open_pairs
 from dnalm.devices import Compute
 from dnalm.evaluate.interaction import probability
@@ -19,9 +21,10 @@ from dnalm.files import read_json, write_text
 from dnalm.formats.genes import read_gene_rows
 from dnalm.formats.smiles import read_molecules
 from dnalm.molecules import Salts, canonical_smiles
+from dnalm.tasks.attention import check_attends
 from dnalm.tasks.interaction import predict
 from dnalm.tasks.interaction_load import open_interaction
-from dnalm.tasks.interaction_model import Texts
+from dnalm.tasks.interaction_model import InteractionModel, Texts
 
 RESULTS = "results.json"
 KINDS = ("CDS", "mRNA", "promoter")
@@ -49,12 +52,17 @@ class Options:
     """The prepared pairs that the model was trained on."""
     out: Path | None = None
     """A TSV file for the ranking; stdout unless given."""
+    attention: Path | None = None
+    """A folder for what the model attends to in the first --top pairs, by base range and by atom: a table
+    and pictures. It shows where the model looks, which need not be what decides."""
+    top: int = 5
+    """How many pairs --attention shows, from the first of the ranking."""
     salts: Salts = "largest"
     """largest: of a salt the largest fragment alone is the molecule. keep: all of it."""
     store: Path | None = None
     """Where states of frozen encoders are kept; the folder states beside --data unless given."""
     overwrite: bool = False
-    """Replace OUT."""
+    """Replace OUT, and what an earlier --attention has written into its folder."""
     compute: Compute = field(default_factory=Compute)
     quiet: bool = False
     """No messages and no summary."""
@@ -89,6 +97,8 @@ def run(options: Options) -> None:
             f"{options.run}: trained on other pairs than {options.data} holds; give the --data it was "
             "trained on"
         )
+    if options.attention is not None:
+        check_attends(opened.model.shape, str(options.run))
     temperature, trust = _told(options.run)
     candidates = _molecules(options, pairs) if options.gene is not None else _genes(options, pairs)
     processor = options.compute.resolve()
@@ -97,6 +107,7 @@ def run(options: Options) -> None:
     model = opened.model.to(processor.fabric().device)
     score = probability(predict(model, tokens, candidates.gene, candidates.molecule), temperature)
     order = np.lexsort((np.array(candidates.names), -score))
+    looks = _looks(options, model, reading, tokens, candidates, score, order)
     lines = ["\t".join(COLUMNS)]
     for rank, row in enumerate(order, 1):
         cells = (rank, candidates.names[row], f"{score[row]:.6f}", candidates.training_pairs[row])
@@ -108,7 +119,30 @@ def run(options: Options) -> None:
         if not options.quiet:
             print("\n".join(lines[: 1 + SHOWN]))
             print(f"{len(order):,} ranked in {options.out}")
+    if options.attention is not None:
+        write_attention(options.attention, looks)
+        _say(options, f"attention: {options.attention / TABLE}, and a picture of each pair beside it")
     _say(options, trust)
+
+
+def _looks(
+    options: Options,
+    model: InteractionModel,
+    reading: Reading,
+    tokens: PairTokens,
+    candidates: Candidates,
+    score: npt.NDArray[np.float64],
+    order: npt.NDArray[np.int64],
+) -> list[Look]:
+    """Return what is attended to in the first pairs, of whose rows `order` is the ranking; if asked for."""
+    if options.attention is None:
+        return []
+    genes, molecules = candidates.gene.tolist(), candidates.molecule.tolist()
+    hits = [
+        Hit(rank, candidates.names[row], float(score[row]), genes[row], molecules[row])
+        for rank, row in enumerate(order[: options.top].tolist(), 1)
+    ]
+    return look(model, reading, tokens, candidates.texts, hits)
 
 
 def _check(options: Options) -> None:
@@ -116,6 +150,10 @@ def _check(options: Options) -> None:
         raise ValueError("give one of --gene, to rank molecules for it, and --molecule, to rank genes for it")
     if options.molecule is not None and options.molecules is not None:
         raise ValueError("--molecule ranks genes: give them by --genes; --molecules goes with --gene")
+    if options.top < 1:
+        raise ValueError(f"--top must be at least 1, got {options.top}")
+    if options.attention is not None:
+        check_folder(options.attention, options.overwrite)
     if options.out is not None and options.out.exists() and not options.overwrite:
         raise ValueError(f"{options.out}: is there already; --overwrite replaces it, or choose another --out")
 

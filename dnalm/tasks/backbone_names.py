@@ -1,20 +1,19 @@
 """Frozen encoders by what a person calls them: a folder of dnalm's or of the hub, or a hub name."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from dnalm import checkpoint
-from dnalm.bpe import DNABPE
+from dnalm.bpe import DNABPE, RUN, BPETokens
 from dnalm.checkpoint import weights_digest
 from dnalm.encoders.chemberta import open_chemberta
 from dnalm.encoders.dnabert2 import open_dnabert2
 from dnalm.encoders.gpt import GPT
 from dnalm.hub import hub_folder, read_config
-from dnalm.smiles_tokens import How, SmilesVocabulary
+from dnalm.smiles_tokens import How, SmilesTokens, SmilesVocabulary
 from dnalm.tasks.backbones import Backbone, Window
 from dnalm.tasks.core import load_core
 from dnalm.tokenizers import CharacterTokenizer
@@ -91,7 +90,14 @@ def _genome(where: Path, gene_windows: int) -> Backbone:
 
     def windows(sequence: str) -> list[Window]:
         pieces = cut(sequence, core.encoder.block_size, gene_windows)
-        return [Window(tokenizer.encode(each).astype(np.int32), np.ones(len(each), bool)) for each in pieces]
+        return [
+            Window(
+                tokenizer.encode(bases).astype(np.int32),
+                np.ones(len(bases), dtype=np.bool_),
+                np.stack([np.arange(len(bases)), np.arange(1, len(bases) + 1)], axis=1) + begin,
+            )
+            for begin, bases in pieces
+        ]
 
     return Backbone(name, str(where), encoder, encoder.width, encoder.causal, identity, windows, SEGMENTS)
 
@@ -104,8 +110,8 @@ def _dnabert2(folder: Path, source: str, gene_windows: int) -> Backbone:
 
     def windows(sequence: str) -> list[Window]:
         if gene_windows:
-            return [_between(each.ids) for each in tokenizer.windows(sequence, gene_windows, TOKENS)]
-        return [_between(tokenizer.encode(sequence, TOKENS).ids)]
+            return [_between(each) for each in tokenizer.windows(sequence, gene_windows, TOKENS)]
+        return [_between(tokenizer.encode(sequence, TOKENS))]
 
     identity = {
         "name": name,
@@ -130,7 +136,7 @@ def _chemberta(folder: Path, source: str, how: How) -> Backbone:
     }
 
     def windows(smiles: str) -> list[Window]:
-        return [_between(vocabulary.encode(smiles, how).ids)]
+        return [_between(vocabulary.encode(smiles, how))]
 
     def report(molecules: Sequence[str]) -> str:
         return vocabulary.report(molecules, how).as_text()
@@ -138,15 +144,24 @@ def _chemberta(folder: Path, source: str, how: How) -> Backbone:
     return Backbone(name, source, encoder, encoder.width, encoder.causal, identity, windows, None, report)
 
 
-def _between(ids: npt.NDArray[np.int32]) -> Window:
+def _between(tokens: BPETokens | SmilesTokens) -> Window:
     """Return a window of tokens whose first and last are special: they stand for a text without a token."""
-    kept = np.ones(len(ids), dtype=np.bool_)
-    kept[[0, -1]] = len(ids) == 2
-    return Window(ids, kept)
+    kept = np.ones(len(tokens.ids), dtype=np.bool_)
+    kept[[0, -1]] = len(tokens.ids) == 2
+    return Window(tokens.ids, kept, tokens.spans)
 
 
-def cut(sequence: str, longest: int, count: int) -> list[str]:
-    """Return what is read of a gene by an encoder whose tokens are bases: pieces of A, C, G and T.
+class Piece(NamedTuple):
+    """What is read at once of a gene by an encoder whose tokens are bases."""
+
+    begin: int
+    """Where it begins in the gene as it was given, counted from 0."""
+    bases: str
+    """A, C, G and T."""
+
+
+def cut(sequence: str, longest: int, count: int) -> list[Piece]:
+    """Return what is read of a gene by an encoder whose tokens are bases, in order.
 
     Args:
         sequence: DNA or RNA, in either case; it is cut at every other letter, N above all.
@@ -156,19 +171,23 @@ def cut(sequence: str, longest: int, count: int) -> list[str]:
     Raises:
         ValueError: if no base is left.
     """
-    runs = re.findall("[ACGT]+", sequence.upper().replace("U", "T"))
+    runs = [Piece(found.start(), found[0].upper().replace("U", "T")) for found in RUN.finditer(sequence)]
     if not runs:
         raise ValueError(
             f"a gene has no base: expected A, C, G and T, got {sequence[:20]!r} ({len(sequence):,} letters)"
         )
-    pieces = [run[at : at + longest] for run in runs for at in range(0, len(run), longest)]
+    pieces = [
+        Piece(begin + at, bases[at : at + longest])
+        for begin, bases in runs
+        for at in range(0, len(bases), longest)
+    ]
     if count:
         chosen = np.unique(np.linspace(0, len(pieces) - 1, min(count, len(pieces))).round().astype(int))
         return [pieces[at] for at in chosen]
     kept, left = [], TOKENS
-    for piece in pieces:
-        kept.append(piece[:left])
-        left -= len(kept[-1])
+    for begin, bases in pieces:
+        kept.append(Piece(begin, bases[:left]))
+        left -= len(kept[-1].bases)
         if not left:
             break
     return kept

@@ -15,6 +15,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+Spans = npt.NDArray[np.int64]
+"""Letters of a text, begin and end of each piece, 0-based half-open, [T, 2]."""
+
 WINDOWS_AT_ONCE = 16
 """Windows that go through an encoder together: no result depends on it."""
 
@@ -26,6 +29,8 @@ class Window(NamedTuple):
     """Tokens, [L]."""
     kept: npt.NDArray[np.bool_]
     """Which of their states are those of the text itself, and not of a special token, [L]."""
+    spans: Spans
+    """Letters of each token in the text as it was given, [L, 2]."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,18 @@ class Backbone:
         whole = [torch.cat([found.pop(0) for _ in each]) for each in windows]
         return [torch.cat([each.mean(0, keepdim=True), self._kept(each)]) for each in whole]
 
+    def spans(self, text: str) -> Spans:
+        """Return which letters of a text each kept state stands for, [T, 2] or [S, 2]; nothing is encoded.
+
+        A segment is the letters from the begin of its first token to the end of its last: where tokens do not
+        touch (a gene cut at N, or read in windows), it holds letters that no token has.
+
+        Raises:
+            ValueError: if there is nothing to read in the text.
+        """
+        found = np.concatenate([window.spans[window.kept] for window in self.windows(text)])
+        return found if self.segments is None else segment_spans(found, self.segments)
+
     def _kept(self, states: Tensor) -> Tensor:
         return states if self.segments is None else segments(states, self.segments)
 
@@ -95,3 +112,9 @@ def segments(states: Tensor, count: int) -> Tensor:
     Their lengths differ by one state at most; S is T where there are fewer states than pieces.
     """
     return torch.stack([piece.mean(0) for piece in torch.tensor_split(states, min(count, len(states)))])
+
+
+def segment_spans(spans: Spans, count: int) -> Spans:
+    """Return the letters of the `count` pieces that `segments` makes of tokens with spans [T, 2], [S, 2]."""
+    pieces = np.array_split(spans, min(count, len(spans)))  # of the sizes that torch.tensor_split gives
+    return np.array([(piece[0, 0], piece[-1, 1]) for piece in pieces], dtype=np.int64)

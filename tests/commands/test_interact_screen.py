@@ -3,10 +3,14 @@
 import csv
 import gzip
 import json
+import shutil
+from collections import defaultdict
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from dnalm.commands.interact_attention import picture_name
 from dnalm.commands.interact_screen import Options, run
 from dnalm.commands.interact_train import Options as TrainOptions
 from dnalm.commands.interact_train import run as train
@@ -17,6 +21,7 @@ from dnalm.evaluate.interaction import probability
 from dnalm.formats.smiles import read_molecules
 from dnalm.heads.cross_attention import CrossAttentionConfig
 from dnalm.optim import EpochConfig
+from dnalm.tasks.backbones import Backbone
 from dnalm.tasks.interaction import predict
 from dnalm.tasks.interaction_load import open_interaction
 from dnalm.tasks.interaction_model import EncodersConfig, Texts
@@ -33,22 +38,26 @@ c1ccccc1  benzene
 """
 
 
-@pytest.fixture(scope="module")
-def model(pair_folder, tmp_path_factory):
+def trained(data, out, kind="foundation", dna="kmer", epochs=1):
+    """The folder of a small model."""
     pytest.importorskip("rdkit")
-    out = tmp_path_factory.mktemp("runs") / "mine"
     train(
         TrainOptions(
-            data=pair_folder,
-            model="foundation",
+            data=data,
+            model=kind,
             out=out,
-            encoders=EncodersConfig("kmer", "morgan"),
+            encoders=EncodersConfig(dna, "morgan"),
             attention=CrossAttentionConfig(16, 2, 16),
-            train=EpochConfig(epochs=3, batch_size=16, lr=3e-3),
+            train=EpochConfig(epochs=epochs, batch_size=16, lr=3e-3),
             run=RunOptions(compute=CPU, quiet=True),
         )
     )
     return out
+
+
+@pytest.fixture(scope="module")
+def model(pair_folder, tmp_path_factory):
+    return trained(pair_folder, tmp_path_factory.mktemp("runs") / "mine", epochs=3)
 
 
 @pytest.fixture
@@ -175,3 +184,117 @@ def test_a_table_is_read_by_its_columns(tmp_path):
     assert [tuple(row) for row in rows] == [(2, "A1", "CCO"), (3, "CO", "CO")]
     with pytest.raises(ValueError, match="got a folder"):
         list(read_molecules(tmp_path))
+
+
+def table(folder):
+    """The rows of attention.tsv, by rank."""
+    found = defaultdict(list)
+    with (folder / "attention.tsv").open() as file:
+        for row in csv.DictReader(file, delimiter="\t"):
+            found[int(row["rank"])].append(row)
+    return found
+
+
+def test_attention_of_the_first_hits_is_written(screen, pair_folder, library, tmp_path, capsys):
+    rows = screen(gene="g3", molecules=library, attention=tmp_path / "looks", top=3)
+    told = table(tmp_path / "looks")
+    gene = open_pairs(pair_folder).sequences[3]
+    assert list(told) == [1, 2, 3]
+    for rank, row in enumerate(rows[:3], 1):
+        assert {each["name"] for each in told[rank]} == {row["name"]}
+        sides = {side: [r for r in told[rank] if r["side"] == side] for side in ("gene", "molecule")}
+        for each in sides.values():
+            assert sum(float(r["weight"]) for r in each) == pytest.approx(1.0, abs=1e-4)  # six digits
+        ranges = [(int(r["begin"]), int(r["end"])) for r in sides["gene"]]
+        assert ranges == [(at, at + 4) for at in range(len(gene) - 3)]
+        assert [r["what"] for r in sides["gene"]] == [gene[begin:end] for begin, end in ranges]
+        letters = [letter for letter in row["gene_or_smiles"].upper() if letter in "CONB"]
+        for r in sides["molecule"]:
+            assert len(r["atoms"].split(",")) == len(r["what"].split(",")) <= len(letters)
+        assert (tmp_path / "looks" / f"{rank:02d}_{row['name']}.png").read_bytes()[:4] == b"\x89PNG"
+    assert len(list((tmp_path / "looks").iterdir())) == 4
+    assert "attention.tsv" in capsys.readouterr().err
+
+
+def test_another_attention_replaces_what_the_former_has_written_and_nothing_else(screen, library, tmp_path):
+    folder = tmp_path / "looks"
+    screen(gene="g3", molecules=library, attention=folder)
+    (folder / "01_mine.png").write_bytes(b"")
+    with pytest.raises(ValueError, match="attention.tsv: is there already; --overwrite replaces it"):
+        screen(gene="g3", molecules=library, attention=folder)
+    screen(molecule="CCO", attention=folder, top=2, overwrite=True)
+    names = {picture_name(rank, rows[0]["name"]) for rank, rows in table(folder).items()}
+    assert {path.name for path in folder.iterdir()} == {*names, "attention.tsv", "01_mine.png"}
+    assert len(names) == 2
+    (folder / "attention.tsv").write_text("another's\n")
+    with pytest.raises(ValueError, match="expected a table of --attention to replace, got another"):
+        screen(molecule="CCO", attention=folder, overwrite=True)
+    with pytest.raises(ValueError, match="expected a folder for --attention, got a file"):
+        screen(molecule="CCO", attention=folder / "01_mine.png", overwrite=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "safe"),
+    [
+        ("ethanol", "07_ethanol.png"),
+        ("CC(=O)/C=C/[O-]", "07_CC_O_C_C_O.png"),
+        ("../../etc/passwd", "07_etc_passwd.png"),
+        ("\u00df:*?", "07_hit.png"),
+        ("C" * 300, "07_" + "C" * 60 + ".png"),
+    ],
+)
+def test_names_of_pictures_are_safe(name, safe):
+    assert picture_name(7, name) == safe
+
+
+def test_a_gene_too_short_to_be_attended_to_is_left_out_and_told(screen, tmp_path, capsys):
+    (tmp_path / "genes.fa").write_text(">short\nACG\n>long\nACGTACGT\n")
+    screen(molecule="CCO", genes=tmp_path / "genes.fa", attention=tmp_path / "looks")
+    assert {row["name"] for rows in table(tmp_path / "looks").values() for row in rows} == {"long"}
+    assert "short: its gene is too short to be attended to" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("original", "mine: expected a model with attention to show, but it has no attention between"),
+        ("foundation-pooled", "one vector of the gene and one of the molecule .*nothing to choose"),
+    ],
+)
+def test_a_model_without_attention_has_none_to_show(kind, message, pair_folder, tmp_path):
+    made, out = trained(pair_folder, tmp_path / "mine", kind), tmp_path / "ranked.tsv"
+    options = Options(made, data=pair_folder, gene="g3", out=out, compute=CPU, attention=tmp_path / "looks")
+    with pytest.raises(ValueError, match=message):
+        run(options)
+    assert not out.exists()
+    assert not (tmp_path / "looks").exists()
+    with pytest.raises(ValueError, match="--top must be at least 1, got 0"):
+        run(replace(options, top=0))
+
+
+def test_of_a_frozen_encoder_spans_are_asked_for_the_first_hits_alone(
+    pair_folder, binding, tmp_path, monkeypatch
+):
+    core = tmp_path / "core"
+    shutil.copytree(binding.outputs / "vocab4", core)
+    made = trained(pair_folder, tmp_path / "mine", dna=str(core))
+    asked = []
+    spans = Backbone.spans
+    monkeypatch.setattr(Backbone, "spans", lambda self, text: asked.append(text) or spans(self, text))
+    options = Options(made, data=pair_folder, molecule="CCO", out=tmp_path / "ranked.tsv", compute=CPU)
+    run(replace(options, attention=tmp_path / "looks", top=2))
+    told, pairs = table(tmp_path / "looks"), open_pairs(pair_folder)
+    sequences = [pairs.sequences[pairs.gene_ids.index(rows[0]["name"])] for rows in told.values()]
+    assert asked == sequences
+    for rows, sequence in zip(told.values(), sequences, strict=True):
+        pieces = [row["what"] for row in rows if row["side"] == "gene"]
+        assert "".join(pieces) == sequence  # 30 bases, one state each
+    shutil.rmtree(core)
+    run(replace(options, overwrite=True))  # without attention nothing is missed
+    (tmp_path / "ranked.tsv").unlink()
+    with pytest.raises(ValueError, match="cannot be opened .*it alone knows which bases or atoms"):
+        run(replace(options, attention=tmp_path / "other"))
+    assert not (tmp_path / "ranked.tsv").exists()
+    shutil.copytree(binding.outputs / "full", core)
+    with pytest.raises(ValueError, match="has other weights than the encoder"):
+        run(replace(options, attention=tmp_path / "other"))

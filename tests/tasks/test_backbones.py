@@ -1,13 +1,16 @@
 """Tests for dnalm/tasks/backbones.py, and for the cores of backbone_names.py."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 
 from dnalm import checkpoint
 from dnalm.encoders.gpt import GPT, GPTConfig
-from dnalm.tasks.backbone_names import SEGMENTS, cut, dna_backbone
-from dnalm.tasks.backbones import Backbone, Window, segments
+from dnalm.tasks import backbone_names
+from dnalm.tasks.backbone_names import SEGMENTS, cut, dna_backbone, molecule_backbone
+from dnalm.tasks.backbones import Backbone, Window, segment_spans, segments
 
 SHAPE = {"n_layer": 1, "n_head": 2, "n_embd": 8, "block_size": 40}
 
@@ -32,18 +35,18 @@ def test_segments_are_means_of_equal_pieces():
 
 
 def test_a_gene_is_cut_at_what_is_no_base_and_read_from_its_start():
-    assert cut("acgNNgguRT", 10, 0) == ["ACG", "GGT", "T"]
-    assert cut("A" * 25, 10, 0) == ["A" * 10, "A" * 10, "A" * 5]
+    assert cut("acgNNgguRT", 10, 0) == [(0, "ACG"), (5, "GGT"), (9, "T")]
+    assert cut("A" * 25, 10, 0) == [(0, "A" * 10), (10, "A" * 10), (20, "A" * 5)]
     long = cut("ACGT" * 300, 200, 0)
-    assert [len(piece) for piece in long] == [200, 200, 110]  # 510 bases
-    assert "".join(long) == ("ACGT" * 300)[:510]
+    assert [(piece.begin, len(piece.bases)) for piece in long] == [(0, 200), (200, 200), (400, 110)]
+    assert "".join(piece.bases for piece in long) == ("ACGT" * 300)[:510]
 
 
 def test_windows_are_evenly_spaced_over_the_whole_gene():
     gene = "".join("ACGT"[i // 10 % 4] for i in range(100))  # ten pieces of ten
-    assert cut(gene, 10, 4) == [gene[at : at + 10] for at in (0, 30, 60, 90)]
-    assert cut(gene, 10, 99) == [gene[at : at + 10] for at in range(0, 100, 10)]
-    assert cut(gene, 10, 1) == [gene[:10]]
+    assert cut(gene, 10, 4) == [(at, gene[at : at + 10]) for at in (0, 30, 60, 90)]
+    assert cut(gene, 10, 99) == [(at, gene[at : at + 10]) for at in range(0, 100, 10)]
+    assert cut(gene, 10, 1) == [(0, gene[:10])]
 
 
 def test_a_gene_without_a_base_is_refused():
@@ -111,9 +114,69 @@ def test_states_of_special_tokens_are_left_out():
         ids = np.array([1, *map(int, text), 2], dtype=np.int32)
         kept = np.ones(len(ids), bool)
         kept[[0, -1]] = False
-        return [Window(ids, kept)]
+        return [Window(ids, kept, np.array([(0, 0), *((at, at + 1) for at in range(len(text))), (9, 9)]))]
 
     backbone = Backbone("ids", "", Ids(), 1, False, {}, windows, None)
     found = backbone.encode(["345", "7"])
     assert found[0].flatten().tolist() == [4.0, 3.0, 4.0, 5.0]
     assert found[1].flatten().tolist() == [7.0, 7.0]
+    assert backbone.spans("345").tolist() == [[0, 1], [1, 2], [2, 3]]
+
+
+@pytest.mark.parametrize("tokens", [1, 5, 31, 32, 33, 510])
+def test_segments_of_spans_tile_the_tokens_and_are_those_of_the_states(tokens):
+    edges = np.concatenate([[0], np.random.default_rng(tokens).integers(1, 9, tokens).cumsum()])
+    spans = np.stack([edges[:-1], edges[1:]], axis=1)
+    found = segment_spans(spans, SEGMENTS)
+    assert found[0, 0] == 0
+    assert found[-1, 1] == edges[-1]
+    assert (found[1:, 0] == found[:-1, 1]).all()
+    means = segments(torch.arange(tokens)[:, None].double(), SEGMENTS).flatten()
+    assert len(found) == len(means)
+    inside = [np.flatnonzero((edges[:-1] >= begin) & (edges[1:] <= end)) for begin, end in found]
+    np.testing.assert_allclose([each.mean() for each in inside], means)
+
+
+def test_spans_of_a_core_are_bases_of_the_gene_as_it_was_given(core):
+    backbone = dna_backbone(str(core), None, 0)
+    gene = "NNacgtNNNgguN"
+    places = [2, 3, 4, 5, 9, 10, 11]
+    assert backbone.spans(gene).tolist() == [[at, at + 1] for at in places]
+    assert len(backbone.encode([gene])[0]) == 1 + len(places)
+    gene = "N" * 7 + "ACGTTGCAAC" * 5 + "N" * 3 + "ACGT" * 5  # 70 bases, 32 segments
+    found = backbone.spans(gene)
+    assert len(found) == SEGMENTS == len(backbone.encode([gene])[0]) - 1
+    assert (found[0, 0], found[-1, 1]) == (7, len(gene))
+    bases = [gene[begin:end].replace("N", "") for begin, end in found]
+    assert "".join(bases) == gene.replace("N", "")
+    assert {len(each) for each in bases} == {2, 3}
+
+
+def test_spans_of_windows_are_where_the_windows_are(core):
+    gene = "".join(np.random.default_rng(0).choice(list("ACGT"), 400))  # ten pieces of forty
+    found = dna_backbone(str(core), None, 2).spans(gene)
+    assert (found[0, 0], found[-1, 1]) == (0, 400)
+    assert not ((found[:, 0] >= 40) & (found[:, 1] <= 360)).any()
+
+
+def test_spans_of_hub_encoders_are_their_tokenizers_without_special_tokens(tmp_path, monkeypatch):
+    tokenizers = pytest.importorskip("tokenizers")
+    encoder = torch.nn.Linear(2, 2)
+    encoder.width, encoder.causal = 2, False
+    for name in ("open_dnabert2", "open_chemberta"):
+        monkeypatch.setattr(backbone_names, name, lambda folder: encoder)
+    names = ["[UNK]", "[CLS]", "[SEP]", *"ACGT", "GA", "TA", "GATA"]
+    model = tokenizers.models.BPE(
+        {name: row for row, name in enumerate(names)}, [("G", "A"), ("T", "A"), ("GA", "TA")]
+    )
+    tokenizers.Tokenizer(model).save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "config.json").write_text("{}")
+    found = dna_backbone(str(tmp_path), None, 0).spans("NNgataNCGA")
+    assert found.tolist() == [[2, 6], [7, 8], [8, 10]]
+    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"C()O=", "Cl"]
+    (tmp_path / "vocab.json").write_text(json.dumps({name: row for row, name in enumerate(names)}))
+    (tmp_path / "config.json").write_text('{"model_type": "roberta"}')
+    hub, atomwise = (molecule_backbone(str(tmp_path), None, how) for how in ("hub", "atomwise"))
+    assert hub.spans("CClO").tolist() == [[0, 1], [1, 2], [3, 4]]
+    assert atomwise.spans("CClO").tolist() == [[0, 1], [1, 3], [3, 4]]
+    assert hub.spans("#").tolist() == [[0, 0], [0, 0]]

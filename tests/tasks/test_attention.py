@@ -1,0 +1,285 @@
+"""Tests for dnalm/tasks/attention.py, and for what dnalm/molecules.py tells of atoms."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.image import imread
+
+from dnalm.data.pair_batches import PairTokens
+from dnalm.encoders.gene_cnn import GeneCNNConfig
+from dnalm.encoders.kept import KeptConfig
+from dnalm.encoders.kmer import KmerConfig
+from dnalm.encoders.lstm import SmilesLSTMConfig
+from dnalm.encoders.morgan import MorganConfig
+from dnalm.heads.cross_attention import Attending, CrossAttentionConfig, PooledAttentionConfig
+from dnalm.heads.pair import PairHeadConfig
+from dnalm.heads.side import Side
+from dnalm.molecules import atom_spans, atom_symbols, draw_molecule, morgan_atoms, morgan_bits
+from dnalm.tasks.attention import (
+    Shares,
+    attended,
+    check_attends,
+    gene_places,
+    molecule_places,
+    pair_attention,
+    shares,
+)
+from dnalm.tasks.interaction_model import InteractionModel, InteractionShape, Texts
+
+Chem = pytest.importorskip("rdkit.Chem")
+
+HEAD = CrossAttentionConfig(width=4, heads=2, feed_forward=4)
+GENE, SMILES = "CCCCCCCCCCGATACCCCCCC", "CCCN"
+EVEN = 1e-6  # of shares computed in float32
+
+
+class Held:
+    """A source of states that are in memory."""
+
+    def __init__(self, *states):
+        self.states = [torch.tensor(each) for each in states]
+
+    def __len__(self):
+        return len(self.states)
+
+    def lengths(self, rows):
+        return np.array([len(self.states[row]) for row in rows])
+
+    def take(self, rows):
+        taken = torch.nn.utils.rnn.pad_sequence([self.states[row] for row in rows], batch_first=True)
+        return taken, torch.arange(taken.shape[1]) < torch.from_numpy(self.lengths(rows))[:, None]
+
+
+def planted(gene, molecule, characters=""):
+    """A model whose sides, of width 4, attend to what is 1 in their channels, and hardly to what is 0."""
+    model = InteractionModel(InteractionShape(gene, molecule, HEAD, characters)).eval()
+    with torch.no_grad():
+        for layer in (model.head.gene_projection, model.head.molecule_projection):
+            layer.weight.copy_(torch.eye(4))
+            layer.bias.zero_()
+        for attending in (model.head.gene_attending, model.head.molecule_attending):
+            attending.query.weight.zero_()
+            attending.query.bias.fill_(1.0)
+            attending.key.weight.copy_(50 * torch.eye(4))
+            attending.key.bias.zero_()
+    return model
+
+
+def looked(model, gene, smiles):
+    """The attention of one pair whose encoders are trained."""
+    found = shares(model, model.shape.tokens(Texts([gene], [smiles])), 0, 0)
+    places = gene_places(model.shape, gene), molecule_places(model.shape, smiles)
+    return pair_attention(found, *places, len(atom_symbols(smiles)))
+
+
+@pytest.fixture
+def bags():
+    """A model that attends to GATA, and to the amine of SMILES alone."""
+    model = planted(KmerConfig(4, 4), MorganConfig(width=4))
+    with torch.no_grad():
+        model.gene.embedding.weight.zero_()
+        model.gene.embedding.weight[2 * 64 + 0 * 16 + 3 * 4 + 0] = 1.0
+        model.molecule.embedding.weight.zero_()
+    return model
+
+
+@pytest.mark.parametrize(("atoms", "by_atom"), [((3,), [0, 0, 0, 1]), ((2, 3), [0, 0, 0.5, 0.5])])
+def test_attention_lands_on_the_right_bases_and_atoms(bags, atoms, by_atom):
+    place = morgan_atoms(SMILES).index(atoms)
+    with torch.no_grad():
+        bags.molecule.embedding.weight[morgan_bits(SMILES)[place]] = 1.0
+    found = looked(bags, GENE, SMILES)
+    assert found.gene[10, 14] == pytest.approx(1.0, abs=EVEN)
+    assert found.molecule[atoms] == pytest.approx(1.0, abs=EVEN)
+    np.testing.assert_allclose(found.atoms, by_atom, atol=EVEN)
+
+
+def test_what_occurs_twice_has_half_each(bags):
+    found = looked(bags, "GATACCCCgatacc", "CCO")
+    assert found.gene[0, 4] == pytest.approx(0.5, abs=EVEN)
+    assert found.gene[8, 12] == pytest.approx(0.5, abs=EVEN)
+    bits = len(morgan_bits("CCO"))
+    assert sum(found.molecule.values()) == pytest.approx(1.0, abs=EVEN)
+    np.testing.assert_allclose(shares(bags, bags.shape.tokens(Texts([GENE], ["CCO"])), 0, 0)[1], 1 / bits)
+
+
+def test_attention_to_kept_states_lands_on_the_planted_ones_whatever_stands_beside():
+    gene, longer, molecule = np.zeros((5, 4), "f"), np.zeros((9, 4), "f"), np.zeros((3, 4), "f")
+    gene[3], longer[0], molecule[1] = 1.0, 1.0, 1.0
+    model = planted(KeptConfig(4), KeptConfig(4))
+    found = shares(model, PairTokens(Held(longer, gene), Held(molecule)), 1, 0)
+    np.testing.assert_allclose(found.gene, [0, 0, 0, 1, 0], atol=EVEN)
+    np.testing.assert_allclose(found.molecule, [0, 1, 0], atol=EVEN)
+
+
+def test_each_side_is_attended_to_by_the_other():
+    model, one_of_each = planted(KeptConfig(4), KeptConfig(4)), np.eye(4, dtype="f")
+    with torch.no_grad():
+        for channel, attending in enumerate((model.head.gene_attending, model.head.molecule_attending)):
+            attending.key.weight.zero_()
+            attending.key.weight[:, channel] = 50.0
+    found = shares(model, PairTokens(Held(one_of_each), Held(one_of_each)), 0, 0)
+    np.testing.assert_allclose(found.molecule, [1, 0, 0, 0], atol=EVEN)  # to channel 0, by the gene's
+    np.testing.assert_allclose(found.gene, [0, 1, 0, 0], atol=EVEN)
+
+
+@pytest.mark.parametrize("gene", [KmerConfig(3, 8), GeneCNNConfig(8, (4, 4, 8))])
+@pytest.mark.parametrize("molecule", [MorganConfig(width=8), SmilesLSTMConfig(8, 4)])
+def test_shares_add_up_to_one_and_are_not_those_of_dropout(gene, molecule):
+    torch.manual_seed(0)
+    shape = InteractionShape(gene, molecule, HEAD, "CNO()=[]+H", 40, 12)
+    model = InteractionModel(shape)
+    smiles, sequence = "CC(=O)NCC[NH3+]", "ACGTTNCA" * 3 + "GGACT"
+    found = looked(model.train(), sequence, smiles)
+    assert model.training
+    for share in (found.gene.values(), found.molecule.values(), found.atoms):
+        assert sum(share) == pytest.approx(1.0, abs=EVEN)
+    again = looked(model, sequence, smiles)
+    assert again.gene == found.gene
+    assert again.molecule == found.molecule
+
+
+def side(states, padding):
+    real = torch.arange(len(states) + padding) < len(states)
+    return Side(torch.nn.functional.pad(states, (0, 0, 0, padding))[None], real[None])
+
+
+def test_attended_is_the_mean_of_softmaxes_and_padding_gets_nothing():
+    torch.manual_seed(0)
+    attending, own, other = Attending(HEAD), torch.randn(3, 4), torch.randn(5, 4)
+    with torch.no_grad():
+        query, key = (
+            layer.double()(x.double()) for layer, x in ((attending.query, own), (attending.key, other))
+        )
+        attending.float()
+        wanted = np.zeros(5)
+        for half in (slice(0, 2), slice(2, 4)):  # two heads of width 2
+            for row in range(3):
+                grown = np.exp((key[:, half] @ query[row, half]).numpy() / np.sqrt(2))
+                wanted += grown / grown.sum() / 6
+        found = attended(attending, side(own, 0), side(other, 0))
+        padded = attended(attending, side(own, 4), side(other, 7))
+    np.testing.assert_allclose(found, wanted, atol=EVEN)
+    assert len(padded) == 5
+    np.testing.assert_allclose(padded, wanted, atol=EVEN)
+
+
+def test_a_gene_too_short_for_a_state_has_no_attention(bags):
+    assert shares(bags, bags.shape.tokens(Texts(["ACG"], [SMILES])), 0, 0) is None
+    assert len(gene_places(bags.shape, "ACG")) == 0
+
+
+def test_places_of_a_gene_are_those_its_encoder_reads():
+    kmer = InteractionShape(KmerConfig(4), MorganConfig(), HEAD, dna_length=6)
+    assert gene_places(kmer, "ACGTACGTACGT").tolist() == [[0, 4], [1, 5], [2, 6]]
+    cnn = InteractionShape(GeneCNNConfig(), MorganConfig(), HEAD, dna_length=100)
+    assert gene_places(cnn, "A" * 21).tolist() == [[0, 8], [8, 16], [16, 21]]
+
+
+@pytest.mark.parametrize(
+    ("smiles", "atoms"),
+    [
+        ("CC(=O)Cl", [0, 1, 1, 1, 2, 2, 3, 3]),
+        ("C[NH3+]", [0, 1, 1, 1, 1, 1, 1]),
+        ("c1cc[nH]c1", [0, 0, 1, 2, 3, 3, 3, 3, 4, 4]),
+        ("C.[Na+]", [0, 0, 1, 1, 1, 1, 1]),
+    ],
+)
+def test_what_is_no_atom_is_counted_to_the_atom_before_it(smiles, atoms):
+    shape = InteractionShape(KmerConfig(), SmilesLSTMConfig(), HEAD)
+    assert [each for (each,) in molecule_places(shape, smiles)] == atoms
+    short = InteractionShape(KmerConfig(), SmilesLSTMConfig(), HEAD, smiles_length=5)
+    assert [each for (each,) in molecule_places(short, smiles)] == atoms[:5]
+
+
+def test_tokens_of_a_frozen_encoder_are_counted_to_atoms_by_their_characters():
+    shape = InteractionShape(KmerConfig(), KeptConfig(4), HEAD)
+    spans = np.array([[0, 1], [1, 2], [2, 3], [4, 5], [6, 8]])  # C C ( O Cl
+    assert molecule_places(shape, "CC(=O)Cl", spans) == [(0,), (1,), (1,), (2,), (3,)]
+    assert molecule_places(shape, "CCO", np.array([[0, 0], [0, 0]])) == [(0,), (0,)]  # no token: both ends
+
+
+def test_states_of_one_place_are_added_up_and_shared_out_evenly():
+    found = Shares(np.array([0.25, 0.75]), np.array([0.2, 0.5, 0.3]))
+    bases = np.array([[0, 3], [5, 9]])
+    told = pair_attention(found, bases, [(0, 1), (1,), (0, 1)], 3)
+    assert told.gene == {(0, 3): 0.25, (5, 9): 0.75}
+    assert told.molecule == {(0, 1): 0.5, (1,): 0.5}
+    np.testing.assert_allclose(told.atoms, [0.25, 0.75, 0.0])
+
+
+@pytest.mark.parametrize(
+    ("head", "message"),
+    [
+        (PairHeadConfig("mean", "mean"), "run: .*no attention between gene and molecule .kmer-morgan."),
+        (PooledAttentionConfig(4, 2, 4), "run: .*one vector of the gene .*where there is nothing to choose"),
+    ],
+)
+def test_a_model_that_chooses_nothing_is_refused(head, message):
+    with pytest.raises(ValueError, match=message):
+        check_attends(InteractionShape(KmerConfig(), MorganConfig(), head), "run")
+    check_attends(InteractionShape(KmerConfig(), MorganConfig(), HEAD), "run")
+
+
+MOLECULES = [
+    "CC(=O)Oc1ccccc1C(=O)O",
+    "C[C@H](N)C(=O)[O-].[Na+]",
+    "O=C(Nc1ccc(Cl)c(Br)c1)C1CC1",
+    "c1ccc2[nH]ccc2c1",
+    "FC(F)(F)S(=O)(=O)c1ccncc1",
+    "[2H]OCC%10CC%10",
+    "*CC",
+    "[H][H]",
+]
+
+
+@pytest.mark.parametrize("smiles", MOLECULES)
+@pytest.mark.parametrize("radius", [0, 1, 2, 3])
+def test_atoms_of_bits_are_those_of_the_environments_that_set_them(smiles, radius):
+    from rdkit.Chem import rdFingerprintGenerator as library
+
+    molecule = Chem.MolFromSmiles(smiles)
+    told = library.AdditionalOutput()
+    told.AllocateBitInfoMap()
+    made = library.GetMorganGenerator(radius=radius, fpSize=64).GetFingerprint(
+        molecule, additionalOutput=told
+    )
+    wanted = []
+    for bit in made.GetOnBits():
+        atoms = set()
+        for middle, reach in told.GetBitInfoMap()[bit]:
+            bonds = Chem.FindAtomEnvironmentOfRadiusN(molecule, reach, middle, useHs=True, enforceSize=False)
+            ends = [molecule.GetBondWithIdx(bond) for bond in bonds]
+            atoms |= {middle} | {b.GetBeginAtomIdx() for b in ends} | {b.GetEndAtomIdx() for b in ends}
+        wanted.append(tuple(sorted(atoms)))
+    assert morgan_atoms(smiles, radius, 64) == wanted
+    assert len(wanted) == len(morgan_bits(smiles, radius, 64))
+
+
+@pytest.mark.parametrize("smiles", MOLECULES)
+def test_atoms_stand_in_a_smiles_in_their_order(smiles):
+    symbols = atom_symbols(smiles)
+    pieces = [smiles[begin:end] for begin, end in atom_spans(smiles)]
+    assert len(pieces) == len(symbols)
+    for piece, symbol in zip(pieces, symbols, strict=True):
+        assert piece.strip("[]0123456789+-@").lower().startswith(symbol.lower())
+
+
+def test_a_smiles_that_spells_hydrogens_is_refused():
+    with pytest.raises(ValueError, match="expected a canonical SMILES, .* spells 2 atoms and has 1"):
+        atom_spans("[H]C")
+
+
+def test_each_atom_of_a_drawing_has_its_colour():
+    color = (0.8, 0.2, 0.0)
+    light = (0.9, 0.9, 1.0)
+    picture = imread(io.BytesIO(draw_molecule("CCC", [light, color, light], 300, 200)))[..., :3]
+
+    def near(wanted):
+        return (np.abs(picture - wanted).max(-1) < 0.02).sum()
+
+    assert picture.shape == (200, 300, 3)
+    assert near(color) > 50
+    assert near(light) == pytest.approx(2 * near(color), rel=0.3)  # lines and figures hide some of each
