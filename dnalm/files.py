@@ -128,7 +128,7 @@ def lock(folder: Path) -> Iterator[None]:
             owner = file.read().strip() or "unknown"
             raise ValueError(
                 f"{folder}: another dnalm (process {owner}) is writing here; "
-                "wait for it or choose another --out"
+                "wait for it or choose another folder"
             ) from error
         file.truncate(0)
         file.write(str(os.getpid()))

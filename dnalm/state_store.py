@@ -101,6 +101,7 @@ class StateStore:
         """Genes or molecules encoded by this object: those that were not there."""
         self._where: dict[bytes, tuple[int, int, int]] = {}  # shard, begin, states with the mean
         self._shards: list[npt.NDArray[np.uint16]] = []
+        self._names: set[str] = set()  # of the shards' files
         self._refresh()
 
     def lacks(self, texts: Iterable[str]) -> int:
@@ -143,8 +144,9 @@ class StateStore:
         """Read the shards that are there and not yet read."""
         if (self.folder / STORE).is_file():
             self._check()
-            for path in sorted(self.folder.glob(f"*{SHARD}"))[len(self._shards) :]:
-                self._read(path)
+            for path in sorted(self.folder.glob(f"*{SHARD}")):
+                if path.name not in self._names:
+                    self._read(path)
 
     def states(self, texts: Sequence[str]) -> KeptStates:
         """Return the states of `texts`, in their order; all of them must be there (`fill`)."""
@@ -165,7 +167,8 @@ class StateStore:
             "keys": torch.tensor(list(b"".join(map(_key, texts))), dtype=torch.uint8).view(-1, KEY),
         }
         need_space(self.folder, 2 * int(begins[-1]) * self.width + 64 * len(texts))
-        path = self.folder / f"{len(self._shards):06d}{SHARD}"
+        number = max((int(name.removesuffix(SHARD)) for name in self._names), default=-1) + 1
+        path = self.folder / f"{number:06d}{SHARD}"
         with atomic_file(path) as file:
             file.write(safetensors.torch.save(content))
         self._read(path)
@@ -179,6 +182,7 @@ class StateStore:
             raise ValueError(f"{path}: damaged ({error}); remove it, it will be computed again") from error
         number = len(self._shards)
         self._shards.append(states)
+        self._names.add(path.name)
         for place, key in enumerate(keys):
             self._where[key.tobytes()] = (
                 number,

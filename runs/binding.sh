@@ -50,6 +50,8 @@ tuned blocks vocab4_both finetune --config vocab4 "${human[@]}" --both-strands -
 tuned blocks vocab4_chr2 finetune --config vocab4 --checkpoint-dir "$work/cores/chr2" --epochs 6
 tuned blocks vocab4_full_both finetune --config vocab4 "${human[@]}" --both-strands --tune full --no-whiten --lr 7e-4 \
   --batch-size 32 --epochs 1
+tuned blocks vocab4_full_both_2 finetune --config vocab4 --init-from "$work/models/blocks/vocab4_full_both" --both-strands \
+  --tune full --lr 5e-4 --batch-size 32 --epochs 1
 
 models=("$work"/models/blocks/*/checkpoint)
 dnalm evaluate "${models[@]%/checkpoint}" "${set_flags[@]}" --part test --motif "$motif" \

@@ -133,6 +133,18 @@ def test_a_shard_cut_short_is_named(store, tmp_path):
         StateStore(tmp_path / "my store", IDENTITY, WIDTH)
 
 
+def test_a_shard_that_was_removed_is_computed_again_and_replaces_no_other(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(state_store, "PER_SHARD", 2)
+    store.fill(TEXTS, Counting(), silent)  # three shards
+    (store.folder / "000001.safetensors").unlink()
+    again = StateStore(tmp_path / "my store", IDENTITY, WIDTH)
+    assert again.fill(TEXTS, Counting(), silent) == 2
+    last = StateStore(tmp_path / "my store", IDENTITY, WIDTH)
+    assert last.lacks(TEXTS) == 0
+    assert last.fill(["T"], Counting(), silent) == 1
+    assert again.fill([*TEXTS, "T"], Counting(), silent) == 0
+
+
 def test_a_foreign_folder_is_refused(store, tmp_path):
     store.folder.mkdir(parents=True)
     (store.folder / "store.json").write_text('{"format": "other"}')

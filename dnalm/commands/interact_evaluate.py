@@ -109,18 +109,18 @@ def _judged(
     """Return what the results file holds."""
     rows = pairs.parts[options.part]
     label, molecule = pairs.label[rows], pairs.molecule[rows]
-    ladder = ladder_scores(pairs, rows, SEED, lambda name: options.judging.say(f"fitting: {name}"))
-    rungs = {
-        name: {"scores": _scores(pairs, rows, score), "sequenced": _sequenced(pairs, rows, score)}
-        for name, score in ladder.items()
-    }
-    best = _best(rungs)
     subjects = {
         name: _subject(opened, path, pairs, reading)
         for (name, opened), path in zip(models.items(), options.runs, strict=True)
     }
     if options.ensemble:
         subjects[ENSEMBLE] = _ensemble(list(subjects.values()), list(subjects), pairs)
+    ladder = ladder_scores(pairs, rows, SEED, lambda name: options.judging.say(f"fitting: {name}"))
+    rungs = {
+        name: {"scores": _scores(pairs, rows, score), "sequenced": _sequenced(pairs, rows, score)}
+        for name, score in ladder.items()
+    }
+    best = _best(rungs)
     entries: dict[str, Any] = {}
     scored: dict[str, Numbers] = {}
     for name, subject in subjects.items():

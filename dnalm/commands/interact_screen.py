@@ -19,6 +19,7 @@ from dnalm.devices import Compute
 from dnalm.evaluate.interaction import probability
 from dnalm.files import read_json, write_text
 from dnalm.formats.genes import read_gene_rows
+from dnalm.formats.pairs import plain_gene_id
 from dnalm.formats.smiles import read_molecules
 from dnalm.molecules import Salts, canonical_smiles
 from dnalm.tasks.attention import check_attends
@@ -178,7 +179,7 @@ def _told(folder: Path) -> tuple[float, str]:
 def _molecules(options: Options, pairs: PairSet) -> Candidates:
     """Return one gene with each molecule of a library."""
     assert options.gene is not None
-    sequence = _sequence_of(options, pairs, options.gene)
+    sequence = _sequence_of(options, pairs, plain_gene_id(options.gene))
     trained = _training_pairs(pairs, pairs.molecule, pairs.smiles)
     if options.molecules is None:
         names, smiles = list(pairs.smiles), list(pairs.smiles)

@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
@@ -19,6 +19,7 @@ from dnalm.config import from_recipe
 from dnalm.data.pair_batches import PairRows
 from dnalm.data.pairs import PairSet, open_pairs
 from dnalm.devices import Processor
+from dnalm.encoders.kept import KeptConfig
 from dnalm.encoders.lstm import smiles_characters
 from dnalm.evaluate.interaction import fit_temperature, interaction_scores, probability
 from dnalm.files import lock, recover, write_json
@@ -27,7 +28,7 @@ from dnalm.heads.cross_attention import CrossAttentionConfig
 from dnalm.optim import EpochConfig
 from dnalm.records import Record, peak_memory
 from dnalm.tasks.interaction import InteractionTask, auroc, predict
-from dnalm.tasks.interaction_model import EncodersConfig, InteractionModel
+from dnalm.tasks.interaction_model import EncodersConfig, InteractionModel, InteractionShape
 
 RECIPES = ("--model", get_args(ModelName))
 """The flag whose value is the recipe unless one is given, and its values."""
@@ -48,7 +49,7 @@ class Options:
     """original: the published classifier of one vector a side; foundation: cross-attention between states;
     foundation-pooled: between one vector of each side, as published, kept to show what that costs."""
     out: Path = Path("runs/original")
-    """The run's folder; its name is the model's name in tables and plots."""
+    """The run's folder, runs/MODEL unless given; its name is the model's name in tables and plots."""
     store: Path | None = None
     """Where states of frozen encoders are kept; the folder states beside --data unless given."""
     recipe: str = "original"
@@ -65,7 +66,8 @@ def default_options(recipe: str) -> Options:
     Raises:
         ValueError: if the recipe does not exist or has wrong fields, all of them named.
     """
-    return from_recipe(Options(), recipe, TABLES)
+    start = from_recipe(Options(), recipe, TABLES)
+    return replace(start, out=Path("runs") / recipe) if recipe in RECIPES[1] else start
 
 
 def run(options: Options) -> None:
@@ -143,7 +145,7 @@ def _train(
         folder=options.out,
         fabric=processor.fabric(),
         seed=options.run.seed,
-        identity=_identity(options, pairs.digest, processor),
+        identity=_identity(options, task.shape, pairs.digest, processor),
     )
     if options.run.resume:
         loop.resume()
@@ -167,7 +169,7 @@ def _train(
     print(_summary(options, results))
 
 
-def _identity(options: Options, digest: str, processor: Processor) -> dict[str, Any]:
+def _identity(options: Options, shape: InteractionShape, digest: str, processor: Processor) -> dict[str, Any]:
     """Return what a resumed run must share with the one before: all that decides its weights."""
     settings = asdict(options.encoders) | asdict(options.attention) | asdict(options.train)
     settings.pop("patience")
@@ -176,6 +178,7 @@ def _identity(options: Options, digest: str, processor: Processor) -> dict[str, 
         "set": digest,
         "seed": options.run.seed,
         "precision": processor.precision,
+        "frozen": [each.identity for each in (shape.gene, shape.molecule) if isinstance(each, KeptConfig)],
     }
 
 

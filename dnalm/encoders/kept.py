@@ -57,7 +57,9 @@ class KeptStates(nn.Module):
     @torch.no_grad()
     def calibrate(self, states: Tensor) -> None:
         """Take mean and spread of each channel from states [N, D], none of them padding."""
-        spread, mean = torch.std_mean(states.float(), dim=0)
+        spread, mean = torch.std_mean(states.float(), dim=0, correction=0)
+        if len(states) < 2:  # there is no spread to speak of
+            spread = torch.ones_like(mean)
         # A channel that hardly varies is not blown up: it may be rounding alone.
         spread = spread.clamp(min=LEAST_SPREAD * float(spread.median()) + 1e-6)
         self.mean.copy_(mean)

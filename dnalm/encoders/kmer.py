@@ -37,8 +37,7 @@ class KmerConfig:
 class KmerBag(nn.Module):
     """The state of a base is the vector of the k-mer that begins there.
 
-    It is 0 where the k-mer holds an N, and where fewer than k bases are left: those are no states at all
-    (`state_mask`).
+    It is 0 where the k-mer holds an N. Where fewer than k letters are left there is no state (`state_mask`).
     """
 
     causal = False

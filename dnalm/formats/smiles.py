@@ -39,7 +39,7 @@ def read_molecules(path: Path) -> Iterator[MoleculeRow]:
         for number, row in read_table(path, ("SMILES",)):
             by_name = {column.lower(): cell for column, cell in row.items()}
             name = next((by_name[column].strip() for column in NAMES if by_name.get(column, "").strip()), "")
-            yield MoleculeRow(number, name or row["SMILES"].strip(), row["SMILES"].strip())
+            yield MoleculeRow(number, " ".join(name.split()) or row["SMILES"].strip(), row["SMILES"].strip())
         return
     for number, raw in enumerate(read_lines(path), 1):
         text = raw.decode("utf-8-sig", "replace").strip()

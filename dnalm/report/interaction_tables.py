@@ -112,12 +112,13 @@ def gains_table(records: Mapping[str, Run]) -> str:
 
 def pairs_table(records: Mapping[str, Run]) -> str:
     """One row two models judged on the same pairs: the difference in AUROC, seed by seed."""
+    several = _trained_twice(records)
     found: dict[tuple[Key, str, str], dict[int, Mapping[str, Any]]] = {}
     for run in records.values():
         m = run["metrics"]
         for pair in m.get("pairs") or []:
-            kinds = [str(m["models"][pair[side]]["model"]["kind"]) for side in ("one", "other")]
-            names = kinds if kinds[0] != kinds[1] else [pair["one"], pair["other"]]
+            labels = _labels(m, several)
+            names = [labels[pair[side]] for side in ("one", "other")]
             found.setdefault((_key(m), names[0], names[1]), {})[m["seed"]] = pair
     rows = []
     for (key, one, other), by_seed in sorted(
@@ -168,14 +169,14 @@ _PROTOCOL = ["split", "part", "negatives"]
 
 def _grouped(records: Mapping[str, Run]) -> dict[Key, dict[str, Judged]]:
     """Return models and rungs by protocol; the models first, each kind by mean AUROC."""
+    several = _trained_twice(records)
     found: dict[Key, dict[str, Judged]] = {}
     for run in records.values():
         m = run["metrics"]
         home = found.setdefault(_key(m), {})
-        kinds = [entry["model"]["kind"] for entry in m["models"].values()]
+        labels = _labels(m, several)
         for name, entry in m["models"].items():
-            kind = entry["model"]["kind"]
-            label = kind if kinds.count(kind) == 1 else name
+            label = labels[name]
             weights = str(entry["model"].get("weights", m["digest"]))
             home.setdefault(label, Judged(True)).entries[m["seed"], weights] = entry
         for name, entry in m["ladder"].items():
@@ -183,6 +184,25 @@ def _grouped(records: Mapping[str, Run]) -> dict[Key, dict[str, Judged]]:
     return {
         key: dict(sorted(found[key].items(), key=lambda item: _place(item[1])))
         for key in sorted(found, key=_order)
+    }
+
+
+def _trained_twice(records: Mapping[str, Run]) -> set[str]:
+    """Return the kinds of which one split and seed has several models: names tell these apart."""
+    weights: dict[tuple[Key, int, str], set[str]] = {}
+    for m in (run["metrics"] for run in records.values()):
+        for entry in m["models"].values():
+            place = (_key(m), int(m["seed"]), str(entry["model"]["kind"]))
+            weights.setdefault(place, set()).add(str(entry["model"].get("weights", m["digest"])))
+    return {kind for (_, _, kind), found in weights.items() if len(found) > 1}
+
+
+def _labels(m: Mapping[str, Any], several: set[str]) -> dict[str, str]:
+    """Return what each model of an evaluation is called: its kind, and its name where that is not enough."""
+    kinds = {name: str(entry["model"]["kind"]) for name, entry in m["models"].items()}
+    return {
+        name: f"{name} ({kind})" if kind in several or list(kinds.values()).count(kind) > 1 else kind
+        for name, kind in kinds.items()
     }
 
 

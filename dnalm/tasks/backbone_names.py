@@ -1,6 +1,7 @@
 """Frozen encoders by what a person calls them: a folder of dnalm's or of the hub, or a hub name."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,7 +63,7 @@ def molecule_backbone(name: str, revision: str | None, how: How) -> Backbone:
 
 def _hub(name: str, revision: str | None, what: str, *, roberta: bool) -> Path:
     """Return a hub folder, after a look at what its config says it is."""
-    folder = hub_folder(HUB_NAMES.get(name, name), revision, FILES)
+    folder = hub_folder(name if Path(name).exists() else HUB_NAMES.get(name, name), revision, FILES)
     kind = read_config(folder).get("model_type")
     if (kind == "roberta") != roberta:
         raise ValueError(
@@ -83,6 +84,7 @@ def _genome(where: Path, gene_windows: int) -> Backbone:
     identity = {
         "name": name,
         "weights": weights_digest(encoder),
+        "config": asdict(core.encoder),
         "tokenizer": core.characters,
         "windows": gene_windows or f"first {TOKENS}",
         "segments": SEGMENTS,
@@ -105,6 +107,7 @@ def _genome(where: Path, gene_windows: int) -> Backbone:
 def _dnabert2(folder: Path, source: str, gene_windows: int) -> Backbone:
     """Open a DNABERT-2 or a DNABERT-S; `source` is what the user calls it."""
     tokenizer, encoder = DNABPE(folder), open_dnabert2(folder)
+    _check_vocabulary(folder, tokenizer.vocab_size, encoder.config.vocab_size)
     encoder.requires_grad_(False)
     name = Path(source).name
 
@@ -116,6 +119,7 @@ def _dnabert2(folder: Path, source: str, gene_windows: int) -> Backbone:
     identity = {
         "name": name,
         "weights": weights_digest(encoder),
+        "config": asdict(encoder.config),
         "tokenizer": tokenizer.digest,
         "windows": gene_windows or f"first {TOKENS}",
         "segments": SEGMENTS,
@@ -126,22 +130,34 @@ def _dnabert2(folder: Path, source: str, gene_windows: int) -> Backbone:
 def _chemberta(folder: Path, source: str, how: How) -> Backbone:
     """Open a ChemBERTa; `source` is what the user calls it."""
     vocabulary, encoder = SmilesVocabulary(folder), open_chemberta(folder)
+    _check_vocabulary(folder, vocabulary.vocab_size, encoder.config.vocab_size)
+    longest = encoder.config.longest
     encoder.requires_grad_(False)
     name = Path(source).name
     identity = {
         "name": name,
         "weights": weights_digest(encoder),
+        "config": asdict(encoder.config),
         "tokenizer": vocabulary.digest,
         "smiles_tokenizer": how,
     }
 
     def windows(smiles: str) -> list[Window]:
-        return [_between(vocabulary.encode(smiles, how))]
+        return [_between(vocabulary.encode(smiles, how, longest))]
 
     def report(molecules: Sequence[str]) -> str:
-        return vocabulary.report(molecules, how).as_text()
+        return vocabulary.report(molecules, how, longest).as_text()
 
     return Backbone(name, source, encoder, encoder.width, encoder.causal, identity, windows, None, report)
+
+
+def _check_vocabulary(folder: Path, tokens: int, rows: int) -> None:
+    """Refuse a tokenizer whose ids are not all rows of the encoder's table."""
+    if tokens > rows:
+        raise ValueError(
+            f"{folder}: its tokenizer has {tokens:,} tokens and its weights have rows for {rows:,}: files of "
+            "two models are mixed; fetch the model whole"
+        )
 
 
 def _between(tokens: BPETokens | SmilesTokens) -> Window:

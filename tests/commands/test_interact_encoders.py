@@ -166,6 +166,17 @@ def test_prediction_does_not_depend_on_what_is_predicted_together(options, pair_
     np.testing.assert_allclose(parts, whole, atol=1e-5)  # float32
 
 
+def test_a_run_is_not_resumed_on_a_core_of_other_weights(options, binding, tmp_path):
+    core = tmp_path / "core"
+    shutil.copytree(binding.outputs / "vocab4", core)
+    options = replace(options, encoders=replace(options.encoders, dna_encoder=str(core)))
+    run(options)
+    shutil.rmtree(core)
+    shutil.copytree(binding.outputs / "full", core)
+    with pytest.raises(ValueError, match="resume"):
+        run(replace(options, run=replace(RUN, resume=True)))
+
+
 def test_a_dry_run_encodes_nothing(options, capsys, encoded):
     dry = replace(options, run=replace(RUN, dry_run=True))
     run(dry)

@@ -27,7 +27,7 @@ def test_calibrated_each_channel_has_mean_0_and_spread_1():
     made.calibrate(given[real])
     found = made(given, real)[real]
     torch.testing.assert_close(found.mean(0), torch.zeros(3), atol=1e-5, rtol=0)
-    torch.testing.assert_close(found.std(0), torch.ones(3))
+    torch.testing.assert_close(found.std(0, correction=0), torch.ones(3))
     assert not made(given, real)[~real].any()
 
 
@@ -38,6 +38,12 @@ def test_a_constant_channel_is_not_blown_up():
     made.calibrate(given)
     assert made.scale[1] < 11 * made.scale.median()
     assert not made(given[None], torch.ones(1, 50).bool())[0, :, 1].any()
+
+
+def test_one_state_alone_has_no_spread_and_gives_no_nan():
+    made = KeptStates(KeptConfig(3))
+    made.calibrate(torch.tensor([[1.0, 2.0, 3.0]]))
+    assert made(torch.tensor([[[2.0, 2.0, 3.0]]]), torch.ones(1, 1).bool()).tolist() == [[[1.0, 0.0, 0.0]]]
 
 
 def test_its_calibration_is_saved_with_the_model_and_it_has_no_parameters():

@@ -110,12 +110,12 @@ def test_a_ladder_recorded_twice_counts_once(make_evaluation):
     runs = {name: record(make_evaluation({name: 0.7}, weights=name)) for name in ("a", "b")}
     rows = {row[3]: row[4] for row in cells(made.scores_table(runs))}
     assert rows["node rate"] == "1"
-    assert rows["original, model"] == "2"  # two trainings of the same split
+    assert rows["a (original), model"] == rows["b (original), model"] == "1"  # no seeds of one
 
 
 def test_models_of_one_kind_in_one_evaluation_keep_their_names(make_evaluation):
     runs = {"a": record(make_evaluation({"small": 0.6, "large": 0.7}))}
-    assert [row[3] for row in cells(made.gains_table(runs))] == ["large", "small"]
+    assert [row[3] for row in cells(made.gains_table(runs))] == ["large (original)", "small (original)"]
 
 
 def test_labelled_negatives_have_no_ratio(make_evaluation):

@@ -1,6 +1,7 @@
 """Tests for dnalm/tasks/backbone_names.py: small random encoders in the hub's layout."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -122,6 +123,38 @@ def test_an_encoder_of_the_other_kind_is_refused(dnabert2, chemberta):
         dna_backbone(str(chemberta), None, 0)
     with pytest.raises(ValueError, match="expected a ChemBERTa, got a model of type none"):
         molecule_backbone(str(dnabert2), None, "hub")
+
+
+def test_files_of_two_models_mixed_are_refused(dnabert2, chemberta, tmp_path):
+    for folder in (dnabert2, chemberta):
+        mixed = tmp_path / folder.name
+        shutil.copytree(folder, mixed)
+        config = json.loads((mixed / "config.json").read_text())
+        (mixed / "config.json").write_text(json.dumps(config | {"vocab_size": 9}))
+        tensors = safetensors.torch.load_file(mixed / "model.safetensors")
+        name = next(name for name in tensors if name.endswith("word_embeddings.weight"))
+        tensors[name] = tensors[name][:9].clone()
+        safetensors.torch.save_file(tensors, mixed / "model.safetensors")
+    with pytest.raises(ValueError, match="its weights have rows for 9: files of two models are mixed"):
+        dna_backbone(str(tmp_path / dnabert2.name), None, 0)
+    with pytest.raises(ValueError, match="files of two models are mixed"):
+        molecule_backbone(str(tmp_path / chemberta.name), None, "hub")
+
+
+def test_a_molecule_longer_than_the_encoder_takes_is_cut(chemberta):
+    backbone = molecule_backbone(str(chemberta), None, "hub")
+    assert len(backbone.encode(["C" * 90])[0]) == 1 + 38 - 2  # 40 positions, of which two are no token's
+    assert "1" in backbone.report(["C" * 90])
+
+
+def test_the_shape_of_an_encoder_is_part_of_its_identity(chemberta, tmp_path):
+    other = tmp_path / chemberta.name
+    shutil.copytree(chemberta, other)
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps(config | {"num_attention_heads": 2}))  # no tensor shows it
+    one, two = (molecule_backbone(str(folder), None, "hub").identity for folder in (chemberta, other))
+    assert one["weights"] == two["weights"]
+    assert one != two
 
 
 def test_a_gene_without_a_base_is_refused(dnabert2):

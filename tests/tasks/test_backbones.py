@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from dnalm import checkpoint
+from dnalm.encoders.chemberta import ChemBERTaConfig
+from dnalm.encoders.dnabert2 import DNABert2Config
 from dnalm.encoders.gpt import GPT, GPTConfig
 from dnalm.tasks import backbone_names
 from dnalm.tasks.backbone_names import SEGMENTS, cut, dna_backbone, molecule_backbone
@@ -163,8 +165,14 @@ def test_spans_of_hub_encoders_are_their_tokenizers_without_special_tokens(tmp_p
     tokenizers = pytest.importorskip("tokenizers")
     encoder = torch.nn.Linear(2, 2)
     encoder.width, encoder.causal = 2, False
-    for name in ("open_dnabert2", "open_chemberta"):
-        monkeypatch.setattr(backbone_names, name, lambda folder: encoder)
+    shapes = {"open_dnabert2": DNABert2Config(), "open_chemberta": ChemBERTaConfig()}
+    for name, config in shapes.items():
+
+        def opened(_folder, config=config):
+            encoder.config = config
+            return encoder
+
+        monkeypatch.setattr(backbone_names, name, opened)
     names = ["[UNK]", "[CLS]", "[SEP]", *"ACGT", "GA", "TA", "GATA"]
     model = tokenizers.models.BPE(
         {name: row for row, name in enumerate(names)}, [("G", "A"), ("T", "A"), ("GA", "TA")]
