@@ -115,6 +115,24 @@ def from_recipe(start: T, recipe: str, tables: Sequence[str]) -> T:
     return dataclasses.replace(start, recipe=recipe, **filled)  # type: ignore[type-var]
 
 
+def too_small(settings: object, **least: float) -> list[str]:
+    """Return in words which fields of a dataclass are below the least that they may be; NaN is, too."""
+    return [
+        f"{name} must be at least {low}, got {value}"
+        for name, low in least.items()
+        if not (value := getattr(settings, name)) >= low
+    ]
+
+
+def no_shares(settings: object, *names: str) -> list[str]:
+    """Return in words which fields of a dataclass, shares that are dropped, are not from 0 to below 1."""
+    return [
+        f"{name} must be at least 0 and below 1, got {value}"
+        for name in names
+        if not 0.0 <= (value := getattr(settings, name)) < 1.0
+    ]
+
+
 def nearest(word: str, words: list[str]) -> str:
     """Return `; did you mean X?`, or nothing when no word is near."""
     close = difflib.get_close_matches(word, words, n=1)

@@ -7,6 +7,8 @@ from typing import Literal
 import torch
 from torch import nn
 
+from dnalm.config import no_shares, too_small
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -38,26 +40,22 @@ class TrainConfig:
     """Evaluations in a row without a lower validation loss after which training stops; 0 for never."""
 
     def __post_init__(self) -> None:
-        wrong = [
-            f"{name} must be at least {low}, got {value}"
-            for name, low in (
-                ("steps", 1),
-                ("batch_size", 1),
-                ("warmup", 0),
-                ("eval_every", 1),
-                ("checkpoint_every", 1),
-                ("patience", 0),
-                ("weight_decay", 0),
-                ("clip", 0),
-            )
-            if not (value := getattr(self, name)) >= low  # so put that NaN is wrong too
-        ]
+        wrong = too_small(
+            self,
+            steps=1,
+            batch_size=1,
+            warmup=0,
+            eval_every=1,
+            checkpoint_every=1,
+            patience=0,
+            weight_decay=0,
+            clip=0,
+        )
         if not 0.0 < self.lr < math.inf:
             wrong.append(f"lr must be above 0, got {self.lr}")
         if not 0.0 <= self.min_lr <= self.lr:
             wrong.append(f"min_lr must be from 0 to lr, got {self.min_lr}")
-        if not 0.0 <= self.beta2 < 1.0:
-            wrong.append(f"beta2 must be at least 0 and below 1, got {self.beta2}")
+        wrong += no_shares(self, "beta2")
         if self.decay not in ("all", "matrices"):
             wrong.append(f"decay must be all or matrices, got {self.decay!r}")
         if wrong:

@@ -1,10 +1,12 @@
 """Tests for dnalm/config.py."""
 
+import math
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 
-from dnalm.config import fill, read_recipe, recipe_names
+from dnalm.config import fill, no_shares, read_recipe, recipe_names, too_small
 
 
 @dataclass(frozen=True)
@@ -63,3 +65,15 @@ def test_published_recipe_is_what_was_published():
     train |= {"decay": "all", "clip": 0.0, "eval_every": 1000}
     assert train.items() <= recipe["train"].items()
     assert recipe["task"] == {"local_start": False}
+
+
+def test_fields_out_of_range_are_named_with_what_they_are():
+    settings = SimpleNamespace(width=0, heads=2, rate=math.nan, dropout=1.0, other=0.0)
+    assert too_small(settings, width=1, heads=2, rate=0) == [
+        "width must be at least 1, got 0",
+        "rate must be at least 0, got nan",
+    ]
+    assert no_shares(settings, "dropout", "other", "rate") == [
+        "dropout must be at least 0 and below 1, got 1.0",
+        "rate must be at least 0 and below 1, got nan",
+    ]

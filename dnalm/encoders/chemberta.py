@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from dnalm.checkpoint import put
+from dnalm.config import no_shares, too_small
 from dnalm.hub import encoder_tensors, read_config, read_fields
 from dnalm.layers import check_tokens
 
@@ -71,11 +72,7 @@ class ChemBERTaConfig:
     """The first token's position is one more. It says nothing of the tokenizer's ids."""
 
     def __post_init__(self) -> None:
-        wrong = [
-            f"{name} must be at least 1, got {value}"
-            for name in ("vocab_size", "hidden", "layers", "heads", "feed_forward", "positions")
-            if (value := getattr(self, name)) < 1
-        ]
+        wrong = too_small(self, vocab_size=1, hidden=1, layers=1, heads=1, feed_forward=1, positions=1)
         if not wrong and self.hidden % self.heads:
             wrong.append(f"hidden must be a multiple of heads, got {self.hidden} and {self.heads}")
         if not wrong and not 0 <= self.padding_idx < min(self.vocab_size, self.positions - 1):
@@ -85,11 +82,7 @@ class ChemBERTaConfig:
             )
         if self.eps <= 0.0:
             wrong.append(f"eps must be above 0, got {self.eps}")
-        wrong += [
-            f"{name} must be at least 0 and below 1, got {value}"
-            for name in ("dropout", "attention_dropout")
-            if not 0.0 <= (value := getattr(self, name)) < 1.0
-        ]
+        wrong += no_shares(self, "dropout", "attention_dropout")
         if wrong:
             raise ValueError("; ".join(wrong))
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from dnalm.checkpoint import put
+from dnalm.config import no_shares, too_small
 from dnalm.hub import encoder_tensors, read_config, read_fields
 from dnalm.layers import LONGEST_PRODUCT, check_tokens, dropout
 
@@ -78,20 +79,12 @@ class DNABert2Config:
     """Share of attention weights dropped in training."""
 
     def __post_init__(self) -> None:
-        wrong = [
-            f"{name} must be at least 1, got {value}"
-            for name in ("vocab_size", "hidden", "layers", "heads", "feed_forward", "types")
-            if (value := getattr(self, name)) < 1
-        ]
+        wrong = too_small(self, vocab_size=1, hidden=1, layers=1, heads=1, feed_forward=1, types=1)
         if not wrong and self.hidden % self.heads:
             wrong.append(f"hidden must be a multiple of heads, got {self.hidden} and {self.heads}")
         if self.eps <= 0.0:
             wrong.append(f"eps must be above 0, got {self.eps}")
-        wrong += [
-            f"{name} must be at least 0 and below 1, got {value}"
-            for name in ("dropout", "attention_dropout")
-            if not 0.0 <= (value := getattr(self, name)) < 1.0
-        ]
+        wrong += no_shares(self, "dropout", "attention_dropout")
         if wrong:
             raise ValueError("; ".join(wrong))
 

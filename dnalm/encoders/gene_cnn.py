@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from dnalm.config import no_shares
 from dnalm.dna import BASES, encode
 from dnalm.layers import check_tokens, dropout
 
@@ -47,8 +48,7 @@ class GeneCNNConfig:
             wrong.append(f"kernels must be as many as channels, got {self.kernels}, {self.channels}")
         if any(kernel < 1 or kernel % 2 == 0 for kernel in self.kernels):
             wrong.append(f"kernels must be odd and at least 1, got {self.kernels}")
-        if not 0.0 <= self.dropout < 1.0:
-            wrong.append(f"dropout must be at least 0 and below 1, got {self.dropout}")
+        wrong += no_shares(self, "dropout")
         if wrong:
             raise ValueError("; ".join(wrong))
 

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dnalm.config import no_shares, too_small
 from dnalm.layers import causal_attention, dropout, rotary_angles, rotary_speeds, rotate
 
 SPREAD = 0.02
@@ -40,17 +41,12 @@ class GPTConfig:
     """How a token's place is told: a learned table, or rotation of queries and keys."""
 
     def __post_init__(self) -> None:
-        wrong = [
-            f"{name} must be at least 1, got {value}"
-            for name in ("n_layer", "n_head", "n_embd", "block_size")
-            if (value := getattr(self, name)) < 1
-        ]
+        wrong = too_small(self, n_layer=1, n_head=1, n_embd=1, block_size=1)
         if not wrong and self.n_embd % self.n_head:
             wrong.append(f"n_embd must be a multiple of n_head, got {self.n_embd} and {self.n_head}")
         elif not wrong and self.position == "rotary" and self.n_embd // self.n_head % 2:
             wrong.append(f"rotary positions need an even n_embd / n_head, got {self.n_embd // self.n_head}")
-        if not 0.0 <= self.dropout < 1.0:
-            wrong.append(f"dropout must be at least 0 and below 1, got {self.dropout}")
+        wrong += no_shares(self, "dropout")
         if self.position not in ("learned", "rotary"):
             wrong.append(f"position must be learned or rotary, got {self.position!r}")
         if wrong:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from dnalm.config import too_small
 from dnalm.layers import check_tokens
 
 UNKNOWN = 0
@@ -37,11 +38,7 @@ class SmilesLSTMConfig:
     layers: int = 2
 
     def __post_init__(self) -> None:
-        wrong = [
-            f"{name} must be at least 1, got {value}"
-            for name in ("embedding", "hidden", "layers")
-            if (value := getattr(self, name)) < 1
-        ]
+        wrong = too_small(self, embedding=1, hidden=1, layers=1)
         if wrong:
             raise ValueError("; ".join(wrong))
 

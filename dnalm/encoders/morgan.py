@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
 
+from dnalm.config import too_small
 from dnalm.layers import check_tokens
 from dnalm.molecules import BITS, RADIUS, morgan_bits
 
@@ -28,11 +29,7 @@ class MorganConfig:
     """Width of a substructure's vector (D)."""
 
     def __post_init__(self) -> None:
-        wrong = [
-            f"{name} must be at least {low}, got {value}"
-            for name, low in (("bits", 1), ("radius", 0), ("width", 1))
-            if (value := getattr(self, name)) < low
-        ]
+        wrong = too_small(self, bits=1, radius=0, width=1)
         if self.bits > 2**15:
             wrong.append(f"bits must be at most {2**15}, got {self.bits}")
         if wrong:

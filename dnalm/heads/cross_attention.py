@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dnalm.heads.side import Side, check_states
+from dnalm.config import no_shares, too_small
+from dnalm.heads.side import Side, check_states, mean_of
 
 FUSION = (512, 256)
 """Widths between the layers that join both sides."""
@@ -41,18 +42,10 @@ class CrossAttentionConfig:
     """Whether a side is one vector, the mean of its states."""
 
     def __post_init__(self) -> None:
-        wrong = [
-            f"{name} must be at least 1, got {value}"
-            for name in ("width", "heads", "feed_forward")
-            if (value := getattr(self, name)) < 1
-        ]
+        wrong = too_small(self, width=1, heads=1, feed_forward=1)
         if not wrong and self.width % self.heads:
             wrong.append(f"width must be a multiple of heads, got {self.width} and {self.heads}")
-        wrong += [
-            f"{name} must be at least 0 and below 1, got {value}"
-            for name in ("attention_dropout", "head_dropout")
-            if not 0.0 <= (value := getattr(self, name)) < 1.0
-        ]
+        wrong += no_shares(self, "attention_dropout", "head_dropout")
         if wrong:
             raise ValueError("; ".join(wrong))
 
@@ -195,7 +188,7 @@ class CrossAttentionHead(nn.Module):
         padding = ~real.unsqueeze(-1)
         states = states.masked_fill(padding, 0.0)
         if self.config.pooled:
-            states, real = _mean(states, real).unsqueeze(1), real.any(1, keepdim=True)
+            states, real = mean_of(states, real).unsqueeze(1), real.any(1, keepdim=True)
         return Side(projection(states).masked_fill(~real.unsqueeze(-1), 0.0), real)
 
     def forward(self, genes: Side, molecules: Side, gene: Tensor, molecule: Tensor) -> Tensor:
@@ -210,13 +203,8 @@ class CrossAttentionHead(nn.Module):
         of_gene = self.gene_attending(genes, molecules, gene, molecule)
         of_molecule = self.molecule_attending(molecules, genes, molecule, gene)
         pooled = [
-            _mean(of_gene, genes.real.index_select(0, gene)),
-            _mean(of_molecule, molecules.real.index_select(0, molecule)),
+            mean_of(of_gene, genes.real.index_select(0, gene)),
+            mean_of(of_molecule, molecules.real.index_select(0, molecule)),
         ]
         logits: Tensor = self.classifier(self.fusion(torch.cat(pooled, dim=-1))).squeeze(-1)
         return logits
-
-
-def _mean(states: Tensor, real: Tensor) -> Tensor:
-    """Return the mean of real states, [N, D], of states [N, S, D] that are 0 at padding; 0 where none is."""
-    return states.sum(1) / real.sum(1, keepdim=True).clamp(min=1)

@@ -11,7 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from dnalm.heads.side import Side, check_states
+from dnalm.config import no_shares
+from dnalm.heads.side import Side, check_states, mean_of
 
 Pooling = Literal["max", "attention", "mean"]
 LAYERS = (256, 128, 64)
@@ -39,8 +40,7 @@ class PairHeadConfig:
         ]
         if self.attention < 1:
             wrong.append(f"attention must be at least 1, got {self.attention}")
-        if not 0.0 <= self.head_dropout < 1.0:
-            wrong.append(f"head_dropout must be at least 0 and below 1, got {self.head_dropout}")
+        wrong += no_shares(self, "head_dropout")
         if wrong:
             raise ValueError("; ".join(wrong))
 
@@ -65,9 +65,7 @@ class MeanPooling(nn.Module):
 
     def forward(self, states: Tensor, real: Tensor) -> Tensor:
         """Map states [N, S, D] and their mask [N, S] to [N, D]; 0 where no state is real."""
-        total = states.masked_fill(~real.unsqueeze(-1), 0.0).sum(1)
-        mean: Tensor = total / real.sum(1, keepdim=True).clamp(min=1)
-        return mean
+        return mean_of(states, real)
 
 
 class AttentionPooling(nn.Module):

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dnalm.config import no_shares
+
 LEAST_SPREAD = 0.1
 """Of the median channel: one that varies less is not blown up to a spread of 1, it may be rounding alone."""
 LEAST_VARIANCE = 1e-3
@@ -34,8 +36,7 @@ class RegressionHeadConfig:
             wrong.append(f"channels must be at least 1, got {self.channels}")
         if self.kernel < 1 or self.kernel % 2 == 0:
             wrong.append(f"kernel must be odd and at least 1, got {self.kernel}")
-        if not 0.0 <= self.head_dropout < 1.0:
-            wrong.append(f"head_dropout must be at least 0 and below 1, got {self.head_dropout}")
+        wrong += no_shares(self, "head_dropout")
         if wrong:
             raise ValueError("; ".join(wrong))
 

@@ -23,6 +23,13 @@ class Side(NamedTuple):
         return Side(self.states.index_select(0, rows), self.real.index_select(0, rows))
 
 
+def mean_of(states: Tensor, real: Tensor) -> Tensor:
+    """Return the mean of the real states, [N, D], of states [N, S, D]; 0 where none is real."""
+    total = states.masked_fill(~real.unsqueeze(-1), 0.0).sum(1)
+    mean: Tensor = total / real.sum(1, keepdim=True).clamp(min=1)
+    return mean
+
+
 def check_states(states: Tensor, real: Tensor, width: int) -> None:
     """Check what a head is given.
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from dnalm.config import too_small
 from dnalm.data.pair_batches import PairTokens, Ragged, Source
 from dnalm.data.pairs import PairSet
 from dnalm.encoders.gene_cnn import GeneCNN, GeneCNNConfig, letter_codes
@@ -95,11 +96,7 @@ class EncodersConfig:
     """Commit of the hub name of --mol-encoder."""
 
     def __post_init__(self) -> None:
-        wrong = [
-            f"{name} must be at least {low}, got {value}"
-            for name, low in (("dna_length", 1), ("smiles_length", 1), ("gene_windows", 0))
-            if (value := getattr(self, name)) < low
-        ]
+        wrong = too_small(self, dna_length=1, smiles_length=1, gene_windows=0)
         if wrong:
             raise ValueError("; ".join(wrong))
 
