@@ -23,7 +23,7 @@ from dnalm.commands.info_binding import (
     results,
     table,
 )
-from dnalm.commands.info_finding import Finding, dnalm, known
+from dnalm.commands.info_finding import Finding, dnalm, inside, known
 from dnalm.commands.info_models import (
     MODES,
     checkpoint_folder,
@@ -110,7 +110,8 @@ def identify(path: Path) -> Finding:
 
 def _folder(path: Path) -> Finding:
     if (path / "meta.json").is_file():
-        return info_interaction.pair_set(path) if info_interaction.is_pair_set(path) else _prepared(path)
+        is_pairs = inside(read_json(path / "meta.json"), "format") == info_interaction.PAIRS
+        return info_interaction.pair_set(path) if is_pairs else _prepared(path)
     if (path / "checkpoint.json").is_file():
         return checkpoint_folder(path)
     labelled = binding_set(path)
@@ -120,8 +121,8 @@ def _folder(path: Path) -> Finding:
         return run_folder(path)
     modes = [mode for mode in MODES if (path / mode / "meta.json").is_file()]
     if modes:
-        inside = {mode: _prepared(path / mode) for mode in modes}
-        facts = {mode: one.facts for mode, one in inside.items()}
+        found_in = {mode: _prepared(path / mode) for mode in modes}
+        facts = {mode: one.facts for mode, one in found_in.items()}
         metas = [read_meta(path / mode) for mode in modes]
         differ = {}
         if not same_bases(metas[0], metas[-1]):
@@ -134,7 +135,7 @@ def _folder(path: Path) -> Finding:
             {"bases": facts[modes[0]]["bases"], "split": facts[modes[0]]["split"]}
             | {mode: facts[mode]["vocabulary"] for mode in modes}
             | differ,
-            [command for one in inside.values() for command in one.next],
+            [command for one in found_in.values() for command in one.next],
         )
     found = binding_models(path) or outputs(path)
     if found:
@@ -215,7 +216,7 @@ def _json(path: Path, head: Head) -> Finding | None:
             return record(path)
         case "dnalm-genome":
             return _prepared(path.parent)
-        case "dnalm-pairs":
+        case info_interaction.PAIRS:
             return info_interaction.pair_set(path.parent)
         case "dnalm-checkpoint":
             return checkpoint_folder(path.parent)

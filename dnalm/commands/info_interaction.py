@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from dnalm.commands.info_finding import Finding, dnalm, in_words, inside, known
-from dnalm.files import read_json
 from dnalm.records import read_record
 
+PAIRS = "dnalm-pairs"
+"""Format of the meta.json of prepared pairs."""
 DATA = "data/pairs"
 """Where `dnalm interact` looks for pairs unless told."""
 
@@ -83,12 +84,6 @@ def evaluation(path: Path, content: dict[str, Any]) -> Finding:
         facts[name] |= {"auroc_less_best_rung": behind} if behind else {}
     title = "interaction models judged beside the ladder of baselines"
     return Finding("interaction-evaluation", title, known(facts), [dnalm("interact", "compare", path.parent)])
-
-
-def is_pair_set(path: Path) -> bool:
-    """Whether a folder's meta.json is that of prepared pairs."""
-    content = read_json(path / "meta.json")
-    return bool(inside(content, "format") == "dnalm-pairs")
 
 
 def _protocol(content: dict[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,6 @@ import importlib.metadata
 import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import torch
@@ -18,8 +17,7 @@ from dnalm.heads.cross_attention import CrossAttentionConfig, CrossAttentionHead
 from dnalm.tasks.interaction import InteractionTask
 from dnalm.tasks.interaction_model import EncodersConfig, InteractionModel, InteractionShape, Texts
 
-RECIPES = ("--model", get_args(ModelName))
-"""The flag whose value is the recipe unless one is given, and its values."""
+RECIPES = interact_train.RECIPES
 LIBRARIES = ("rdkit", "scikit-learn", "h5py", "transformers", "tokenizers", "huggingface_hub", "peft")
 """That genes and molecules may need, by their names on the package index."""
 SAMPLE = Texts(

@@ -81,6 +81,19 @@ def test_each_gene_is_encoded_once_ever(options, pair_folder, encoded):
     assert found["pooled"]["model"]["kind"] == "foundation-pooled (vocab4 + morgan)"
 
 
+def test_kept_states_are_scaled_by_those_of_training_genes(options, pair_folder):
+    run(options)
+    opened, pairs = open_interaction(options.out), open_pairs(pair_folder)
+    tokens = Reading(options.store, CPU.resolve(), print).tokens(opened.model.shape, pairs)
+    genes = np.unique(pairs.gene[pairs.parts["train"]])
+    states, real = tokens.genes.take(genes)
+    scaled = opened.model.gene(states, real)[real]
+    np.testing.assert_allclose(scaled.mean(0), 0.0, atol=1e-4)
+    assert float(scaled.std(0).max()) == pytest.approx(1.0, abs=0.01)
+    others = np.setdiff1d(np.arange(len(pairs.gene_ids)), genes)
+    assert len(others) == 0 or not np.allclose(opened.model.gene(*tokens.genes.take(others))[0].mean(0), 0.0)
+
+
 def test_results_tell_frozen_parameters_and_are_what_the_opened_model_predicts(options, pair_folder):
     run(options)
     opened, pairs = open_interaction(options.out), open_pairs(pair_folder)
