@@ -3,19 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from dnalm import checkpoint
 from dnalm.bpe import DNABPE, RUN, BPETokens
 from dnalm.checkpoint import weights_digest
-from dnalm.encoders.chemberta import open_chemberta
-from dnalm.encoders.dnabert2 import open_dnabert2
+from dnalm.encoders.chemberta import ChemBERTa, open_chemberta
+from dnalm.encoders.dnabert2 import DNABert2, open_dnabert2
 from dnalm.encoders.gpt import GPT
 from dnalm.hub import hub_folder, read_config
 from dnalm.smiles_tokens import How, SmilesTokens, SmilesVocabulary
-from dnalm.tasks.backbones import Backbone, Window
+from dnalm.tasks.backbones import Backbone, Window, Windows
 from dnalm.tasks.core import load_core
 from dnalm.tokenizers import CharacterTokenizer
 
@@ -79,16 +79,6 @@ def _genome(where: Path, gene_windows: int) -> Backbone:
     tokenizer = CharacterTokenizer(core.characters)
     encoder = GPT(core.encoder, tokenizer.vocab_size)
     checkpoint.put(core.tensors, encoder.state_dict(), core.origin)
-    encoder.eval().requires_grad_(False)
-    name = where.name if where.name not in ("checkpoint", "") else where.parent.name
-    identity = {
-        "name": name,
-        "weights": weights_digest(encoder),
-        "config": asdict(core.encoder),
-        "tokenizer": core.characters,
-        "windows": gene_windows or f"first {TOKENS}",
-        "segments": SEGMENTS,
-    }
 
     def windows(sequence: str) -> list[Window]:
         pieces = cut(sequence, core.encoder.block_size, gene_windows)
@@ -101,30 +91,28 @@ def _genome(where: Path, gene_windows: int) -> Backbone:
             for begin, bases in pieces
         ]
 
-    return Backbone(name, str(where), encoder, encoder.width, encoder.causal, identity, windows, SEGMENTS)
+    return _of_genes(str(where), encoder, core.characters, windows, gene_windows)
 
 
 def _dnabert2(folder: Path, source: str, gene_windows: int) -> Backbone:
     """Open a DNABERT-2 or a DNABERT-S; `source` is what the user calls it."""
     tokenizer, encoder = DNABPE(folder), open_dnabert2(folder)
     _check_vocabulary(folder, tokenizer.vocab_size, encoder.config.vocab_size)
-    encoder.requires_grad_(False)
-    name = Path(source).name
 
     def windows(sequence: str) -> list[Window]:
         if gene_windows:
             return [_between(each) for each in tokenizer.windows(sequence, gene_windows, TOKENS)]
         return [_between(tokenizer.encode(sequence, TOKENS))]
 
-    identity = {
-        "name": name,
-        "weights": weights_digest(encoder),
-        "config": asdict(encoder.config),
-        "tokenizer": tokenizer.digest,
-        "windows": gene_windows or f"first {TOKENS}",
-        "segments": SEGMENTS,
-    }
-    return Backbone(name, source, encoder, encoder.width, encoder.causal, identity, windows, SEGMENTS)
+    return _of_genes(source, encoder, tokenizer.digest, windows, gene_windows)
+
+
+def _of_genes(
+    source: str, encoder: GPT | DNABert2, tokenizer: str, windows: Windows, gene_windows: int
+) -> Backbone:
+    """Return an encoder of genes, whose states are kept as segments."""
+    read = {"windows": gene_windows or f"first {TOKENS}", "segments": SEGMENTS}
+    return Backbone(source, encoder, _identity(source, encoder, tokenizer, read), windows, SEGMENTS)
 
 
 def _chemberta(folder: Path, source: str, how: How) -> Backbone:
@@ -132,15 +120,6 @@ def _chemberta(folder: Path, source: str, how: How) -> Backbone:
     vocabulary, encoder = SmilesVocabulary(folder), open_chemberta(folder)
     _check_vocabulary(folder, vocabulary.vocab_size, encoder.config.vocab_size)
     longest = encoder.config.longest
-    encoder.requires_grad_(False)
-    name = Path(source).name
-    identity = {
-        "name": name,
-        "weights": weights_digest(encoder),
-        "config": asdict(encoder.config),
-        "tokenizer": vocabulary.digest,
-        "smiles_tokenizer": how,
-    }
 
     def windows(smiles: str) -> list[Window]:
         return [_between(vocabulary.encode(smiles, how, longest))]
@@ -148,7 +127,22 @@ def _chemberta(folder: Path, source: str, how: How) -> Backbone:
     def report(molecules: Sequence[str]) -> str:
         return vocabulary.report(molecules, how, longest).as_text()
 
-    return Backbone(name, source, encoder, encoder.width, encoder.causal, identity, windows, None, report)
+    identity = _identity(source, encoder, vocabulary.digest, {"smiles_tokenizer": how})
+    return Backbone(source, encoder, identity, windows, None, report)
+
+
+def _identity(
+    source: str, encoder: GPT | DNABert2 | ChemBERTa, tokenizer: str, read: dict[str, Any]
+) -> dict[str, Any]:
+    """Return all that decides an encoder's states: what it is called, its weights and shape, how it reads."""
+    path = Path(source)
+    return {
+        "name": path.parent.name if path.name == "checkpoint" else path.name,
+        "weights": weights_digest(encoder),
+        "config": asdict(encoder.config),
+        "tokenizer": tokenizer,
+        **read,
+    }
 
 
 def _check_vocabulary(folder: Path, tokens: int, rows: int) -> None:

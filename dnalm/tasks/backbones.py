@@ -33,24 +33,44 @@ class Window(NamedTuple):
     """Letters of each token in the text as it was given, [L, 2]."""
 
 
+Windows = Callable[[str], list[Window]]
+"""Maps a text to what an encoder reads of it."""
+
+
 @dataclass(frozen=True)
 class Backbone:
-    """An encoder with all that turns text into its states."""
+    """An encoder with all that turns text into its states; it is frozen: in evaluation, without gradients."""
 
-    name: str
     source: str
     """Where it was found."""
     encoder: nn.Module
-    """Frozen: in evaluation, without gradients."""
-    width: int
-    causal: bool
     identity: dict[str, Any]
-    """JSON values that, with the text, decide the states."""
-    windows: Callable[[str], list[Window]]
+    """JSON values that, with the text, decide the states; `name` is what it is called."""
+    windows: Windows
     segments: int | None
     """How many states of a text are kept, each a mean over a segment; None for one of each token."""
     report: Callable[[Sequence[str]], str] = lambda _texts: ""
     """Tells what of these texts the tokens leave out, in words; nothing where they leave nothing out."""
+
+    def __post_init__(self) -> None:
+        self.encoder.eval().requires_grad_(False)
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return str(self.identity["name"])
+
+    @property
+    def width(self) -> int:
+        """D, the width of its states."""
+        width = self.encoder.width
+        assert isinstance(width, int)
+        return width
+
+    @property
+    def causal(self) -> bool:
+        """Whether a state has seen only the left of its token."""
+        return bool(self.encoder.causal)
 
     @property
     def parameters(self) -> int:

@@ -118,7 +118,7 @@ def test_states_of_special_tokens_are_left_out():
         kept[[0, -1]] = False
         return [Window(ids, kept, np.array([(0, 0), *((at, at + 1) for at in range(len(text))), (9, 9)]))]
 
-    backbone = Backbone("ids", "", Ids(), 1, False, {}, windows, None)
+    backbone = Backbone("", Ids(), {"name": "ids"}, windows, None)
     found = backbone.encode(["345", "7"])
     assert found[0].flatten().tolist() == [4.0, 3.0, 4.0, 5.0]
     assert found[1].flatten().tolist() == [7.0, 7.0]
