@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dnalm.commands import interact_evaluate as judge
-from dnalm.commands.interact_encoders import Reading, shape_of, store_of
+from dnalm.commands.interact_encoders import Reading, attention_of, shape_of, store_of
 from dnalm.commands.interact_train import Options, run
 from dnalm.commands.runs import JudgeOptions, RunOptions
 from dnalm.data.pairs import open_pairs
@@ -90,8 +90,30 @@ def test_kept_states_are_scaled_by_those_of_training_genes(options, pair_folder)
     scaled = opened.model.gene(states, real)[real]
     np.testing.assert_allclose(scaled.mean(0), 0.0, atol=1e-4)
     assert float(scaled.std(0).max()) == pytest.approx(1.0, abs=0.01)
-    others = np.setdiff1d(np.arange(len(pairs.gene_ids)), genes)
-    assert len(others) == 0 or not np.allclose(opened.model.gene(*tokens.genes.take(others))[0].mean(0), 0.0)
+
+
+def test_the_scale_is_of_the_genes_that_are_named_and_of_no_other(options, pair_folder):
+    run(options)
+    opened, pairs = open_interaction(options.out), open_pairs(pair_folder)
+    tokens = Reading(options.store, CPU.resolve(), print).tokens(opened.model.shape, pairs)
+    few = np.arange(4)
+    opened.model.calibrate(tokens, few, few)
+    for genes, is_centred in ((few, True), (np.arange(4, 16), False)):
+        states, real = tokens.genes.take(genes)
+        assert np.allclose(opened.model.gene(states, real)[real].mean(0), 0.0, atol=1e-4) == is_centred
+
+
+def test_a_pooled_model_is_given_one_state_a_gene_the_mean_of_all(options, pair_folder):
+    pairs, reading = open_pairs(pair_folder), Reading(options.store, CPU.resolve(), print)
+    found = {}
+    for name in ("foundation", "foundation-pooled"):
+        shape, backbones = shape_of(options.encoders, lambda: "", attention_of(name, SMALL))
+        found[name] = reading.tokens(shape, pairs, backbones).genes.take(np.arange(16))[0]
+    assert found["foundation"].shape[1] == 30  # bases of a gene
+    assert found["foundation-pooled"].shape[1] == 1
+    # bfloat16, rounded before and after the mean
+    mean = found["foundation"].float().mean(1, keepdim=True)
+    np.testing.assert_allclose(found["foundation-pooled"].float(), mean, atol=0.02)
 
 
 def test_results_tell_frozen_parameters_and_are_what_the_opened_model_predicts(options, pair_folder):

@@ -13,6 +13,7 @@ from dnalm.commands.interact_train import Options, default_options, run
 from dnalm.commands.runs import RunOptions
 from dnalm.data.pairs import open_pairs
 from dnalm.devices import Compute
+from dnalm.evaluate.interaction import fit_temperature
 from dnalm.optim import EpochConfig
 from dnalm.tasks.interaction import predict
 from dnalm.tasks.interaction_load import open_interaction
@@ -91,6 +92,16 @@ def test_the_model_opens_and_is_the_one_that_was_judged(trained, data):
     area = ((won > 0) + 0.5 * (won == 0)).mean()
     assert results["validation"]["auroc"]["value"] == pytest.approx(area, abs=1e-12)
     assert max(results["training"]["history"]["val_auroc"]) == pytest.approx(area, abs=1e-12)
+
+
+def test_the_temperature_is_the_one_that_fits_the_validation_part(trained, data):
+    pairs, opened = open_pairs(data), open_interaction(trained)
+    rows = pairs.parts["validation"]
+    tokens = opened.model.shape.tokens(pairs)
+    logits = predict(opened.model, tokens, pairs.gene[rows], pairs.molecule[rows])
+    found = json.loads((trained / "results.json").read_text())["temperature"]
+    assert found == pytest.approx(fit_temperature(logits, pairs.label[rows]), rel=1e-6)
+    assert found != 1.0
 
 
 def test_node_rate_is_worked_out_on_the_same_rows(trained, data):
