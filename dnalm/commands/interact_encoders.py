@@ -28,7 +28,7 @@ from dnalm.tasks.interaction_model import (
 )
 
 ModelName = Literal["original", "foundation", "foundation-pooled"]
-Side = Literal["gene", "molecule"]
+SideName = Literal["gene", "molecule"]
 
 
 def attention_of(model: ModelName, attention: CrossAttentionConfig) -> CrossAttentionConfig | None:
@@ -117,7 +117,7 @@ class Reading:
             ValueError: if a frozen encoder is needed and is not where it was, or has other weights.
         """
         kept: dict[str, Source | None] = {"gene": None, "molecule": None}
-        sides: tuple[tuple[Side, GeneShape | MoleculeShape, list[str]], ...] = (
+        sides: tuple[tuple[SideName, GeneShape | MoleculeShape, list[str]], ...] = (
             ("gene", shape.gene, texts.sequences),
             ("molecule", shape.molecule, texts.smiles),
         )
@@ -135,7 +135,7 @@ class Reading:
             if isinstance(part, KeptConfig)
         )
 
-    def spans(self, side: Side, part: KeptConfig, texts: Sequence[str]) -> list[Spans]:
+    def spans(self, side: SideName, part: KeptConfig, texts: Sequence[str]) -> list[Spans]:
         """Return which letters of each text its kept states stand for; the frozen encoder is opened for it.
 
         Args:
@@ -150,7 +150,12 @@ class Reading:
         return [backbone.spans(text) for text in texts]
 
     def _states(
-        self, side: Side, part: KeptConfig, texts: Sequence[str], backbone: Backbone | None, head: HeadShape
+        self,
+        side: SideName,
+        part: KeptConfig,
+        texts: Sequence[str],
+        backbone: Backbone | None,
+        head: HeadShape,
     ) -> Source:
         store = StateStore(self.store, part.identity, part.width)
         if store.lacks(texts):
@@ -165,7 +170,7 @@ class Reading:
         return states if attends else states.only_means()
 
 
-def _reopened(side: Side, part: KeptConfig, needed: str) -> Backbone:
+def _reopened(side: SideName, part: KeptConfig, needed: str) -> Backbone:
     """Return the frozen encoder of a model that was trained before; `needed` says why it must be there."""
     try:
         if side == "gene":
