@@ -12,7 +12,8 @@ from dnalm.files import write_text
 from dnalm.molecules import atom_symbols, draw_molecule
 from dnalm.report.attention_plots import DRAWN, atom_colors, attention_picture
 from dnalm.tasks.attention import PairAttention, gene_places, molecule_places, pair_attention, shares
-from dnalm.tasks.interaction_model import InteractionModel, Texts
+from dnalm.tasks.interaction_model import InteractionModel
+from dnalm.tasks.interaction_shape import Texts
 
 TABLE = "attention.tsv"
 HEADER = "rank\tname\tside\tbegin\tend\tatoms\twhat\tweight"

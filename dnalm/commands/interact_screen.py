@@ -25,7 +25,8 @@ from dnalm.molecules import Salts, canonical_smiles
 from dnalm.tasks.attention import check_attends
 from dnalm.tasks.interaction import predict
 from dnalm.tasks.interaction_load import open_interaction
-from dnalm.tasks.interaction_model import InteractionModel, Texts
+from dnalm.tasks.interaction_model import InteractionModel
+from dnalm.tasks.interaction_shape import Texts
 
 RESULTS = "results.json"
 KINDS = ("CDS", "mRNA", "promoter")

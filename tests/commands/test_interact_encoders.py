@@ -19,7 +19,7 @@ from dnalm.optim import EpochConfig
 from dnalm.tasks.backbones import Backbone
 from dnalm.tasks.interaction import predict
 from dnalm.tasks.interaction_load import open_interaction
-from dnalm.tasks.interaction_model import EncodersConfig
+from dnalm.tasks.interaction_shape import EncodersConfig
 
 CPU = Compute(device="cpu", precision="fp32")
 RUN = RunOptions(compute=CPU, quiet=True)

@@ -24,7 +24,7 @@ from dnalm.optim import EpochConfig
 from dnalm.tasks.backbones import Backbone
 from dnalm.tasks.interaction import predict
 from dnalm.tasks.interaction_load import open_interaction
-from dnalm.tasks.interaction_model import EncodersConfig, Texts
+from dnalm.tasks.interaction_shape import EncodersConfig, Texts
 
 CPU = Compute(device="cpu", precision="fp32")
 LIBRARY = """# a comment
