@@ -94,15 +94,17 @@ class Attending(nn.Module):
             other_row: which of `other` is each pair's, int64 [B].
         """
         found = self._attend(
-            self.query(own.states).index_select(0, own_row),
-            self.key(other.states).index_select(0, other_row),
-            self.value(other.states).index_select(0, other_row),
+            of_real(self.query, own).index_select(0, own_row),
+            of_real(self.key, other).index_select(0, other_row),
+            of_real(self.value, other).index_select(0, other_row),
             other.real.index_select(0, other_row),
         )
         asking = own.take(own_row)
-        x: Tensor = self.attention_norm(asking.states + self.dropout(self.out(found)))
+        place = asking.real.flatten().nonzero().squeeze(1)  # real states alone are computed with
+        before, found = (x.flatten(0, 1).index_select(0, place) for x in (asking.states, found))
+        x = self.attention_norm(before + self.dropout(self.out(found)))  # [real states, W]
         x = self.feed_norm(x + self.dropout(self.feed(x)))
-        return x.masked_fill(~asking.real.unsqueeze(-1), 0.0)
+        return _spread(x, place, asking.real)
 
     def weights(self, own: Side, other: Side) -> Tensor:
         """Return how much each own state attends to each other state, pair by pair, [B, H, S own, S other].
@@ -126,6 +128,18 @@ class Attending(nn.Module):
     def _split(self, x: Tensor) -> Tensor:
         """Map [B, S, W] to [B, H, S, W / H]."""
         return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)
+
+
+def of_real(layer: nn.Module, side: Side) -> Tensor:
+    """Return a layer's output for the real states of a side, [N, S, W], 0 at padding; it sees no other."""
+    place = side.real.flatten().nonzero().squeeze(1)
+    return _spread(layer(side.states.flatten(0, 1).index_select(0, place)), place, side.real)
+
+
+def _spread(x: Tensor, place: Tensor, real: Tensor) -> Tensor:
+    """Return rows [real states, W] at their places, and 0 at padding, [N, S, W]."""
+    whole = x.new_zeros(real.numel(), x.shape[-1])
+    return whole.index_copy(0, place, x).view(*real.shape, -1)
 
 
 class CrossAttentionHead(nn.Module):
@@ -189,7 +203,7 @@ class CrossAttentionHead(nn.Module):
         states = states.masked_fill(padding, 0.0)
         if self.config.pooled:
             states, real = mean_of(states, real).unsqueeze(1), real.any(1, keepdim=True)
-        return Side(projection(states).masked_fill(~real.unsqueeze(-1), 0.0), real)
+        return Side(of_real(projection, Side(states, real)), real)
 
     def forward(self, genes: Side, molecules: Side, gene: Tensor, molecule: Tensor) -> Tensor:
         """Return the logits of pairs, [B].
