@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from dnalm.config import no_shares, too_small
 from dnalm.heads.side import Side, check_states, mean_of
+from dnalm.layers import dropout
 
 FUSION = (512, 256)
 """Widths between the layers that join both sides."""
@@ -62,6 +63,13 @@ class PooledAttentionConfig(CrossAttentionConfig):
     pooled: ClassVar[bool] = True
 
 
+class _Dropout(nn.Dropout):
+    """The same, made faster on a CPU in bf16 (`layers.dropout`)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return dropout(x, self.p if self.training else 0.0)
+
+
 class Attending(nn.Module):
     """One side attends to the other: attention, residual, LayerNorm; feed-forward, residual, LayerNorm.
 
@@ -79,10 +87,10 @@ class Attending(nn.Module):
         self.feed = nn.Sequential(
             nn.Linear(width, config.feed_forward),
             nn.GELU(),
-            nn.Dropout(config.attention_dropout),
+            _Dropout(config.attention_dropout),
             nn.Linear(config.feed_forward, width),
         )
-        self.dropout = nn.Dropout(config.attention_dropout)
+        self.dropout = _Dropout(config.attention_dropout)
 
     def forward(self, own: Side, other: Side, own_row: Tensor, other_row: Tensor) -> Tensor:
         """Return the own side's states after attending to the other's, [B, S, W], 0 at padding.
@@ -118,11 +126,20 @@ class Attending(nn.Module):
         return shares.masked_fill(~other.real[:, None, None], 0.0)
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, real: Tensor) -> Tensor:
-        """Map queries [B, S, W], keys and values [B, S', W] and the mask of the latter to [B, S, W]."""
+        """Map queries [B, S, W], keys and values [B, S', W] and the mask of the latter to [B, S, W].
+
+        Two ways to the same numbers: PyTorch's fused kernel, and plain matrix products in training on a CPU,
+        where the fused backward pass was measured to take two thirds of a whole step.
+        """
         # Where no state is real all are attended to, since a softmax over nothing is NaN; they are 0.
         mask = (real | ~real.any(1, keepdim=True))[:, None, None]  # [B, 1, 1, S']
         query, key, value = self._split(query), self._split(key), self._split(value)
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        if query.device.type == "cpu" and torch.is_grad_enabled():
+            scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)  # [B, H, S, S']
+            scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+            mixed = torch.softmax(scores, dim=-1, dtype=scores.dtype) @ value
+        else:
+            mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         return mixed.transpose(1, 2).flatten(2)
 
     def _split(self, x: Tensor) -> Tensor:

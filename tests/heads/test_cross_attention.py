@@ -3,7 +3,12 @@
 import pytest
 import torch
 
-from dnalm.heads.cross_attention import CrossAttentionConfig, CrossAttentionHead, PooledAttentionConfig
+from dnalm.heads.cross_attention import (
+    Attending,
+    CrossAttentionConfig,
+    CrossAttentionHead,
+    PooledAttentionConfig,
+)
 from dnalm.heads.side import Side
 
 GENE, MOLECULE = 6, 5
@@ -195,3 +200,19 @@ def test_refuses_what_makes_no_sense():
         made.molecule_side(torch.zeros(2, 3, MOLECULE), torch.ones(2, 2).bool())
     with pytest.raises(ValueError, match="width must be a multiple of heads, got 10 and 4; head_dropout"):
         CrossAttentionConfig(width=10, heads=4, head_dropout=1.0)
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_training_on_a_cpu_takes_another_way_to_the_same_numbers_and_gradients(empty):
+    torch.manual_seed(0)
+    block = Attending(CrossAttentionConfig(8, 2, 8)).double()
+    own, other = torch.randn(3, 4, 8).double(), torch.randn(3, 5, 8).double().requires_grad_()
+    real = torch.tensor([[True] * 5, [True, False, True, False, False], [not empty] + [False] * 4])
+    found = block._attend(own, other, other * 2, real)
+    with torch.no_grad():
+        torch.testing.assert_close(found, block._attend(own, other, other * 2, real))
+    mask = (real | ~real.any(1, keepdim=True))[:, None, None]
+    split = [x.view(3, -1, 2, 4).transpose(1, 2) for x in (own, other, other * 2)]
+    wanted = torch.nn.functional.scaled_dot_product_attention(*split, attn_mask=mask).transpose(1, 2)
+    gradients = [torch.autograd.grad((x.flatten() ** 3).sum(), other)[0] for x in (found, wanted)]
+    torch.testing.assert_close(*gradients)
