@@ -38,7 +38,9 @@ class CrossAttentionConfig:
     attention_dropout: float = 0.1
     """Share of values dropped in training behind attention and feed-forward layers."""
     head_dropout: float = 0.3
-    """Share of values dropped in training in the fusion and the classifier."""
+    """Share of values dropped in training in the fusion."""
+    classifier_dropout: float = 0.2
+    """Share of values dropped in training in the classifier."""
     pooled: ClassVar[bool] = False
     """Whether a side is one vector, the mean of its states."""
 
@@ -46,7 +48,7 @@ class CrossAttentionConfig:
         wrong = too_small(self, width=1, heads=1, feed_forward=1)
         if not wrong and self.width % self.heads:
             wrong.append(f"width must be a multiple of heads, got {self.width} and {self.heads}")
-        wrong += no_shares(self, "attention_dropout", "head_dropout")
+        wrong += no_shares(self, "attention_dropout", "head_dropout", "classifier_dropout")
         if wrong:
             raise ValueError("; ".join(wrong))
 
@@ -73,8 +75,8 @@ class _Dropout(nn.Dropout):
 class Attending(nn.Module):
     """One side attends to the other: attention, residual, LayerNorm; feed-forward, residual, LayerNorm.
 
-    The block is that of Vaswani et al. 2017, section 3.1 (its decoder's second half), with exact GELU. Query,
-    key and value are computed once for each distinct gene and molecule, whatever the number of pairs.
+    The block is that of Vaswani et al. 2017, section 3.1 (its decoder's second half), with ReLU. Query, key
+    and value are computed once for each distinct gene and molecule, whatever the number of pairs.
     """
 
     def __init__(self, config: CrossAttentionConfig) -> None:
@@ -86,7 +88,7 @@ class Attending(nn.Module):
         self.attention_norm, self.feed_norm = nn.LayerNorm(width), nn.LayerNorm(width)
         self.feed = nn.Sequential(
             nn.Linear(width, config.feed_forward),
-            nn.GELU(),
+            nn.ReLU(),
             _Dropout(config.attention_dropout),
             nn.Linear(config.feed_forward, width),
         )
@@ -162,8 +164,8 @@ def _spread(x: Tensor, place: Tensor, real: Tensor) -> Tensor:
 class CrossAttentionHead(nn.Module):
     """Both sides projected to one width, attending to each other, pooled, joined, classified.
 
-    On states of width 768 and 384 (DNABERT-2 and ChemBERTa) it has 5,493,761 parameters: 393,728 + 197,120
-    of projections, 2 x 2,102,784 of attentions, 656,128 of the fusion, 41,217 of the classifier.
+    On states of width 768 and 384 (DNABERT-2 and ChemBERTa) it has 5,494,785 parameters: 393,728 + 197,120
+    of projections, 2 x 2,102,784 of attentions, 657,152 of the fusion, 41,217 of the classifier.
     """
 
     def __init__(self, gene_width: int, molecule_width: int, config: CrossAttentionConfig) -> None:
@@ -177,6 +179,7 @@ class CrossAttentionHead(nn.Module):
         third, fourth = CLASSIFIER
         self.fusion = nn.Sequential(
             nn.Linear(2 * width, first),
+            nn.BatchNorm1d(first),
             nn.ReLU(),
             nn.Dropout(config.head_dropout),
             nn.Linear(first, second),
@@ -186,10 +189,10 @@ class CrossAttentionHead(nn.Module):
         self.classifier = nn.Sequential(
             nn.Linear(second, third),
             nn.ReLU(),
-            nn.Dropout(config.head_dropout),
+            nn.Dropout(config.classifier_dropout),
             nn.Linear(third, fourth),
             nn.ReLU(),
-            nn.Dropout(config.head_dropout),
+            nn.Dropout(config.classifier_dropout),
             nn.Linear(fourth, 1),
         )
 
