@@ -153,6 +153,17 @@ def test_a_run_on_another_set_is_gone_on_from_with_a_warning(options, pair_set, 
     assert "was trained on another set of pairs" in capsys.readouterr().err
 
 
+def test_the_rate_falls_where_no_epoch_is_better(options, monkeypatch):
+    losses = iter([0.1, 0.2, 0.3, 0.4])  # never lower
+    whole = InteractionTask.evaluate
+    monkeypatch.setattr(InteractionTask, "evaluate", lambda *a: whole(*a) | {"val_loss": next(losses)})
+    train = replace(options.train, epochs=3, schedule="plateau", plateau_patience=0, plateau_factor=0.5)
+    run(replace(options, tuning=TuningConfig(), train=train))
+    lines = map(json.loads, (options.out / "metrics.jsonl").read_text().splitlines())
+    rates = [line["lr"] for line in lines if "lr" in line]
+    assert sorted(set(rates), reverse=True) == pytest.approx([1e-3, 1e-3 / 2])  # the first is the best so far
+
+
 def test_checkpointing_changes_no_weight(options):
     run(options)
     sparing = replace(options, tuning=TuningConfig(freeze=False, gradient_checkpointing=True))
