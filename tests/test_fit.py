@@ -81,7 +81,7 @@ def test_a_resumed_run_ends_with_the_same_bits(start, tmp_path, stop):
     whole.run(quiet=True)
     assert not start(tmp_path / "b").run(stop_at=stop, quiet=True)
     rest = start(tmp_path / "b")
-    rest.resume()
+    rest.resume(print)
     assert rest.step == stop
     assert rest.run(quiet=True)
     assert same(weights_of(whole), weights_of(rest))
@@ -102,7 +102,7 @@ def test_after_a_crash_it_goes_on_from_the_last_save(start, tmp_path):
     with (tmp_path / "b" / "metrics.jsonl").open("a") as file:
         file.write('{"step": 7, "lo')  # half a line
     rest = start(tmp_path / "b")
-    rest.resume()
+    rest.resume(print)
     assert rest.step == 3
     rest.run(quiet=True)
     assert same(weights_of(whole), weights_of(rest))
@@ -124,7 +124,7 @@ def test_ctrl_c_ends_the_step_and_saves(start, tmp_path):
         loop.run(quiet=True)
     assert signal.getsignal(signal.SIGINT) is before
     rest = start(tmp_path / "a")
-    rest.resume()
+    rest.resume(print)
     assert rest.step == 5
     rest.run(quiet=True)
     whole = start(tmp_path / "b")
@@ -166,9 +166,9 @@ def test_refuses_to_resume_another_run(start, tmp_path):
     start(tmp_path / "a").run(stop_at=2, quiet=True)
     other = start(tmp_path / "a", TrainConfig(lr=0.5), seed=1)
     with pytest.raises(ValueError, match=r"lr was 0\.01, is 0\.5; seed was 0, is 1; use --overwrite"):
-        other.resume()
+        other.resume(print)
     with pytest.raises(ValueError, match="nothing to resume here"):
-        start(tmp_path / "empty").resume()
+        start(tmp_path / "empty").resume(print)
 
 
 def test_a_loss_that_is_no_number_stops_the_run(start, tmp_path):
@@ -194,7 +194,7 @@ def test_ctrl_c_in_the_first_evaluation_leaves_something_to_resume(start, tmp_pa
     with pytest.raises(KeyboardInterrupt):
         loop.run(quiet=True)
     rest = start(tmp_path / "a")
-    rest.resume()
+    rest.resume(print)
     assert rest.run(quiet=True)
     whole = start(tmp_path / "b")
     whole.run(quiet=True)
@@ -213,7 +213,7 @@ def test_patience_ends_a_run_that_no_longer_improves_and_keeps_the_best(start, t
     # The state of the end was kept, though no save was due.
     assert checkpoint.describe(tmp_path / "a" / "last")["step"] == loop.step
     again = start(tmp_path / "a", config)
-    again.resume()
+    again.resume(print)
     assert again.run(quiet=True)
     assert again.step == loop.step
 

@@ -1,6 +1,5 @@
 """`dnalm interact train`: a model of genes and molecules, on prepared pairs."""
 
-import shutil
 import time
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -10,7 +9,7 @@ from typing import Any, get_args
 import numpy as np
 import torch
 
-from dnalm import checkpoint
+from dnalm import checkpoint, ranks
 from dnalm.baselines.ladder import LADDER
 from dnalm.checkpoint import weights_digest
 from dnalm.commands.interact_encoders import ModelName, Reading, attention_of, shape_of, store_of
@@ -22,11 +21,12 @@ from dnalm.devices import Processor
 from dnalm.encoders.kept import KeptConfig
 from dnalm.encoders.lstm import smiles_characters
 from dnalm.evaluate.interaction import fit_temperature, interaction_scores, probability
-from dnalm.files import lock, recover, write_json
-from dnalm.fit import BEST, LAST, Loop
+from dnalm.files import write_json
+from dnalm.fit import Loop
 from dnalm.heads.cross_attention import CrossAttentionConfig
 from dnalm.optim import EpochConfig
 from dnalm.records import Record, peak_memory
+from dnalm.resume import BEST, clear_run
 from dnalm.tasks.interaction import InteractionTask, auroc, predict
 from dnalm.tasks.interaction_model import EncodersConfig, InteractionModel, InteractionShape
 
@@ -79,6 +79,7 @@ def run(options: Options) -> None:
     if wrong := options.run.wrong():
         raise ValueError("; ".join(wrong))
     processor = options.run.compute.resolve()
+    ranks.check_batch(options.train.batch_size, options.train.accumulate)
     options.run.check_folder(options.out, [options.out / RESULTS])
     pairs = open_pairs(options.data)
     shape, backbones = shape_of(
@@ -99,7 +100,7 @@ def run(options: Options) -> None:
     train, validation = (_part(pairs, name) for name in ("train", "validation"))
     reading = Reading(store_of(options.store, options.data), processor, options.run.say)
     if options.run.dry_run and (missing := reading.missing(shape, pairs)):
-        print(
+        options.run.show(
             f"would encode {missing:,} genes and molecules into {reading.store}, once, and then train "
             f"{options.train.epochs} epochs of {len(train):,} pairs into {options.out}; how long that "
             "takes is known when they are encoded"
@@ -111,12 +112,12 @@ def run(options: Options) -> None:
     options.run.say(
         f"{options.out.name}: {len(task.train):,} training and {len(task.validation):,} validation pairs of "
         f"{options.data}; {shape.kind}: {about['parameters']:,} parameters, {model.parameter_count:,} of "
-        f"them trained, on {processor.name} in {processor.precision}"
+        f"them trained, on {processor}"
     )
     if options.run.dry_run:
         _dry_run(options, task, model, processor)
         return
-    with lock(options.out):
+    with options.run.holding(options.out):
         _train(options, task, model, pairs, processor)
 
 
@@ -134,8 +135,6 @@ def _part(pairs: PairSet, name: str) -> PairRows:
 def _train(
     options: Options, task: InteractionTask, model: InteractionModel, pairs: PairSet, processor: Processor
 ) -> None:
-    for name in (BEST, LAST):
-        recover(options.out / name)
     steps = task.windows(options.train.batch_size, options.run.seed).steps_per_epoch
     recipe = {name: asdict(getattr(options, name)) for name in TABLES}
     loop = Loop(
@@ -148,9 +147,10 @@ def _train(
         identity=_identity(options, task.shape, pairs.digest, processor),
     )
     if options.run.resume:
-        loop.resume()
-    else:
-        _clear(options.out)
+        loop.resume(options.run.say)
+    elif ranks.leads():
+        clear_run(options.out)
+        (options.out / RESULTS).unlink(missing_ok=True)
     record = Record(
         options.out / "run.json",
         "interact train",
@@ -161,6 +161,8 @@ def _train(
     )
     with options.run.recording(record, loop, lambda: {"step": loop.step}):
         complete = loop.run(quiet=options.run.quiet)
+        if not ranks.leads():
+            return
         results = _judged(options, loop, task, model, pairs, steps)
         write_json(options.out / RESULTS, results)
     kept = ("name", "model", "split", "negatives", "ratio", "training", "validation", "node_rate_validation")
@@ -172,7 +174,8 @@ def _train(
 def _identity(options: Options, shape: InteractionShape, digest: str, processor: Processor) -> dict[str, Any]:
     """Return what a resumed run must share with the one before: all that decides its weights."""
     settings = asdict(options.encoders) | asdict(options.attention) | asdict(options.train)
-    settings.pop("patience")
+    for free in ("patience", "accumulate"):
+        del settings[free]
     return settings | {
         "model": options.model,
         "set": digest,
@@ -182,14 +185,6 @@ def _identity(options: Options, shape: InteractionShape, digest: str, processor:
     }
 
 
-def _clear(folder: Path) -> None:
-    """Remove an earlier run, and nothing that is not one of its files."""
-    for inside in (BEST, LAST):
-        shutil.rmtree(folder / inside, ignore_errors=True)
-    for name in ("run.json", "metrics.jsonl", RESULTS):
-        (folder / name).unlink(missing_ok=True)
-
-
 def _judged(
     options: Options, loop: Loop, task: InteractionTask, model: InteractionModel, pairs: PairSet, steps: int
 ) -> dict[str, Any]:
@@ -197,7 +192,7 @@ def _judged(
     weights, best = checkpoint.load(options.out / BEST)
     checkpoint.put(weights, task.weights(model), str(options.out))
     held = task.validation
-    logits = predict(model, task.tokens, held.gene, held.molecule)
+    logits = predict(loop.alone(), task.tokens, held.gene, held.molecule)
     history: dict[str, list[Any]] = {
         "epoch": [round(scores["step"] / steps) for scores in loop.evaluations],
         **{
@@ -256,9 +251,10 @@ def _dry_run(options: Options, task: InteractionTask, model: InteractionModel, p
     batches = task.windows(options.train.batch_size, options.run.seed)
     begin = time.monotonic()
     for step in range(TRIED):
-        fabric.backward(task.loss(wrapped, fabric.to_device(batches.batch(step))))
+        batch = batches.batch(step, fabric.global_rank, fabric.world_size)
+        fabric.backward(task.loss(wrapped, fabric.to_device(batch)))
     epoch = (time.monotonic() - begin) / TRIED * batches.steps_per_epoch
-    print(
+    options.run.show(
         f"would train {options.train.epochs} epochs of {len(task.train):,} pairs into {options.out}: about "
         f"{epoch / 60:,.1f} min an epoch, at most {epoch * options.train.epochs / 60:,.0f} min in all, "
         f"{peak_memory() / 1e9:.1f} GB of memory, {16 * model.parameter_count / 1e6:,.0f} MB of models"
