@@ -155,6 +155,7 @@ class Compute:
         processor = Processor(device, precision, strategy)
         if strategy != "single":
             processor.fabric()
+            ranks.wait()  # connected, so that each notices when another ends
         return processor
 
 
