@@ -18,11 +18,11 @@ from dnalm.ranks import Place, place
 
 WORKER = Path(__file__).with_name("ranks_worker.py")
 ROOT = WORKER.parents[1]
-CLOSE = {"rtol": 1e-3, "atol": 5e-4}
-"""Sums of float32 are taken in another order; AdamW makes a step of up to the rate, 0.01, of a gradient that is
-rounding alone, so single weights may differ by a part of that."""
-MEAN = 1e-6
-"""Weights of which all but a few have a gradient differ by this on average at most."""
+MOMENTS = {"rtol": 1e-3, "atol": 1e-6}
+"""Sums of float32 are taken in another order."""
+WEIGHTS = {"rtol": 1e-3, "atol": 5e-4}
+"""A gradient that is rounding alone (of a key's bias: it cancels in the softmax) moves a weight by up to the
+rate, 0.01: AdamW divides it by its own size."""
 
 
 def torchrun(*command):
@@ -107,8 +107,8 @@ def check_same(one, other):
 def check_weights(found, wanted):
     assert found.keys() == wanted.keys()
     for name in wanted:
-        torch.testing.assert_close(found[name], wanted[name], **CLOSE)
-        assert (found[name] - wanted[name]).abs().mean() < MEAN
+        close = WEIGHTS if name.startswith("model.") else MOMENTS
+        torch.testing.assert_close(found[name], wanted[name], **close)
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: "-".join(map(str, way)))
