@@ -181,7 +181,7 @@ class Loop:
         self._optimizer.zero_grad(set_to_none=True)
         size, pieces = self.config.batch_size, ranks.place().world * self.config.accumulate
         rows = size // pieces
-        fits = 0 if is_sharded(self.fabric) else largest_that_fits(rows, self._attempt)
+        fits = None if is_sharded(self.fabric) else largest_that_fits(rows, self._attempt)
         raise ValueError(advice(rows, self.config.accumulate, size, fits))
 
     def _attempt(self, rows: int) -> None:
@@ -336,6 +336,7 @@ class Loop:
         self._lines = about["log_lines"]
         if ranks.leads():
             cut_log(self.folder, self._lines)
+        ranks.wait()  # all have read it before the first writes the next
 
 
 def _check_cut(model: nn.Module) -> None:

@@ -42,16 +42,20 @@ def _fits(rows: int, attempt: Callable[[int], None]) -> bool:
     return True
 
 
-def advice(rows: int, accumulate: int, batch_size: int, fits: int) -> str:
+def advice(rows: int, accumulate: int, batch_size: int, fits: int | None) -> str:
     """Return what is said of a micro-batch that does not fit.
 
     Args:
         rows: of the micro-batch.
         accumulate: micro-batches a step of each process, as asked for.
         batch_size: of the whole batch, over all processes.
-        fits: rows that were found to fit; 0 if none was.
+        fits: rows that were found to fit; 0 if not even one did, None if it was not tried.
     """
     start = f"memory ran out: a micro-batch of {rows:,} rows does not fit"
+    if fits is None:
+        return (
+            f"{start}; use a higher --accumulate (the same training in less memory) or a lower --batch-size"
+        )
     if not fits:
         return f"{start}, nor does one of a single row; choose a smaller model or shorter windows"
     more = accumulate * rows // fits

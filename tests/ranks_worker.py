@@ -69,8 +69,9 @@ def loop_of(job, strategy="single"):
 
 def train(job, strategy="single"):
     """Run a job, from its start or from where it was stopped."""
+    there = (Path(job["folder"]) / "last").exists()
     loop = loop_of(job, strategy)
-    if (Path(job["folder"]) / "last").exists():
+    if ranks.first(there):
         loop.resume(print)
     loop.run(stop_at=job.get("stop_at"), quiet=True)
     return loop

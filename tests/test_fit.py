@@ -232,3 +232,83 @@ def test_a_validation_loss_that_is_no_number_ends_the_run(start, tmp_path):
     with pytest.raises(ValueError, match="the validation loss is nan at step 0; choose a lower --lr"):
         loop.run(quiet=True)
     assert not (tmp_path / "a" / "checkpoint").exists()
+
+
+def too_large(loop, most):
+    """Let a loss run out of memory where it is of more than `most` windows."""
+    loss = loop.task.loss
+
+    def limited(model, batch):
+        if len(batch.tokens) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        return loss(model, batch)
+
+    loop.task.loss = limited
+
+
+def test_a_batch_that_does_not_fit_is_told_with_the_largest_that_does(start, tmp_path):
+    config = TrainConfig(steps=4, batch_size=16, warmup=0, accumulate=1)
+    loop = start(tmp_path / "a", config)
+    too_large(loop, 4)
+    told = r"a micro-batch of 16 rows does not fit, one of 4 does: use --accumulate 4 .*or --batch-size 4$"
+    with pytest.raises(ValueError, match=told):
+        loop.run(quiet=True)
+    advised = start(tmp_path / "b", TrainConfig(steps=4, batch_size=16, warmup=0, accumulate=4))
+    too_large(advised, 4)
+    assert advised.run(quiet=True)
+
+
+def test_nothing_that_fits_is_told_too(start, tmp_path):
+    loop = start(tmp_path / "a")
+    too_large(loop, 0)
+    with pytest.raises(ValueError, match="nor does one of a single row; choose a smaller model"):
+        loop.run(quiet=True)
+
+
+def test_another_error_is_not_taken_for_memory(start, tmp_path):
+    loop = start(tmp_path / "a")
+
+    def broken(_model, _batch):
+        raise RuntimeError("shape mismatch")
+
+    loop.task.loss = broken
+    with pytest.raises(RuntimeError, match="shape mismatch"):
+        loop.run(quiet=True)
+
+
+def test_a_step_of_torch_that_asks_for_too_much_is_told(start, tmp_path):
+    loop = start(tmp_path / "a")
+    loss = loop.task.loss
+
+    def greedy(model, batch):
+        torch.empty(2**60)  # the CPU allocator's own refusal
+        return loss(model, batch)
+
+    loop.task.loss = greedy
+    with pytest.raises(ValueError, match="memory ran out: a micro-batch of 4 rows does not fit"):
+        loop.run(quiet=True)
+
+
+def test_a_model_that_normalises_over_the_batch_is_not_cut(start, tmp_path, monkeypatch):
+    build = LanguageTask.build_model
+
+    def with_statistics(task):
+        model = build(task)
+        model.norm = torch.nn.BatchNorm1d(3)
+        return model
+
+    monkeypatch.setattr(LanguageTask, "build_model", with_statistics)
+    start(tmp_path / "a")
+    with pytest.raises(ValueError, match="normalises over the whole batch .* with --accumulate 1"):
+        start(tmp_path / "b", TrainConfig(batch_size=4, accumulate=2))
+
+
+def test_the_number_of_micro_batches_may_change_on_the_way(start, tmp_path):
+    start(tmp_path / "a", dropout=0.0).run(stop_at=3, quiet=True)
+    rest = start(tmp_path / "a", TrainConfig(**(CONFIG.__dict__ | {"accumulate": 4})), dropout=0.0)
+    rest.resume(print)
+    rest.run(quiet=True)
+    whole = start(tmp_path / "b", dropout=0.0)
+    whole.run(quiet=True)
+    found = [loop.evaluations[-1]["val_loss"] for loop in (rest, whole)]
+    assert found[0] == pytest.approx(found[1], rel=1e-5)  # float32 sums in another order
