@@ -31,15 +31,18 @@ PLAIN = (str, bytes, int, float, complex, type(None), torch.Size, torch.dtype, t
 """What `read_pt` returns beside tensors and collections."""
 
 
-def save(folder: Path, tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
+def save(
+    folder: Path, tensors: Mapping[str, Tensor], description: Mapping[str, Any], before: Path | None = None
+) -> None:
     """Write a checkpoint folder in place of `folder`, whole or not at all.
 
     Args:
         folder: where.
         tensors: by name; no two may share memory.
         description: JSON values saved beside them, for example what is needed to build the model.
+        before: where the checkpoint that was there stays; it is removed if None.
     """
-    with atomic_folder(folder) as fresh:
+    with atomic_folder(folder, before) as fresh:
         plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         (fresh / WEIGHTS).write_bytes(safetensors.torch.save(plain))
         header = {"format": FORMAT, "format_version": FORMAT_VERSION, "dnalm_version": dnalm.__version__}

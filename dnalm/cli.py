@@ -22,7 +22,7 @@ from itertools import pairwise
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from dnalm import __version__
+from dnalm import __version__, ranks
 
 
 class Verb(NamedTuple):
@@ -78,6 +78,7 @@ GROUPS = {"interact": "pair genes with molecules: do they interact?"}
 DONE, FAULT, MISTAKE, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
 """Exit codes; 130 and 141 are what a shell reports for SIGINT and SIGPIPE."""
 
+LOST = "another process of this run has ended, and says why; --resume goes on from the state saved last"
 ALIASES = {"--output-dir": "--out", "--data-dir": "--data"}
 """Flags of the published scripts that have another name here; an underscore in a flag is read as a dash."""
 
@@ -119,7 +120,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _tell(name, "interrupted", INTERRUPTED)
     except Exception as error:
-        message = _mistake(error, args)
+        message = LOST if ranks.another_is_gone(error) else _mistake(error, args)
         if message is not None:
             return _tell(name, message, MISTAKE)
         return _tell(name, _fault(error, args), FAULT)
@@ -165,6 +166,7 @@ def _dispatch(args: list[str]) -> None:
     elif args[0] in ("-V", "--version"):
         print(f"dnalm {__version__}")
     elif args[0] in VERBS:
+        ranks.check_verb(args[0])
         module = importlib.import_module(VERBS[args[0]].module)
         options = _parse(module, args[0], args[1:])
         if options is not None:
@@ -373,6 +375,8 @@ def _fault(error: Exception, args: list[str]) -> str:
 
 
 def _tell(verb: str, message: str, code: int) -> int:
+    if not ranks.tells():
+        return code
     with contextlib.suppress(BrokenPipeError):
         print(f"dnalm {verb}: {message}" if verb else f"dnalm: {message}", file=sys.stderr)
     return code

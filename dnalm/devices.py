@@ -7,9 +7,20 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning_fabric.strategies.ddp import DDPStrategy
+from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
+from lightning_fabric.strategies.single_device import SingleDeviceStrategy
+from lightning_fabric.strategies.strategy import Strategy
+
+from dnalm import ranks
+from dnalm.sharding import shard
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Sharing = Literal["auto", "ddp", "fsdp"]
 FABRIC_NAMES = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
@@ -43,12 +54,14 @@ def choose_precision(wanted: str, device: str) -> str:
 
 
 class Processor(NamedTuple):
-    """A device and a precision, both resolved."""
+    """A device and a precision, both resolved, and how several processes share the work."""
 
     device: str
     """cpu, cuda or mps."""
     precision: str
     """fp32, bf16 or fp16."""
+    strategy: str = "single"
+    """single, ddp or fsdp."""
 
     @property
     def name(self) -> str:
@@ -58,16 +71,55 @@ class Processor(NamedTuple):
         return f"cpu ({torch.get_num_threads()} threads)" if self.device == "cpu" else self.device
 
     def __str__(self) -> str:
-        return f"{self.name}, {self.precision}"
+        several = "" if self.strategy == "single" else f", {ranks.place().world} processes ({self.strategy})"
+        return f"{self.name}, {self.precision}{several}"
 
     def fabric(self) -> Fabric:
-        """Return a launched Fabric for one process."""
-        name: Any = FABRIC_NAMES[self.precision]
+        """Return a launched Fabric, of the processes that torchrun or srun has started; they meet in it."""
+        precision: Any = FABRIC_NAMES[self.precision]
         # It announces its precision; dnalm does too.
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-        fabric = Fabric(accelerator=self.device, devices=1, precision=name)
+        if self.strategy == "single":
+            fabric = Fabric(accelerator=self.device, devices=1, precision=precision)
+        else:
+            here = ranks.place()
+            fabric = Fabric(
+                accelerator=self.device,
+                devices=here.here,
+                num_nodes=here.world // here.here,
+                strategy=_strategy(self.strategy, here.world),
+                precision=precision,
+                plugins=[_environment(here.launcher)],
+            )
         fabric.launch()
         return fabric
+
+
+def alone(fabric: Fabric) -> Fabric:
+    """Return a Fabric of this process alone, on the same device in the same precision."""
+    strategy = SingleDeviceStrategy(device=fabric.device)
+    return Fabric(
+        accelerator=fabric.device.type, devices=1, strategy=strategy, plugins=[fabric.strategy.precision]
+    )
+
+
+def is_sharded(fabric: Fabric) -> bool:
+    """Whether each process holds a part of the model alone."""
+    return isinstance(fabric.strategy, ModelParallelStrategy)
+
+
+def _strategy(name: str, world: int) -> Strategy:
+    if name == "ddp":
+        return DDPStrategy(forward_sync_buffers=False)  # no buffer of ours differs between processes
+    return ModelParallelStrategy(
+        lambda module, mesh: shard(module, mesh["data_parallel"]),
+        data_parallel_size=world,
+        tensor_parallel_size=1,
+    )
+
+
+def _environment(launcher: str) -> ClusterEnvironment:
+    return TorchElasticEnvironment() if launcher == "torchrun" else SLURMEnvironment()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,23 +132,57 @@ class Compute:
     """auto takes bf16 where the processor computes in it."""
     threads: int = 0
     """CPU threads; 0 for torch's own choice."""
+    strategy: Sharing = "auto"
+    """How processes of torchrun or srun share the work: ddp, each with the whole model, or fsdp, each with
+    a part of it; auto takes ddp."""
 
     def __post_init__(self) -> None:
         if self.threads < 0:
             raise ValueError(f"--threads must be at least 0, got {self.threads}")
 
     def resolve(self) -> Processor:
-        """Choose the device and precision, and limit the threads of this process.
+        """Choose the device and precision, limit the threads of this process, and meet the other processes.
 
         Raises:
             ValueError: if what is asked for is not there.
         """
         device = choose_device(self.device)
         precision = choose_precision(self.precision, device)
+        strategy = choose_strategy(self.strategy, device, precision)
         if self.threads:
             torch.set_num_threads(self.threads)
             os.environ["OMP_NUM_THREADS"] = str(self.threads)
-        return Processor(device, precision)
+        processor = Processor(device, precision, strategy)
+        if strategy != "single":
+            processor.fabric()
+            ranks.wait()  # connected, so that each notices when another ends
+        return processor
+
+
+def choose_strategy(wanted: str, device: str, precision: str) -> str:
+    """Return single, ddp or fsdp; for auto ddp where torchrun or srun has started several processes.
+
+    Raises:
+        ValueError: if the processes cannot work together so, or there is one alone.
+    """
+    here = ranks.place()
+    if here.world == 1:
+        if wanted != "auto":
+            raise ValueError(
+                f"--strategy {wanted}: shares the work of several processes, and there is one; start it by "
+                "torchrun --nproc-per-node N -m dnalm ..., or leave --strategy out"
+            )
+        return "single"
+    if device == "cuda" and torch.cuda.device_count() < here.here:
+        raise ValueError(
+            f"{here.here} processes on a machine of {torch.cuda.device_count()} CUDA devices, and each needs "
+            "one: start as many as there are devices, or use --device cpu"
+        )
+    if device == "mps":
+        raise ValueError("several processes cannot share an mps device; start one, or use --device cpu")
+    if wanted == "fsdp" and precision == "fp16":
+        raise ValueError("--strategy fsdp: not available in fp16; use --precision bf16 or fp32")
+    return "ddp" if wanted == "auto" else wanted
 
 
 def _cpu_has_bf16() -> bool:

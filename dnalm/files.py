@@ -38,11 +38,16 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path, before: Path | None = None) -> Iterator[Path]:
     """Make a new folder that takes the place of `path` only when the block ends well.
 
     The folder that was there, if any, is kept aside until the new one is in place; a process that is killed
     between the two renames leaves it there, and `recover` puts it back.
+
+    Args:
+        path: the folder.
+        before: where the one that was there stays, in place of an older one; it is removed if None. At every
+            moment at least one of `path` and `before` is whole.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
@@ -52,13 +57,18 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         for written in [*fresh.iterdir(), fresh]:
             _to_disk(written)
         old = fresh.with_suffix(".old")
+        aside = before or old
         if path.exists():
-            os.replace(path, old)
+            if aside.exists():
+                os.replace(aside, old)
+            os.replace(path, aside)
         try:
             os.replace(fresh, path)
         except BaseException:
-            if old.exists():
-                os.replace(old, path)
+            if aside.exists():
+                os.replace(aside, path)
+            if before is not None and old.exists():
+                os.replace(old, before)
             raise
         _to_disk(path.parent)
         shutil.rmtree(old, ignore_errors=True)
@@ -79,6 +89,11 @@ def recover(path: Path) -> None:
             os.replace(old, path)
     for unfinished in path.parent.glob(f".{path.name}.*.part"):
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def unfinished_files(folder: Path) -> list[Path]:
+    """Return what processes that were killed inside `atomic_file` have left in `folder`."""
+    return [path for path in folder.glob(".*.part") if path.is_file()]
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,20 +1,16 @@
 """The training loop: the only one. It knows no model and no task, only how to train and not to lose anything.
 
 The batch and the dropout of step n are a pure function of (seed, n), so a run that is stopped
-and resumed takes the same steps as one that is not.
+and resumed takes the same steps as one that is not. A batch is cut into as many shares as there are processes
+times micro-batches: the gradient is that of the whole batch, however it is cut.
 """
 
-import contextlib
-import ctypes
+import copy
 import json
 import math
-import signal
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import FrameType
 from typing import Any, Protocol
 
 import torch
@@ -23,14 +19,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
-from dnalm import checkpoint
-from dnalm.files import write_text
+from dnalm import checkpoint, ranks
+from dnalm.devices import alone, is_sharded
+from dnalm.files import finite
+from dnalm.memory import advice, keep_freed_memory, largest_that_fits, ran_out
 from dnalm.optim import TrainConfig, build_optimizer, learning_rate
+from dnalm.resume import BEST, LAST, LOG, check_identity, cut_log, newest_state, save_state
+from dnalm.sharding import gathered, part, parts, whole
+from dnalm.stopping import any_asked, stop_signal
 
 LOG_EVERY = 10
 """Steps between lines of metrics.jsonl."""
-LAST, BEST = "last", "checkpoint"
-"""Folders of a run: the state to resume from, and the weights with the lowest validation loss."""
 
 
 class Batches(Protocol):
@@ -49,7 +48,11 @@ class Trainable(Protocol):
         ...
 
     def loss(self, model: nn.Module, batch: Any) -> Tensor:
-        """Return the loss of a batch, a scalar."""
+        """Return the loss of a batch, a scalar: a mean."""
+        ...
+
+    def counted(self, batch: Any) -> float:
+        """Return what that mean is over: how many values, or the sum of their weights."""
         ...
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
@@ -73,10 +76,13 @@ class Loop:
         model: the model, changed in place.
         config: how it is trained.
         folder: where `last/`, `checkpoint/` and `metrics.jsonl` go.
-        fabric: device and precision.
+        fabric: device, precision, processes.
         seed: of batches and dropout.
         identity: settings and data digests that a resumed run must share with the one before.
         watch: called with each new metrics line.
+
+    Raises:
+        ValueError: if the processes cannot share the batch alike, or the model does not allow it.
     """
 
     def __init__(
@@ -91,19 +97,25 @@ class Loop:
         identity: Mapping[str, Any],
         watch: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
+        ranks.check_batch(config.batch_size, config.accumulate)
+        if ranks.place().world * config.accumulate > 1:
+            _check_cut(model)
         self.task, self.config, self.folder, self.fabric = task, config, folder, fabric
-        self.seed, self.identity, self.watch = seed, dict(identity), watch
-        self.model = model
+        self.seed, self.identity, self.watch = seed, finite(dict(identity)), watch
+        self._whole = model
+        self.model = copy.deepcopy(model) if is_sharded(fabric) else model
         self.step = 0
         self.elapsed = 0.0
         """Seconds of training and evaluation, over all sittings."""
         self._training, self._taken = 0.0, 0
         self._tokens = 0  # in one step, over all processes
         self._shown: float | None = None  # the loss of the last line of metrics.jsonl
-        self._log: list[Tensor] = []  # losses since then
+        self._lines = 0  # of metrics.jsonl
+        self._log: list[Tensor] = []  # losses since then: of this process, their mean over processes is meant
         self.evaluations: list[dict[str, float]] = []
-        self._names = {parameter: name for name, parameter in model.named_parameters()}
-        self.wrapped, self._optimizer = fabric.setup(model, build_optimizer(fabric.to_device(model), config))
+        self.wrapped = fabric.setup_module(self.model)
+        self._names = {parameter: name for name, parameter in self.model.named_parameters()}
+        self._optimizer: Any = fabric.setup_optimizers(build_optimizer(self.model, config))
         self._batches = task.windows(config.batch_size, seed)
 
     @property
@@ -127,45 +139,80 @@ class Loop:
         """Training time of one step, without evaluation."""
         return self._training / max(1, self._taken)
 
+    def alone(self) -> nn.Module:
+        """Return the model that was given, on this process's device and in its precision, for it to judge."""
+        return self.wrapped if ranks.place().world == 1 else alone(self.fabric).setup_module(self._whole)
+
     def run(self, *, stop_at: int | None = None, quiet: bool = False) -> bool:
         """Train to the last step, to `stop_at`, or until patience is spent; return True if it is complete.
 
         Ctrl-C and SIGTERM end the step in hand, save the state and raise KeyboardInterrupt.
+
+        Raises:
+            ValueError: if the loss is no number, or a batch does not fit in memory.
         """
-        _keep_freed_memory()
+        keep_freed_memory()
         last = min(self.config.steps, stop_at or self.config.steps)
         self._training, self._taken = 0.0, 0
         self._clock = time.monotonic() - self.elapsed
-        with _progress(quiet) as bar, _stop_signal() as stopped:
+        with _progress(quiet or not ranks.leads()) as bar, stop_signal() as stopped:
             if not self.evaluations:
                 self._save()  # from here on there is something to resume
                 self._evaluate()
             task_id = bar.add_task("training", total=self.config.steps, completed=self.step, note="")
-            while self.step < last and not stopped.is_set() and not self.patience_spent:
+            while self.step < last and not self.patience_spent and not any_asked(stopped):
                 begin = time.monotonic()
-                self._log.append(self._take_step())
+                self._log.append(self._step_that_fits())
                 if self.step % LOG_EVERY == 0 or self.step == last:
                     self._write_log()  # waits for the device
                 self._training += time.monotonic() - begin
                 self._taken += 1
                 self._after_step(last)
                 bar.update(task_id, completed=self.step, note=self._note())
-            if stopped.is_set():
+            if any_asked(stopped):
                 self._save()
                 raise KeyboardInterrupt
         return self.step >= self.config.steps or self.patience_spent
+
+    def _step_that_fits(self) -> Tensor:
+        """Take a step; where memory runs out, look for a micro-batch that fits, and say so."""
+        try:
+            return self._take_step()
+        except (MemoryError, RuntimeError) as error:
+            if not ran_out(error):
+                raise
+        # Out of the block above, which holds what the step had made.
+        self._optimizer.zero_grad(set_to_none=True)
+        size, pieces = self.config.batch_size, ranks.place().world * self.config.accumulate
+        rows = size // pieces
+        fits = None if is_sharded(self.fabric) else largest_that_fits(rows, self._attempt)
+        raise ValueError(advice(rows, self.config.accumulate, size, fits))
+
+    def _attempt(self, rows: int) -> None:
+        """Go through a micro-batch of `rows`, with room for the optimiser's moments, and change nothing."""
+        kept = [[torch.empty_like(p) for _ in range(2)] for p in self._names if p.requires_grad]
+        batch = self._batches.batch(0, 0, self.config.batch_size // rows)
+        try:
+            with self.fabric.autocast():
+                loss = self.task.loss(self._whole, self.fabric.to_device(batch))
+            loss.backward()  # type: ignore[no-untyped-call]
+        finally:
+            self._optimizer.zero_grad(set_to_none=True)
+            kept.clear()
 
     def _take_step(self) -> Tensor:
         rate = self._rate(self.step)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        batch = self._batches.batch(self.step, self.fabric.global_rank, self.fabric.world_size)
-        batch = self.fabric.to_device(batch)
-        self._tokens = batch[0].numel() * self.fabric.world_size
-        torch.manual_seed((self.seed * 1_000_003 + self.step) * 4096 + self.fabric.global_rank)
         self.wrapped.train()
-        loss = self.task.loss(self.wrapped, batch)
-        self.fabric.backward(loss)
+        losses = []
+        shares = self._shares()
+        for number, (share, batch, weight) in enumerate(shares):
+            torch.manual_seed((self.seed * 1_000_003 + self.step) * 4096 + share)
+            with self.fabric.no_backward_sync(self.wrapped, enabled=number < len(shares) - 1):
+                loss = self.task.loss(self.wrapped, self.fabric.to_device(batch)) * weight
+                self.fabric.backward(loss)
+            losses.append(loss.detach())
         if self.config.clip:
             self.fabric.clip_gradients(
                 self.wrapped, self._optimizer, max_norm=self.config.clip, error_if_nonfinite=False
@@ -173,7 +220,26 @@ class Loop:
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         self.step += 1
-        return loss.detach()
+        return torch.stack(losses).sum()
+
+    def _shares(self) -> list[tuple[int, Any, float]]:
+        """Return this process's micro-batches: number of the share, batch, and its weight in the gradient.
+
+        Gradients are added over micro-batches, and their mean is taken over processes. A share without rows
+        stands in with those of the first share and weighs nothing, so that no process waits in vain.
+        """
+        rank, world = self.fabric.global_rank, self.fabric.world_size
+        pieces = world * self.config.accumulate
+        own = range(rank * self.config.accumulate, (rank + 1) * self.config.accumulate)
+        batches = [self._batches.batch(self.step, share, pieces) for share in own]
+        counts = [self.task.counted(batch) if len(_first(batch)) else 0.0 for batch in batches]
+        (every,) = ranks.total([sum(counts)])
+        self._tokens = world * sum(_first(batch).numel() for batch in batches)
+        spare = None if all(counts) else self._batches.batch(self.step, 0, pieces)
+        return [
+            (share, batch if count else spare, world * count / every if every else 0.0)
+            for share, batch, count in zip(own, batches, counts, strict=True)
+        ]
 
     def _after_step(self, last: int) -> None:
         if self.step % self.config.eval_every == 0 or self.step == last:
@@ -182,11 +248,16 @@ class Loop:
             self._save()
 
     def _write_log(self) -> None:
-        self._shown = loss = float(torch.stack(self._log).mean())
+        self._shown = loss = float(torch.tensor(self._losses(), dtype=torch.float32).mean())
         self._log.clear()
         if not math.isfinite(loss):
             raise ValueError(self._diverged(f"the loss became {loss}"))
         self._append({"step": self.step, "loss": loss, "lr": self._rate(self.step - 1)})
+
+    def _losses(self) -> list[float]:
+        """Return the losses of the whole batches that are not logged yet."""
+        losses = torch.stack(self._log).tolist() if self._log else []
+        return [each / self.fabric.world_size for each in ranks.total(losses)]
 
     def _diverged(self, what: str) -> str:
         return (
@@ -195,7 +266,9 @@ class Loop:
         )
 
     def _evaluate(self) -> None:
-        scores = self.task.evaluate(self.wrapped)
+        """Score the model, in all processes alike: what the first one finds is what counts."""
+        with gathered(self.model):
+            scores = ranks.first(self.task.evaluate(self.wrapped))
         if not math.isfinite(scores["val_loss"]):
             raise ValueError(self._diverged(f"the validation loss is {scores['val_loss']}"))
         self.elapsed = time.monotonic() - self._clock
@@ -203,12 +276,17 @@ class Loop:
         self.evaluations.append({"step": self.step, "elapsed": self.elapsed, **scores})
         self._append({"step": self.step, "evaluation": scores})
         if improved:
+            weights = whole(self.task.weights(self.model))
             about = {"step": self.step, "val_loss": scores["val_loss"], "identity": self.identity}
-            checkpoint.save(self.folder / BEST, self.task.weights(self.model), self.task.describe() | about)
+            if ranks.leads():
+                checkpoint.save(self.folder / BEST, weights, self.task.describe() | about)
 
     def _append(self, line: dict[str, Any]) -> None:
+        self._lines += 1
+        if not ranks.leads():
+            return
         line["elapsed"] = round(time.monotonic() - self._clock, 3)
-        with (self.folder / "metrics.jsonl").open("a") as file:
+        with (self.folder / LOG).open("a") as file:
             file.write(json.dumps(line) + "\n")
         if self.watch:
             self.watch(line)
@@ -218,63 +296,70 @@ class Loop:
         return f"{shown}{self._tokens / self.seconds_per_step:,.0f} tokens/s"
 
     def _save(self) -> None:
-        """Write the state that `resume` reads."""
+        """Write the state that `resume` reads: whole, the same for any number of processes."""
         self.elapsed = time.monotonic() - self._clock
         tensors = {f"model.{name}": tensor for name, tensor in self.task.weights(self.model).items()}
         for parameter, state in self._optimizer.state.items():
             for key, value in state.items():
                 tensors[f"{key}.{self._names[parameter]}"] = value
+        tensors = whole(tensors)
         about = {
             "step": self.step,
             "elapsed": self.elapsed,
             "evaluations": self.evaluations,
-            "unlogged_losses": [float(loss) for loss in self._log],
+            "unlogged_losses": self._losses(),
+            "log_lines": self._lines,
             "scaler": self.fabric.strategy.precision.state_dict(),  # of fp16; empty otherwise
             "identity": self.identity,
         }
-        checkpoint.save(self.folder / LAST, tensors, about)
+        if ranks.leads():
+            save_state(self.folder, tensors, about)
 
-    def resume(self) -> None:
-        """Go on from `last/` in the folder.
+    def resume(self, say: Callable[[str], None]) -> None:
+        """Go on from the newest whole state in the folder.
+
+        Args:
+            say: told of a damaged state that is passed over.
 
         Raises:
             ValueError: if there is nothing to resume, or it was made with other settings or data (named).
         """
-        if not (self.folder / LAST / checkpoint.DESCRIPTION).exists():
-            raise ValueError(f"{self.folder}: nothing to resume here; run without --resume")
-        tensors, about = checkpoint.load(self.folder / LAST)
-        before = about["identity"]
-        if differing := sorted(key for key in self.identity if before.get(key) != self.identity[key]):
-            named = "; ".join(f"{key} was {before.get(key)}, is {self.identity[key]}" for key in differing)
-            raise ValueError(
-                f"{self.folder}: cannot resume with other settings: {named}; use --overwrite to start anew"
-            )
+        tensors, about = newest_state(self.folder, say)
+        check_identity(self.folder, about["identity"], self.identity)
+        model = self.task.weights(self.model)
         weights = {name[6:]: tensor for name, tensor in tensors.items() if name.startswith("model.")}
-        checkpoint.put(weights, self.task.weights(self.model), str(self.folder / LAST))
-        for parameter, name in self._names.items():
-            if f"exp_avg.{name}" in tensors:
-                keys = ("step", "exp_avg", "exp_avg_sq")
-                self._optimizer.state[parameter] = {
-                    key: tensors[f"{key}.{name}"].to(parameter.device) for key in keys
-                }
+        checkpoint.put(parts(weights, model), model, str(self.folder / LAST))
+        parameters = {name: parameter for parameter, name in self._names.items()}
+        for name, tensor in tensors.items():
+            key, _, of = name.partition(".")
+            if key != "model":
+                self._optimizer.state[parameters[of]][key] = part(tensor, parameters[of])
         self.step, self.elapsed, self.evaluations = about["step"], about["elapsed"], about["evaluations"]
         self._log = [torch.tensor(loss, device=self.fabric.device) for loss in about["unlogged_losses"]]
         self.fabric.strategy.precision.load_state_dict(about["scaler"])
-        self._cut_log()
-
-    def _cut_log(self) -> None:
-        """Drop the lines of metrics.jsonl that were written after the state was saved."""
-        path = self.folder / "metrics.jsonl"
-        if path.exists():
-            lines = [line for line in path.read_text().splitlines() if _step_of(line) <= self.step]
-            write_text(path, "".join(line + "\n" for line in lines))
+        self._lines = about["log_lines"]
+        if ranks.leads():
+            cut_log(self.folder, self._lines)
+        ranks.wait()  # all have read it before the first writes the next
 
 
-def _step_of(line: str) -> float:
-    try:
-        return float(json.loads(line)["step"])
-    except (json.JSONDecodeError, KeyError):
-        return math.inf  # half a line, written as the process was killed
+def _check_cut(model: nn.Module) -> None:
+    """Refuse a model whose batch cannot be cut: it normalises over all of it.
+
+    Raises:
+        ValueError: saying what to do.
+    """
+    if any(name.endswith("running_mean") for name, _ in model.named_buffers()):
+        raise ValueError(
+            "this model normalises over the whole batch (batch normalisation), which must not be cut into "
+            "shares: train it in one process with --accumulate 1"
+        )
+
+
+def _first(batch: tuple[Tensor | None, ...]) -> Tensor:
+    """Return the tokens of a batch."""
+    assert batch[0] is not None
+    return batch[0]
 
 
 def _progress(quiet: bool) -> Progress:
@@ -288,33 +373,3 @@ def _progress(quiet: bool) -> Progress:
         TimeRemainingColumn(),
     )
     return Progress(*columns, console=console, disable=quiet or not console.is_terminal)
-
-
-@contextlib.contextmanager
-def _stop_signal() -> Iterator[threading.Event]:
-    """Catch Ctrl-C and SIGTERM: the first asks the loop to stop, a second one stops at once."""
-    stopped = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stopped
-        return
-
-    def ask(number: int, _frame: FrameType | None) -> None:
-        if stopped.is_set():
-            raise KeyboardInterrupt
-        stopped.set()
-        print("stopping after this step; once more to stop at once", file=sys.stderr)
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stopped
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _keep_freed_memory() -> None:
-    """Ask glibc to keep freed memory for reuse: large tensors otherwise page-fault anew each step."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if sys.platform == "linux" and mallopt is not None:
-        mallopt(-4, 0)  # M_MMAP_MAX: no allocation by mmap
-        mallopt(-1, -1)  # M_TRIM_THRESHOLD: never shrink the heap

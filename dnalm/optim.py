@@ -23,6 +23,8 @@ class TrainConfig:
     """Optimiser steps of the whole run."""
     batch_size: int = 64
     """Windows per step, over all processes."""
+    accumulate: int = 1
+    """Micro-batches of a step in each process: less memory for more of them, the same training."""
     lr: float = 5e-4
     """Highest learning rate, reached after warm-up."""
     min_lr: float = 5e-5
@@ -56,6 +58,7 @@ class TrainConfig:
             self,
             steps=1,
             batch_size=1,
+            accumulate=1,
             warmup=0,
             eval_every=1,
             checkpoint_every=1,
@@ -64,6 +67,10 @@ class TrainConfig:
             clip=0,
             plateau_patience=0,
         )
+        if not wrong and self.batch_size % self.accumulate:
+            wrong.append(
+                f"batch_size must be a multiple of accumulate, got {self.batch_size} and {self.accumulate}"
+            )
         if not 0.0 < self.lr < math.inf:
             wrong.append(f"lr must be above 0, got {self.lr}")
         if not 0.0 <= self.min_lr <= self.lr:
@@ -97,6 +104,8 @@ class EpochConfig:
     """With plateau, by what the rate is multiplied, not below min_lr."""
     batch_size: int = 64
     """Windows per step, over all processes."""
+    accumulate: int = 1
+    """Micro-batches of a step in each process: less memory for more of them, the same training."""
     lr: float = 2e-3
     """Highest learning rate, reached after warm-up."""
     min_lr: float = 0.0
@@ -130,6 +139,7 @@ class EpochConfig:
         return TrainConfig(
             steps=steps,
             batch_size=self.batch_size,
+            accumulate=self.accumulate,
             lr=self.lr,
             min_lr=self.min_lr,
             warmup=round(steps * self.warmup_share),

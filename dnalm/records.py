@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import dnalm
+from dnalm import ranks
 from dnalm.files import read_json, write_json
 
 FORMAT = "dnalm-run"
@@ -54,7 +55,7 @@ class Record:
             "peak_memory_bytes": None,
             "metrics": {},
         }
-        write_json(path, self.content)
+        self._write()
 
     @contextlib.contextmanager
     def ending(self, so_far: Callable[[], dict[str, Any]] = dict) -> Iterator[None]:
@@ -76,7 +77,11 @@ class Record:
         self.content["metrics"] = metrics
         self.content["timings"] |= {"finished": _now(), "elapsed_s": elapsed, **timings}
         self.content["peak_memory_bytes"] = peak_memory()
-        write_json(self.path, self.content)
+        self._write()
+
+    def _write(self) -> None:
+        if ranks.leads():  # of several processes
+            write_json(self.path, self.content)
 
 
 def read_record(path: Path) -> dict[str, Any]:

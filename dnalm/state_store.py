@@ -11,6 +11,7 @@ Shapes used below
     D  width of the states
 """
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,6 +26,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from dnalm import ranks
 from dnalm.files import atomic_file, lock, need_space, read_json, write_json
 
 Rows = npt.NDArray[np.int64]
@@ -111,6 +113,8 @@ class StateStore:
     def fill(self, texts: Iterable[str], encode: Encode, say: Callable[[str], None]) -> int:
         """Encode each distinct text that is not there yet, once, and keep its states.
 
+        Several processes encode every so many shards each; the first holds the lock for all of them.
+
         Args:
             texts: sequences or SMILES.
             encode: of up to `AT_ONCE` texts.
@@ -123,16 +127,25 @@ class StateStore:
             ValueError: if the disk is too small, or another process writes to this store.
         """
         asked = set(texts)
-        if not self._missing(asked):
+        if not ranks.first(len(self._missing(asked))):
+            self._refresh()
             return 0
-        with lock(self.folder):
-            self._refresh()  # another process may have been here
+        here = ranks.place()
+        with lock(self.folder) if here.rank == 0 else contextlib.nullcontext():
+            ranks.wait()
+            self._refresh()  # another run may have been here
             missing = self._missing(asked)
-            write_json(self.folder / STORE, {"format": FORMAT, "identity": self.identity})
-            for begin in range(0, len(missing), PER_SHARD):
+            if here.rank == 0:
+                write_json(self.folder / STORE, {"format": FORMAT, "identity": self.identity})
+            number = max((int(name.removesuffix(SHARD)) for name in self._names), default=-1) + 1
+            ranks.wait()  # all of them have counted the shards that are there
+            for place, begin in enumerate(range(0, len(missing), PER_SHARD)):
                 some = missing[begin : begin + PER_SHARD]
                 say(f"encoding {begin:,} to {begin + len(some):,} of {len(missing):,} into {self.folder}")
-                self._write(some, encode)
+                if place % here.world == here.rank:
+                    self._write(some, encode, number + place)
+            ranks.wait()
+            self._refresh()  # what the other processes have encoded
         self.encoded += len(missing)
         return len(missing)
 
@@ -153,7 +166,7 @@ class StateStore:
         places = np.array([self._where[_key(text)] for text in texts], dtype=np.int64).reshape(-1, 3)
         return KeptStates(self._shards, places[:, 0], places[:, 1], places[:, 2] - 1)
 
-    def _write(self, texts: list[str], encode: Encode) -> None:
+    def _write(self, texts: list[str], encode: Encode, number: int) -> None:
         found: list[Tensor] = []
         for begin in range(0, len(texts), AT_ONCE):
             states = encode(texts[begin : begin + AT_ONCE])
@@ -167,7 +180,6 @@ class StateStore:
             "keys": torch.tensor(list(b"".join(map(_key, texts))), dtype=torch.uint8).view(-1, KEY),
         }
         need_space(self.folder, 2 * int(begins[-1]) * self.width + 64 * len(texts))
-        number = max((int(name.removesuffix(SHARD)) for name in self._names), default=-1) + 1
         path = self.folder / f"{number:06d}{SHARD}"
         with atomic_file(path) as file:
             file.write(safetensors.torch.save(content))

@@ -7,15 +7,17 @@ Shapes used below
 
 import hashlib
 import json
+import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import torch
 from torch import Tensor
 
+from dnalm import ranks
 from dnalm.files import atomic_file, need_space, read_json, write_json
 
 FORMAT_VERSION = 2
@@ -53,7 +55,7 @@ class StateCache:
     def get(
         self, encode: Callable[[Tensor], Tensor], tokens: Tensor, width: int, key: Mapping[str, Any]
     ) -> Kept:
-        """Return the states of `tokens`, computed now or before.
+        """Return the states of `tokens`, computed now or before; several processes compute a share each.
 
         Args:
             encode: maps tokens [B, L] to states [B, L, D].
@@ -66,7 +68,8 @@ class StateCache:
         """
         path = self.folder / f"{self._digest(tokens, width, key)}{SUFFIX}"
         size = 2 * len(tokens) * tokens.shape[1] * width
-        if not path.is_file() or path.stat().st_size != size or not _times(path).is_file():
+        there = path.is_file() and path.stat().st_size == size and _times(path).is_file()
+        if not ranks.first(there):
             self._write(path, size, encode, tokens)
         path.touch()
         # Shared, though nothing writes to it: a private map reserves memory for all of the file.
@@ -85,17 +88,33 @@ class StateCache:
                 f"the states of {len(tokens):,} windows take {size / 1e9:.1f} GB and --max-cache is "
                 f"{self.limit / 1e9:.1f}; raise it, or give --max-cache 0 to compute them anew in each epoch"
             )
-        self._make_room(size)
-        need_space(self.folder, size)
-        self.say(f"states of {len(tokens):,} windows: {size / 1e9:.2f} GB into {self.folder}")
+        here = ranks.place()
         begin = time.monotonic()
-        with atomic_file(path) as file:
-            for rows in torch.split(tokens, ENCODE_BATCH):
-                states = encode(rows).to(torch.bfloat16).cpu().contiguous()
-                file.write(states.view(torch.uint8).numpy().tobytes())
-        seconds = time.monotonic() - begin
-        write_json(_times(path), {"seconds": seconds})
-        self.say(f"states written in {seconds:.0f} s")
+        if here.rank == 0:
+            self._make_room(size)
+            need_space(self.folder, size)
+            self.say(f"states of {len(tokens):,} windows: {size / 1e9:.2f} GB into {self.folder}")
+            self.folder.mkdir(parents=True, exist_ok=True)
+        ranks.wait()
+        chunks = torch.split(tokens, ENCODE_BATCH)
+        own = chunks[len(chunks) * here.rank // here.world : len(chunks) * (here.rank + 1) // here.world]
+        shares = [path.with_name(f".{path.name}.{rank}.part") for rank in range(here.world)]
+        if here.rank:  # its share beside the file, for the first process to put behind its own
+            with shares[here.rank].open("wb") as file:
+                _encode(own, encode, file)
+            ranks.wait()
+        else:
+            with atomic_file(path) as file:
+                _encode(own, encode, file)
+                ranks.wait()
+                for share in shares[1:]:
+                    with share.open("rb") as rest:
+                        shutil.copyfileobj(rest, file)
+                    share.unlink()
+            seconds = time.monotonic() - begin
+            write_json(_times(path), {"seconds": seconds})
+            self.say(f"states written in {seconds:.0f} s")
+        ranks.wait()
 
     def _make_room(self, size: int) -> None:
         """Remove the files used least recently until `size` more bytes are within the limit."""
@@ -111,6 +130,13 @@ class StateCache:
             self.say(f"removing states that were used least recently: {old.name}")
             old.unlink()
             _times(old).unlink(missing_ok=True)
+
+
+def _encode(chunks: Sequence[Tensor], encode: Callable[[Tensor], Tensor], file: BinaryIO) -> None:
+    """Write the states of chunks of tokens, each [B, L], one after the other."""
+    for rows in chunks:
+        states = encode(rows).to(torch.bfloat16).cpu().contiguous()
+        file.write(states.view(torch.uint8).numpy().tobytes())
 
 
 def _times(path: Path) -> Path:

@@ -5,7 +5,7 @@ import os
 import pytest
 import torch
 
-from dnalm.devices import Compute, Processor
+from dnalm.devices import Compute, Processor, choose_precision
 
 
 @pytest.fixture
@@ -42,3 +42,28 @@ def test_a_fabric_computes_in_the_precision_asked_for():
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
     with Processor("cpu", "fp32").fabric().autocast():
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"device": "cuda"}, "--device cuda: there is no such device here, only .*cpu; use --device auto"),
+        ({"device": "mps"}, "--device mps: there is no such device here"),
+        (
+            {"device": "cpu", "precision": "fp16"},
+            "--precision fp16: not available on cpu; use --precision auto",
+        ),
+    ],
+)
+def test_refuses_what_is_not_there(settings, message, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(ValueError, match=message):
+        Compute(**settings).resolve()
+
+
+def test_refuses_bf16_on_a_cuda_device_that_lacks_it(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
+    assert choose_precision("auto", "cuda") == "fp16"
+    with pytest.raises(ValueError, match="--precision bf16: not available on cuda"):
+        choose_precision("bf16", "cuda")

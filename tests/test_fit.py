@@ -81,7 +81,7 @@ def test_a_resumed_run_ends_with_the_same_bits(start, tmp_path, stop):
     whole.run(quiet=True)
     assert not start(tmp_path / "b").run(stop_at=stop, quiet=True)
     rest = start(tmp_path / "b")
-    rest.resume()
+    rest.resume(print)
     assert rest.step == stop
     assert rest.run(quiet=True)
     assert same(weights_of(whole), weights_of(rest))
@@ -102,7 +102,7 @@ def test_after_a_crash_it_goes_on_from_the_last_save(start, tmp_path):
     with (tmp_path / "b" / "metrics.jsonl").open("a") as file:
         file.write('{"step": 7, "lo')  # half a line
     rest = start(tmp_path / "b")
-    rest.resume()
+    rest.resume(print)
     assert rest.step == 3
     rest.run(quiet=True)
     assert same(weights_of(whole), weights_of(rest))
@@ -124,7 +124,7 @@ def test_ctrl_c_ends_the_step_and_saves(start, tmp_path):
         loop.run(quiet=True)
     assert signal.getsignal(signal.SIGINT) is before
     rest = start(tmp_path / "a")
-    rest.resume()
+    rest.resume(print)
     assert rest.step == 5
     rest.run(quiet=True)
     whole = start(tmp_path / "b")
@@ -166,9 +166,9 @@ def test_refuses_to_resume_another_run(start, tmp_path):
     start(tmp_path / "a").run(stop_at=2, quiet=True)
     other = start(tmp_path / "a", TrainConfig(lr=0.5), seed=1)
     with pytest.raises(ValueError, match=r"lr was 0\.01, is 0\.5; seed was 0, is 1; use --overwrite"):
-        other.resume()
+        other.resume(print)
     with pytest.raises(ValueError, match="nothing to resume here"):
-        start(tmp_path / "empty").resume()
+        start(tmp_path / "empty").resume(print)
 
 
 def test_a_loss_that_is_no_number_stops_the_run(start, tmp_path):
@@ -194,7 +194,7 @@ def test_ctrl_c_in_the_first_evaluation_leaves_something_to_resume(start, tmp_pa
     with pytest.raises(KeyboardInterrupt):
         loop.run(quiet=True)
     rest = start(tmp_path / "a")
-    rest.resume()
+    rest.resume(print)
     assert rest.run(quiet=True)
     whole = start(tmp_path / "b")
     whole.run(quiet=True)
@@ -213,7 +213,7 @@ def test_patience_ends_a_run_that_no_longer_improves_and_keeps_the_best(start, t
     # The state of the end was kept, though no save was due.
     assert checkpoint.describe(tmp_path / "a" / "last")["step"] == loop.step
     again = start(tmp_path / "a", config)
-    again.resume()
+    again.resume(print)
     assert again.run(quiet=True)
     assert again.step == loop.step
 
@@ -232,3 +232,83 @@ def test_a_validation_loss_that_is_no_number_ends_the_run(start, tmp_path):
     with pytest.raises(ValueError, match="the validation loss is nan at step 0; choose a lower --lr"):
         loop.run(quiet=True)
     assert not (tmp_path / "a" / "checkpoint").exists()
+
+
+def too_large(loop, most):
+    """Let a loss run out of memory where it is of more than `most` windows."""
+    loss = loop.task.loss
+
+    def limited(model, batch):
+        if len(batch.tokens) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        return loss(model, batch)
+
+    loop.task.loss = limited
+
+
+def test_a_batch_that_does_not_fit_is_told_with_the_largest_that_does(start, tmp_path):
+    config = TrainConfig(steps=4, batch_size=16, warmup=0, accumulate=1)
+    loop = start(tmp_path / "a", config)
+    too_large(loop, 4)
+    told = r"a micro-batch of 16 rows does not fit, one of 4 does: use --accumulate 4 .*or --batch-size 4$"
+    with pytest.raises(ValueError, match=told):
+        loop.run(quiet=True)
+    advised = start(tmp_path / "b", TrainConfig(steps=4, batch_size=16, warmup=0, accumulate=4))
+    too_large(advised, 4)
+    assert advised.run(quiet=True)
+
+
+def test_nothing_that_fits_is_told_too(start, tmp_path):
+    loop = start(tmp_path / "a")
+    too_large(loop, 0)
+    with pytest.raises(ValueError, match="nor does one of a single row; choose a smaller model"):
+        loop.run(quiet=True)
+
+
+def test_another_error_is_not_taken_for_memory(start, tmp_path):
+    loop = start(tmp_path / "a")
+
+    def broken(_model, _batch):
+        raise RuntimeError("shape mismatch")
+
+    loop.task.loss = broken
+    with pytest.raises(RuntimeError, match="shape mismatch"):
+        loop.run(quiet=True)
+
+
+def test_a_step_of_torch_that_asks_for_too_much_is_told(start, tmp_path):
+    loop = start(tmp_path / "a")
+    loss = loop.task.loss
+
+    def greedy(model, batch):
+        torch.empty(2**60)  # the CPU allocator's own refusal
+        return loss(model, batch)
+
+    loop.task.loss = greedy
+    with pytest.raises(ValueError, match="memory ran out: a micro-batch of 4 rows does not fit"):
+        loop.run(quiet=True)
+
+
+def test_a_model_that_normalises_over_the_batch_is_not_cut(start, tmp_path, monkeypatch):
+    build = LanguageTask.build_model
+
+    def with_statistics(task):
+        model = build(task)
+        model.norm = torch.nn.BatchNorm1d(3)
+        return model
+
+    monkeypatch.setattr(LanguageTask, "build_model", with_statistics)
+    start(tmp_path / "a")
+    with pytest.raises(ValueError, match="normalises over the whole batch .* with --accumulate 1"):
+        start(tmp_path / "b", TrainConfig(batch_size=4, accumulate=2))
+
+
+def test_the_number_of_micro_batches_may_change_on_the_way(start, tmp_path):
+    start(tmp_path / "a", dropout=0.0).run(stop_at=3, quiet=True)
+    rest = start(tmp_path / "a", TrainConfig(**(CONFIG.__dict__ | {"accumulate": 4})), dropout=0.0)
+    rest.resume(print)
+    rest.run(quiet=True)
+    whole = start(tmp_path / "b", dropout=0.0)
+    whole.run(quiet=True)
+    found = [loop.evaluations[-1]["val_loss"] for loop in (rest, whole)]
+    assert found[0] == pytest.approx(found[1], rel=1e-5)  # float32 sums in another order

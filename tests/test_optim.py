@@ -71,6 +71,8 @@ def test_frozen_parameters_are_not_touched():
             "steps must be at least 1, got 0; batch_size must be at least 1, got 0",
         ),
         ({"lr": 0.0}, "lr must be above 0"),
+        ({"accumulate": 0}, "accumulate must be at least 1, got 0"),
+        ({"batch_size": 64, "accumulate": 3}, "batch_size must be a multiple of accumulate, got 64 and 3"),
         ({"min_lr": 1.0}, "min_lr must be from 0 to lr"),
         ({"decay": "some"}, "decay must be all or matrices, got 'some'"),
         ({"schedule": "step"}, "schedule must be cosine or plateau, got 'step'"),
@@ -88,6 +90,7 @@ def test_epochs_in_steps():
     )
     assert (config.steps, config.warmup, config.eval_every, config.checkpoint_every) == (150, 30, 30, 30)
     assert (config.patience, config.batch_size, config.lr, config.min_lr) == (2, 8, 1e-2, 1e-3)
+    assert EpochConfig(accumulate=4).in_steps(30).accumulate == 4
 
 
 @pytest.mark.parametrize(
@@ -95,6 +98,7 @@ def test_epochs_in_steps():
     [
         ({"epochs": 0}, "epochs must be at least 1"),
         ({"patience": -1}, "patience must be at least 0"),
+        ({"batch_size": 64, "accumulate": 5}, "batch_size must be a multiple of accumulate, got 64 and 5"),
         ({"warmup_share": 1.5}, "warmup_share must be from 0 to 1"),
         ({"lr": 1e-3, "min_lr": 1e-2}, "min_lr must be from 0 to lr"),
     ],

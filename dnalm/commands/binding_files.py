@@ -3,7 +3,6 @@
 Beside the run's own folder OUT/NAME they are those of the published project, by its names.
 """
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,8 @@ import numpy as np
 from dnalm import checkpoint
 from dnalm.encoders.cnn import CNNConfig
 from dnalm.files import atomic_file, write_json
-from dnalm.fit import BEST, LAST
 from dnalm.report.binding_plots import training_curves
+from dnalm.resume import clear_run
 from dnalm.tasks.binding import BindingModel, BindingShape
 from dnalm.tasks.published import CHANNELS, KERNEL, binding_file_content
 from dnalm.tokenizers import HG38_CHARACTERS, VOCAB4
@@ -34,11 +33,8 @@ def model_file(out: Path, name: str, kind: str) -> Path:
 
 def clear(out: Path, name: str) -> None:
     """Remove an earlier run of this name, and nothing that is not one of its files."""
-    folder = out / name
-    for inside in (BEST, LAST):
-        shutil.rmtree(folder / inside, ignore_errors=True)
-    inside_folder = [folder / file for file in ("run.json", "metrics.jsonl", "moments.npz")]
-    for path in [*inside_folder, *result_files(out, name)]:
+    clear_run(out / name)
+    for path in [out / name / "moments.npz", *result_files(out, name)]:
         path.unlink(missing_ok=True)
 
 

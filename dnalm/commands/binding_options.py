@@ -87,7 +87,8 @@ def identity_of(
         core: digest of the encoder's weights at the start.
     """
     tables = recipe_of(options) | {"tuning": asdict(shape.tuning)}
-    settings = {key: value for table in tables.values() for key, value in table.items() if key != "patience"}
+    free = ("patience", "accumulate")
+    settings = {key: value for table in tables.values() for key, value in table.items() if key not in free}
     # Kept states are rounded to bfloat16: a head trained on them is another than one trained without.
     kept = shape.tuning.tune == "frozen" and shape.kind == "gpt" and options.max_cache > 0
     data = {"set": data_digest, "core weights": core, "kept states": kept}
@@ -101,5 +102,7 @@ def trained_as(options: BindingOptions, data_digest: str) -> str:
         options: of the run.
         data_digest: of the windows and their split.
     """
-    told = {"recipe": recipe_of(options), "seed": options.run.seed, "data": data_digest}
+    recipe = recipe_of(options)
+    del recipe["train"]["accumulate"]  # the same training, however a batch is gone through
+    told = {"recipe": recipe, "seed": options.run.seed, "data": data_digest}
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()

@@ -10,7 +10,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from dnalm import checkpoint
+from dnalm import checkpoint, ranks
 from dnalm.bootstrap import moments
 from dnalm.checkpoint import weights_digest
 from dnalm.commands.binding_files import clear, result_files, write_results
@@ -27,10 +27,10 @@ from dnalm.data.binding import BindingWindows
 from dnalm.devices import Processor
 from dnalm.encoders.gpt import GPT, start_local
 from dnalm.evaluate.binding import binding_detail, binding_scores
-from dnalm.files import lock, recover
-from dnalm.fit import BEST, LAST, Loop
+from dnalm.fit import Loop
 from dnalm.records import Record, peak_memory
 from dnalm.report.binding import refresh_comparisons
+from dnalm.resume import BEST
 from dnalm.states import StateCache
 from dnalm.tasks.binding import BindingModel, BindingShape, BindingTask, predict
 
@@ -61,6 +61,7 @@ def train_binding(options: BindingOptions, start: Start) -> None:
     """
     check_options(options)
     processor = options.run.compute.resolve()
+    ranks.check_batch(options.train.batch_size, options.train.accumulate)
     beside = result_files(options.out, options.name)
     options.run.check_folder(options.out / options.name, beside, elsewhere="--out or --name")
     prepared = prepare_set(options.sequences, options.scores, options.data, start.shape)
@@ -93,14 +94,14 @@ def train_binding(options: BindingOptions, start: Start) -> None:
     options.run.say(
         f"{options.name}: {total:,} parameters, {model.trained_count:,} of them trained"
         + (" (low-rank updates counted)" if about["tune"] == "lora" else "")
-        + f", on {processor.name} in {processor.precision}"
+        + f", on {processor}"
     )
     train, validation = _windows(options, start.shape, prepared)
     task = BindingTask(start.shape, train, validation, about)
     if options.run.dry_run:
         _dry_run(options, task, model, processor)
         return
-    with lock(options.out / options.name):
+    with options.run.holding(options.out / options.name):
         _train(options, start, task, model, prepared, processor)
 
 
@@ -119,14 +120,16 @@ def _train(
     processor: Processor,
 ) -> None:
     folder = options.out / options.name
-    for name in (BEST, LAST):
-        recover(folder / name)
     fabric = processor.fabric()
     core = weights_digest(model.encoder if start.head is None else model)
     states_seconds = 0.0
     if model.frozen and options.max_cache:
         task, states_seconds = _with_states(options, task, model, prepared, fabric)
     steps = task.windows(options.train.batch_size, options.run.seed).steps_per_epoch
+    if start.head is None and not options.run.resume:
+        fabric.to_device(model)
+        with fabric.autocast():
+            model.calibrate(task.train)
     loop = Loop(
         task,
         model,
@@ -136,7 +139,10 @@ def _train(
         seed=options.run.seed,
         identity=identity_of(options, task.shape, prepared.about["digest"], processor.precision, core),
     )
-    _begin(options, loop, task, None if start.head else model)
+    if options.run.resume:
+        loop.resume(options.run.say)
+    elif ranks.leads():
+        clear(options.out, options.name)
     record = Record(
         folder / "run.json",
         start.verb,
@@ -147,6 +153,8 @@ def _train(
     )
     with options.run.recording(record, loop, lambda: {"step": loop.step}):
         complete = loop.run(quiet=options.run.quiet)
+        if not ranks.leads():
+            return
         results = _judged(options, loop, task, model, prepared, steps, states_seconds)
         results["device"] = str(processor)
         write_results(options.out, options.name, results, model, prepared.names("validation"))
@@ -161,17 +169,6 @@ def _train(
         options.run.say(f"the comparison plots were not drawn: {error}")
 
 
-def _begin(options: BindingOptions, loop: Loop, task: BindingTask, untrained: BindingModel | None) -> None:
-    """Go on with the run that is there, or clear it away and give an untrained head its start."""
-    if options.run.resume:
-        loop.resume()
-        return
-    clear(options.out, options.name)
-    if untrained is not None:
-        with loop.fabric.autocast():
-            untrained.calibrate(task.train)
-
-
 def _judged(
     options: BindingOptions,
     loop: Loop,
@@ -184,7 +181,7 @@ def _judged(
     """Take the best weights, and return all that results_NAME.json holds, and the moments."""
     weights, best = checkpoint.load(options.out / options.name / BEST)
     checkpoint.put(weights, task.weights(model), str(options.out / options.name))
-    predicted = predict(loop.wrapped, task.validation)
+    predicted = predict(loop.alone(), task.validation)
     truth = task.validation.scores.numpy()
     model.merge()
     evaluations = loop.evaluations
@@ -300,12 +297,12 @@ def _dry_run(options: BindingOptions, task: BindingTask, model: BindingModel, pr
     tried = 3
     begin = time.monotonic()
     for step in range(tried):
-        batch = fabric.to_device(batches.batch(step))
+        batch = fabric.to_device(batches.batch(step, fabric.global_rank, fabric.world_size))
         fabric.backward(task.loss(wrapped, batch))
     seconds = (time.monotonic() - begin) / tried * batches.steps_per_epoch * options.train.epochs
     size = 2 * (len(task.train) + len(task.validation)) * task.train.tokens.shape[1] * model.width
     states = f", {size / 1e9:.1f} GB of states on disk" if model.frozen and options.max_cache else ""
-    print(
+    options.run.show(
         f"would train {options.train.epochs} epochs of {len(task.train):,} windows into "
         f"{options.out / options.name}: at most about {seconds / 60:,.0f} min, "
         f"{peak_memory() / 1e9:.1f} GB of memory, {12 * model.parameter_count / 1e6:,.0f} MB of models"

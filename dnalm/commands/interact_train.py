@@ -1,6 +1,5 @@
 """`dnalm interact train`: a model of genes and molecules, on prepared pairs."""
 
-import shutil
 import time
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -10,7 +9,7 @@ from typing import Any, get_args
 import numpy as np
 import torch
 
-from dnalm import checkpoint
+from dnalm import checkpoint, ranks
 from dnalm.baselines.ladder import LADDER
 from dnalm.checkpoint import weights_digest
 from dnalm.commands.interact_encoders import ModelName, Reading, attention_of, shape_of, store_of
@@ -23,11 +22,12 @@ from dnalm.devices import Processor
 from dnalm.encoders.kept import KeptConfig
 from dnalm.encoders.lstm import smiles_characters
 from dnalm.evaluate.interaction import fit_temperature, interaction_scores, probability
-from dnalm.files import lock, recover, write_json
-from dnalm.fit import BEST, LAST, Loop
+from dnalm.files import write_json
+from dnalm.fit import Loop
 from dnalm.heads.cross_attention import CrossAttentionConfig
 from dnalm.optim import EpochConfig
 from dnalm.records import Record, peak_memory
+from dnalm.resume import BEST, clear_run
 from dnalm.tasks.interaction import InteractionTask, auroc, predict
 from dnalm.tasks.interaction_model import InteractionModel
 from dnalm.tasks.interaction_shape import EncodersConfig, TuningConfig
@@ -84,6 +84,7 @@ def run(options: Options) -> None:
     if wrong := options.run.wrong():
         raise ValueError("; ".join(wrong))
     processor = options.run.compute.resolve()
+    ranks.check_batch(options.train.batch_size, options.train.accumulate)
     options.run.check_folder(options.out, [options.out / RESULTS])
     pairs = open_pairs(options.data)
     shape, backbones = shape_of(
@@ -108,7 +109,7 @@ def run(options: Options) -> None:
     reading = Reading(store_of(options.store, options.data), processor, options.run.say)
     early = shape.frozen if options.tuning.unfreeze_at_epoch else None
     if options.run.dry_run and (missing := reading.missing(early or shape, pairs)):
-        print(
+        options.run.show(
             f"would encode {missing:,} genes and molecules into {reading.store}, once, and then train "
             f"{options.train.epochs} epochs of {len(pairs.parts['train']):,} pairs into {options.out}; how "
             "long that takes is known when they are encoded"
@@ -136,12 +137,12 @@ def _start(
     parameters = f"{task.about['parameters']:,} parameters, {model.trained_count:,} of them trained"
     options.run.say(
         f"{options.out.name}: {len(task.train):,} training and {len(task.validation):,} validation pairs of "
-        f"{options.data}; {task.shape.kind}: {parameters}, on {processor.name} in {processor.precision}"
+        f"{options.data}; {task.shape.kind}: {parameters}, on {processor}"
     )
     if options.run.dry_run:
         _dry_run(options, task, model, processor)
         return
-    with lock(options.out):
+    with options.run.holding(options.out):
         _train(options, task, model, pairs, processor)
 
 
@@ -159,8 +160,6 @@ def _part(pairs: PairSet, name: str) -> PairRows:
 def _train(
     options: Options, task: InteractionTask, model: InteractionModel, pairs: PairSet, processor: Processor
 ) -> None:
-    for name in (BEST, LAST):
-        recover(options.out / name)
     steps = task.windows(options.train.batch_size, options.run.seed).steps_per_epoch
     recipe = {name: asdict(getattr(options, name)) for name in TABLES}
     loop = Loop(
@@ -173,9 +172,10 @@ def _train(
         identity=_identity(options, task, pairs.digest, processor),
     )
     if options.run.resume:
-        loop.resume()
-    else:
-        _clear(options.out)
+        loop.resume(options.run.say)
+    elif ranks.leads():
+        clear_run(options.out)
+        (options.out / RESULTS).unlink(missing_ok=True)
     record = Record(
         options.out / "run.json",
         "interact train",
@@ -186,6 +186,8 @@ def _train(
     )
     with options.run.recording(record, loop, lambda: {"step": loop.step}):
         complete = loop.run(quiet=options.run.quiet)
+        if not ranks.leads():
+            return
         results = _judged(options, loop, task, model, pairs, steps)
         write_json(options.out / RESULTS, results)
     kept = ("name", "model", "split", "negatives", "ratio", "training", "validation", "node_rate_validation")
@@ -198,8 +200,8 @@ def _identity(options: Options, task: InteractionTask, digest: str, processor: P
     """Return what a resumed run must share with the one before: all that decides its weights."""
     settings = asdict(options.encoders) | asdict(options.tuning) | asdict(options.attention)
     settings |= asdict(options.train)
-    for name in ("patience", "gradient_checkpointing"):
-        settings.pop(name)
+    for free in ("patience", "accumulate", "gradient_checkpointing"):
+        del settings[free]
     shape = task.shape
     return settings | {
         "init_weights": task.about.get("init_weights"),
@@ -209,14 +211,6 @@ def _identity(options: Options, task: InteractionTask, digest: str, processor: P
         "precision": processor.precision,
         "frozen": [each.identity for each in (shape.gene, shape.molecule) if isinstance(each, KeptConfig)],
     }
-
-
-def _clear(folder: Path) -> None:
-    """Remove an earlier run, and nothing that is not one of its files."""
-    for inside in (BEST, LAST):
-        shutil.rmtree(folder / inside, ignore_errors=True)
-    for name in ("run.json", "metrics.jsonl", RESULTS):
-        (folder / name).unlink(missing_ok=True)
 
 
 def _judged(
@@ -229,9 +223,10 @@ def _judged(
         model.merge()
         kept = {key: best[key] for key in ("step", "val_loss", "identity")}
         plain = {"kind": "interaction", **model.shape.as_dict(), "about": task.about}
-        checkpoint.save(options.out / BEST, task.weights(model), plain | kept)
+        if ranks.leads():
+            checkpoint.save(options.out / BEST, task.weights(model), plain | kept)
     held = task.validation
-    logits = predict(model, task.tokens, held.gene, held.molecule)
+    logits = predict(loop.alone(), task.tokens, held.gene, held.molecule)
     history: dict[str, list[Any]] = {
         "epoch": [round(scores["step"] / steps) for scores in loop.evaluations],
         **{
@@ -290,9 +285,10 @@ def _dry_run(options: Options, task: InteractionTask, model: InteractionModel, p
     batches = task.windows(options.train.batch_size, options.run.seed)
     begin = time.monotonic()
     for step in range(TRIED):
-        fabric.backward(task.loss(wrapped, fabric.to_device(batches.batch(step))))
+        batch = batches.batch(step, fabric.global_rank, fabric.world_size)
+        fabric.backward(task.loss(wrapped, fabric.to_device(batch)))
     epoch = (time.monotonic() - begin) / TRIED * batches.steps_per_epoch
-    print(
+    options.run.show(
         f"would train {options.train.epochs} epochs of {len(task.train):,} pairs into {options.out}: about "
         f"{epoch / 60:,.1f} min an epoch, at most {epoch * options.train.epochs / 60:,.0f} min in all, "
         f"{peak_memory() / 1e9:.1f} GB of memory, {16 * model.parameter_count / 1e6:,.0f} MB of models"

@@ -10,18 +10,19 @@ from typing import Any
 
 import torch
 
-from dnalm import checkpoint
+from dnalm import checkpoint, ranks
 from dnalm.commands.pretrain_files import clear, result_files, write_results
 from dnalm.commands.runs import RunOptions
 from dnalm.config import from_recipe, nearest
 from dnalm.devices import Processor
 from dnalm.encoders.gpt import GPTConfig
 from dnalm.evaluate.language import judge
-from dnalm.files import lock, recover
-from dnalm.fit import BEST, LAST, Loop
+from dnalm.fit import Loop
 from dnalm.genome import PreparedGenome
+from dnalm.memory import ran_out
 from dnalm.optim import TrainConfig
 from dnalm.records import Record, peak_memory
+from dnalm.resume import BEST
 from dnalm.sizes import SIZES
 from dnalm.tasks.language import LanguageConfig, LanguageModel, LanguageTask
 
@@ -81,11 +82,12 @@ def run(options: Options) -> None:
         ValueError: for a mistake in the options or the data, and when memory runs out.
     """
     _check_options(options)
+    processor = options.run.compute.resolve()
+    ranks.check_batch(options.train.batch_size, options.train.accumulate)
     genome = PreparedGenome(options.data)
     genome.verify()
     mode = options.data.resolve().name
     options.run.check_folder(options.out / mode, result_files(options.out, mode))
-    processor = options.run.compute.resolve()
     task = LanguageTask(genome, options.encoder, options.task)
     # Refuses a block longer than the genome's stretches.
     task.windows(options.train.batch_size, options.run.seed)
@@ -93,22 +95,18 @@ def run(options: Options) -> None:
         torch.manual_seed(options.run.seed)
         model = task.build_model()
         model.transformer.gradient_checkpointing = options.gradient_checkpointing
-        options.run.say(
-            f"{mode}: {model.parameter_count:,} parameters, on {processor.name} in {processor.precision}"
-        )
-        if options.run.dry_run:
-            _dry_run(options, task, model, processor)
-            return
-        with lock(options.out / mode):
-            _train(options, task, model, processor, mode)
+    options.run.say(f"{mode}: {model.parameter_count:,} parameters, on {processor}")
+    if options.run.dry_run:
+        _dry_run(options, task, model, processor)
+        return
+    with options.run.holding(options.out / mode):
+        _train(options, task, model, processor, mode)
 
 
 def _train(
     options: Options, task: LanguageTask, model: LanguageModel, processor: Processor, mode: str
 ) -> None:
     folder = options.out / mode
-    for name in (BEST, LAST):
-        recover(folder / name)
     loop = Loop(
         task,
         model,
@@ -120,8 +118,8 @@ def _train(
         watch=_watch(folder, options.tensorboard),
     )
     if options.run.resume:
-        loop.resume()
-    else:
+        loop.resume(options.run.say)
+    elif ranks.leads():
         clear(options.out, mode)
     record = Record(
         folder / "run.json",
@@ -134,6 +132,8 @@ def _train(
     )
     with options.run.recording(record, loop, lambda: _metrics(loop, model, mode)):
         complete = loop.run(stop_at=options.stop_at or None, quiet=options.run.quiet)
+        if not ranks.leads():
+            return
         metrics, scoring = _judged(options, loop, task, model, mode)
     record.finish("done" if complete else "interrupted", metrics, training_s=loop.elapsed, scoring_s=scoring)
     print(_summary(options.out, mode, metrics))
@@ -147,7 +147,7 @@ def _judged(
     begin = time.monotonic()
     weights, about = checkpoint.load(options.out / mode / BEST)
     checkpoint.put(weights, task.weights(model), str(options.out / mode))
-    metrics = _metrics(loop, model, mode) | judge(task, loop.wrapped, options.task.final_bases)
+    metrics = _metrics(loop, model, mode) | judge(task, loop.alone(), options.task.final_bases)
     write_results(options.out, mode, metrics, loop.elapsed, about, model, task)
     return metrics, time.monotonic() - begin
 
@@ -201,7 +201,8 @@ def _recipe_name(options: Options) -> str:
     same = (told.encoder, told.train, told.task) == (
         options.encoder,
         replace(
-            options.train, **{key: getattr(told.train, key) for key in ("eval_every", "checkpoint_every")}
+            options.train,
+            **{key: getattr(told.train, key) for key in ("eval_every", "checkpoint_every", "accumulate")},
         ),
         replace(options.task, **{key: getattr(told.task, key) for key in ("eval_bases", "final_bases")}),
     )
@@ -210,7 +211,7 @@ def _recipe_name(options: Options) -> str:
 
 def _identity(options: Options, task: LanguageTask, precision: str) -> dict[str, Any]:
     """Return what a resumed run must share with the one before: all that decides its weights."""
-    free = ("checkpoint_every", "eval_every", "eval_bases", "final_bases")
+    free = ("checkpoint_every", "eval_every", "eval_bases", "final_bases", "accumulate")
     settings = {
         key: value for table in _recipe(options).values() for key, value in table.items() if key not in free
     }
@@ -227,17 +228,15 @@ def _check_options(options: Options) -> None:
 
 @contextlib.contextmanager
 def _memory_is_said(options: Options) -> Iterator[None]:
-    """Turn running out of memory into a message that says what to make smaller."""
+    """Turn running out of memory where the model is built into a message."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        out = isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
-        if not out:
+        if not ran_out(error):
             raise
         raise ValueError(
-            f"memory ran out: {options.train.batch_size:,} windows of {options.encoder.block_size:,} tokens "
-            f"through {options.encoder.n_layer} layers of width {options.encoder.n_embd:,} do not fit; "
-            "choose a smaller --batch-size, --block-size or --n-embd"
+            f"memory ran out: the weights of {options.encoder.n_layer} layers of width "
+            f"{options.encoder.n_embd:,} do not fit; choose a smaller --n-embd or --n-layer"
         ) from error
 
 
@@ -281,11 +280,12 @@ def _dry_run(options: Options, task: LanguageTask, model: LanguageModel, process
         evaluation = (time.monotonic() - begin - steps * loop.seconds_per_step) / 2
     count = options.train.steps // options.train.eval_every + 2
     seconds = options.train.steps * loop.seconds_per_step + count * evaluation
-    disk = 9 * 4 * model.parameter_count  # state and best weights, each with its successor, and the .pt file
+    # Two states of 3 numbers a parameter with their successor, best weights with theirs, and the .pt file.
+    disk = (4 * 3 + 2 + 1) * 4 * model.parameter_count
     memory = peak_memory() + LADDER_MEMORY
     if processor.device == "cuda":
         memory = torch.cuda.max_memory_allocated()
-    print(
+    options.run.show(
         f"would train {options.train.steps:,} steps of {options.train.batch_size} windows of "
         f"{options.encoder.block_size} tokens into {options.out / options.data.resolve().name}: about "
         f"{seconds / 60:,.0f} min and the final scoring, {memory / 1e9:.1f} GB of memory, "

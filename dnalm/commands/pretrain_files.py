@@ -9,8 +9,8 @@ from typing import Any
 
 from dnalm import checkpoint
 from dnalm.files import read_json, write_json
-from dnalm.fit import BEST, LAST
 from dnalm.report.plots import loss_curve, time_comparison
+from dnalm.resume import clear_run
 from dnalm.tasks.language import LanguageModel, LanguageTask
 
 MODES = ("full", "vocab4")
@@ -25,10 +25,9 @@ def result_files(out: Path, mode: str) -> list[Path]:
 
 def clear(out: Path, mode: str) -> None:
     """Remove an earlier run of this mode, and nothing that is not one of its files."""
-    folder = out / mode
-    for name in (BEST, LAST, "tensorboard"):
-        shutil.rmtree(folder / name, ignore_errors=True)
-    for path in (folder / "run.json", folder / "metrics.jsonl", *result_files(out, mode), _comparison(out)):
+    clear_run(out / mode)
+    shutil.rmtree(out / mode / "tensorboard", ignore_errors=True)
+    for path in (*result_files(out, mode), _comparison(out)):
         path.unlink(missing_ok=True)
 
 

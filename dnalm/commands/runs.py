@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dnalm import ranks
 from dnalm.devices import Compute, Processor
-from dnalm.files import write_json
-from dnalm.fit import LAST, Loop
+from dnalm.files import lock, write_json
+from dnalm.fit import Loop
 from dnalm.records import Record, read_record
+from dnalm.resume import has_state, recover_run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +41,27 @@ class RunOptions:
         return found
 
     def say(self, message: str) -> None:
-        """Tell a person on stderr, unless it is to be quiet."""
-        if not self.quiet:
+        """Tell a person on stderr, unless it is to be quiet; of several processes the first speaks."""
+        if not self.quiet and ranks.leads():
             print(message, file=sys.stderr)
+
+    def show(self, result: str) -> None:
+        """Print a result; of several processes the first does."""
+        if ranks.leads():
+            print(result)
+
+    @contextlib.contextmanager
+    def holding(self, folder: Path) -> Iterator[None]:
+        """Hold a run's folder for this run alone, cleared up; of several processes the first holds it.
+
+        Raises:
+            ValueError: if another run holds it.
+        """
+        with lock(folder) if ranks.leads() else contextlib.nullcontext():
+            if ranks.leads():
+                recover_run(folder)
+            ranks.wait()
+            yield
 
     @contextlib.contextmanager
     def recording(self, record: Record, loop: Loop, so_far: Callable[[], dict[str, Any]]) -> Iterator[None]:
@@ -72,13 +92,15 @@ class RunOptions:
         Raises:
             ValueError: naming what is there, or that there is nothing to resume.
         """
+        if not ranks.leads():
+            return
         there = folder / "run.json"
-        saved = (folder / LAST).exists() or any(folder.glob(f".{LAST}.*.old"))
+        saved = has_state(folder)
         if self.resume:
             if not saved:
                 raise ValueError(f"{folder}: nothing to resume here; run without --resume")
             return
-        if folder.exists() and not there.exists() and {path.name for path in folder.iterdir()} - {".lock"}:
+        if folder.exists() and not there.exists() and any(_foreign(path) for path in folder.iterdir()):
             raise ValueError(f"{folder}: holds files that are not a run of dnalm; choose another {elsewhere}")
         if self.overwrite:
             return
@@ -150,3 +172,8 @@ class JudgeOptions:
             write_json(self.out, results)
         record.finish("done", brief(results))
         print(self.out)
+
+
+def _foreign(path: Path) -> bool:
+    """Tell whether a file is neither a run's lock nor what a killed process has left."""
+    return path.name != ".lock" and not (path.name.startswith(".") and path.suffix in (".part", ".old"))

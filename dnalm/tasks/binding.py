@@ -230,6 +230,10 @@ class BindingTask:
         """Return the mean squared error over all bases of the batch."""
         return F.mse_loss(model(batch.tokens, batch.states).float(), batch.scores)
 
+    def counted(self, batch: BindingBatch) -> float:
+        """Return what the loss is a mean over: bases."""
+        return float(batch.scores.numel())
+
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Score `model` on a fixed sample of the training windows and on all validation windows."""
         sample = predict(model, self.train, self._sample)

@@ -80,6 +80,10 @@ class InteractionTask:
         """Return the mean cross-entropy of the batch, in nats a pair."""
         return F.binary_cross_entropy_with_logits(model(*batch[:-1]).float(), batch.labels)
 
+    def counted(self, batch: PairBatch) -> float:
+        """Return what the loss is a mean over: pairs."""
+        return float(len(batch.labels))
+
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Score `model` on a fixed sample of the training pairs and on all validation pairs.
 

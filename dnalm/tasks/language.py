@@ -23,6 +23,8 @@ from dnalm.tokenizers import CharacterTokenizer
 
 EVALUATION_BATCH = 32
 """Windows scored at a time: no result depends on it."""
+LEAST = 1e-9
+"""Stands for the sum of weights that are all 0."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,11 @@ class LanguageTask:
             return F.cross_entropy(logits, targets)
         weights = batch.weights.flatten()
         each = F.cross_entropy(logits, targets, reduction="none")
-        return (each * weights).sum() / weights.sum().clamp(min=1.0)
+        return (each * weights).sum() / weights.sum().clamp(min=LEAST)
+
+    def counted(self, batch: LanguageBatch) -> float:
+        """Return what the loss is a mean over: tokens, or the sum of their weights."""
+        return float(batch.tokens.numel() if batch.weights is None else batch.weights.sum())
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Score `model` on the fixed pieces of train and of validation."""

@@ -184,9 +184,9 @@ def test_each_window_and_each_copy_is_given_its_own_states(binding, tmp_path, mo
     import dnalm.commands.binding_run as binding_run
 
     tasks = []
-    begin = binding_run._begin
+    loop = binding_run.Loop
     monkeypatch.setattr(
-        binding_run, "_begin", lambda *given: (tasks.append((given[2], given[3])), begin(*given))
+        binding_run, "Loop", lambda *given, **more: (tasks.append(given[:2]), loop(*given, **more))[1]
     )
     assert (
         finetune(binding, tmp_path, "--max-shift", "4", "--epochs", "1", "--precision", "fp32", *strands) == 0

@@ -1,0 +1,73 @@
+"""Memory in training: what is said when a batch does not fit, and how freed memory is kept for reuse."""
+
+import ctypes
+import gc
+import sys
+from collections.abc import Callable
+
+import torch
+
+
+def ran_out(error: BaseException) -> bool:
+    """Tell whether an error says that memory ran out, on a device or on the CPU."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "allocate memory" in str(error)  # of torch's CPU allocator
+
+
+def largest_that_fits(rows: int, attempt: Callable[[int], None]) -> int:
+    """Return the first of rows/2, rows/4 ... that fits, down to the last even share, and 1; 0 if none does.
+
+    Args:
+        rows: what did not fit.
+        attempt: goes through a step of a micro-batch of so many rows, or raises.
+    """
+    while rows > 1:
+        rows = rows // 2 if rows % 2 == 0 else 1
+        if _fits(rows, attempt):
+            return rows
+    return 0
+
+
+def _fits(rows: int, attempt: Callable[[int], None]) -> bool:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    try:
+        attempt(rows)
+    except (MemoryError, RuntimeError) as error:
+        if not ran_out(error):
+            raise
+        return False
+    return True
+
+
+def advice(rows: int, accumulate: int, batch_size: int, fits: int | None) -> str:
+    """Return what is said of a micro-batch that does not fit.
+
+    Args:
+        rows: of the micro-batch.
+        accumulate: micro-batches a step of each process, as asked for.
+        batch_size: of the whole batch, over all processes.
+        fits: rows that were found to fit; 0 if not even one did, None if it was not tried.
+    """
+    start = f"memory ran out: a micro-batch of {rows:,} rows does not fit"
+    if fits is None:
+        return (
+            f"{start}; use a higher --accumulate (the same training in less memory) or a lower --batch-size"
+        )
+    if not fits:
+        return f"{start}, nor does one of a single row; choose a smaller model or shorter windows"
+    more = accumulate * rows // fits
+    return (
+        f"{start}, one of {fits:,} does: use --accumulate {more} (the same training in less memory), or "
+        f"--batch-size {batch_size * fits // rows}"
+    )
+
+
+def keep_freed_memory() -> None:
+    """Ask glibc to keep freed memory for reuse: large tensors otherwise page-fault anew each step."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if sys.platform == "linux" and mallopt is not None:
+        mallopt(-4, 0)  # M_MMAP_MAX: no allocation by mmap
+        mallopt(-1, -1)  # M_TRIM_THRESHOLD: never shrink the heap

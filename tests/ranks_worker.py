@@ -1,0 +1,124 @@
+"""What tests/test_ranks.py starts by torchrun: each job that a JSON file asks for, one after the other."""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from dnalm import ranks
+from dnalm.data.pair_batches import PairRows, PairTokens, Ragged
+from dnalm.devices import Processor
+from dnalm.encoders.gpt import GPTConfig
+from dnalm.encoders.kmer import KmerConfig
+from dnalm.encoders.morgan import MorganConfig
+from dnalm.fit import Loop
+from dnalm.genome import PreparedGenome
+from dnalm.heads.cross_attention import CrossAttentionConfig
+from dnalm.optim import TrainConfig
+from dnalm.state_store import StateStore
+from dnalm.states import StateCache
+from dnalm.tasks.interaction import InteractionTask
+from dnalm.tasks.interaction_model import InteractionModel, InteractionShape
+from dnalm.tasks.language import LanguageConfig, LanguageTask
+
+STEPS = {"warmup": 1, "lr": 0.01, "min_lr": 0.001}
+
+
+def language(data, weight=1.0):
+    """A GPT of one layer, without dropout."""
+    shape = GPTConfig(n_layer=2, n_head=2, n_embd=8, block_size=20)
+    return LanguageTask(
+        PreparedGenome(Path(data)), shape, LanguageConfig(eval_bases=500, repeat_weight=weight)
+    )
+
+
+def pairs():
+    """Cross-attention without dropout; 22 pairs, which batches of 8 do not divide."""
+    draws = torch.Generator().manual_seed(3)
+
+    def ragged(count, highest):
+        lengths = torch.randint(3, 9, (count,), generator=draws).tolist()
+        return Ragged(
+            [torch.randint(0, highest, (n,), generator=draws).numpy().astype("int16") for n in lengths]
+        )
+
+    shape = InteractionShape(
+        KmerConfig(2, 8), MorganConfig(bits=64, width=8), CrossAttentionConfig(8, 2, 8, 0.0, 0.0)
+    )
+    gene, molecule = (torch.randint(0, 5, (22,), generator=draws).numpy() for _ in "gm")
+    rows = PairRows(gene, molecule, (gene % 2 == molecule % 2).astype("uint8"))
+    return InteractionTask(shape, PairTokens(ragged(5, 4), ragged(5, 64), True), rows, rows)
+
+
+def loop_of(job, strategy="single"):
+    """The loop of a job, as a new process would make it."""
+    folder = Path(job["folder"])
+    folder.mkdir(exist_ok=True, parents=True)
+    torch.manual_seed(0)
+    if job["task"] == "pairs":
+        task = pairs()
+        model = InteractionModel(task.shape)
+    else:
+        task = language(job["data"], job.get("weight", 1.0))
+        model = task.build_model()
+    config = TrainConfig(batch_size=8, **(STEPS | {"eval_every": 3, "checkpoint_every": 3} | job["train"]))
+    fabric = Processor("cpu", "fp32", strategy).fabric()
+    return Loop(task, model, config, folder=folder, fabric=fabric, seed=0, identity={"seed": 0})
+
+
+def train(job, strategy="single"):
+    """Run a job, from its start or from where it was stopped."""
+    there = (Path(job["folder"]) / "last").exists()
+    loop = loop_of(job, strategy)
+    if ranks.first(there):
+        loop.resume(print)
+    loop.run(stop_at=job.get("stop_at"), quiet=True)
+    return loop
+
+
+def letters(texts):
+    """States of texts: as many as they have letters, behind their mean."""
+    return [torch.full((1 + len(text), 2), float(ord(text[0]))) for text in texts]
+
+
+def fill(job):
+    """Fill a store and a cache of states, and say how many this process has encoded."""
+    calls = []
+
+    def encode(texts):
+        calls.extend(texts)
+        return letters(texts)
+
+    store = StateStore(Path(job["folder"]), {"name": "letters"}, 2)
+    filled = store.fill(job["texts"], encode, lambda _message: None)
+    kept = store.states(job["texts"])
+    assert kept.lengths(torch.arange(len(job["texts"])).numpy()).tolist() == [len(t) for t in job["texts"]]
+    rows = []
+
+    def squares(tokens):
+        rows.append(len(tokens))
+        return torch.stack([tokens.float(), tokens.float() ** 2], dim=-1)
+
+    tokens = torch.arange(600).remainder(4).to(torch.uint8).view(200, 3)
+    cache = StateCache(Path(job["folder"]) / "cache", 10**6, lambda _message: None)
+    found = cache.get(squares, tokens, 2, {"weights": "a"}).states
+    assert torch.equal(found.float(), torch.stack([tokens.float(), tokens.float() ** 2], dim=-1))
+    own = {"rank": ranks.place().rank, "texts": sorted(calls), "filled": filled, "rows": sum(rows)}
+    (Path(job["folder"]) / f"rank{own['rank']}.json").write_text(json.dumps(own))
+
+
+def main(path):
+    """Do every job of the file."""
+    torch.set_num_threads(1)
+    for job in json.loads(Path(path).read_text()):
+        if job["task"] == "states":
+            Processor("cpu", "fp32", "ddp").fabric()
+            fill(job)
+        else:
+            train(job, job["strategy"])
+        ranks.wait()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,235 @@
+"""Tests for dnalm/ranks.py, and of runs that torchrun starts for real: two processes do what one does."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dnalm import checkpoint, ranks
+from dnalm.devices import Compute, choose_strategy
+from dnalm.files import lock
+from dnalm.ranks import Place, place
+
+WORKER = Path(__file__).with_name("ranks_worker.py")
+ROOT = WORKER.parents[1]
+MOMENTS = {"rtol": 1e-3, "atol": 1e-6}
+"""Sums of float32 are taken in another order."""
+WEIGHTS = {"rtol": 1e-3, "atol": 5e-4}
+"""A gradient that is rounding alone (of a key's bias: it cancels in the softmax) moves a weight by up to the
+rate, 0.01: AdamW divides it by its own size."""
+
+
+def torchrun(*command):
+    """Run a command in two processes of one thread."""
+    env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", *map(str, command)],
+        capture_output=True, text=True, env=env, timeout=120, cwd=ROOT,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def worker():
+    """The jobs that the processes do, as a module of this one."""
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location("ranks_worker", WORKER)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+KINDS = {
+    "plain": {"task": "language", "train": {"steps": 6}},
+    "weighted": {"task": "language", "weight": 0.1, "train": {"steps": 6}},
+    "uneven": {"task": "pairs", "train": {"steps": 6}},
+}
+"""Of 22 pairs in batches of 8 the last has 6: of four shares two have two rows and two have one."""
+WAYS = [
+    ("plain", "ddp", 1), ("plain", "fsdp", 1), ("plain", "ddp", 2), ("weighted", "ddp", 1),
+    ("weighted", "fsdp", 2), ("uneven", "ddp", 2), ("uneven", "fsdp", 1),
+]  # fmt: skip
+TEXTS = ["ACGT"[i % 4] * (1 + i) for i in range(1100)]
+
+
+def job(toy, folder, kind, strategy, accumulate=1, **more):
+    made = {"data": str(toy["vocab4"].folder), "folder": str(folder), "strategy": strategy, **KINDS[kind]}
+    return made | {"train": made["train"] | {"accumulate": accumulate}} | more
+
+
+@pytest.fixture(scope="module")
+def done(toy, worker, tmp_path_factory):
+    """The folder in which two processes have done all jobs of this file, started once."""
+    out = tmp_path_factory.mktemp("ranks")
+    jobs = [job(toy, out / "-".join(map(str, way)), *way) for way in WAYS]
+    for strategy in ("ddp", "fsdp"):
+        moved = job(toy, out / f"moved-{strategy}", "plain", strategy, stop_at=4)
+        worker.train(moved | {"stop_at": 2})  # in one process, then in two
+        jobs.append(moved)
+    jobs.append({"task": "states", "folder": str(out / "states"), "texts": TEXTS})
+    (out / "jobs.json").write_text(json.dumps(jobs))
+    ended = torchrun(WORKER, out / "jobs.json")
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    return out
+
+
+@pytest.fixture(scope="module")
+def alone(toy, worker, tmp_path_factory):
+    """The same trained in one process, by kind."""
+    out = tmp_path_factory.mktemp("alone")
+    for kind in KINDS:
+        worker.train(job(toy, out / kind, kind, "single"))
+    return out
+
+
+def lines_of(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def check_same(one, other):
+    """Losses, scores and the whole state are the same within rounding."""
+    a, b = lines_of(one), lines_of(other)
+    assert [line["step"] for line in a] == [line["step"] for line in b]
+    for left, right in zip(a, b, strict=True):
+        assert left.get("loss", 0) == pytest.approx(right.get("loss", 0), rel=1e-5)
+        if "evaluation" in left:
+            assert left["evaluation"] == pytest.approx(right["evaluation"], rel=1e-5, abs=1e-7)
+    found, wanted = (checkpoint.load(folder / "last")[0] for folder in (one, other))
+    check_weights(found, wanted)
+
+
+def check_weights(found, wanted):
+    assert found.keys() == wanted.keys()
+    for name in wanted:
+        close = WEIGHTS if name.startswith("model.") else MOMENTS
+        torch.testing.assert_close(found[name], wanted[name], **close)
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: "-".join(map(str, way)))
+def test_two_processes_take_the_steps_of_one(done, alone, way):
+    check_same(done / "-".join(map(str, way)), alone / way[0])
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_a_run_goes_on_in_another_number_of_processes(done, toy, worker, alone, strategy):
+    loop = worker.train(job(toy, done / f"moved-{strategy}", "plain", "single"))
+    assert loop.step == 6
+    check_weights(*(checkpoint.load(f / "last")[0] for f in (done / f"moved-{strategy}", alone / "plain")))
+
+
+def test_states_are_encoded_once_by_either_process(done):
+    told = [json.loads((done / "states" / f"rank{rank}.json").read_text()) for rank in (0, 1)]
+    assert sorted(told[0]["texts"] + told[1]["texts"]) == sorted(TEXTS)
+    assert [len(each["texts"]) for each in told] == [512 + 76, 512]  # of three shards every second
+    assert [each["filled"] for each in told] == [1100, 1100]
+    assert [each["rows"] for each in told] == [128, 72]  # of four batches of up to 64 windows two each
+    assert not list((done / "states" / "cache").glob(".*"))
+
+
+@pytest.mark.parametrize(("kind", "accumulate"), [("plain", 2), ("plain", 4), ("weighted", 4), ("uneven", 8)])
+def test_micro_batches_take_the_same_steps(toy, worker, alone, tmp_path, kind, accumulate):
+    worker.train(job(toy, tmp_path / "run", kind, "single", accumulate))
+    check_same(tmp_path / "run", alone / kind)
+
+
+FLAGS = ["--n-layer", "1", "--n-head", "2", "--n-embd", "8", "--block-size", "20", "--steps", "6"]
+FLAGS += ["--eval-bases", "300", "--final-bases", "600", "--device", "cpu", "--precision", "fp32"]
+
+
+def pretrain(toy, out, *flags):
+    return ["-m", "dnalm", "pretrain", "--data", toy["vocab4"].folder, "--out", out, *FLAGS, *flags]
+
+
+def test_the_command_line_in_two_processes(toy, tmp_path):
+    ended = torchrun(*pretrain(toy, tmp_path / "two", "--batch-size", "4", "--strategy", "fsdp"))
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    assert ended.stdout.count("bits per base (95 % interval") == 1
+    assert ended.stderr.count("vocab4: 824 parameters, on cpu") == 1
+    from dnalm.cli import main
+
+    assert main(list(map(str, pretrain(toy, tmp_path / "one", "--batch-size", "4")[2:]))) == 0
+    one, two = (json.loads((tmp_path / n / "losses_vocab4.json").read_text()) for n in ("one", "two"))
+    assert one["val_losses"] == pytest.approx(two["val_losses"], rel=1e-5)
+    names = [{path.name for path in (tmp_path / n).rglob("*")} for n in ("one", "two")]
+    assert names[0] == names[1]
+
+
+def test_a_mistake_is_said_once_and_nobody_hangs(toy, tmp_path):
+    begin = time.monotonic()
+    ended = torchrun(*pretrain(toy, tmp_path / "odd", "--batch-size", "5"))
+    assert ended.returncode != 0
+    assert ended.stderr.count("--batch-size 5 cannot be shared alike by 2 processes") == 1
+    assert "Traceback" not in ended.stderr.split("torch/distributed")[0]
+    assert not (tmp_path / "odd").exists()
+    with lock(tmp_path / "held" / "vocab4"):  # the first process alone finds out
+        ended = torchrun(*pretrain(toy, tmp_path / "held", "--batch-size", "4"))
+    assert ended.returncode != 0
+    assert ended.stderr.count("is writing here") == 1
+    assert "fault in dnalm" not in ended.stderr
+    assert "exitcode  : 2" in ended.stderr
+    assert time.monotonic() - begin < 60
+
+
+ONE = Place(0, 1, 1, "")
+
+
+@pytest.mark.parametrize(
+    ("env", "wanted"),
+    [
+        ({}, ONE),
+        ({"RANK": "1", "WORLD_SIZE": "4"}, ONE),  # left over from something else
+        ({"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}, ONE),  # a batch script, not started by srun
+        (
+            {"TORCHELASTIC_RUN_ID": "x", "RANK": "5", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4"},
+            Place(5, 8, 4, "torchrun"),
+        ),
+        ({"TORCHELASTIC_RUN_ID": "x", "RANK": "0", "WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1"}, ONE),
+        (
+            {"SLURM_PROCID": "3", "SLURM_STEP_NUM_TASKS": "8", "SLURM_STEP_TASKS_PER_NODE": "4(x2)"},
+            Place(3, 8, 4, "srun"),
+        ),
+    ],
+)
+def test_the_launcher_is_known_by_its_environment(env, wanted):
+    assert place(env) == wanted
+
+
+@pytest.fixture
+def as_second_of_three(monkeypatch):
+    for name, value in {"TORCHELASTIC_RUN_ID": "x", "RANK": "1", "WORLD_SIZE": "3"}.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_what_processes_cannot_share_is_refused(as_second_of_three):
+    ranks.check_batch(6, 2)
+    with pytest.raises(ValueError, match="--batch-size 8 cannot be shared alike by 3 processes; it stays"):
+        ranks.check_batch(8, 1)
+    with pytest.raises(ValueError, match="by 3 processes of 2 micro-batches each.* a multiple of 6"):
+        ranks.check_batch(9, 2)
+    with pytest.raises(ValueError, match="evaluate runs in one process; torchrun and srun are for pretrain"):
+        ranks.check_verb("evaluate")
+    with pytest.raises(ValueError, match="--strategy fsdp: not available in fp16"):
+        choose_strategy("fsdp", "cpu", "fp16")
+    assert not ranks.leads()
+    assert not ranks.tells()  # before they have met, the first speaks for all
+
+
+def test_a_strategy_needs_several_processes():
+    with pytest.raises(
+        ValueError, match="--strategy ddp: shares the work of several processes, and there is"
+    ):
+        Compute(device="cpu", strategy="ddp").resolve()
+
+
+def test_one_process_talks_to_itself():
+    assert ranks.total([1.5, 2.0]) == [1.5, 2.0]
+    assert ranks.first({"a": np.pi}) == {"a": np.pi}
+    assert ranks.leads()
+    assert ranks.tells()
+    assert not ranks.another_is_gone(RuntimeError("gloo: Connection closed by peer"))
