@@ -187,9 +187,9 @@ def test_a_mistyped_folder_of_two_parts_is_told_as_both_that_it_could_be(tmp_pat
         return str(told.value)
 
     mistyped = refused(EncodersConfig("outputs/vocb4", "morgan"))
-    assert mistyped.startswith(
-        "--dna-encoder: there is no folder outputs/vocb4; did you mean vocab4?, and no"
-    )
+    assert "there is no folder outputs/vocb4, and no model of this hub name in the hub's cache" in mistyped
+    assert mistyped.startswith("--dna-encoder: ")
+    assert "cache; did you mean vocab4? If the hub's is meant, run" in mistyped
     assert "`hf download outputs/vocb4 --revision COMMIT`" in mistyped
     assert "--dna-revision COMMIT" in mistyped
     assert "--mol-revision COMMIT" in refused(EncodersConfig("cnn", "outputs/vocb4"))
