@@ -14,6 +14,7 @@ from dnalm.encoders.morgan import MorganConfig
 from dnalm.encoders.tuned import TunedConfig
 from dnalm.heads.cross_attention import CrossAttentionConfig, PooledAttentionConfig
 from dnalm.heads.pair import PairHeadConfig
+from dnalm.hub import in_cache, is_offline
 from dnalm.state_store import StateStore
 from dnalm.tasks.backbone_names import dna_backbone, molecule_backbone
 from dnalm.tasks.backbones import Backbone, Spans
@@ -68,13 +69,13 @@ def shape_of(
     if config.dna_encoder in GENE_ENCODERS:
         gene = GENE_ENCODERS[config.dna_encoder]()
     else:
-        _check_name(config.dna_encoder, "--dna-encoder", [*GENE_ENCODERS, "dnabert2"])
+        _check_name(config.dna_encoder, "--dna", config.dna_revision, [*GENE_ENCODERS, "dnabert2"])
         opened = dna_backbone(config.dna_encoder, config.dna_revision or None, config.gene_windows)
         backbones["gene"], gene = opened, _pretrained(opened, config.dna_revision, tuning)
     if config.mol_encoder in MOLECULE_ENCODERS:
         molecule = MOLECULE_ENCODERS[config.mol_encoder]()
     else:
-        _check_name(config.mol_encoder, "--mol-encoder", [*MOLECULE_ENCODERS, "chemberta"])
+        _check_name(config.mol_encoder, "--mol", config.mol_revision, [*MOLECULE_ENCODERS, "chemberta"])
         opened = molecule_backbone(config.mol_encoder, config.mol_revision or None, config.smiles_tokenizer)
         backbones["molecule"], molecule = opened, _pretrained(opened, config.mol_revision, tuning)
     if tuning and tuning.any and not backbones:
@@ -120,13 +121,29 @@ def _fingerprint(molecule: MoleculeShape) -> MorganConfig:
     return MorganConfig(width=molecule.width)
 
 
-def _check_name(name: str, flag: str, known: Sequence[str]) -> None:
-    """Refuse what is neither here nor a name: a mistake in typing, most likely."""
-    if name in known or Path(name).exists() or name.count("/") == 1:
+def _check_name(name: str, side: str, revision: str, known: Sequence[str]) -> None:
+    """Refuse what is neither here nor a name: a mistake in typing, most likely.
+
+    What could be a hub name is one where its commit is told, or the hub's cache holds it; else only where no
+    folder begins as it does, and it could be fetched.
+    """
+    path = Path(name)
+    if name in known or path.exists():
         return
+    if name.count("/") == 1:
+        beside = path.parent.is_dir()
+        if revision or in_cache(name) or not (beside or is_offline()):
+            return
+        inside = sorted(each.name for each in path.parent.iterdir() if each.is_dir()) if beside else []
+        raise ValueError(
+            f"{side}-encoder: there is no folder {name}, and no model of this hub name in the hub's cache"
+            f"{nearest(path.name, inside) or '; check the path.'} If the hub's is meant, run `hf download "
+            f"{name} --revision COMMIT` where there is a network, with the same HF_HOME, and give "
+            f"{side}-revision COMMIT: the 40 digits that https://huggingface.co/{name}/commits/main shows"
+        )
     raise ValueError(
-        f"{flag}: expected {', '.join(known)}, a hub name such as OWNER/NAME, or the folder of a model, got "
-        f"{name!r}{nearest(name, list(known))}"
+        f"{side}-encoder: expected {', '.join(known)}, a hub name such as OWNER/NAME, or the folder of a "
+        f"model, got {name!r}{nearest(name, list(known))}"
     )
 
 
