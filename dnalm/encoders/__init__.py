@@ -2,10 +2,16 @@
 
 from typing import Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from dnalm.encoders.chemberta import ChemBERTa
 from dnalm.encoders.cnn import CNN
+from dnalm.encoders.dnabert2 import DNABert2
+from dnalm.encoders.gene_cnn import GeneCNN
 from dnalm.encoders.gpt import GPT
+from dnalm.encoders.kmer import KmerBag
+from dnalm.encoders.lstm import SmilesLSTM
+from dnalm.encoders.morgan import MorganBag
 
 
 class Encoder(Protocol):
@@ -21,4 +27,14 @@ class Encoder(Protocol):
         ...
 
 
-ENCODERS = {"gpt": GPT, "cnn": CNN}
+ENCODERS: dict[str, type[nn.Module]] = {
+    "gpt": GPT,
+    "cnn": CNN,
+    "gene_cnn": GeneCNN,
+    "lstm": SmilesLSTM,
+    "kmer": KmerBag,
+    "morgan": MorganBag,
+    "dnabert2": DNABert2,
+    "chemberta": ChemBERTa,
+}
+"""Each by the name of its module; `kept` is none: it hands on what another has computed."""

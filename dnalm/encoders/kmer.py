@@ -1,5 +1,7 @@
 """KmerBag: a vector for each k-mer of a sequence; their mean is a linear layer on k-mer frequencies.
 
+A frequency is the share among all places where k letters are left, those with an N among them.
+
 Shapes used below
     B  sequences in the batch        L  bases per sequence, the longest's
     D  width of the states
@@ -37,7 +39,9 @@ class KmerConfig:
 class KmerBag(nn.Module):
     """The state of a base is the vector of the k-mer that begins there.
 
-    It is 0 where the k-mer holds an N. Where fewer than k letters are left there is no state (`state_mask`).
+    Where the k-mer holds an N the state is 0, but it is a state: it counts in a mean, which is nearer to 0
+    the more N a gene holds, and a head can attend to it. Where fewer than k letters are left there is no
+    state (`state_mask`).
     """
 
     causal = False

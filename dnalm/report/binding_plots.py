@@ -19,13 +19,9 @@ from matplotlib.ticker import MaxNLocator
 from dnalm.formats.binding import parse_name
 from dnalm.report.plots import (
     ABOVE,
-    BLUE,
-    GREEN,
     GREY,
     INK,
-    ORANGE,
-    curve,
-    fit_height,
+    epoch_curves,
     interval_rows,
     new_figure,
     save,
@@ -55,29 +51,11 @@ def training_curves(
     Raises:
         ValueError: if there is no epoch, or the lists differ in length.
     """
-    epochs = [int(epoch or 0) for epoch in history["epoch"]]
-    series = {name: _floats(history[name]) for name in ("train_loss", "val_loss", "pearson_r")}
-    if not epochs or any(len(values) != len(epochs) for values in series.values()):
-        raise ValueError(
-            f"{title}: expected one value of each curve at every epoch, got {len(epochs)} epochs and "
-            f"{', '.join(f'{len(values)} {name}' for name, values in series.items())}"
-        )
-    if best_epoch is None and not all(map(math.isnan, series["val_loss"])):
-        best_epoch = epochs[int(np.nanargmin(series["val_loss"]))]
-    figure, (left, right) = new_figure(title, width=9.6, height=4.2, panels=2)
-    curve(left, epochs, series["train_loss"], "training", ORANGE, "--s")
-    curve(left, epochs, series["val_loss"], "validation", BLUE, "-o")
-    left.set(xlabel="epoch", ylabel="loss (mean squared error)")
-    fit_height(left, [[0.0 if math.isnan(v) else v for v in series[n]] for n in ("train_loss", "val_loss")])
-    curve(right, epochs, series["pearson_r"], "validation", BLUE, "-o")
-    right.set(xlabel="epoch", ylabel="Pearson R over all bases")
-    for axes in (left, right):
-        axes.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
-        if best_epoch is not None:
-            label = f"best epoch ({best_epoch})"
-            axes.axvline(best_epoch, color=GREEN, linestyle=":", linewidth=1.8, label=label, zorder=1)
-        axes.legend(**ABOVE, ncols=3)
-    save(figure, path)
+    losses = _floats(history["val_loss"])
+    if best_epoch is None and not all(map(math.isnan, losses)):
+        best_epoch = int(history["epoch"][int(np.nanargmin(losses))] or 0)
+    left, right = "loss (mean squared error)", "Pearson R over all bases"
+    epoch_curves(history, path, title, {"val_loss": left, "pearson_r": right}, best_epoch)
 
 
 def performance_comparison(

@@ -19,13 +19,10 @@ from dnalm.bootstrap import Estimate
 from dnalm.report.plots import (
     ABOVE,
     BLUE,
-    GREEN,
     GREY,
     INK,
-    ORANGE,
     VERMILION,
-    curve,
-    fit_height,
+    epoch_curves,
     interval_rows,
     new_figure,
     save,
@@ -35,8 +32,8 @@ from dnalm.report.result_files import number
 
 CHANCE = 0.5
 """AUROC of guessing."""
-LEAST_SPAN = {"cross-entropy": 0.05, "AUROC": 0.1}
-"""Least height of an axis, so that noise is not made to look like a change."""
+LEAST_SPAN = (0.05, 0.1)
+"""Least height of the axes of cross-entropy and AUROC, so that noise is not made to look like a change."""
 BINS = 50
 """Of a histogram of probabilities."""
 LEAST_PAIRS = 10
@@ -170,38 +167,9 @@ def training_curves(
     Raises:
         ValueError: if there is no epoch, or the lists differ in length.
     """
-    epochs = [int(epoch or 0) for epoch in history["epoch"]]
-    series = {name: [*map(number, history[name])] for name in ("train_loss", "val_bce", "val_auroc")}
-    if not epochs or any(len(values) != len(epochs) for values in series.values()):
-        raise ValueError(
-            f"{title}: expected one value of each curve at every epoch, got {len(epochs)} epochs and "
-            f"{', '.join(f'{len(values)} {name}' for name, values in series.items())}"
-        )
-    figure, (left, right) = new_figure(title, width=9.6, height=4.2, panels=2)
-    curve(left, epochs, series["train_loss"], "training", ORANGE, "--s")
-    curve(left, epochs, series["val_bce"], "validation", BLUE, "-o")
-    left.set(xlabel="epoch", ylabel="cross-entropy (nats a pair)")
-    fit_height(left, [[0.0 if math.isnan(v) else v for v in series[n]] for n in ("train_loss", "val_bce")])
-    curve(right, epochs, series["val_auroc"], "_validation", BLUE, "-o")  # alone: the axis names it
-    right.axhline(
-        node_rate,
-        color=VERMILION,
-        linestyle="--",
-        linewidth=1.6,
-        label=f"node rate ({node_rate:.4f})",
-        zorder=1,
-    )
-    right.set(xlabel="epoch", ylabel="AUROC of the validation part")
-    for axes, least in ((left, LEAST_SPAN["cross-entropy"]), (right, LEAST_SPAN["AUROC"])):
-        low, high = axes.get_ylim()
-        room = max(0.0, least - (high - low)) / 2
-        axes.set_ylim(low - room, high + room)
-        axes.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
-        if best_epoch is not None:
-            label = f"best epoch ({best_epoch})"
-            axes.axvline(best_epoch, color=GREEN, linestyle=":", linewidth=1.8, label=label, zorder=1)
-        axes.legend(**ABOVE, ncols=3)
-    save(figure, path)
+    left, right = "cross-entropy (nats a pair)", "AUROC of the validation part"
+    floor = {f"node rate ({node_rate:.4f})": node_rate}
+    epoch_curves(history, path, title, {"val_bce": left, "val_auroc": right}, best_epoch, LEAST_SPAN, floor)
 
 
 def probabilities(

@@ -41,6 +41,11 @@ class Table:
     columns: Sequence[str]
     rows: Sequence[Sequence["str | Picture"]]
 
+    @property
+    def is_drawn(self) -> bool:
+        """Whether it holds a picture, beside which long words must be broken."""
+        return any(isinstance(cell, Picture) for row in self.rows for cell in row)
+
 
 @dataclass(frozen=True)
 class Picture:

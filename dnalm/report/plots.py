@@ -15,6 +15,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from dnalm.bootstrap import Estimate
 from dnalm.files import atomic_file
+from dnalm.report.result_files import number
 
 DPI = 150
 BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY = (
@@ -221,6 +222,57 @@ def curve(axes: Axes, steps: list[int], values: list[float], label: str, color: 
     axes.plot(steps, values, style, color=color, label=label, markersize=size, linewidth=1.6)
     axes.xaxis.set_major_formatter(EngFormatter(sep="") if max(steps) >= 10_000 else "{x:,.0f}")
     axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
+
+
+def epoch_curves(
+    history: Mapping[str, Sequence[float | None]],
+    path: Path,
+    title: str,
+    validation: Mapping[str, str],
+    best_epoch: int | None,
+    least: tuple[float, float] = (0.0, 0.0),
+    floor: Mapping[str, float] | None = None,
+) -> None:
+    """Draw losses (left) and a score (right) against epoch, the best epoch marked.
+
+    Args:
+        history: `epoch`, `train_loss` and the two of `validation`, of one length; None where not measured.
+        path: the PNG to write.
+        title: over the picture.
+        validation: of the loss and of the score: its name in `history`, and what its axis says.
+        best_epoch: whose weights were kept.
+        least: heights of the two axes, at least.
+        floor: a score to be beaten, by what is said of it.
+
+    Raises:
+        ValueError: if there is no epoch, or the lists differ in length.
+    """
+    epochs = [int(epoch or 0) for epoch in history["epoch"]]
+    loss, score = validation
+    series = {key: [*map(number, history[key])] for key in ("train_loss", loss, score)}
+    if not epochs or any(len(values) != len(epochs) for values in series.values()):
+        raise ValueError(
+            f"{title}: expected one value of each curve at every epoch, got {len(epochs)} epochs and "
+            f"{', '.join(f'{len(values)} {name}' for name, values in series.items())}"
+        )
+    figure, (left, right) = new_figure(title, width=9.6, height=4.2, panels=2)
+    curve(left, epochs, series["train_loss"], "training", ORANGE, "--s")
+    curve(left, epochs, series[loss], "validation", BLUE, "-o")
+    fit_height(left, [[0.0 if math.isnan(v) else v for v in series[n]] for n in ("train_loss", loss)])
+    named = "_validation" if floor else "validation"  # beside a floor it is the axis that names it
+    curve(right, epochs, series[score], named, BLUE, "-o")
+    for label, value in (floor or {}).items():
+        right.axhline(value, color=VERMILION, linestyle="--", linewidth=1.6, label=label, zorder=1)
+    for axes, says, height in zip((left, right), validation.values(), least, strict=True):
+        axes.set(xlabel="epoch", ylabel=says, xlim=(min(epochs) - 0.5, max(epochs) + 0.5))
+        low, high = axes.get_ylim()
+        room = max(0.0, height - (high - low)) / 2
+        axes.set_ylim(low - room, high + room)
+        if best_epoch is not None:
+            label = f"best epoch ({best_epoch})"
+            axes.axvline(best_epoch, color=GREEN, linestyle=":", linewidth=1.8, label=label, zorder=1)
+        axes.legend(**ABOVE, ncols=3)
+    save(figure, path)
 
 
 def fit_height(axes: Axes, curves: list[list[float]]) -> None:

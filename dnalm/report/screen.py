@@ -208,11 +208,12 @@ def _hits(screen: Screen) -> Table:
     columns = [screen.ranked, "probability", "known pair", f"training pairs of the {screen.ranked}"]
     if drawn := screen.ranked == "molecule":
         columns.insert(1, "structure")
-    columns.append("SMILES" if drawn else "sequence begins")
+    if named := any(each.name != each.shown for each in screen.first):
+        columns.append("SMILES" if drawn else "sequence begins")
     rows = []
     for rank, each in enumerate(screen.first, 1):
         cells: list[str | Picture] = [f"{rank}. {_short(each.name)}", f"{each.probability:.3f}", each.known]
-        cells += [f"{each.training_pairs:,}", _short(each.shown)]
+        cells += [f"{each.training_pairs:,}", *([_short(each.shown)] if named else [])]
         if each.drawing is not None:
             cells.insert(1, Picture(each.drawing, "", f"Structure of {each.shown}"))
         rows.append(cells)

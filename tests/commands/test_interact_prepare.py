@@ -203,6 +203,7 @@ def test_of_several_sequences_the_preferred_kind_is_taken_and_of_a_kind_the_long
     assert pairs.meta["gene_kinds"] == {"PROM60_EPDnew": 10, "cds_x": 1, "mRNA_CPAT": 1}
     assert set(pairs.gene[pairs.sequenced()]) == {0, 1}
     other = prepared(inputs, out=inputs / "promoters", gene_kind="promoter,")
+    assert (pairs.meta["gene_kind"], other.meta["gene_kind"]) == ("CDS,mRNA,promoter", "promoter,")
     assert set(other.kinds) == {"PROM60_EPDnew"}
 
 

@@ -8,6 +8,7 @@ import pytest
 from matplotlib.image import imread
 
 from dnalm.report import binding_plots as plots
+from dnalm.report import plots as shared
 
 HISTORY = {
     "epoch": [0, 1, 2, 3],
@@ -40,7 +41,8 @@ PANELS = {
 def drawn(monkeypatch):
     """The figures that would have been saved."""
     figures = []
-    monkeypatch.setattr(plots, "save", lambda figure, path: figures.append(figure))
+    for module in (plots, shared):
+        monkeypatch.setattr(module, "save", lambda figure, path: figures.append(figure))
     return figures
 
 

@@ -8,6 +8,7 @@ from matplotlib.image import imread
 
 from dnalm.bootstrap import Estimate
 from dnalm.report import interaction_plots as plots
+from dnalm.report import plots as shared
 from dnalm.report.interaction_plots import Panel
 
 NAN = float("nan")
@@ -41,7 +42,8 @@ ARGUMENTS = {
 def drawn(monkeypatch):
     """The figures that would have been saved."""
     figures = []
-    monkeypatch.setattr(plots, "save", lambda figure, path: figures.append(figure))
+    for module in (plots, shared):
+        monkeypatch.setattr(module, "save", lambda figure, path: figures.append(figure))
     return figures
 
 

@@ -144,6 +144,12 @@ def test_hits_are_shown_with_what_is_known_of_them(page):
     assert text.count("data:image/png") == 3 + 1  # structures and the histogram
 
 
+def test_a_library_without_names_has_no_second_column_of_smiles(page):
+    assert ">SMILES</th>" in page()
+    first = [replace(each, name=each.shown) for each in SCREEN.first]
+    assert ">SMILES</th>" not in page(replace(SCREEN, first=first))
+
+
 def test_no_more_are_shown_than_said(page):
     first = [replace(SCREEN.first[2], name=f"n{row}") for row in range(SHOWN)]
     unread = [(f"line {row}", "x", "is no molecule") for row in range(UNREAD_SHOWN + 5)]
