@@ -15,7 +15,7 @@ from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 from lightning_fabric.strategies.single_device import SingleDeviceStrategy
 from lightning_fabric.strategies.strategy import Strategy
 
-from dnalm import ranks
+from dnalm import exchange, ranks
 from dnalm.sharding import shard
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -155,7 +155,7 @@ class Compute:
         processor = Processor(device, precision, strategy)
         if strategy != "single":
             processor.fabric()
-            ranks.wait()  # connected, so that each notices when another ends
+            exchange.wait()  # connected, so that each notices when another ends
         return processor
 
 

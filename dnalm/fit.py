@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
-from dnalm import checkpoint, ranks
+from dnalm import checkpoint, exchange, ranks
 from dnalm.devices import alone, is_sharded
 from dnalm.files import finite
 from dnalm.memory import advice, keep_freed_memory, largest_that_fits, ran_out
@@ -167,6 +167,7 @@ class Loop:
                 bar.update(task_id, completed=self.step, note=self._note())
             if any_asked(stopped):
                 self._save()
+                exchange.wait()  # a launcher that sees one process end may kill the one that writes
                 raise KeyboardInterrupt
         return self.step >= self.config.steps or self.patience_spent
 
@@ -229,7 +230,7 @@ class Loop:
         own = range(rank * self.config.accumulate, (rank + 1) * self.config.accumulate)
         batches = [self._batches.batch(self.step, share, pieces) for share in own]
         counts = [self.task.counted(batch) if len(_first(batch)) else 0.0 for batch in batches]
-        (every,) = ranks.total([sum(counts)])
+        (every,) = exchange.total([sum(counts)])
         self._tokens = world * sum(_first(batch).numel() for batch in batches)
         spare = None if all(counts) else self._batches.batch(self.step, 0, pieces)
         return [
@@ -253,7 +254,7 @@ class Loop:
     def _losses(self) -> list[float]:
         """Return the losses of the whole batches that are not logged yet."""
         losses = torch.stack(self._log).tolist() if self._log else []
-        return [each / self.fabric.world_size for each in ranks.total(losses)]
+        return [each / self.fabric.world_size for each in exchange.total(losses)]
 
     def _diverged(self, what: str) -> str:
         return (
@@ -264,7 +265,7 @@ class Loop:
     def _evaluate(self) -> None:
         """Score the model, in all processes alike: what the first one finds is what counts."""
         with gathered(self.model):
-            scores = ranks.first(self.task.evaluate(self.wrapped))
+            scores = exchange.first(self.task.evaluate(self.wrapped))
         if not math.isfinite(scores["val_loss"]):
             raise ValueError(self._diverged(f"the validation loss is {scores['val_loss']}"))
         self.elapsed = time.monotonic() - self._clock
@@ -336,7 +337,7 @@ class Loop:
         self._lines = about["log_lines"]
         if ranks.leads():
             cut_log(self.folder, self._lines)
-        ranks.wait()  # all have read it before the first writes the next
+        exchange.wait()  # all have read it before the first writes the next
 
 
 def _check_cut(model: nn.Module) -> None:

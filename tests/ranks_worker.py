@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from dnalm import ranks
+from dnalm import exchange, ranks
 from dnalm.data.pair_batches import PairRows, PairTokens, Ragged
 from dnalm.devices import Processor
 from dnalm.encoders.gpt import GPTConfig
@@ -71,7 +71,7 @@ def train(job, strategy="single"):
     """Run a job, from its start or from where it was stopped."""
     there = (Path(job["folder"]) / "last").exists()
     loop = loop_of(job, strategy)
-    if ranks.first(there):
+    if exchange.first(there):
         loop.resume(print)
     loop.run(stop_at=job.get("stop_at"), quiet=True)
     return loop
@@ -117,7 +117,7 @@ def main(path):
             fill(job)
         else:
             train(job, job["strategy"])
-        ranks.wait()
+        exchange.wait()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""Tests for dnalm/ranks.py, and of runs that torchrun starts for real: two processes do what one does."""
+"""Tests for dnalm/ranks.py, dnalm/exchange.py, and that two processes of torchrun do what one does."""
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from dnalm import checkpoint, ranks
+from dnalm import checkpoint, exchange, ranks
 from dnalm.devices import Compute, choose_strategy
 from dnalm.files import lock
 from dnalm.ranks import Place, place
@@ -147,7 +148,11 @@ def pretrain(toy, out, *flags):
 
 
 def test_the_command_line_in_two_processes(toy, tmp_path):
-    ended = torchrun(*pretrain(toy, tmp_path / "two", "--batch-size", "4", "--strategy", "fsdp"))
+    line = next(line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("torchrun"))
+    shown = shlex.split(line.split(" #")[0])  # as the README has it, with other data and a smaller model
+    assert shown[:3] == ["torchrun", "--nproc-per-node", "2"]
+    shown = [{"data/vocab4": toy["vocab4"].folder, "outputs2": tmp_path / "two"}.get(s, s) for s in shown[3:]]
+    ended = torchrun(*shown, *FLAGS, "--batch-size", "4", "--strategy", "fsdp")
     assert ended.returncode == 0, ended.stderr[-3000:]
     assert ended.stdout.count("bits per base (95 % interval") == 1
     assert ended.stderr.count("vocab4: 824 parameters, on cpu") == 1
@@ -217,7 +222,7 @@ def test_what_processes_cannot_share_is_refused(as_second_of_three):
     with pytest.raises(ValueError, match="--strategy fsdp: not available in fp16"):
         choose_strategy("fsdp", "cpu", "fp16")
     assert not ranks.leads()
-    assert not ranks.tells()  # before they have met, the first speaks for all
+    assert not exchange.tells()  # before they have met, the first speaks for all
 
 
 def test_a_strategy_needs_several_processes():
@@ -228,8 +233,8 @@ def test_a_strategy_needs_several_processes():
 
 
 def test_one_process_talks_to_itself():
-    assert ranks.total([1.5, 2.0]) == [1.5, 2.0]
-    assert ranks.first({"a": np.pi}) == {"a": np.pi}
+    assert exchange.total([1.5, 2.0]) == [1.5, 2.0]
+    assert exchange.first({"a": np.pi}) == {"a": np.pi}
     assert ranks.leads()
-    assert ranks.tells()
-    assert not ranks.another_is_gone(RuntimeError("gloo: Connection closed by peer"))
+    assert exchange.tells()
+    assert not exchange.another_is_gone(RuntimeError("gloo: Connection closed by peer"))
