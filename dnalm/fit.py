@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from dnalm import checkpoint, exchange, ranks
 from dnalm.devices import alone, is_sharded
 from dnalm.files import finite
-from dnalm.memory import advice, keep_freed_memory, largest_that_fits, ran_out
+from dnalm.memory import advice, keep_freed_memory, largest_that_fits, ran_out, said
 from dnalm.optim import TrainConfig, build_optimizer, learning_rate
 from dnalm.resume import BEST, LAST, LOG, check_identity, cut_log, newest_state, save_state
 from dnalm.sharding import gathered, part, parts, whole
@@ -264,7 +264,8 @@ class Loop:
 
     def _evaluate(self) -> None:
         """Score the model, in all processes alike: what the first one finds is what counts."""
-        with gathered(self.model):
+        too_large = "the model does not fit when it is evaluated; choose a smaller one, or shorter windows"
+        with said(too_large), gathered(self.model):
             scores = exchange.first(self.task.evaluate(self.wrapped))
         if not math.isfinite(scores["val_loss"]):
             raise ValueError(self._diverged(f"the validation loss is {scores['val_loss']}"))

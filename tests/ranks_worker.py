@@ -122,3 +122,4 @@ def main(path):
 
 if __name__ == "__main__":
     main(sys.argv[1])
+    exchange.end(0)

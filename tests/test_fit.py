@@ -265,6 +265,17 @@ def test_nothing_that_fits_is_told_too(start, tmp_path):
         loop.run(quiet=True)
 
 
+def test_memory_that_runs_out_in_evaluation_is_told(start, tmp_path):
+    loop = start(tmp_path / "a")
+
+    def greedy(_model):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    loop.task.evaluate = greedy
+    with pytest.raises(ValueError, match="memory ran out: the model does not fit when it is evaluated"):
+        loop.run(quiet=True)
+
+
 def test_another_error_is_not_taken_for_memory(start, tmp_path):
     loop = start(tmp_path / "a")
 
