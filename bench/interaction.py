@@ -20,7 +20,8 @@ from dnalm.data.pair_batches import PairBatches, PairRows, PairTokens
 from dnalm.encoders.kept import KeptConfig
 from dnalm.heads.cross_attention import CrossAttentionConfig
 from dnalm.tasks.interaction import InteractionTask, predict
-from dnalm.tasks.interaction_model import InteractionModel, InteractionShape
+from dnalm.tasks.interaction_model import InteractionModel
+from dnalm.tasks.interaction_shape import InteractionShape
 
 Rows = npt.NDArray[np.int64]
 GENES, WIDTH, SEGMENTS, TOKENS = 2_000, 384, 32, 60

@@ -194,7 +194,8 @@ def _parse(module: ModuleType, verb: str, args: list[str]) -> Any | None:
     """Return the verb's `Options`, or None after its help has been printed.
 
     Where the module has `default_options`, it gives the options that `--recipe` stands for; flags win. Where
-    it has `RECIPES`, a flag and what it may be, that flag's value is the recipe unless one is given.
+    it has `RECIPES`, a flag and what it may be, that flag's value is the recipe unless one is given; where it
+    has `PRESETS`, flags beside the recipe that stand for other flags, `default_options` is given them too.
 
     Raises:
         ValueError: if the arguments are not right; the message says which and why.
@@ -205,7 +206,8 @@ def _parse(module: ModuleType, verb: str, args: list[str]) -> Any | None:
         flag, known = getattr(module, "RECIPES", ("", ()))
         named = _last_value(flag, args) if flag else None
         recipe = _last_value("--recipe", args) or (named if named in known else module.Options.recipe)
-        start = module.default_options(recipe)
+        presets = {flag: _last_value(flag, args) for flag in getattr(module, "PRESETS", ())}
+        start = module.default_options(recipe, **{f[2:]: given for f, given in presets.items() if given})
     code, options, unknown, text = _tyro(module.Options, verb, args, start)
     if code == 0:
         print(_plain_help(text))

@@ -123,6 +123,10 @@ class Loop:
         """The lowest validation loss so far; infinity before the first evaluation."""
         return min((scores["val_loss"] for scores in self.evaluations), default=math.inf)
 
+    def _rate(self, step: int) -> float:
+        """Return the learning rate of a step."""
+        return learning_rate(step, self.config, [scores["val_loss"] for scores in self.evaluations])
+
     @property
     def patience_spent(self) -> bool:
         """Whether the last evaluations, as many as the patience allows, brought no lower validation loss."""
@@ -198,7 +202,7 @@ class Loop:
             kept.clear()
 
     def _take_step(self) -> Tensor:
-        rate = learning_rate(self.step, self.config)
+        rate = self._rate(self.step)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self.wrapped.train()
@@ -249,7 +253,7 @@ class Loop:
         self._log.clear()
         if not math.isfinite(loss):
             raise ValueError(self._diverged(f"the loss became {loss}"))
-        self._append({"step": self.step, "loss": loss, "lr": learning_rate(self.step - 1, self.config)})
+        self._append({"step": self.step, "loss": loss, "lr": self._rate(self.step - 1)})
 
     def _losses(self) -> list[float]:
         """Return the losses of the whole batches that are not logged yet."""

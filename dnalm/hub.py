@@ -64,6 +64,24 @@ def hub_folder(name: str, revision: str | None, wanted: Sequence[str]) -> Path:
     return _fetch(name, commit, wanted)
 
 
+def in_cache(name: str) -> bool:
+    """Whether the hub's cache holds a model of this name, at whatever commit."""
+    try:
+        from huggingface_hub import constants
+    except ImportError:
+        return False
+    return (Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}").is_dir()
+
+
+def is_offline() -> bool:
+    """Whether nothing may be fetched from the hub, as `HF_HUB_OFFLINE` says."""
+    try:
+        from huggingface_hub import constants
+    except ImportError:
+        return True
+    return bool(constants.HF_HUB_OFFLINE)
+
+
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Read a model's tensors, on the CPU: safetensors, or a `.bin` of tensors and plain values alone.
 

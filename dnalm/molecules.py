@@ -120,13 +120,14 @@ def atom_spans(smiles: str) -> npt.NDArray[np.int64]:
 
 
 def draw_molecule(
-    smiles: str, colors: Sequence[tuple[float, float, float]], width: int, height: int
+    smiles: str, colors: Sequence[tuple[float, float, float]] | None, width: int, height: int
 ) -> bytes:
     """Return a picture of a molecule as PNG, a disc of its colour behind each atom.
 
     Args:
         smiles: of the molecule.
-        colors: red, green and blue of each atom's disc, from 0 to 1, [A].
+        colors: red, green and blue of each atom's disc, from 0 to 1, [A]; None: no discs, and atoms without
+            their number.
         width: in pixels.
         height: in pixels.
 
@@ -134,15 +135,15 @@ def draw_molecule(
         ValueError: if RDKit is not installed, or `smiles` is no molecule.
     """
     molecule, drawing = _molecule(smiles), _rdkit("Chem.Draw.rdMolDraw2D")
-    assert molecule.GetNumAtoms() == len(colors)
+    assert colors is None or molecule.GetNumAtoms() == len(colors)
     drawer = drawing.MolDraw2DCairo(width, height)
     options = drawer.drawOptions()
     options.useBWAtomPalette()  # so that no colour is that of an element
     options.atomHighlightsAreCircles, options.continuousHighlight = True, False
-    options.highlightRadius, options.addAtomIndices = 0.42, True
+    options.highlightRadius, options.addAtomIndices = 0.42, colors is not None
     options.bondLineWidth, options.fixedBondLength, options.padding = 3, width / 11, 0.02
     options.prepareMolsBeforeDrawing = False  # it is here, without hydrogens that are no atoms of the SMILES
-    discs = {place: tuple(color) for place, color in enumerate(colors)}
+    discs = {place: tuple(color) for place, color in enumerate(colors or ())}
     ready = drawing.PrepareMolForDrawing(molecule, addChiralHs=False)
     drawer.DrawMolecule(ready, highlightAtoms=list(discs), highlightAtomColors=discs, highlightBonds=[])
     drawer.FinishDrawing()

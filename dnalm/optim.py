@@ -1,6 +1,7 @@
 """Optimiser and learning-rate schedule."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,6 +9,10 @@ import torch
 from torch import nn
 
 from dnalm.config import no_shares, too_small
+
+Schedule = Literal["cosine", "plateau"]
+LOWER = 1e-4
+"""By what share a validation loss must be below the best one to count as lower, for a plateau."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,13 @@ class TrainConfig:
     """Steps between saves of the state that --resume goes on from."""
     patience: int = 0
     """Evaluations in a row without a lower validation loss after which training stops; 0 for never."""
+    schedule: Schedule = "cosine"
+    """The learning rate after warm-up: cosine, to min_lr at the last step; plateau, see below."""
+    plateau_patience: int = 3
+    """With plateau, evaluations in a row without a lower validation loss that leave the rate as it is: with
+    the next one it falls."""
+    plateau_factor: float = 0.5
+    """With plateau, by what the rate is multiplied, not below min_lr."""
 
     def __post_init__(self) -> None:
         wrong = too_small(
@@ -53,6 +65,7 @@ class TrainConfig:
             patience=0,
             weight_decay=0,
             clip=0,
+            plateau_patience=0,
         )
         if not wrong and self.batch_size % self.accumulate:
             wrong.append(
@@ -63,6 +76,10 @@ class TrainConfig:
         if not 0.0 <= self.min_lr <= self.lr:
             wrong.append(f"min_lr must be from 0 to lr, got {self.min_lr}")
         wrong += no_shares(self, "beta2")
+        if self.schedule not in ("cosine", "plateau"):
+            wrong.append(f"schedule must be cosine or plateau, got {self.schedule!r}")
+        if not 0.0 < self.plateau_factor < 1.0:
+            wrong.append(f"plateau_factor must be above 0 and below 1, got {self.plateau_factor}")
         if self.decay not in ("all", "matrices"):
             wrong.append(f"decay must be all or matrices, got {self.decay!r}")
         if wrong:
@@ -77,6 +94,14 @@ class EpochConfig:
     """Times that every training window is seen, at most; the schedule of the learning rate spans them."""
     patience: int = 10
     """Epochs in a row without a lower validation loss after which training stops; 0 for never."""
+    schedule: Schedule = "cosine"
+    """The learning rate after warm-up: cosine, to min_lr at the last step; plateau: as it is, and multiplied
+    by --plateau-factor whenever more than --plateau-patience epochs in a row brought no lower validation
+    loss."""
+    plateau_patience: int = 3
+    """With plateau, epochs in a row without a lower validation loss that leave the rate as it is."""
+    plateau_factor: float = 0.5
+    """With plateau, by what the rate is multiplied, not below min_lr."""
     batch_size: int = 64
     """Windows per step, over all processes."""
     accumulate: int = 1
@@ -125,15 +150,40 @@ class EpochConfig:
             eval_every=steps_per_epoch,
             checkpoint_every=steps_per_epoch,
             patience=self.patience,
+            schedule=self.schedule,
+            plateau_patience=self.plateau_patience,
+            plateau_factor=self.plateau_factor,
         )
 
 
-def learning_rate(step: int, config: TrainConfig) -> float:
-    """Return the rate of step `step` (from 0): linear warm-up, then a cosine to `min_lr` at the last step."""
+def learning_rate(step: int, config: TrainConfig, losses: Sequence[float] = ()) -> float:
+    """Return the rate of step `step` (from 0): linear warm-up, then the schedule.
+
+    Args:
+        step: from 0.
+        config: of the run.
+        losses: validation losses of the evaluations so far, that of the untrained model first; only plateau
+            looks at them.
+    """
     if step < config.warmup:
         return config.lr * (step + 1) / config.warmup
+    if config.schedule == "plateau":
+        return max(config.min_lr, config.lr * config.plateau_factor ** _falls(losses[1:], config))
     share = (step - config.warmup) / max(1, config.steps - 1 - config.warmup)
     return config.min_lr + (config.lr - config.min_lr) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, share)))
+
+
+def _falls(losses: Sequence[float], config: TrainConfig) -> int:
+    """Return how often the rate has fallen, by the rule of torch's ReduceLROnPlateau with its threshold."""
+    best, worse, falls = math.inf, 0, 0
+    for loss in losses:
+        if loss < best * (1.0 - LOWER):
+            best, worse = loss, 0
+        else:
+            worse += 1
+        if worse > config.plateau_patience:
+            worse, falls = 0, falls + 1
+    return falls
 
 
 def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:

@@ -19,7 +19,8 @@ from dnalm.optim import TrainConfig
 from dnalm.state_store import StateStore
 from dnalm.states import StateCache
 from dnalm.tasks.interaction import InteractionTask
-from dnalm.tasks.interaction_model import InteractionModel, InteractionShape
+from dnalm.tasks.interaction_model import InteractionModel
+from dnalm.tasks.interaction_shape import InteractionShape
 from dnalm.tasks.language import LanguageConfig, LanguageTask
 
 STEPS = {"warmup": 1, "lr": 0.01, "min_lr": 0.001}

@@ -18,6 +18,24 @@ def test_rate_rises_falls_by_cosine_and_ends_at_the_lowest():
     assert falling == sorted(falling, reverse=True)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_on_a_plateau_the_rate_falls_as_torch_lets_it(seed):
+    config = TrainConfig(
+        steps=600, warmup=5, lr=1e-3, min_lr=2e-4, schedule="plateau", plateau_patience=2, plateau_factor=0.6
+    )
+    torch.manual_seed(seed)
+    losses = (torch.rand(30) * 0.2 + 1.0).tolist()
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1e-3)
+    theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.6, patience=2, min_lr=2e-4)
+    for epoch, loss in enumerate(losses):
+        assert learning_rate(10 + epoch, config, [9.0, *losses[:epoch]]) == pytest.approx(
+            optimizer.param_groups[0]["lr"]
+        )
+        theirs.step(loss)
+    assert learning_rate(500, config, [9.0, *losses]) < 1e-3
+    assert learning_rate(0, config, [9.0, *losses]) == pytest.approx(1e-3 / 5)  # warm-up comes first
+
+
 @pytest.mark.parametrize("steps", [1, 2, 5])
 def test_rate_is_sane_for_runs_shorter_than_warm_up(steps):
     config = TrainConfig(steps=steps, warmup=3)
@@ -57,6 +75,8 @@ def test_frozen_parameters_are_not_touched():
         ({"batch_size": 64, "accumulate": 3}, "batch_size must be a multiple of accumulate, got 64 and 3"),
         ({"min_lr": 1.0}, "min_lr must be from 0 to lr"),
         ({"decay": "some"}, "decay must be all or matrices, got 'some'"),
+        ({"schedule": "step"}, "schedule must be cosine or plateau, got 'step'"),
+        ({"plateau_factor": 1.0}, "plateau_factor must be above 0 and below 1"),
     ],
 )
 def test_refuses_wrong_settings(wrong, message):

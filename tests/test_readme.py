@@ -48,7 +48,7 @@ def test_commands_run_as_written(toy_fasta, tmp_path, monkeypatch):
         "baseline",
         "evaluate",
         "compare",
-        *["interact"] * 7,
+        *["interact"] * 8,
     ]
     assert [line.split()[1] for line in commands()] == verbs
     # the model, the budget and the size of a window; a genome so small needs a p-value so large

@@ -79,6 +79,7 @@ def run(options: Options) -> None:
     for chapter in chapters:
         for finding in chapter.findings:
             print(finding)
+    print(demo_interaction.screen_page(options.out))
     print(report)
 
 
@@ -113,6 +114,7 @@ def _stages(
         for training in interactions:
             training()
         demo_interaction.judge(out, compute=compute, quiet=quiet)
+        demo_interaction.screen(out, compute=compute, quiet=quiet)
 
     def write() -> None:
         chapters.extend(chapter(out) for chapter in CHAPTERS)
@@ -130,7 +132,7 @@ def _stages(
         ("labelling windows by the planted motif", lambda: demo_binding.label_windows(out, quiet=quiet)),
         (f"training three binding models, {options.epochs} epochs each at most", tune),
         ("simulating and preparing pairs of genes and molecules", pair),
-        ("training four models of them", interact),
+        ("training four models of them, ranking molecules by one", interact),
         ("writing the report", write),
     ]
 

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from dnalm.commands import interact_evaluate, interact_prepare, interact_train
+from dnalm.commands import interact_evaluate, interact_prepare, interact_screen, interact_train
 from dnalm.commands.interact_encoders import ModelName
 from dnalm.commands.runs import JudgeOptions, RunOptions
+from dnalm.data.pairs import open_pairs
 from dnalm.devices import Compute
 from dnalm.heads.cross_attention import CrossAttentionConfig
 from dnalm.report.binding_words import figure_of
@@ -35,6 +36,9 @@ HEADS: dict[str, ModelName] = {"foundation": "foundation", "foundation-pooled": 
 ATTENTION = CrossAttentionConfig(width=128, heads=4, feed_forward=256)
 """Of the models with cross-attention: a quarter of the published width."""
 CORE = "states of this page's own vocab4 model"
+SCREENED = "foundation"
+"""The model that ranks molecules for a gene."""
+SCREEN = "screen.tsv"
 LEARNED = 0.05
 """A model has learned the rule if its AUROC is this near to the rule's own."""
 
@@ -120,6 +124,29 @@ def judge(out: Path, *, compute: Compute, quiet: bool) -> None:
     )
 
 
+def screen(out: Path, *, compute: Compute, quiet: bool) -> None:
+    """Rank the molecules for one gene, with a page, and pictures of where the model looks in the first."""
+    folder, data = out / "interactions", out / "data" / "pairs"
+    interact_screen.run(
+        interact_screen.Options(
+            folder / SCREENED,
+            gene=open_pairs(data).gene_ids[0],
+            data=data,
+            out=folder / SCREEN,
+            attention=folder / "attention" if SCREENED == "foundation" else None,
+            top=3,
+            overwrite=True,
+            compute=compute,
+            quiet=quiet,
+        )
+    )
+
+
+def screen_page(out: Path) -> Path:
+    """Return the page of the screen."""
+    return interact_screen.page_of(out / "interactions" / SCREEN)
+
+
 def chapter(out: Path) -> Chapter:
     """Tell what came of it: the report's chapter, with the rule that was planted and who has found it.
 
@@ -149,7 +176,11 @@ def chapter(out: Path) -> Chapter:
         "layers of original. foundation lets the states of a gene and the fragments of a molecule attend to "
         "each other; foundation-pooled has one vector of each, which leaves attention nothing to choose."
     )
-    return replace(told, paragraphs=[made_up, short, *told.paragraphs])
+    ranked = (
+        f"What is made of such a model: {SCREENED} ranks all molecules for one gene, with structures and "
+        f"with what it attends to, on a page of its own, {screen_page(out).relative_to(out).as_posix()}."
+    )
+    return replace(told, paragraphs=[made_up, short, ranked, *told.paragraphs])
 
 
 def _said(judged: Judged) -> str:

@@ -12,7 +12,8 @@ from dnalm.files import write_text
 from dnalm.molecules import atom_symbols, draw_molecule
 from dnalm.report.attention_plots import DRAWN, atom_colors, attention_picture
 from dnalm.tasks.attention import PairAttention, gene_places, molecule_places, pair_attention, shares
-from dnalm.tasks.interaction_model import InteractionModel, Texts
+from dnalm.tasks.interaction_model import InteractionModel
+from dnalm.tasks.interaction_shape import Texts
 
 TABLE = "attention.tsv"
 HEADER = "rank\tname\tside\tbegin\tend\tatoms\twhat\tweight"
@@ -108,30 +109,36 @@ def look(
     return looks
 
 
-def write_attention(folder: Path, looks: Sequence[Look]) -> None:
+def write_attention(folder: Path, looks: Sequence[Look]) -> list[tuple[str, bytes]]:
     """Write a picture of each pair, and then the table of all.
 
     Args:
         folder: made where it is not there; pictures that its former table names are removed.
         looks: in the order of the ranking.
+
+    Returns:
+        Rank and name of each pair, and its picture as PNG.
     """
     _clear(folder)
-    lines = [HEADER]
+    lines, pictures = [HEADER], []
     for each in looks:
         attention, hit = each.attention, each.hit
         drawing = draw_molecule(each.smiles, atom_colors(attention.atoms), *DRAWN)
         name = hit.name if len(hit.name) <= LONGEST_TITLE else f"{hit.name[:LONGEST_TITLE]}..."
+        path, title = folder / picture_name(hit.rank, hit.name), f"{hit.rank}. {name}"
         attention_picture(
             [(begin, end) for begin, end in attention.gene],
             list(attention.gene.values()),
             len(each.sequence),
             attention.atoms,
             drawing,
-            folder / picture_name(hit.rank, hit.name),
-            f"{hit.rank}. {name}: probability {hit.probability:.3f}",
+            path,
+            f"{title}: probability {hit.probability:.3f}",
         )
+        pictures.append((title, path.read_bytes()))
         lines += _rows(each)
     write_text(folder / TABLE, "\n".join(lines) + "\n")
+    return pictures
 
 
 def _rows(each: Look) -> list[str]:

@@ -15,7 +15,8 @@ from dnalm.devices import Compute, Processor
 from dnalm.encoders.lstm import smiles_characters
 from dnalm.heads.cross_attention import CrossAttentionConfig, CrossAttentionHead
 from dnalm.tasks.interaction import InteractionTask
-from dnalm.tasks.interaction_model import EncodersConfig, InteractionModel, InteractionShape, Texts
+from dnalm.tasks.interaction_model import InteractionModel
+from dnalm.tasks.interaction_shape import EncodersConfig, InteractionShape, Texts, TuningConfig
 
 RECIPES = interact_train.RECIPES
 LIBRARIES = ("rdkit", "scikit-learn", "h5py", "transformers", "tokenizers", "huggingface_hub", "peft")
@@ -39,6 +40,7 @@ class Options:
     recipe: str = "foundation"
     """The recipe of --model unless given: its name, or a TOML file; flags win over it."""
     encoders: EncodersConfig = field(default_factory=EncodersConfig)
+    tuning: TuningConfig = field(default_factory=TuningConfig)
     attention: CrossAttentionConfig = field(default_factory=CrossAttentionConfig)
     compute: Compute = field(default_factory=Compute)
 
@@ -50,7 +52,7 @@ def default_options(recipe: str) -> Options:
         ValueError: if the recipe does not exist or has wrong fields, all of them named.
     """
     start = interact_train.default_options(recipe)
-    return Options(recipe=recipe, encoders=start.encoders, attention=start.attention)
+    return Options(recipe=recipe, encoders=start.encoders, tuning=start.tuning, attention=start.attention)
 
 
 def run(options: Options) -> None:
@@ -96,7 +98,7 @@ def _encoder(flag: str, config: EncodersConfig) -> str:
         return f"{name}, trained with the model"
     (backbone,) = backbones.values()
     sees = "sees of each token its left alone" if backbone.causal else "sees the whole text"
-    size = f"{backbone.parameters:,} parameters, frozen; states of width {backbone.width}"
+    size = f"{backbone.parameters:,} parameters; states of width {backbone.width}"
     return f"{name}, {size}; {sees}"
 
 
@@ -107,17 +109,19 @@ def _characters() -> str:
 def _step(options: Options, processor: Processor) -> list[str]:
     """Build the model, take a step forward and backward, and return what there is to tell."""
     attention = attention_of(options.model, options.attention)
-    shape, backbones = shape_of(options.encoders, _characters, attention)
-    model = InteractionModel(shape)
+    shape, backbones = shape_of(options.encoders, _characters, attention, options.tuning)
+    model = InteractionModel(shape, backbones)
+    model.prepare_training(options.tuning)
     with tempfile.TemporaryDirectory() as folder:
         tokens = Reading(Path(folder), processor, lambda _text: None).tokens(shape, SAMPLE, backbones)
         loss = _loss(model, shape, tokens, processor)
+    every = model.parameter_count + shape.frozen_parameters
     lines = [
-        f"model: {shape.kind}, {model.parameter_count + shape.frozen_parameters:,} parameters, "
-        f"{model.parameter_count:,} of them trained, {shape.frozen_parameters:,} frozen",
+        f"model: {shape.kind}, {every:,} parameters, {model.trained_count:,} of them trained, "
+        f"{every - model.trained_count:,} frozen",
         f"one step on {len(PAIRS)} pairs: cross-entropy {loss:.4f} nats a pair (ln 2 = 0.6931 for a guess)",
     ]
-    missing = [name for name, each in model.named_parameters() if each.grad is None]
+    missing = [name for name, each in model.named_parameters() if each.requires_grad and each.grad is None]
     if not np.isfinite(loss) or missing:
         raise ValueError(f"the step failed: loss {loss}, no gradient of {', '.join(missing) or 'nothing'}")
     if isinstance(model.head, CrossAttentionHead):

@@ -1,7 +1,6 @@
 """`dnalm interact compare`: models of genes and molecules beside each other and the ladder, with a page."""
 
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -51,7 +50,7 @@ def run(options: Options) -> None:
 
 def _text(table: Table) -> str:
     """Return a table as lines whose columns are in line."""
-    lines: list[Sequence[str]] = [table.columns, *table.rows]
+    lines = [list(map(str, line)) for line in (table.columns, *table.rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     shown = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
     return "\n".join([table.caption, *(line.rstrip() for line in shown)])

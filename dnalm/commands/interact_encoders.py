@@ -10,12 +10,16 @@ from dnalm.data.pair_batches import PairTokens, Source
 from dnalm.data.pairs import PairSet
 from dnalm.devices import Processor
 from dnalm.encoders.kept import KeptConfig
+from dnalm.encoders.morgan import MorganConfig
+from dnalm.encoders.tuned import TunedConfig
 from dnalm.heads.cross_attention import CrossAttentionConfig, PooledAttentionConfig
 from dnalm.heads.pair import PairHeadConfig
+from dnalm.hub import in_cache, is_offline
 from dnalm.state_store import StateStore
 from dnalm.tasks.backbone_names import dna_backbone, molecule_backbone
 from dnalm.tasks.backbones import Backbone, Spans
-from dnalm.tasks.interaction_model import (
+from dnalm.tasks.interaction_model import rebuilt
+from dnalm.tasks.interaction_shape import (
     GENE_ENCODERS,
     MOLECULE_ENCODERS,
     EncodersConfig,
@@ -24,8 +28,11 @@ from dnalm.tasks.interaction_model import (
     InteractionShape,
     MoleculeShape,
     Texts,
+    TuningConfig,
+    is_kept,
     pooling_of,
 )
+from dnalm.tasks.windowed import WindowedTexts
 
 ModelName = Literal["original", "foundation", "foundation-pooled"]
 SideName = Literal["gene", "molecule"]
@@ -40,17 +47,21 @@ def attention_of(model: ModelName, attention: CrossAttentionConfig) -> CrossAtte
 
 
 def shape_of(
-    config: EncodersConfig, characters: Callable[[], str], attention: CrossAttentionConfig | None
+    config: EncodersConfig,
+    characters: Callable[[], str],
+    attention: CrossAttentionConfig | None,
+    tuning: TuningConfig | None = None,
 ) -> tuple[InteractionShape, dict[str, Backbone]]:
-    """Return the shape that a command line asks for, and the frozen encoders that it needs, by side.
+    """Return the shape that a command line asks for, and the pretrained encoders that it needs, by side.
 
     Args:
         config: what reads genes and molecules.
         characters: gives the vocabulary of an LSTM.
         attention: the shape of a cross-attention head; None for the published classifier.
+        tuning: which weights of pretrained encoders are trained; None for none.
 
     Raises:
-        ValueError: if an encoder does not exist or is damaged.
+        ValueError: if an encoder does not exist or is damaged, or there is nothing to tune.
     """
     backbones: dict[str, Backbone] = {}
     gene: GeneShape
@@ -58,34 +69,81 @@ def shape_of(
     if config.dna_encoder in GENE_ENCODERS:
         gene = GENE_ENCODERS[config.dna_encoder]()
     else:
-        _check_name(config.dna_encoder, "--dna-encoder", [*GENE_ENCODERS, "dnabert2"])
+        _check_name(config.dna_encoder, "--dna", config.dna_revision, [*GENE_ENCODERS, "dnabert2"])
         opened = dna_backbone(config.dna_encoder, config.dna_revision or None, config.gene_windows)
-        backbones["gene"], gene = opened, _kept(opened, config.dna_revision)
+        backbones["gene"], gene = opened, _pretrained(opened, config.dna_revision, tuning)
     if config.mol_encoder in MOLECULE_ENCODERS:
         molecule = MOLECULE_ENCODERS[config.mol_encoder]()
     else:
-        _check_name(config.mol_encoder, "--mol-encoder", [*MOLECULE_ENCODERS, "chemberta"])
+        _check_name(config.mol_encoder, "--mol", config.mol_revision, [*MOLECULE_ENCODERS, "chemberta"])
         opened = molecule_backbone(config.mol_encoder, config.mol_revision or None, config.smiles_tokenizer)
-        backbones["molecule"], molecule = opened, _kept(opened, config.mol_revision)
+        backbones["molecule"], molecule = opened, _pretrained(opened, config.mol_revision, tuning)
+    if tuning and tuning.any and not backbones:
+        raise ValueError(
+            "--no-freeze, --unfreeze-* and --lora-rank are for pretrained encoders, but "
+            f"{config.dna_encoder} and {config.mol_encoder} begin untrained, and are trained anyway; leave "
+            "them out, or give a model to --dna-encoder or --mol-encoder"
+        )
     head: HeadShape = attention or PairHeadConfig(pooling_of(gene), pooling_of(molecule))
     vocabulary = characters() if config.mol_encoder == "lstm" else ""
-    shape = InteractionShape(gene, molecule, head, vocabulary, config.dna_length, config.smiles_length)
+    shape = InteractionShape(
+        gene,
+        molecule,
+        head,
+        vocabulary,
+        config.dna_length,
+        config.smiles_length,
+        _fingerprint(molecule) if config.morgan else None,
+    )
     return shape, backbones
 
 
-def _kept(backbone: Backbone, revision: str) -> KeptConfig:
-    """Return what stands in a model for a frozen encoder."""
+def _pretrained(backbone: Backbone, revision: str, tuning: TuningConfig | None) -> KeptConfig | TunedConfig:
+    """Return what stands in a model for a pretrained encoder, frozen or trained with it."""
     about = (backbone.width, backbone.causal, backbone.parameters, backbone.source)
-    return KeptConfig(*about, revision, dict(backbone.identity))
+    known = (*about, revision, dict(backbone.identity))
+    if tuning is None or not tuning.any:
+        return KeptConfig(*known)
+    return TunedConfig(*known, encoder=rebuilt(backbone.encoder), lora_rank=tuning.lora_rank)
 
 
-def _check_name(name: str, flag: str, known: Sequence[str]) -> None:
-    """Refuse what is neither here nor a name: a mistake in typing, most likely."""
-    if name in known or Path(name).exists() or name.count("/") == 1:
+def _fingerprint(molecule: MoleculeShape) -> MorganConfig:
+    """Return the shape of a fingerprint beside the encoder of molecules: as wide as its states.
+
+    Raises:
+        ValueError: if that encoder reads a fingerprint itself.
+    """
+    if isinstance(molecule, MorganConfig):
+        raise ValueError(
+            "--morgan adds a fingerprint to what another encoder reads of a molecule, but --mol-encoder "
+            "morgan reads it already; leave --morgan out"
+        )
+    return MorganConfig(width=molecule.width)
+
+
+def _check_name(name: str, side: str, revision: str, known: Sequence[str]) -> None:
+    """Refuse what is neither here nor a name: a mistake in typing, most likely.
+
+    What could be a hub name is one where its commit is told, or the hub's cache holds it; else only where no
+    folder begins as it does, and it could be fetched.
+    """
+    path = Path(name)
+    if name in known or path.exists():
         return
+    if name.count("/") == 1:
+        beside = path.parent.is_dir()
+        if revision or in_cache(name) or not (beside or is_offline()):
+            return
+        inside = sorted(each.name for each in path.parent.iterdir() if each.is_dir()) if beside else []
+        raise ValueError(
+            f"{side}-encoder: there is no folder {name}, and no model of this hub name in the hub's cache"
+            f"{nearest(path.name, inside) or '; check the path.'} If the hub's is meant, run `hf download "
+            f"{name} --revision COMMIT` where there is a network, with the same HF_HOME, and give "
+            f"{side}-revision COMMIT: the 40 digits that https://huggingface.co/{name}/commits/main shows"
+        )
     raise ValueError(
-        f"{flag}: expected {', '.join(known)}, a hub name such as OWNER/NAME, or the folder of a model, got "
-        f"{name!r}{nearest(name, list(known))}"
+        f"{side}-encoder: expected {', '.join(known)}, a hub name such as OWNER/NAME, or the folder of a "
+        f"model, got {name!r}{nearest(name, list(known))}"
     )
 
 
@@ -111,10 +169,10 @@ class Reading:
         Args:
             shape: of the model.
             texts: the genes and molecules of a set, or others.
-            backbones: the frozen encoders, where they are open already; else they are opened if needed.
+            backbones: the pretrained encoders, where they are open already; else they are opened if needed.
 
         Raises:
-            ValueError: if a frozen encoder is needed and is not where it was, or has other weights.
+            ValueError: if a pretrained encoder is needed and is not where it was, or is another one.
         """
         kept: dict[str, Source | None] = {"gene": None, "molecule": None}
         sides: tuple[tuple[SideName, GeneShape | MoleculeShape, list[str]], ...] = (
@@ -122,9 +180,13 @@ class Reading:
             ("molecule", shape.molecule, texts.smiles),
         )
         for side, part, read in sides:
-            if isinstance(part, KeptConfig):
-                opened = (backbones or {}).get(side)
-                kept[side] = self._states(side, part, read, opened, shape.head)
+            opened = (backbones or {}).get(side)
+            if isinstance(part, TunedConfig):
+                opened = opened or _reopened(side, part, "it alone knows how a text is read")
+                segments = opened.segments if shape.attends else 1
+                kept[side] = WindowedTexts(read, opened.windows, segments)
+            elif isinstance(part, KeptConfig):
+                kept[side] = self._states(side, part, read, opened, shape.attends)
         return shape.tokens(texts, kept["gene"], kept["molecule"])
 
     def missing(self, shape: InteractionShape, texts: Texts | PairSet) -> int:
@@ -132,11 +194,11 @@ class Reading:
         return sum(
             StateStore(self.store, part.identity, part.width).lacks(read)
             for part, read in ((shape.gene, texts.sequences), (shape.molecule, texts.smiles))
-            if isinstance(part, KeptConfig)
+            if is_kept(part)
         )
 
     def spans(self, side: SideName, part: KeptConfig, texts: Sequence[str]) -> list[Spans]:
-        """Return which letters of each text its kept states stand for; the frozen encoder is opened for it.
+        """Return which letters of each text its states stand for; the pretrained encoder is opened for it.
 
         Args:
             side: of the model.
@@ -155,7 +217,7 @@ class Reading:
         part: KeptConfig,
         texts: Sequence[str],
         backbone: Backbone | None,
-        head: HeadShape,
+        attends: bool,
     ) -> Source:
         store = StateStore(self.store, part.identity, part.width)
         if store.lacks(texts):
@@ -166,12 +228,11 @@ class Reading:
             backbone.encoder.to(self.processor.fabric().device)
             store.fill(texts, backbone.encode, self.say)
         states = store.states(texts)
-        attends = isinstance(head, CrossAttentionConfig) and not head.pooled
         return states if attends else states.only_means()
 
 
 def _reopened(side: SideName, part: KeptConfig, needed: str) -> Backbone:
-    """Return the frozen encoder of a model that was trained before; `needed` says why it must be there."""
+    """Return the pretrained encoder of a model that is trained; `needed` says why it must be there."""
     try:
         if side == "gene":
             windows = part.identity["windows"]
@@ -185,7 +246,8 @@ def _reopened(side: SideName, part: KeptConfig, needed: str) -> Backbone:
             f"{part.source}: the encoder that the model was trained with cannot be opened ({error}), and "
             f"{needed}; put it back, or train again"
         ) from error
-    changed = [name for name, value in part.identity.items() if backbone.identity.get(name) != value]
+    decides = {name: value for name, value in part.identity.items() if not _is_own(part, name)}
+    changed = [name for name, value in decides.items() if backbone.identity.get(name) != value]
     if changed:
         what = "weights" if "weights" in changed else " and ".join(changed)
         raise ValueError(
@@ -193,3 +255,8 @@ def _reopened(side: SideName, part: KeptConfig, needed: str) -> Backbone:
             "that one back, or train again"
         )
     return backbone
+
+
+def _is_own(part: KeptConfig, name: str) -> bool:
+    """Whether a value of an encoder's identity is not needed again: weights that were trained further."""
+    return isinstance(part, TunedConfig) and name == "weights"

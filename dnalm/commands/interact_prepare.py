@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dnalm.commands.interact_rows import Rows, choose_sequences, sort_rows
+from dnalm.commands.interact_rows import KINDS, Rows, choose_sequences, kinds_of, sort_rows
 from dnalm.data.gene_clusters import gene_clusters
 from dnalm.data.leakage import leakage_report, leakage_text
 from dnalm.data.negatives import NegativeKind, draw_negatives, known_keys
@@ -41,7 +41,7 @@ class Options:
     """Negatives drawn for each positive."""
     seed: int = 0
     """Of the split and the negatives."""
-    gene_kind: str = "CDS,mRNA,promoter"
+    gene_kind: str = KINDS
     """Which sequence of a gene is taken, by how its kind begins, the best first; of one kind the longest."""
     salts: Salts = "largest"
     """largest: of a salt the largest fragment alone is the molecule. keep: all of it."""
@@ -61,9 +61,7 @@ def run(options: Options) -> None:
     """
     _check(options)
     _say(options, f"reading {options.genes} and {options.pairs}")
-    genes, kinds = choose_sequences(
-        read_gene_rows(options.genes), tuple(filter(None, map(str.strip, options.gene_kind.split(","))))
-    )
+    genes, kinds = choose_sequences(read_gene_rows(options.genes), kinds_of(options.gene_kind))
     rows = sort_rows(read_pair_rows(options.pairs), genes, options.salts)
     pairs, missing = _split(options, rows, genes, kinds)
     report = leakage_report(pairs)
@@ -83,7 +81,7 @@ def _check(options: Options) -> None:
     if options.seed < 0:
         wrong.append(f"--seed must be at least 0, got {options.seed}")
     if not options.gene_kind.strip(" ,"):
-        wrong.append("--gene-kind needs kinds, as in CDS,mRNA,promoter")
+        wrong.append(f"--gene-kind needs kinds, as in {KINDS}")
     if wrong:
         raise ValueError("; ".join(wrong))
     if options.out.is_file():
@@ -190,6 +188,7 @@ def _meta(options: Options, rows: Rows, kinds: dict[str, int], *, positives_only
         "negatives": options.negatives if drawn else "none" if positives_only else "given",
         "ratio": options.ratio if drawn else None,
         "salts": options.salts,
+        "gene_kind": options.gene_kind,
         "gene_kinds": kinds,
         "counts": {"read": rows.read, "kept": len(rows.kept), "dropped": rows.reasons},
     }

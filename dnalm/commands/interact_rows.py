@@ -9,6 +9,8 @@ from dnalm.formats.genes import GeneRow
 from dnalm.formats.pairs import PairRow
 from dnalm.molecules import Salts, canonical_smiles
 
+KINDS = "CDS,mRNA,promoter"
+"""Kinds of sequences, the best first, of which one is taken for a gene."""
 LONGEST_SMILES = 1000
 """Characters of a canonical SMILES; what is longer is a polymer or a protein."""
 LEAST_READ = 0.5
@@ -29,6 +31,18 @@ class Rows:
     def reasons(self) -> dict[str, int]:
         """Rows that were dropped, by reason."""
         return dict(Counter(reason for *_, reason in self.dropped).most_common())
+
+
+def kinds_of(text: str) -> tuple[str, ...]:
+    """Return the kinds that a flag such as "CDS,mRNA" names, the best first.
+
+    Raises:
+        ValueError: if it names none.
+    """
+    kinds = tuple(filter(None, map(str.strip, text.split(","))))
+    if not kinds:
+        raise ValueError(f"--gene-kind needs kinds, as in {KINDS}")
+    return kinds
 
 
 def choose_sequences(

@@ -1,10 +1,10 @@
 """`dnalm interact screen`: rank a library of molecules for a gene, or genes for a molecule."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,27 +12,26 @@ import tyro
 
 from dnalm.commands.interact_attention import TABLE, Hit, Look, check_folder, look, write_attention
 from dnalm.commands.interact_encoders import Reading, store_of
-from dnalm.commands.interact_rows import choose_sequences
+from dnalm.commands.interact_library import Candidates, cleaning, genes_for, molecules_for
 from dnalm.data.pair_batches import PairTokens
 from dnalm.data.pairs import PairSet, open_pairs
 from dnalm.devices import Compute
 from dnalm.evaluate.interaction import probability
-from dnalm.files import read_json, write_text
-from dnalm.formats.genes import read_gene_rows
-from dnalm.formats.pairs import plain_gene_id
-from dnalm.formats.smiles import read_molecules
-from dnalm.molecules import Salts, canonical_smiles
+from dnalm.files import write_text
+from dnalm.molecules import Salts, draw_molecule
+from dnalm.report.interaction_results import read_run
+from dnalm.report.screen import SHOWN as ON_PAGE
+from dnalm.report.screen import Ranked, Screen, trust, write_screen
 from dnalm.tasks.attention import check_attends
 from dnalm.tasks.interaction import predict
 from dnalm.tasks.interaction_load import open_interaction
-from dnalm.tasks.interaction_model import InteractionModel, Texts
+from dnalm.tasks.interaction_model import InteractionModel
 
-RESULTS = "results.json"
-KINDS = ("CDS", "mRNA", "promoter")
-"""Which sequence of a gene is taken where a file has several, the best first."""
 SHOWN = 10
 """Of the ranking, how many are printed where it goes to a file."""
 COLUMNS = ("rank", "name", "probability", "training_pairs", "gene_or_smiles")
+DRAWN = (330, 190)
+"""Pixels of a molecule's picture in the page's table."""
 
 
 @dataclass(frozen=True)
@@ -52,41 +51,29 @@ class Options:
     data: Path = Path("data/pairs")
     """The prepared pairs that the model was trained on."""
     out: Path | None = None
-    """A TSV file for the ranking; stdout unless given."""
+    """A TSV file for the ranking, and beside it NAME_report.html, a page; stdout and no page unless given."""
     attention: Path | None = None
     """A folder for what the model attends to in the first --top pairs, by base range and by atom: a table
     and pictures. It shows where the model looks, which need not be what decides."""
     top: int = 5
     """How many pairs --attention shows, from the first of the ranking."""
-    salts: Salts = "largest"
-    """largest: of a salt the largest fragment alone is the molecule. keep: all of it."""
+    salts: Salts | None = None
+    """largest: of a salt the largest fragment alone is the molecule. keep: all of it. As the pairs were
+    prepared unless given."""
+    gene_kind: str | None = None
+    """Which sequence of a gene is taken from --genes, as in CDS,mRNA; as the pairs were prepared unless
+    given."""
     store: Path | None = None
     """Where states of frozen encoders are kept; the folder states beside --data unless given."""
     overwrite: bool = False
-    """Replace OUT, and what an earlier --attention has written into its folder."""
+    """Replace OUT and its page, and what an earlier --attention has written into its folder."""
     compute: Compute = field(default_factory=Compute)
     quiet: bool = False
     """No messages and no summary."""
 
 
-@dataclass(frozen=True)
-class Candidates:
-    """What is ranked: pairs of one gene with many molecules, or of one molecule with many genes."""
-
-    names: list[str]
-    texts: Texts
-    gene: npt.NDArray[np.int64]
-    """Row of each pair's gene in `texts`, [N]."""
-    molecule: npt.NDArray[np.int64]
-    """Row of its molecule, [N]."""
-    shown: list[str]
-    """What the last column says of each: the gene's start, or the SMILES."""
-    training_pairs: list[int]
-    """Training pairs that each is in."""
-
-
 def run(options: Options) -> None:
-    """Rank, and write or print the table.
+    """Rank, and write or print the table; beside a file, write its page.
 
     Raises:
         ValueError: for a mistake in the options, the run or the library.
@@ -100,8 +87,9 @@ def run(options: Options) -> None:
         )
     if options.attention is not None:
         check_attends(opened.model.shape, str(options.run))
-    temperature, trust = _told(options.run)
-    candidates = _molecules(options, pairs) if options.gene is not None else _genes(options, pairs)
+    results, judged = read_run(options.run)
+    temperature = _temperature(results, options.run)
+    candidates = _candidates(options, pairs)
     processor = options.compute.resolve()
     reading = Reading(store_of(options.store, options.data), processor, lambda text: _say(options, text))
     tokens = reading.tokens(opened.model.shape, candidates.texts)
@@ -109,21 +97,96 @@ def run(options: Options) -> None:
     score = probability(predict(model, tokens, candidates.gene, candidates.molecule), temperature)
     order = np.lexsort((np.array(candidates.names), -score))
     looks = _looks(options, model, reading, tokens, candidates, score, order)
+    _write_table(options, candidates, score, order)
+    pictures: list[tuple[str, bytes]] = []
+    if options.attention is not None:
+        pictures = write_attention(options.attention, looks)
+        _say(options, f"attention: {options.attention / TABLE}, and a picture of each pair beside it")
+    if options.out is not None:
+        page = page_of(options.out)
+        write_screen(_screen(options, candidates, score, order, pictures), results, judged, page)
+        _say(options, f"page: {page}")
+    share = results["validation"]["prevalence"]
+    _say(
+        options,
+        f"higher is more likely; probabilities are those of a set in which {share:.0%} of pairs interact. "
+        + trust(judged),
+    )
+
+
+def page_of(out: Path) -> Path:
+    """Return the page that goes with a ranking's file."""
+    return out.with_name(f"{out.name.removesuffix('.tsv')}_report.html")
+
+
+def _candidates(options: Options, pairs: PairSet) -> Candidates:
+    how = cleaning(pairs, options.salts, options.gene_kind)
+
+    def say(text: str) -> None:
+        _say(options, text)
+
+    if options.gene is not None:
+        return molecules_for(pairs, options.gene, options.molecules, options.genes, how, say)
+    assert options.molecule is not None
+    return genes_for(pairs, options.molecule, options.genes, how, say)
+
+
+def _write_table(
+    options: Options,
+    candidates: Candidates,
+    score: npt.NDArray[np.float64],
+    order: npt.NDArray[np.int64],
+) -> None:
+    """Write the ranking into --out, or print it."""
     lines = ["\t".join(COLUMNS)]
     for rank, row in enumerate(order, 1):
         cells = (rank, candidates.names[row], f"{score[row]:.6f}", candidates.training_pairs[row])
         lines.append("\t".join(map(str, (*cells, candidates.shown[row]))))
     if options.out is None:
         print("\n".join(lines))
-    else:
-        write_text(options.out, "\n".join(lines) + "\n")
-        if not options.quiet:
-            print("\n".join(lines[: 1 + SHOWN]))
-            print(f"{len(order):,} ranked in {options.out}")
-    if options.attention is not None:
-        write_attention(options.attention, looks)
-        _say(options, f"attention: {options.attention / TABLE}, and a picture of each pair beside it")
-    _say(options, trust)
+        return
+    write_text(options.out, "\n".join(lines) + "\n")
+    if not options.quiet:
+        print("\n".join(lines[: 1 + SHOWN]))
+        print(f"{len(order):,} ranked in {options.out}")
+
+
+def _screen(
+    options: Options,
+    candidates: Candidates,
+    score: npt.NDArray[np.float64],
+    order: npt.NDArray[np.int64],
+    pictures: Sequence[tuple[str, bytes]],
+) -> Screen:
+    """Return what the page tells."""
+    assert options.out is not None
+    first = [
+        Ranked(
+            candidates.names[row],
+            float(score[row]),
+            candidates.known[row],
+            candidates.training_pairs[row],
+            candidates.shown[row],
+            None if options.gene is None else draw_molecule(candidates.shown[row], None, *DRAWN),
+        )
+        for row in order[:ON_PAGE].tolist()
+    ]
+    (smiles, *_), given = candidates.texts.smiles, options.gene
+    ranked_from = options.molecules if given is not None else options.genes
+    return Screen(
+        asked="molecule" if given is None else "gene",
+        name=smiles if given is None else given,
+        drawing=draw_molecule(smiles, None, *DRAWN) if given is None else None,
+        asked_pairs=candidates.asked_pairs,
+        source=str(ranked_from or options.data),
+        ranking=options.out.name,
+        probabilities=score,
+        seen=sum(count > 0 for count in candidates.training_pairs),
+        first=first,
+        unread=candidates.unread,
+        repeated=candidates.repeated,
+        attention=pictures,
+    )
 
 
 def _looks(
@@ -155,112 +218,19 @@ def _check(options: Options) -> None:
         raise ValueError(f"--top must be at least 1, got {options.top}")
     if options.attention is not None:
         check_folder(options.attention, options.overwrite)
-    if options.out is not None and options.out.exists() and not options.overwrite:
-        raise ValueError(f"{options.out}: is there already; --overwrite replaces it, or choose another --out")
+    for path in () if options.out is None else (options.out, page_of(options.out)):
+        if path.exists() and not options.overwrite:
+            raise ValueError(f"{path}: is there already; --overwrite replaces it, or choose another --out")
 
 
-def _told(folder: Path) -> tuple[float, str]:
-    """Return the temperature of a model's probabilities, and a line that says how far to trust them."""
-    path = folder / RESULTS
-    results = read_json(path) if path.is_file() else {}
-    temperature = results.get("temperature") if isinstance(results, dict) else None
+def _temperature(results: Mapping[str, Any], folder: Path) -> float:
+    temperature = results.get("temperature")
     if not isinstance(temperature, int | float):
         raise ValueError(
-            f"{path}: expected the results of dnalm interact train with a temperature, got none; train again"
+            f"{folder}: expected the results of dnalm interact train with a temperature, got none; train "
+            "again"
         )
-    auroc, share = results["validation"]["auroc"]["value"], results["validation"]["prevalence"]
-    return float(temperature), (
-        f"higher is more likely. In validation the model's AUROC was {auroc:.3f} and the node rate's, which "
-        f"sees no feature, {results['node_rate_validation']:.3f} (split {results['split']}, negatives "
-        f"{results['negatives']}); probabilities are those of a set in which {share:.0%} of pairs interact"
-    )
-
-
-def _molecules(options: Options, pairs: PairSet) -> Candidates:
-    """Return one gene with each molecule of a library."""
-    assert options.gene is not None
-    sequence = _sequence_of(options, pairs, plain_gene_id(options.gene))
-    trained = _training_pairs(pairs, pairs.molecule, pairs.smiles)
-    if options.molecules is None:
-        names, smiles = list(pairs.smiles), list(pairs.smiles)
-    else:
-        names, smiles = _library(options, options.molecules)
-    count = len(smiles)
-    return Candidates(
-        names,
-        Texts([sequence], smiles),
-        np.zeros(count, dtype=np.int64),
-        np.arange(count),
-        smiles,
-        [trained.get(each, 0) for each in smiles],
-    )
-
-
-def _library(options: Options, path: Path) -> tuple[list[str], list[str]]:
-    """Return names and canonical SMILES of the molecules in a library that can be read, each once."""
-    seen: dict[str, str] = {}
-    read, wrong = 0, 0
-    for row in read_molecules(path):
-        read += 1
-        canonical = canonical_smiles(row.smiles, options.salts)
-        if canonical is None:
-            wrong += 1
-            _say(options, f"{path.name}: line {row.line:,}: {row.smiles[:60]!r} is no molecule; left out")
-        else:
-            seen.setdefault(canonical, row.name)
-    if not seen:
-        raise ValueError(
-            f"{path}: none of its {read:,} rows is a molecule; expected SMILES, then a name, or a table with "
-            "a SMILES column"
-        )
-    if read - wrong > len(seen):
-        _say(options, f"{path.name}: {read - wrong - len(seen):,} molecules are there more than once")
-    return list(seen.values()), list(seen)
-
-
-def _genes(options: Options, pairs: PairSet) -> Candidates:
-    """Return one molecule with each gene."""
-    assert options.molecule is not None
-    smiles = canonical_smiles(options.molecule, options.salts)
-    if smiles is None:
-        raise ValueError(f"--molecule: expected a molecule as SMILES, got {options.molecule!r}")
-    trained = _training_pairs(pairs, pairs.gene, pairs.gene_ids)
-    if options.genes is None:
-        names, sequences = list(pairs.gene_ids), list(pairs.sequences)
-    else:
-        rows = choose_sequences(read_gene_rows(options.genes), KINDS)[0]
-        if not rows:
-            raise ValueError(f"{options.genes}: no gene in it has a base")
-        names, sequences = list(rows), [row.sequence for row in rows.values()]
-    count = len(names)
-    return Candidates(
-        names,
-        Texts(sequences, [smiles]),
-        np.arange(count),
-        np.zeros(count, dtype=np.int64),
-        [each[:30] for each in sequences],
-        [trained.get(each, 0) for each in names],
-    )
-
-
-def _sequence_of(options: Options, pairs: PairSet, gene: str) -> str:
-    if options.genes is None:
-        known = dict(zip(pairs.gene_ids, pairs.sequences, strict=True))
-    else:
-        rows = choose_sequences(read_gene_rows(options.genes), KINDS)[0]
-        known = {name: row.sequence for name, row in rows.items()}
-    if gene not in known:
-        raise ValueError(
-            f"--gene {gene}: not among the {len(known):,} genes of {options.genes or options.data}; name one "
-            "of them, or give its sequence by --genes"
-        )
-    return known[gene]
-
-
-def _training_pairs(pairs: PairSet, column: npt.NDArray[np.int64], names: Sequence[str]) -> dict[str, int]:
-    """Return in how many training pairs each gene or molecule is."""
-    counts = np.bincount(column[pairs.parts["train"]], minlength=len(names))
-    return dict(zip(names, counts.tolist(), strict=True))
+    return float(temperature)
 
 
 def _say(options: Options, text: str) -> None:

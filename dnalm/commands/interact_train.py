@@ -13,6 +13,7 @@ from dnalm import checkpoint, ranks
 from dnalm.baselines.ladder import LADDER
 from dnalm.checkpoint import weights_digest
 from dnalm.commands.interact_encoders import ModelName, Reading, attention_of, shape_of, store_of
+from dnalm.commands.interact_start import go_on_from
 from dnalm.commands.runs import RunOptions
 from dnalm.config import from_recipe
 from dnalm.data.pair_batches import PairRows
@@ -28,11 +29,12 @@ from dnalm.optim import EpochConfig
 from dnalm.records import Record, peak_memory
 from dnalm.resume import BEST, clear_run
 from dnalm.tasks.interaction import InteractionTask, auroc, predict
-from dnalm.tasks.interaction_model import EncodersConfig, InteractionModel, InteractionShape
+from dnalm.tasks.interaction_model import InteractionModel
+from dnalm.tasks.interaction_shape import EncodersConfig, TuningConfig
 
 RECIPES = ("--model", get_args(ModelName))
 """The flag whose value is the recipe unless one is given, and its values."""
-TABLES = ("encoders", "attention", "train")
+TABLES = ("encoders", "tuning", "attention", "train")
 """What a recipe may set."""
 RESULTS = "results.json"
 TRIED = 3
@@ -52,9 +54,12 @@ class Options:
     """The run's folder, runs/MODEL unless given; its name is the model's name in tables and plots."""
     store: Path | None = None
     """Where states of frozen encoders are kept; the folder states beside --data unless given."""
+    init_from: Path | None = None
+    """A run to go on from, of the same encoders and head; its frozen encoders may be trained now."""
     recipe: str = "original"
     """The recipe of --model unless given: its name, or a TOML file; flags win over it."""
     encoders: EncodersConfig = field(default_factory=EncodersConfig)
+    tuning: TuningConfig = field(default_factory=TuningConfig)
     attention: CrossAttentionConfig = field(default_factory=CrossAttentionConfig)
     train: EpochConfig = field(default_factory=EpochConfig)
     run: RunOptions = field(default_factory=RunOptions)
@@ -86,33 +91,53 @@ def run(options: Options) -> None:
         options.encoders,
         partial(_characters, pairs, options.encoders.smiles_length),
         attention_of(options.model, options.attention),
+        options.tuning,
     )
     torch.manual_seed(options.run.seed)
-    model = InteractionModel(shape)
+    model = InteractionModel(shape, backbones)
+    model.prepare_training(options.tuning)
     about = {
         "kind": shape.kind,
         "parameters": model.parameter_count + shape.frozen_parameters,
-        "trained_parameters": model.parameter_count,
+        "trained_parameters": model.trained_count,
         "set": pairs.digest,
         "split": pairs.meta["split"],
         "seed": options.run.seed,
     }
-    train, validation = (_part(pairs, name) for name in ("train", "validation"))
+    if options.init_from is not None:
+        about |= go_on_from(options.init_from, model, pairs, options.run.say)
     reading = Reading(store_of(options.store, options.data), processor, options.run.say)
-    if options.run.dry_run and (missing := reading.missing(shape, pairs)):
+    early = shape.frozen if options.tuning.unfreeze_at_epoch else None
+    if options.run.dry_run and (missing := reading.missing(early or shape, pairs)):
         options.run.show(
             f"would encode {missing:,} genes and molecules into {reading.store}, once, and then train "
-            f"{options.train.epochs} epochs of {len(train):,} pairs into {options.out}; how long that "
-            "takes is known when they are encoded"
+            f"{options.train.epochs} epochs of {len(pairs.parts['train']):,} pairs into {options.out}; how "
+            "long that takes is known when they are encoded"
         )
         return
-    task = InteractionTask(shape, reading.tokens(shape, pairs, backbones), train, validation, about)
-    model.calibrate(task.tokens, train.gene, train.molecule)
+    task = InteractionTask(
+        shape,
+        reading.tokens(shape, pairs, backbones),
+        _part(pairs, "train"),
+        _part(pairs, "validation"),
+        about,
+        early=None if early is None else reading.tokens(early, pairs, backbones),
+        early_epochs=options.tuning.unfreeze_at_epoch,
+    )
+    if options.init_from is None:
+        model.calibrate(task.tokens, task.train.gene, task.train.molecule)
+    _start(options, task, model, pairs, processor)
+
+
+def _start(
+    options: Options, task: InteractionTask, model: InteractionModel, pairs: PairSet, processor: Processor
+) -> None:
+    """Say what is trained, and train it; or try a few steps, where a dry run is asked for."""
     task.windows(options.train.batch_size, options.run.seed)  # refuses a batch that is too small
+    parameters = f"{task.about['parameters']:,} parameters, {model.trained_count:,} of them trained"
     options.run.say(
         f"{options.out.name}: {len(task.train):,} training and {len(task.validation):,} validation pairs of "
-        f"{options.data}; {shape.kind}: {about['parameters']:,} parameters, {model.parameter_count:,} of "
-        f"them trained, on {processor}"
+        f"{options.data}; {task.shape.kind}: {parameters}, on {processor}"
     )
     if options.run.dry_run:
         _dry_run(options, task, model, processor)
@@ -144,7 +169,7 @@ def _train(
         folder=options.out,
         fabric=processor.fabric(),
         seed=options.run.seed,
-        identity=_identity(options, task.shape, pairs.digest, processor),
+        identity=_identity(options, task, pairs.digest, processor),
     )
     if options.run.resume:
         loop.resume(options.run.say)
@@ -171,12 +196,15 @@ def _train(
     print(_summary(options, results))
 
 
-def _identity(options: Options, shape: InteractionShape, digest: str, processor: Processor) -> dict[str, Any]:
+def _identity(options: Options, task: InteractionTask, digest: str, processor: Processor) -> dict[str, Any]:
     """Return what a resumed run must share with the one before: all that decides its weights."""
-    settings = asdict(options.encoders) | asdict(options.attention) | asdict(options.train)
-    for free in ("patience", "accumulate"):
+    settings = asdict(options.encoders) | asdict(options.tuning) | asdict(options.attention)
+    settings |= asdict(options.train)
+    for free in ("patience", "accumulate", "gradient_checkpointing"):
         del settings[free]
+    shape = task.shape
     return settings | {
+        "init_weights": task.about.get("init_weights"),
         "model": options.model,
         "set": digest,
         "seed": options.run.seed,
@@ -191,6 +219,12 @@ def _judged(
     """Take the best weights, and return all that results.json holds."""
     weights, best = checkpoint.load(options.out / BEST)
     checkpoint.put(weights, task.weights(model), str(options.out))
+    if options.tuning.lora_rank:
+        model.merge()
+        kept = {key: best[key] for key in ("step", "val_loss", "identity")}
+        plain = {"kind": "interaction", **model.shape.as_dict(), "about": task.about}
+        if ranks.leads():
+            checkpoint.save(options.out / BEST, task.weights(model), plain | kept)
     held = task.validation
     logits = predict(loop.alone(), task.tokens, held.gene, held.molecule)
     history: dict[str, list[Any]] = {

@@ -12,7 +12,7 @@ import torch
 from dnalm import checkpoint, ranks
 from dnalm.commands.pretrain_files import clear, result_files, write_results
 from dnalm.commands.runs import RunOptions
-from dnalm.config import from_recipe
+from dnalm.config import from_recipe, nearest
 from dnalm.devices import Processor
 from dnalm.encoders.gpt import GPTConfig
 from dnalm.evaluate.language import judge
@@ -22,10 +22,13 @@ from dnalm.memory import said
 from dnalm.optim import TrainConfig
 from dnalm.records import Record, peak_memory
 from dnalm.resume import BEST
+from dnalm.sizes import SIZES
 from dnalm.tasks.language import LanguageConfig, LanguageModel, LanguageTask
 
 TABLES = ("encoder", "train", "task")
 """What a recipe may set."""
+PRESETS = ("--size",)
+"""Flags that stand for others, as a recipe does."""
 LADDER_MEMORY = 450_000_000
 """Bytes that counting Markov models of order 12 takes."""
 
@@ -40,23 +43,35 @@ class Options:
     """Where results go: OUT/MODE/ and files named after the mode beside it."""
     recipe: str = "default"
     """default, published, or a TOML file; sets every field below, and flags win over it."""
+    size: str = ""
+    """1M, 3M, 7M, 10M, 30M, 100M or 350M: depth, heads, width and learning rate of a model of about so many
+    parameters, in place of the recipe's; flags win over it."""
     encoder: GPTConfig = field(default_factory=GPTConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     task: LanguageConfig = field(default_factory=LanguageConfig)
     run: RunOptions = field(default_factory=RunOptions)
+    gradient_checkpointing: bool = False
+    """Compute each block again in the backward pass: slower, and far less memory with many blocks."""
     stop_at: int = 0
     """Stop after this step as if interrupted, with scores and state saved; 0 for none."""
     tensorboard: bool = False
     """Also log to OUT/MODE/tensorboard (needs dnalm[log])."""
 
 
-def default_options(recipe: str) -> Options:
-    """Return the options that `--recipe` stands for; flags are laid over them.
+def default_options(recipe: str, size: str = "") -> Options:
+    """Return the options that `--recipe` and `--size` stand for; flags are laid over them.
 
     Raises:
-        ValueError: if the recipe does not exist or has wrong fields, all of them named.
+        ValueError: if the recipe does not exist or has wrong fields, all of them named, or the size is none.
     """
-    return from_recipe(Options(data=Path()), recipe, TABLES)
+    start = from_recipe(Options(data=Path()), recipe, TABLES)
+    if not size:
+        return start
+    if size not in SIZES:
+        raise ValueError(f"--size: expected {', '.join(SIZES)}, got {size!r}{nearest(size, list(SIZES))}")
+    shape = SIZES[size]
+    train = replace(start.train, lr=shape.rate(start.train.lr), min_lr=shape.rate(start.train.min_lr))
+    return replace(start, size=size, encoder=replace(start.encoder, **shape._asdict()), train=train)
 
 
 def run(options: Options) -> None:
@@ -81,6 +96,7 @@ def run(options: Options) -> None:
     ):
         torch.manual_seed(options.run.seed)
         model = task.build_model()
+        model.transformer.gradient_checkpointing = options.gradient_checkpointing
     options.run.say(f"{mode}: {model.parameter_count:,} parameters, on {processor}")
     if options.run.dry_run:
         _dry_run(options, task, model, processor)
@@ -183,7 +199,7 @@ def _recipe(options: Options) -> dict[str, Any]:
 
 def _recipe_name(options: Options) -> str:
     """Return the recipe's name, and say so when flags have changed what it trains."""
-    told = default_options(options.recipe)
+    told = default_options(options.recipe, options.size)
     same = (told.encoder, told.train, told.task) == (
         options.encoder,
         replace(

@@ -19,18 +19,24 @@ Rows = npt.NDArray[np.int64]
 
 
 class Source(Protocol):
-    """The genes or the molecules of a set, as an encoder reads them: tokens, or states computed before."""
+    """The genes or the molecules of a set, as an encoder reads them.
+
+    That is tokens [B, L]; states that were computed before, [B, L, D]; or windows of tokens, [B, W, L].
+    """
 
     def __len__(self) -> int:
         """How many there are."""
         ...
 
     def lengths(self, rows: Rows) -> Rows:
-        """Return how long each of `rows` is, [B]."""
+        """Return how long each of `rows` is, in tokens or states, [B]."""
         ...
 
     def take(self, rows: Rows) -> tuple[Tensor, Tensor]:
-        """Return `rows`, [B, L] or [B, L, D], and which of their tokens or states are real, bool [B, L]."""
+        """Return `rows`, and which of their tokens or states are real, bool [B, L].
+
+        Of windows: to which state each of their tokens belongs, int [B, W, L] (`encoders.tuned`).
+        """
         ...
 
 
@@ -79,6 +85,10 @@ class PairBatch(NamedTuple):
     """int64, [B]: which of the G is each pair's."""
     molecule: Tensor
     """int64, [B]: which of the M is each pair's."""
+    bits: Tensor | None
+    """int16, [M, L]: fingerprints of the molecules, where one is read beside their encoder."""
+    bits_real: Tensor | None
+    """bool, [M, L]."""
     labels: Tensor
     """float, [B]: 1 for a pair that interacts."""
 
@@ -92,6 +102,12 @@ class PairTokens:
     distinct_genes: bool = False
     """Whether a gene of several pairs of a batch is in it once. It is not where one that occurs twice must
     count twice, as in batch normalisation, or drops other values each time."""
+    bits: Source | None = None
+    """Fingerprints of the molecules, where one is read beside their encoder."""
+
+    def take_molecules(self, rows: Rows) -> tuple[Tensor, ...]:
+        """Return molecules `rows` and their mask; their fingerprints and its mask, where there are some."""
+        return self.molecules.take(rows) + (() if self.bits is None else self.bits.take(rows))
 
 
 @dataclass(frozen=True)
@@ -128,18 +144,30 @@ class PairBatches:
         pairs: the training pairs.
         batch_size: B of a whole batch, over all processes; the last batch of an epoch may be another.
         seed: of the order.
+        early: what takes the place of `tokens` in the first epochs, if anything does.
+        early_epochs: how many those are.
 
     Raises:
         ValueError: if there are fewer than two pairs, or the batch size is below 2.
     """
 
-    def __init__(self, tokens: PairTokens, pairs: PairRows, batch_size: int, seed: int) -> None:
+    def __init__(
+        self,
+        tokens: PairTokens,
+        pairs: PairRows,
+        batch_size: int,
+        seed: int,
+        *,
+        early: PairTokens | None = None,
+        early_epochs: int = 0,
+    ) -> None:
         if len(pairs) < 2 or batch_size < 2:
             raise ValueError(
                 "batch normalisation needs batches of at least 2 pairs, got "
                 f"{len(pairs):,} pairs for training and a batch size of {batch_size}"
             )
         self.tokens, self.pairs, self.batch_size, self.seed = tokens, pairs, batch_size, seed
+        self.early, self.early_epochs = early, early_epochs
         self._order: tuple[int, Rows] | None = None  # of the epoch drawn last
 
     @property
@@ -160,14 +188,19 @@ class PairBatches:
     def batch(self, step: int, rank: int = 0, world: int = 1) -> PairBatch:
         """Return rank's share of batch `step`: rows rank, rank + world, ..."""
         pairs = self.pairs.take(self.rows(step)[rank::world])
+        is_early = step < self.early_epochs * self.steps_per_epoch
+        tokens = self.early if self.early is not None and is_early else self.tokens
         molecules, molecule = np.unique(pairs.molecule, return_inverse=True)
         genes, gene = pairs.gene, np.arange(len(pairs))
-        if self.tokens.distinct_genes:
+        if tokens.distinct_genes:
             genes, gene = np.unique(genes, return_inverse=True)
+        bits, bits_real = (None, None) if tokens.bits is None else tokens.bits.take(molecules)
         return PairBatch(
-            *self.tokens.genes.take(genes),
-            *self.tokens.molecules.take(molecules),
+            *tokens.genes.take(genes),
+            *tokens.molecules.take(molecules),
             torch.from_numpy(gene),
             torch.from_numpy(molecule),
+            bits,
+            bits_real,
             torch.from_numpy(pairs.label.astype(np.float32)),
         )

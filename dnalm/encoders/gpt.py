@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from dnalm.config import no_shares, too_small
 from dnalm.layers import causal_attention, dropout, rotary_angles, rotary_speeds, rotate
@@ -117,6 +118,8 @@ class GPT(nn.Module):
     def __init__(self, config: GPTConfig, vocab_size: int) -> None:
         super().__init__()
         self.config, self.vocab_size, self.width = config, vocab_size, config.n_embd
+        self.gradient_checkpointing = False
+        """Keep a block's input alone for the backward pass, and compute the rest again: slower, smaller."""
         self.wte = nn.Embedding(vocab_size, config.n_embd)
         if config.position == "learned":
             self.wpe = nn.Embedding(config.block_size, config.n_embd)
@@ -140,6 +143,11 @@ class GPT(nn.Module):
         weight = self.wte.weight
         assert isinstance(weight, nn.Parameter)
         return weight
+
+    @property
+    def layers(self) -> nn.ModuleList:
+        """The blocks, first to last: the very modules, for some to be trained and others not."""
+        return self.h
 
     def forward(self, tokens: Tensor, real: Tensor) -> Tensor:
         """Map tokens to states, each of which has seen its own token and those on its left.
@@ -170,7 +178,10 @@ class GPT(nn.Module):
         if self.training:
             x = dropout(x, self.config.dropout)
         for block in self.h:
-            x = block(x, angles)
+            if self.gradient_checkpointing and torch.is_grad_enabled():
+                x = checkpoint(block, x, angles, use_reentrant=False)
+            else:
+                x = block(x, angles)
         # Padding is on the right, so causal attention never looks at it: only its own states need silencing.
         states: Tensor = self.ln_f(x)
         return states.masked_fill(~real.unsqueeze(-1), 0.0)

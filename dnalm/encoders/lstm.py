@@ -37,6 +37,11 @@ class SmilesLSTMConfig:
     """Cells of one direction (H)."""
     layers: int = 2
 
+    @property
+    def width(self) -> int:
+        """D, the width of a state."""
+        return 2 * self.hidden
+
     def __post_init__(self) -> None:
         wrong = too_small(self, embedding=1, hidden=1, layers=1)
         if wrong:
@@ -83,7 +88,7 @@ class SmilesLSTM(nn.Module):
 
     def __init__(self, config: SmilesLSTMConfig, characters: int) -> None:
         super().__init__()
-        self.config, self.width = config, 2 * config.hidden
+        self.config, self.width = config, config.width
         self.embedding = nn.Embedding(characters + 1, config.embedding)
         with torch.no_grad():
             self.embedding.weight[UNKNOWN] = 0.0

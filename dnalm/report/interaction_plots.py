@@ -9,8 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from dnalm.bootstrap import Estimate
 from dnalm.report.plots import (
@@ -34,6 +37,8 @@ CHANCE = 0.5
 """AUROC of guessing."""
 LEAST_SPAN = {"cross-entropy": 0.05, "AUROC": 0.1}
 """Least height of an axis, so that noise is not made to look like a change."""
+BINS = 50
+"""Of a histogram of probabilities."""
 LEAST_PAIRS = 10
 """Of a bin whose share of positives is drawn: of fewer, it is mostly chance."""
 
@@ -199,9 +204,42 @@ def training_curves(
     save(figure, path)
 
 
+def probabilities(
+    values: Sequence[float] | npt.NDArray[np.float64],
+    path: Path,
+    title: str = "Probabilities of all that is ranked",
+    prevalence: float = math.nan,
+) -> None:
+    """Draw how many pairs of a screen have which probability.
+
+    Args:
+        values: from 0 to 1, of each pair.
+        path: the PNG to write.
+        title: over the picture.
+        prevalence: share of positives where the probabilities were fitted; NaN where it is not known.
+
+    Raises:
+        ValueError: if there is no pair.
+    """
+    if not len(values):
+        raise ValueError(f"{title}: expected the probability of at least one pair, got none")
+    figure, (axes,) = new_figure(title, width=8.4, height=3.4)
+    counts, edges = np.histogram(values, bins=BINS, range=(0.0, 1.0))
+    axes.stairs(counts, edges, fill=True, color=BLUE)
+    label = f"share of positives where they were fitted ({prevalence:.2f})"
+    axes.axvline(prevalence, color=INK, linestyle="--", linewidth=1.4, label=label)
+    axes.set(xlabel="calibrated probability of an interaction", ylabel="pairs", xlim=(0, 1))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    if not math.isnan(prevalence):
+        axes.legend(**ABOVE)
+    save(figure, path)
+
+
 PLOTS: dict[str, Callable[..., None]] = {
     "auroc_intervals": auroc_intervals,
     "reliability": reliability,
     "training_curves": training_curves,
+    "probabilities": probabilities,
 }
 """Every plot of results on genes and molecules, by name."""

@@ -179,6 +179,33 @@ def read_results(folders: Sequence[Path]) -> InteractionResults:
     return InteractionResults({labels[path]: content for path, content in contents.items()}, order)
 
 
+def read_run(run: Path) -> tuple[Mapping[str, Any], list[Comparison]]:
+    """Read what a model came to: its own results, and evaluations of its weights in its folder or beside it.
+
+    Returns:
+        The content of results.json; by part, what the model was judged at on its own pairs.
+
+    Raises:
+        ValueError: if there are no results, or a file is damaged or of another kind.
+    """
+    path = run / "results.json"
+    if not path.is_file():
+        raise ValueError(f"{path}: missing; it is what dnalm interact train writes last: train again")
+    content = read_result(path, RESULTS, VERSION, _problems)
+    comparisons: dict[tuple[str, str], Comparison] = {}
+    home = _home(comparisons, content, "validation")
+    home.models[content["name"]] = Judged(content["validation"], model=content["model"])
+    home.node_rate = number(content["node_rate_validation"])
+    weights = content["model"].get("weights")
+    for beside in sorted({*run.glob("evaluation*.json"), *run.resolve().parent.glob("evaluation*.json")}):
+        told = read_result(beside, EVALUATION, VERSION, _problems)
+        same = told["digest"] == content["digest"] and weights is not None
+        mine = {name: one for name, one in told["models"].items() if one["model"].get("weights") == weights}
+        if same and mine:
+            _add(comparisons, beside, told | {"models": mine}, {path: content}, {path: content["name"]})
+    return content, list(comparisons.values())
+
+
 def _found(folders: Sequence[Path], pattern: str) -> list[Path]:
     """Return each file once, by path; what lies in hidden folders is unfinished."""
     paths: dict[Path, Path] = {}

@@ -35,11 +35,11 @@ EXPLAINED = (
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text under named columns; the first column names the row."""
+    """Rows of text, or of text and pictures, under named columns; the first column names the row."""
 
     caption: str
     columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    rows: Sequence[Sequence["str | Picture"]]
 
 
 @dataclass(frozen=True)

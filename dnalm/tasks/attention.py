@@ -31,7 +31,8 @@ from dnalm.heads.cross_attention import Attending, CrossAttentionConfig, CrossAt
 from dnalm.heads.side import Side
 from dnalm.molecules import atom_spans, morgan_atoms
 from dnalm.tasks.backbones import Spans
-from dnalm.tasks.interaction_model import InteractionModel, InteractionShape
+from dnalm.tasks.interaction_model import InteractionModel
+from dnalm.tasks.interaction_shape import InteractionShape
 
 Numbers = npt.NDArray[np.float64]
 Place = tuple[int, ...]
@@ -97,9 +98,9 @@ def shares(model: InteractionModel, tokens: PairTokens, gene: int, molecule: int
     device, was_training = next(model.parameters()).device, model.training
     model.eval()
     genes, genes_real = tokens.genes.take(np.array([gene]))
-    molecules, molecules_real = tokens.molecules.take(np.array([molecule]))
+    molecules = tokens.take_molecules(np.array([molecule]))
     of_gene = model.gene_side(genes.to(device), genes_real.to(device))
-    of_molecule = model.molecule_side(molecules.to(device), molecules_real.to(device))
+    of_molecule = model.molecule_side(*(each.to(device) for each in molecules))
     model.train(was_training)
     if not (of_gene.real.any() and of_molecule.real.any()):
         return None
@@ -154,7 +155,8 @@ def molecule_places(shape: InteractionShape, smiles: str, characters: Spans | No
     begins = read if characters is None else characters[:, 0]
     # The last atom that has begun: what is no atom is counted to the one before it, or to the first.
     atom = np.searchsorted(atom_spans(smiles)[:, 0], begins, side="right") - 1
-    return [(int(each),) for each in atom.clip(0)]
+    beside = [] if shape.morgan is None else morgan_atoms(smiles, shape.morgan.radius, shape.morgan.bits)
+    return [(int(each),) for each in atom.clip(0)] + beside
 
 
 def pair_attention(found: Shares, bases: Spans, atoms: Sequence[Place], count: int) -> PairAttention:

@@ -7,6 +7,7 @@ Shapes used below
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dnalm.data.pair_batches import PairBatch, PairBatches, PairRows, PairTokens, Source
+from dnalm.encoders.tuned import TunedEncoder
 from dnalm.heads.side import Side
-from dnalm.tasks.interaction_model import InteractionModel, InteractionShape
+from dnalm.tasks.interaction_model import InteractionModel
+from dnalm.tasks.interaction_shape import InteractionShape
+from dnalm.tasks.windowed import CurrentStates
 
 Rows = npt.NDArray[np.int64]
 Numbers = npt.NDArray[np.float64]
@@ -41,6 +45,8 @@ class InteractionTask:
         train: the training pairs.
         validation: the validation pairs, of both classes.
         about: JSON values that are saved with the model: how it was trained, for results.
+        early: kept states in the place of tokens in the first epochs, where encoders are frozen that long.
+        early_epochs: how many those are.
 
     Raises:
         ValueError: if a part has pairs of one class alone.
@@ -53,16 +59,22 @@ class InteractionTask:
         train: PairRows,
         validation: PairRows,
         about: Mapping[str, Any] | None = None,
+        *,
+        early: PairTokens | None = None,
+        early_epochs: int = 0,
     ) -> None:
         for name, part in (("training", train), ("validation", validation)):
             check_classes(part.label, name)
         self.shape, self.tokens, self.train, self.validation = shape, tokens, train, validation
         self.about = dict(about or {})
+        self._early, self._early_epochs = early, early_epochs
         self._sample = train.take(np.arange(len(train))[:: -(-len(train) // TRAIN_SAMPLE)])
 
     def windows(self, batch_size: int, seed: int) -> PairBatches:
         """Return the training batches."""
-        return PairBatches(self.tokens, self.train, batch_size, seed)
+        return PairBatches(
+            self.tokens, self.train, batch_size, seed, early=self._early, early_epochs=self._early_epochs
+        )
 
     def loss(self, model: nn.Module, batch: PairBatch) -> Tensor:
         """Return the mean cross-entropy of the batch, in nats a pair."""
@@ -138,7 +150,8 @@ def cross_entropy(label: npt.NDArray[np.uint8], logits: Numbers) -> float:
 def predict(model: nn.Module, tokens: PairTokens, gene: Rows, molecule: Rows) -> Numbers:
     """Return the logits of pairs, computed in full precision.
 
-    Where a head makes one vector of each gene and molecule, each is encoded once.
+    Where a head makes one vector of each gene and molecule, each is encoded once; whatever the head, so it is
+    by a pretrained encoder that is trained.
 
     Args:
         model: an `InteractionModel`, or what the training loop made of one.
@@ -153,10 +166,10 @@ def predict(model: nn.Module, tokens: PairTokens, gene: Rows, molecule: Rows) ->
     assert isinstance(inner, InteractionModel)
     was_training = inner.training
     inner.eval()
+    tokens = _now(inner, tokens, gene, molecule)
     logits = np.zeros(len(gene))
     if inner.head.one_vector and len(gene):
-        genes, of_gene = _sides(inner.gene_side, tokens.genes, gene, inner)
-        molecules, of_molecule = _sides(inner.molecule_side, tokens.molecules, molecule, inner)
+        genes, of_gene, molecules, of_molecule = _both(inner, tokens, gene, molecule)
         for at in range(0, len(gene), CLASSIFY_BATCH):
             rows = slice(at, at + CLASSIFY_BATCH)
             logits[rows] = _numbers(inner.head(genes, molecules, of_gene[rows], of_molecule[rows]))
@@ -164,8 +177,7 @@ def predict(model: nn.Module, tokens: PairTokens, gene: Rows, molecule: Rows) ->
         order = np.lexsort((tokens.molecules.lengths(molecule), gene))  # a gene's pairs together
         for at in range(0, len(order), ATTEND_BATCH):
             some = order[at : at + ATTEND_BATCH]
-            genes, of_gene = _sides(inner.gene_side, tokens.genes, gene[some], inner)
-            molecules, of_molecule = _sides(inner.molecule_side, tokens.molecules, molecule[some], inner)
+            genes, of_gene, molecules, of_molecule = _both(inner, tokens, gene[some], molecule[some])
             logits[some] = _numbers(inner.head(genes, molecules, of_gene, of_molecule))
     inner.train(was_training)
     return logits
@@ -176,8 +188,32 @@ def _numbers(logits: Tensor) -> Numbers:
     return found
 
 
+def _now(model: InteractionModel, tokens: PairTokens, gene: Rows, molecule: Rows) -> PairTokens:
+    """Return the same with the states that the model's own pretrained encoders make now for tokens."""
+    genes, molecules = tokens.genes, tokens.molecules
+    if isinstance(model.gene, TunedEncoder):
+        genes = CurrentStates(model.gene, genes, np.unique(gene))
+    if isinstance(model.molecule, TunedEncoder):
+        molecules = CurrentStates(model.molecule, molecules, np.unique(molecule))
+    return replace(tokens, genes=genes, molecules=molecules)
+
+
+def _both(
+    model: InteractionModel, tokens: PairTokens, gene: Rows, molecule: Rows
+) -> tuple[Side, Tensor, Side, Tensor]:
+    """Return both sides of pairs, each with which of it is each pair's."""
+    return (
+        *_sides(model.gene_side, tokens.genes, tokens.genes.take, gene, model),
+        *_sides(model.molecule_side, tokens.molecules, tokens.take_molecules, molecule, model),
+    )
+
+
 def _sides(
-    encode: Callable[[Tensor, Tensor], Side], source: Source, rows: Rows, model: InteractionModel
+    encode: Callable[..., Side],
+    source: Source,
+    take: Callable[[Rows], tuple[Tensor, ...]],
+    rows: Rows,
+    model: InteractionModel,
 ) -> tuple[Side, Tensor]:
     """Return the sides of the distinct among `rows`, and which of them is each row's, [N]."""
     device = next(model.parameters()).device
@@ -185,8 +221,8 @@ def _sides(
     order = np.argsort(source.lengths(distinct), kind="stable")  # like lengths together: little padding
     parts = []
     for at in range(0, len(order), ENCODE_BATCH):
-        taken, real = source.take(distinct[order[at : at + ENCODE_BATCH]])
-        parts.append(encode(taken.to(device), real.to(device)))
+        taken = take(distinct[order[at : at + ENCODE_BATCH]])
+        parts.append(encode(*(each.to(device) for each in taken)))
     longest = max(part.states.shape[1] for part in parts)
     place = np.empty(len(order), dtype=np.int64)
     place[order] = np.arange(len(order))

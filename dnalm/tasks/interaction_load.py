@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from dnalm import checkpoint
-from dnalm.tasks.interaction_model import InteractionModel, InteractionShape
+from dnalm.tasks.interaction_model import InteractionModel
+from dnalm.tasks.interaction_shape import InteractionShape
 
 
 @dataclass(frozen=True)

@@ -6,211 +6,85 @@ Shapes used below
     D  width of the states
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from dnalm.config import too_small
-from dnalm.data.pair_batches import PairTokens, Ragged, Source
-from dnalm.data.pairs import PairSet
-from dnalm.encoders.gene_cnn import GeneCNN, GeneCNNConfig, letter_codes
+from dnalm.checkpoint import put
+from dnalm.data.pair_batches import PairTokens
+from dnalm.encoders.chemberta import ChemBERTa, ChemBERTaConfig
+from dnalm.encoders.dnabert2 import DNABert2, DNABert2Config
+from dnalm.encoders.gene_cnn import GeneCNN, GeneCNNConfig
+from dnalm.encoders.gpt import GPT, GPTConfig
 from dnalm.encoders.kept import KeptConfig, KeptStates
 from dnalm.encoders.kmer import KmerBag, KmerConfig
-from dnalm.encoders.lstm import SmilesLSTM, SmilesLSTMConfig, character_ids
-from dnalm.encoders.morgan import MorganBag, MorganConfig, set_bits
+from dnalm.encoders.lstm import SmilesLSTM, SmilesLSTMConfig
+from dnalm.encoders.morgan import MorganBag, MorganConfig
+from dnalm.encoders.tuned import TunedConfig, TunedEncoder
 from dnalm.heads.cross_attention import CrossAttentionConfig, CrossAttentionHead, PooledAttentionConfig
-from dnalm.heads.pair import PairHead, PairHeadConfig, Pooling
-from dnalm.heads.side import Side
+from dnalm.heads.pair import PairHead, PairHeadConfig
+from dnalm.heads.side import Side, mean_of
+from dnalm.tasks.backbones import Backbone
+from dnalm.tasks.interaction_shape import InteractionShape, TuningConfig
+from dnalm.tasks.lora import add_lora, merge_lora
+from dnalm.tasks.windowed import CurrentStates
 
 Rows = npt.NDArray[np.int64]
 
 CALIBRATION = 1024
 """Genes, and molecules, from whose kept states their scale is taken, evenly spread."""
-GENE_ENCODERS: dict[str, Any] = {"cnn": GeneCNNConfig, "kmer": KmerConfig}
-"""Shapes of what is trained to read genes, by the names of the command line."""
-MOLECULE_ENCODERS: dict[str, Any] = {"lstm": SmilesLSTMConfig, "morgan": MorganConfig}
-"""Shapes of what is trained to read molecules."""
-KEPT = "kept"
-"""Name of the shape that stands for an encoder whose states are kept."""
-POOLING: dict[str, Pooling] = {"cnn": "max", "kmer": "mean", "lstm": "attention", "morgan": "mean"}
-"""How the states of each become one vector in the published classifier."""
-HEADS: dict[str, Any] = {
-    "pair": PairHeadConfig,
-    "cross-attention": CrossAttentionConfig,
-    "pooled-attention": PooledAttentionConfig,
+BACKBONES: dict[str, Callable[[dict[str, Any]], GPT | DNABert2 | ChemBERTa]] = {
+    "gpt": lambda given: GPT(GPTConfig(**given["config"]), given["vocab_size"]),
+    "dnabert2": lambda given: DNABert2(DNABert2Config(**given["config"])),
+    "chemberta": lambda given: ChemBERTa(ChemBERTaConfig(**given["config"])),
 }
-"""Shapes of heads, by the names that are saved."""
+"""What builds an encoder that is trained with the model, by its kind."""
+
+
+def rebuilt(encoder: nn.Module) -> dict[str, Any]:
+    """Return JSON values from which `BACKBONES` builds an encoder again, its weights aside."""
+    assert isinstance(encoder, GPT | DNABert2 | ChemBERTa)
+    given: dict[str, Any] = {"config": asdict(encoder.config)}
+    if isinstance(encoder, GPT):
+        return {"kind": "gpt", "vocab_size": encoder.vocab_size, **given}
+    return {"kind": "dnabert2" if isinstance(encoder, DNABert2) else "chemberta", **given}
+
+
+def _tuned(shape: TunedConfig) -> TunedEncoder:
+    """Build a pretrained encoder; what is drawn after it does not depend on whether it was."""
+    with torch.random.fork_rng(devices=[]):
+        return TunedEncoder(shape, BACKBONES[shape.encoder["kind"]](shape.encoder))
+
+
 MODULES: dict[type, Any] = {
     GeneCNNConfig: GeneCNN,
     KmerConfig: KmerBag,
     MorganConfig: MorganBag,
     KeptConfig: KeptStates,
+    TunedConfig: _tuned,
     PairHeadConfig: PairHead,
     CrossAttentionConfig: CrossAttentionHead,
     PooledAttentionConfig: CrossAttentionHead,
 }
 """What each shape is the shape of; an LSTM needs its vocabulary too."""
 
-GeneShape = GeneCNNConfig | KmerConfig | KeptConfig
-MoleculeShape = SmilesLSTMConfig | MorganConfig | KeptConfig
-HeadShape = PairHeadConfig | CrossAttentionConfig
-
-
-@dataclass(frozen=True)
-class Texts:
-    """Genes and molecules to be read, which need not be a set of pairs."""
-
-    sequences: list[str]
-    """Of genes: upper-case DNA."""
-    smiles: list[str]
-    """Of molecules: canonical."""
-
-
-@dataclass(frozen=True)
-class EncodersConfig:
-    """What reads genes and molecules, and how much of them."""
-
-    dna_encoder: str = "cnn"
-    """cnn: the published convolutions; kmer: a vector for each 4-mer; or one that is kept as it is: a model
-    of `dnalm pretrain`, dnabert2, another hub name, or a hub's folder."""
-    mol_encoder: str = "lstm"
-    """lstm: the published LSTM over SMILES; morgan: a vector for each bit of a Morgan fingerprint (RDKit); or
-    one that is kept as it is: chemberta, another hub name, or a hub's folder."""
-    dna_length: int = 1000
-    """Bases that cnn and kmer read of a gene, from its start."""
-    smiles_length: int = 200
-    """Characters that lstm reads of a SMILES, from its start."""
-    gene_windows: int = 0
-    """Windows, evenly spaced, that a frozen encoder reads of a gene; 0 for its first 510 tokens."""
-    smiles_tokenizer: Literal["hub", "atomwise"] = "hub"
-    """How chemberta reads a SMILES: as the hub's tokenizer does, which drops what it does not know, Cl and Br
-    and brackets among them; or atom by atom."""
-    dna_revision: str = ""
-    """Commit of the hub name of --dna-encoder, 40 hexadecimal digits."""
-    mol_revision: str = ""
-    """Commit of the hub name of --mol-encoder."""
-
-    def __post_init__(self) -> None:
-        wrong = too_small(self, dna_length=1, smiles_length=1, gene_windows=0)
-        if wrong:
-            raise ValueError("; ".join(wrong))
-
-
-@dataclass(frozen=True)
-class InteractionShape:
-    """All that is needed to build an `InteractionModel`, weights aside."""
-
-    gene: GeneShape = field(default_factory=GeneCNNConfig)
-    molecule: MoleculeShape = field(default_factory=SmilesLSTMConfig)
-    head: HeadShape = field(default_factory=PairHeadConfig)
-    characters: str = ""
-    """Vocabulary of an LSTM, in id order; empty for every other encoder."""
-    dna_length: int = 1000
-    """Bases read of a gene, from its start, where its encoder is trained."""
-    smiles_length: int = 200
-    """Characters read of a SMILES, from its start, where its encoder is trained."""
-
-    @property
-    def names(self) -> tuple[str, str]:
-        """What reads genes and what reads molecules, in a word each."""
-        gene, molecule = (
-            str(each.identity.get("name", KEPT)) if isinstance(each, KeptConfig) else _name(each, known)
-            for each, known in ((self.gene, GENE_ENCODERS), (self.molecule, MOLECULE_ENCODERS))
-        )
-        return gene, molecule
-
-    @property
-    def kind(self) -> str:
-        """The model in a few words: original, its encoders' names, or foundation with its encoders' names."""
-        if isinstance(self.head, CrossAttentionConfig):
-            return f"foundation{'-pooled' if self.head.pooled else ''} ({' + '.join(self.names)})"
-        return "original" if self.names == ("cnn", "lstm") else "-".join(self.names)
-
-    @property
-    def frozen_parameters(self) -> int:
-        """Of the encoders whose states are kept."""
-        return sum(each.parameters for each in (self.gene, self.molecule) if isinstance(each, KeptConfig))
-
-    def tokens(
-        self, texts: Texts | PairSet, genes: Source | None = None, molecules: Source | None = None
-    ) -> PairTokens:
-        """Return what the encoders read of all genes and molecules of a set.
-
-        Args:
-            texts: the set.
-            genes: kept states of its genes, where there are no tokens to read.
-            molecules: kept states of its molecules, likewise.
-
-        Raises:
-            ValueError: if fingerprints are needed and cannot be had.
-        """
-        if isinstance(self.gene, KeptConfig):
-            assert genes is not None
-        else:
-            genes = Ragged([letter_codes(sequence, self.dna_length) for sequence in texts.sequences])
-        if isinstance(self.molecule, KeptConfig):
-            assert molecules is not None
-        elif isinstance(self.molecule, MorganConfig):
-            molecules = Ragged(set_bits(texts.smiles, self.molecule))
-        else:
-            molecules = Ragged(
-                [character_ids(text, self.characters, self.smiles_length) for text in texts.smiles]
-            )
-        return PairTokens(genes, molecules, distinct_genes=not isinstance(self.gene, GeneCNNConfig))
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return JSON values from which `from_dict` makes the same shape."""
-        return asdict(self) | {
-            "gene": {"name": _name(self.gene, GENE_ENCODERS | {KEPT: KeptConfig}), **asdict(self.gene)},
-            "molecule": {
-                "name": _name(self.molecule, MOLECULE_ENCODERS | {KEPT: KeptConfig}),
-                **asdict(self.molecule),
-            },
-            "head": {"name": _name(self.head, HEADS), **asdict(self.head)},
-        }
-
-    @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> "InteractionShape":
-        """Return the shape that `as_dict` has written."""
-        head = {"name": "pair"} | content["head"]  # one without a name is a pair head
-        gene, molecule, made = (
-            known[part["name"]](
-                **{
-                    key: tuple(value) if isinstance(value, list) else value
-                    for key, value in part.items()
-                    if key != "name"
-                }
-            )
-            for part, known in (
-                (content["gene"], GENE_ENCODERS | {KEPT: KeptConfig}),
-                (content["molecule"], MOLECULE_ENCODERS | {KEPT: KeptConfig}),
-                (head, HEADS),
-            )
-        )
-        rest = {key: content[key] for key in ("characters", "dna_length", "smiles_length")}
-        return cls(gene, molecule, made, **rest)
-
-
-def pooling_of(part: GeneShape | MoleculeShape) -> Pooling:
-    """Return how the published classifier pools the states of an encoder, by its shape."""
-    return "mean" if isinstance(part, KeptConfig) else POOLING[_name(part, GENE_ENCODERS | MOLECULE_ENCODERS)]
-
-
-def _name(shape: object, known: Mapping[str, Any]) -> str:
-    return next(name for name, each in known.items() if type(shape) is each)
-
 
 class InteractionModel(nn.Module):
-    """An encoder of genes and one of molecules under a head that pairs them."""
+    """An encoder of genes and one of molecules under a head that pairs them.
+
+    Args:
+        shape: of all of it.
+        backbones: the pretrained encoders whose weights it begins with, by side, where some are trained.
+    """
 
     head: PairHead | CrossAttentionHead
 
-    def __init__(self, shape: InteractionShape) -> None:
+    def __init__(self, shape: InteractionShape, backbones: Mapping[str, Backbone] | None = None) -> None:
         super().__init__()
         self.shape = shape
         self.gene = MODULES[type(shape.gene)](shape.gene)
@@ -218,11 +92,44 @@ class InteractionModel(nn.Module):
             self.molecule = SmilesLSTM(shape.molecule, len(shape.characters))
         else:
             self.molecule = MODULES[type(shape.molecule)](shape.molecule)
+        self.morgan = None if shape.morgan is None else MorganBag(shape.morgan)
+        for side, part in (("gene", shape.gene), ("molecule", shape.molecule)):
+            if isinstance(part, TunedConfig):
+                encoder = self.get_submodule(f"{side}.encoder")
+                if backbones:
+                    put(backbones[side].encoder.state_dict(), encoder.state_dict(), part.source)
+                if part.lora_rank:
+                    add_lora(encoder, part.lora_rank)
         self.head = MODULES[type(shape.head)](self.gene.width, self.molecule.width, shape.head)
+
+    @property
+    def tuned(self) -> list[TunedEncoder]:
+        """The pretrained encoders that are in the model."""
+        return [each for each in (self.gene, self.molecule) if isinstance(each, TunedEncoder)]
+
+    def prepare_training(self, tuning: TuningConfig) -> None:
+        """Say which weights of pretrained encoders are trained, and how; once, with all weights in place.
+
+        Raises:
+            ValueError: if more layers are to be trained than there are.
+        """
+        for each in self.tuned:
+            if tuning.unfreeze_last:
+                each.train_last(tuning.unfreeze_last)
+            each.encoder.gradient_checkpointing = tuning.gradient_checkpointing  # type: ignore[assignment]
+
+    def merge(self) -> None:
+        """Add low-rank updates into the layers beside which they are, in place, and forget of them."""
+        parts: dict[str, Any] = {"gene": self.shape.gene, "molecule": self.shape.molecule}
+        for name, part in parts.items():
+            if isinstance(part, TunedConfig) and part.lora_rank:
+                merge_lora(self.get_submodule(f"{name}.encoder"))
+                parts[name] = replace(part, lora_rank=0)
+        self.shape = replace(self.shape, **parts)
 
     @torch.no_grad()
     def calibrate(self, tokens: PairTokens, genes: Rows, molecules: Rows) -> None:
-        """Fit the scale of kept states to those of training genes and molecules, up to `CALIBRATION` of each.
+        """Fit the scale of pretrained encoders' states to training genes and molecules, up to `CALIBRATION`.
 
         Args:
             tokens: of the set.
@@ -235,21 +142,48 @@ class InteractionModel(nn.Module):
         ):
             if isinstance(module, KeptStates):
                 distinct = np.unique(rows)
-                states, real = source.take(distinct[:: -(-len(distinct) // CALIBRATION)])
+                some = distinct[:: -(-len(distinct) // CALIBRATION)]
+                if isinstance(module, TunedEncoder):
+                    source = CurrentStates(module.eval(), source, some)
+                states, real = source.take(some)
                 module.calibrate(states[real])
 
     @property
     def parameter_count(self) -> int:
-        """All parameters that are in it; all of them are trained."""
+        """All parameters that are in it."""
         return sum(parameter.numel() for parameter in self.parameters())
 
+    @property
+    def trained_count(self) -> int:
+        """Parameters that training changes."""
+        return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
+
     def gene_side(self, tokens: Tensor, real: Tensor) -> Side:
-        """Map genes' tokens [G, L] (or kept states [G, L, D]) and their mask to what pairs are made of."""
+        """Map tokens of genes, [G, L], kept states or windows, and their mask to what pairs are made of."""
         return self.head.gene_side(self.gene(tokens, real), self.gene.state_mask(real))
 
-    def molecule_side(self, tokens: Tensor, real: Tensor) -> Side:
-        """Map molecules' tokens [M, L] (or kept states [M, L, D]) and their mask likewise."""
-        return self.head.molecule_side(self.molecule(tokens, real), self.molecule.state_mask(real))
+    def molecule_side(
+        self, tokens: Tensor, real: Tensor, bits: Tensor | None = None, bits_real: Tensor | None = None
+    ) -> Side:
+        """Map molecules' tokens, or kept states or windows, and their mask likewise.
+
+        Args:
+            tokens: [M, L].
+            real: bool, [M, L].
+            bits: of their fingerprints, [M, L], where those are read too: their states follow the others, or
+                their mean does where one vector is made of all.
+            bits_real: bool, [M, L].
+        """
+        states, mask = self.molecule(tokens, real), self.molecule.state_mask(real)
+        if self.morgan is not None:
+            assert bits is not None
+            assert bits_real is not None
+            beside = self.morgan(bits, bits_real)
+            if self.head.one_vector:
+                states, mask = mean_of(states, mask).unsqueeze(1), mask.any(1, keepdim=True)
+                beside, bits_real = mean_of(beside, bits_real).unsqueeze(1), bits_real.any(1, keepdim=True)
+            states, mask = torch.cat([states, beside], dim=1), torch.cat([mask, bits_real], dim=1)
+        return self.head.molecule_side(states, mask)
 
     def forward(
         self,
@@ -259,18 +193,25 @@ class InteractionModel(nn.Module):
         molecules_real: Tensor,
         gene: Tensor,
         molecule: Tensor,
+        bits: Tensor | None = None,
+        bits_real: Tensor | None = None,
     ) -> Tensor:
         """Map pairs to logits, [B].
 
         Args:
-            genes: tokens of genes, [G, L], or their kept states, [G, L, D].
-            genes_real: their mask.
-            molecules: tokens of distinct molecules, [M, L], or their kept states.
+            genes: tokens of genes, [G, L]; or their kept states, [G, L, D], or windows, [G, W, L].
+            genes_real: their mask; of windows the place of each token's state.
+            molecules: tokens of distinct molecules, [M, L]; or their kept states, or windows.
             molecules_real: their mask.
             gene: int64, [B]: which of the G is each pair's.
             molecule: int64, [B]: which of the M is each pair's.
+            bits: of the molecules' fingerprints, [M, L], where those are read too.
+            bits_real: their mask.
         """
-        # Nothing in a molecule's encoder is drawn in training: one that occurs twice has one vector.
-        sides = self.gene_side(genes, genes_real), self.molecule_side(molecules, molecules_real)
+        # A gene or molecule that occurs twice is encoded once, whatever is dropped in its encoder.
+        sides = (
+            self.gene_side(genes, genes_real),
+            self.molecule_side(molecules, molecules_real, bits, bits_real),
+        )
         logits: Tensor = self.head(*sides, gene, molecule)
         return logits

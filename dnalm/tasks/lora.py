@@ -4,8 +4,12 @@ import warnings
 
 from torch import nn
 
-TARGETS = ["c_attn", "c_proj", "c_fc"]
-"""The linear layers of a GPT block, by the last part of their names."""
+TARGETS = [
+    *("c_attn", "c_proj", "c_fc"),
+    *("Wqkv", "gated_layers", "wo", "dense"),
+    *("query", "key", "value"),
+]
+"""The linear layers of a block of a GPT, DNABERT-2 or ChemBERTa, by the last part of their names."""
 
 
 def add_lora(encoder: nn.Module, rank: int) -> None:
@@ -18,7 +22,7 @@ def add_lora(encoder: nn.Module, rank: int) -> None:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
         raise ValueError(
-            '--tune lora needs peft, which is not installed; run: pip install "dnalm[tune]"'
+            'low-rank updates (LoRA) need peft, which is not installed; run: pip install "dnalm[tune]"'
         ) from error
     encoder.requires_grad_(False)
     with warnings.catch_warnings():

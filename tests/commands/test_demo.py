@@ -23,6 +23,7 @@ def small():
         for name, value in {"WINDOW": 24, "PVALUE": 1e-3, "GAP": 50}.items():
             patch.setattr(demo.demo_binding, name, value)
         patch.setattr(demo.demo_interaction, "EPOCHS", {"kmer-morgan": 1})
+        patch.setattr(demo.demo_interaction, "SCREENED", "kmer-morgan")
         default = demo.pretrain.default_options("default")
         default = replace(default, task=replace(default.task, final_bases=2_000))
         patch.setattr(demo.pretrain, "default_options", lambda recipe: default)
@@ -55,6 +56,8 @@ def test_demo_makes_every_file_and_the_report(options):
     assert set(judged["models"]) == {"vocab4", "vocab4_random", "baseline"}
     assert set(judged["baselines"]) == {"motif scan", "mean score"}
     assert "<h2>The simulated genome</h2>" in page
+    assert "interactions/screen_report.html" in page
+    assert "molecules ranked for gene" in (options.out / "interactions" / "screen_report.html").read_text()
 
 
 def test_rerun_makes_its_own_folder_anew(options, monkeypatch, capsys):
@@ -68,8 +71,9 @@ def test_rerun_makes_its_own_folder_anew(options, monkeypatch, capsys):
     assert "<section>" in (options.out / "report.html").read_text()
     assert (options.out / "notes.txt").read_text() == "mine"
     shown = capsys.readouterr()
-    assert shown.out.splitlines()[-1] == str(options.out / "report.html")
-    findings = shown.out.splitlines()[:-1]
+    *findings, screened, report = shown.out.splitlines()
+    assert report == str(options.out / "report.html")
+    assert screened == str(options.out / "interactions" / "screen_report.html")
     assert [line.split(":")[0] for line in findings[:3]] == ["full", "vocab4", "Test part"]
     assert [line[:6] for line in shown.err.splitlines() if " of 8:" in line] == [
         f"{i} of 8" for i in range(1, 9)

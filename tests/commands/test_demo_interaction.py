@@ -50,6 +50,10 @@ def test_the_chapter_tells_the_rule_and_who_has_found_it(out):
     assert "original has not found the rule, 0.4800 (0.4000 to 0.5500)" in short
     assert "kmer-morgan has found the rule, 0.8900 (0.8500 to 0.9200)" in short
     assert "the best rung of the ladder, has found part of the rule, 0.7000" in short
+    demo.screen(out, compute=COMPUTE, quiet=True)
+    page = demo.screen_page(out).read_text()
+    assert page.count("along the gene (above) and on the atoms (below)") == 3
+    assert page.count("Test part, random split, negatives given") == 1
     assert chapter.findings
     assert chapter.figures
 

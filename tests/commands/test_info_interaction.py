@@ -12,7 +12,7 @@ from dnalm.commands.info import identify
 from dnalm.commands.runs import JudgeOptions, RunOptions
 from dnalm.devices import Compute
 from dnalm.optim import EpochConfig
-from dnalm.tasks.interaction_model import EncodersConfig
+from dnalm.tasks.interaction_shape import EncodersConfig
 
 CPU = Compute(device="cpu", precision="fp32")
 GENES, CHAINS = 12, 10

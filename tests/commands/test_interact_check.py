@@ -49,7 +49,7 @@ def test_the_original_model_is_checked_too(capsys):
 def test_a_frozen_core_is_told_as_causal_with_its_size(capsys, binding):
     code, told, _ = check(capsys, "--dna-encoder", str(binding.outputs / "vocab4"))
     assert code == 0
-    assert "parameters, frozen; states of width 16; sees of each token its left alone" in told
+    assert "parameters; states of width 16; sees of each token its left alone" in told
 
 
 def test_all_that_is_missing_is_told_at_once(capsys, tmp_path):
@@ -84,4 +84,4 @@ def test_a_dnabert2_of_random_weights_in_the_hubs_layout(capsys, tmp_path, share
     code, told, _ = check(capsys, "--dna-encoder", str(tmp_path))
     assert code == 0
     count = sum(parameter.numel() for parameter in encoder.parameters())
-    assert f"{count:,} parameters, frozen; states of width 24; sees the whole text" in told
+    assert f"{count:,} parameters; states of width 24; sees the whole text" in told

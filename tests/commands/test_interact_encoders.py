@@ -19,7 +19,7 @@ from dnalm.optim import EpochConfig
 from dnalm.tasks.backbones import Backbone
 from dnalm.tasks.interaction import predict
 from dnalm.tasks.interaction_load import open_interaction
-from dnalm.tasks.interaction_model import EncodersConfig
+from dnalm.tasks.interaction_shape import EncodersConfig
 
 CPU = Compute(device="cpu", precision="fp32")
 RUN = RunOptions(compute=CPU, quiet=True)
@@ -172,6 +172,36 @@ def test_an_encoder_that_is_gone_is_missed_only_where_states_are(options, pair_f
 def test_an_encoder_that_does_not_exist_is_told_with_the_nearest(encoders, message):
     with pytest.raises(ValueError, match=message):
         shape_of(encoders, lambda: "CO", None)
+
+
+def test_a_mistyped_folder_of_two_parts_is_told_as_both_that_it_could_be(tmp_path, monkeypatch):
+    constants = pytest.importorskip("huggingface_hub").constants
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "outputs" / "vocab4").mkdir(parents=True)
+
+    def refused(encoders):
+        with pytest.raises(ValueError, match="owner/name|outputs/vocb4") as told:
+            shape_of(encoders, lambda: "CO", None)
+        return str(told.value)
+
+    mistyped = refused(EncodersConfig("outputs/vocb4", "morgan"))
+    assert "there is no folder outputs/vocb4, and no model of this hub name in the hub's cache" in mistyped
+    assert mistyped.startswith("--dna-encoder: ")
+    assert "cache; did you mean vocab4? If the hub's is meant, run" in mistyped
+    assert "`hf download outputs/vocb4 --revision COMMIT`" in mistyped
+    assert "--dna-revision COMMIT" in mistyped
+    assert "--mol-revision COMMIT" in refused(EncodersConfig("cnn", "outputs/vocb4"))
+    other = EncodersConfig("owner/name", "morgan")  # no such folder here: it may be the hub's
+    assert "no folder here" in refused(other)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert "there is no folder owner/name, and no model of this hub name" in refused(other)
+    assert "cache; check the path. If" in refused(other)
+    given = replace(other, dna_revision="0" * 40)
+    assert f"owner/name at {'0' * 40}: not in the hub's cache" in refused(given)
+    (tmp_path / "hub" / "models--owner--name").mkdir(parents=True)
+    assert "give its revision" in refused(other)
 
 
 def test_a_folder_that_is_no_model(tmp_path):

@@ -22,7 +22,8 @@ from dnalm.evaluate.interaction import probability
 from dnalm.heads.pair import PairHeadConfig
 from dnalm.tasks.interaction import predict
 from dnalm.tasks.interaction_load import OpenedInteraction
-from dnalm.tasks.interaction_model import InteractionModel, InteractionShape
+from dnalm.tasks.interaction_model import InteractionModel
+from dnalm.tasks.interaction_shape import InteractionShape
 
 CPU = Compute(device="cpu", precision="fp32")
 GENES, MOLECULES = 40, 30

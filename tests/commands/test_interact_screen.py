@@ -1,5 +1,6 @@
 """Tests for dnalm/commands/interact_screen.py and dnalm/formats/smiles.py."""
 
+import base64
 import csv
 import gzip
 import json
@@ -24,7 +25,7 @@ from dnalm.optim import EpochConfig
 from dnalm.tasks.backbones import Backbone
 from dnalm.tasks.interaction import predict
 from dnalm.tasks.interaction_load import open_interaction
-from dnalm.tasks.interaction_model import EncodersConfig, Texts
+from dnalm.tasks.interaction_shape import EncodersConfig, Texts
 
 CPU = Compute(device="cpu", precision="fp32")
 LIBRARY = """# a comment
@@ -292,9 +293,76 @@ def test_of_a_frozen_encoder_spans_are_asked_for_the_first_hits_alone(
     shutil.rmtree(core)
     run(replace(options, overwrite=True))  # without attention nothing is missed
     (tmp_path / "ranked.tsv").unlink()
+    (tmp_path / "ranked_report.html").unlink()
     with pytest.raises(ValueError, match="cannot be opened .*it alone knows which bases or atoms"):
         run(replace(options, attention=tmp_path / "other"))
     assert not (tmp_path / "ranked.tsv").exists()
     shutil.copytree(binding.outputs / "full", core)
     with pytest.raises(ValueError, match="has other weights than the encoder"):
         run(replace(options, attention=tmp_path / "other"))
+
+
+def test_a_page_stands_beside_the_ranking(screen, model, library, tmp_path, capsys):
+    rows = screen(gene="g3", molecules=library, attention=tmp_path / "looks", top=2)
+    page = (tmp_path / "ranked_report.html").read_text()
+    assert f"page: {tmp_path / 'ranked_report.html'}" in capsys.readouterr().err
+    assert "<h1>4 molecules ranked for gene g3</h1>" in page
+    for rank, row in enumerate(rows, 1):
+        assert f'<th scope="row">{rank}. {row["name"]}</th>' in page
+        assert f"<td>{float(row['probability']):.3f}</td>" in page
+    for rank in (1, 2):  # the very pictures that --attention has written
+        (picture,) = (tmp_path / "looks").glob(f"0{rank}_*.png")
+        assert base64.b64encode(picture.read_bytes()).decode() in page
+    assert page.count("data:image/png") == 4 + 1 + 2  # structures, histogram, attention
+    results = json.loads((model / "results.json").read_text())
+    assert f"node rate {results['node_rate_validation']:.4f}" in page
+    assert f"is {results['validation']['auroc']['value']:.4f}" in page
+    assert "<td>line 4</td>" not in page  # its first cell is a heading
+    assert '<th scope="row">line 4</th><td>nonsense</td><td>is no molecule</td>' in page
+    assert '<th scope="row">more than once, ranked once</th><td>1</td>' in page
+
+
+def test_the_page_of_a_molecule_tells_known_pairs(screen, pair_folder, tmp_path):
+    screen(molecule="CCN")
+    page = (tmp_path / "ranked_report.html").read_text()
+    pairs = open_pairs(pair_folder)
+    column = pairs.smiles.index("CCN")
+    said = {part: page.count(f"<td>positive in {part}</td>") for part in ("training", "validation", "test")}
+    for part, count in said.items():
+        rows = pairs.parts["train" if part == "training" else part]
+        assert count == (pairs.label[rows] & (pairs.molecule[rows] == column)).sum()
+    assert said["training"] > 0
+    assert f"Of the first 16, {said['training']} were shown to the model as positive in training" in page
+    assert "<td>no</td>" not in page
+
+
+def test_a_page_that_is_there_is_not_replaced_unasked(screen, tmp_path):
+    page = tmp_path / "ranked_report.html"
+    page.write_text("mine")
+    with pytest.raises(ValueError, match=r"ranked_report\.html: is there already; --overwrite replaces it"):
+        screen(gene="g3")
+    assert page.read_text() == "mine"
+    assert not (tmp_path / "ranked.tsv").exists()
+
+
+def test_molecules_and_genes_are_made_clean_as_the_pairs_were(pair_set, write_set, tmp_path):
+    pair_set.meta.update(salts="keep", gene_kind="promoter,CDS")
+    data = write_set(tmp_path / "kept", pair_set)
+    made = trained(data, tmp_path / "mine")
+    (tmp_path / "salt.smi").write_text("[Na+].CC(=O)[O-] acetate\n")
+    (tmp_path / "genes.tsv").write_text(
+        "GeneID\tkind\tsequence\nn1\tCDS\tACGTACGTACGT\nn1\tpromoter\tTTTTGGGGTTTT\n"
+    )
+
+    def ranked(**options):
+        run(Options(made, data=data, out=tmp_path / "r.tsv", compute=CPU, overwrite=True, **options))
+        with (tmp_path / "r.tsv").open() as file:
+            return [row["gene_or_smiles"] for row in csv.DictReader(file, delimiter="\t")]
+
+    library, genes = tmp_path / "salt.smi", tmp_path / "genes.tsv"
+    assert ranked(gene="g3", molecules=library) == ["CC(=O)[O-].[Na+]"]
+    assert ranked(gene="g3", molecules=library, salts="largest") == ["CC(=O)[O-]"]
+    assert ranked(molecule="CCO", genes=genes) == ["TTTTGGGGTTTT"]
+    assert ranked(molecule="CCO", genes=genes, gene_kind="CDS") == ["ACGTACGTACGT"]
+    with pytest.raises(ValueError, match="--gene-kind needs kinds, as in CDS,mRNA,promoter"):
+        ranked(molecule="CCO", genes=genes, gene_kind=" ,")

@@ -17,7 +17,7 @@ from dnalm.evaluate.interaction import fit_temperature
 from dnalm.optim import EpochConfig
 from dnalm.tasks.interaction import predict
 from dnalm.tasks.interaction_load import open_interaction
-from dnalm.tasks.interaction_model import EncodersConfig
+from dnalm.tasks.interaction_shape import EncodersConfig
 
 QUICK = EpochConfig(epochs=2, batch_size=16, lr=1e-3, min_lr=1e-3, warmup_share=0.0, weight_decay=1e-4)
 RUN = RunOptions(compute=Compute(device="cpu", precision="fp32"), quiet=True)

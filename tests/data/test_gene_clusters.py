@@ -6,7 +6,8 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from dnalm.data.gene_clusters import K, gene_clusters, likeness, sketch
+from dnalm.data import gene_clusters as gene_clusters_module
+from dnalm.data.gene_clusters import LEAST, K, gene_clusters, likeness, sketch
 from dnalm.dna import BASES
 
 
@@ -104,12 +105,44 @@ def test_genes_shorter_than_a_kmer_and_no_genes():
 
 
 def test_a_repeat_of_many_genes_brings_none_together_but_equals_stay(draws):
-    repeat = random_gene(draws, 55)
-    genes = [random_gene(draws, 5) + repeat for _ in range(300)]
-    genes = list(dict.fromkeys(genes))
+    repeat = random_gene(draws, 25)
+    genes = list(dict.fromkeys(random_gene(draws, 35) + repeat for _ in range(300)))
     clusters = gene_clusters([*genes, genes[0]])
-    assert len(set(clusters.tolist())) > len(genes) - 50
+    assert len(set(clusters.tolist())) == len(genes)
     assert clusters[-1] == clusters[0]
+
+
+def test_a_large_family_is_together_beside_another_without_looking_at_every_pair(draws, monkeypatch):
+    looked = []
+    monkeypatch.setattr(
+        gene_clusters_module, "likeness", lambda *pair: looked.append(pair) or likeness(*pair)
+    )
+    families = [random_gene(draws) for _ in range(2)]
+    genes = [substituted(gene, *draws.choice(60, 2, replace=False)) for gene in families for _ in range(300)]
+    clusters = gene_clusters([*genes, random_gene(draws)])
+    assert clusters.tolist() == [0] * 300 + [1] * 300 + [2]
+    assert len(looked) < 20 * len(genes)  # of 45,000 pairs in each family
+
+
+@pytest.mark.parametrize("common", [1, 2, 5, 1000])
+def test_clusters_are_what_all_pairs_give_however_common_kmers_are(draws, monkeypatch, common):
+    monkeypatch.setattr(gene_clusters_module, "COMMON", common)
+    for _ in range(20):
+        ancestors = [random_gene(draws, 100) for _ in range(3)]
+        genes = []
+        for _ in range(25):  # pieces, more or less shifted and changed, some joined of two
+            one, other = (ancestors[row] for row in draws.integers(0, 3, 2))
+            at, cut = draws.integers(0, 40), draws.integers(15, 60)
+            gene = (one[at : at + cut] + other[at + cut :])[: draws.integers(40, 61)]
+            places = draws.choice(len(gene), draws.integers(0, 4), replace=False)
+            genes.append(substituted(gene, *places))
+        sketches = [sketch(gene) for gene in genes]
+        near = np.array([[likeness(a, b) >= LEAST for a in sketches] for b in sketches])
+        for _ in range(5):
+            near = near @ near  # at whatever remove
+        clusters = gene_clusters(genes)
+        assert 3 < len(set(clusters.tolist())) < len(genes)
+        assert np.array_equal(clusters[:, None] == clusters, near)
 
 
 @pytest.mark.bench
@@ -117,4 +150,13 @@ def test_a_genome_of_promoters_takes_seconds(draws):
     genes = [random_gene(draws) for _ in range(17_000)]
     begin = time.monotonic()
     assert len(set(gene_clusters(genes).tolist())) == len(genes)
+    assert time.monotonic() - begin < 15
+
+
+@pytest.mark.bench
+def test_a_family_of_thousands_takes_seconds(draws):
+    gene = random_gene(draws)
+    genes = [substituted(gene, *draws.choice(60, 2, replace=False)) for _ in range(10_000)]
+    begin = time.monotonic()
+    assert set(gene_clusters(genes).tolist()) == {0}
     assert time.monotonic() - begin < 15

@@ -179,6 +179,28 @@ def test_dropout_works_in_training_and_never_in_evaluation(tokens):
     assert (gpt(tokens, real) != gpt(tokens, real)).any()
 
 
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+@pytest.mark.parametrize("position", ["learned", "rotary"])
+def test_checkpointing_computes_each_block_twice_and_changes_no_bit(tokens, position, dropout):
+    real, found = torch.ones(3, 12, dtype=torch.bool), []
+    for checkpointing in (False, True):
+        gpt, calls = make(position, dropout=dropout).train(), []
+        gpt.gradient_checkpointing = checkpointing
+        for number, block in enumerate(gpt.layers):
+            block.register_forward_pre_hook(lambda *_, number=number, calls=calls: calls.append(number))
+        torch.manual_seed(1)  # of dropout, which the second computation must draw again
+        states = gpt(tokens, real)
+        (states * torch.linspace(-1, 1, 16)).sum().backward()
+        assert calls == ([0, 1, 1, 0] if checkpointing else [0, 1])
+        found.append([states.detach()] + [parameter.grad for parameter in gpt.parameters()])
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+
+
+def test_layers_are_the_blocks_themselves():
+    gpt = make()
+    assert [id(layer) for layer in gpt.layers] == [id(gpt.h[0]), id(gpt.h[1])]
+
+
 def test_can_memorise_a_sequence():
     torch.manual_seed(0)
     model = LanguageModel(GPTConfig(n_layer=2, n_head=2, n_embd=32, block_size=24), 4)

@@ -3,7 +3,12 @@
 import pytest
 import torch
 
-from dnalm.heads.cross_attention import CrossAttentionConfig, CrossAttentionHead, PooledAttentionConfig
+from dnalm.heads.cross_attention import (
+    Attending,
+    CrossAttentionConfig,
+    CrossAttentionHead,
+    PooledAttentionConfig,
+)
 from dnalm.heads.side import Side
 
 GENE, MOLECULE = 6, 5
@@ -14,7 +19,11 @@ def head(pooled=False, **changes):
     torch.manual_seed(0)
     kind = PooledAttentionConfig if pooled else CrossAttentionConfig
     config = kind(**({"width": 8, "heads": 2, "feed_forward": 12} | changes))
-    return CrossAttentionHead(GENE, MOLECULE, config).double().eval()
+    made = CrossAttentionHead(GENE, MOLECULE, config).double().eval()
+    seen = made.fusion[1]
+    for tensor in (seen.running_mean, seen.running_var, seen.weight.data, seen.bias.data):
+        tensor.uniform_(0.5, 1.5)
+    return made
 
 
 def states(seed=1):
@@ -55,8 +64,7 @@ def reference(made, gene, molecule):
             scores = torch.exp(query @ key.T / size**0.5)
             mixed.append(scores / scores.sum(1, keepdim=True) @ value)
         x = norm(block.attention_norm, own + linear(block.out, torch.cat(mixed, 1)))
-        inner = linear(block.feed[0], x)
-        inner = inner * 0.5 * (1 + torch.erf(inner / 2**0.5))
+        inner = linear(block.feed[0], x).clamp(min=0)
         return norm(block.feed_norm, x + linear(block.feed[3], inner))
 
     one, other = linear(made.gene_projection, gene), linear(made.molecule_projection, molecule)
@@ -65,7 +73,10 @@ def reference(made, gene, molecule):
     x = torch.cat(
         [attend(made.gene_attending, one, other).mean(0), attend(made.molecule_attending, other, one).mean(0)]
     )
-    for layer in (made.fusion[0], made.fusion[3], made.classifier[0], made.classifier[3]):
+    seen = made.fusion[1]
+    x = (linear(made.fusion[0], x) - seen.running_mean) / (seen.running_var + seen.eps).sqrt()
+    x = (x * seen.weight + seen.bias).clamp(min=0)
+    for layer in (made.fusion[4], made.classifier[0], made.classifier[3]):
         x = linear(layer, x).clamp(min=0)
     return linear(made.classifier[6], x)[0]
 
@@ -167,10 +178,10 @@ def test_parameters_with_the_published_sizes():
         "molecule_projection": 197_120,
         "gene_attending": 2_102_784,
         "molecule_attending": 2_102_784,
-        "fusion": 656_128,
+        "fusion": 657_152,
         "classifier": 41_217,
     }
-    assert sum(count.values()) == 5_493_761
+    assert sum(count.values()) == 5_494_785
 
 
 def test_dropout_runs_in_training_alone():
@@ -195,3 +206,19 @@ def test_refuses_what_makes_no_sense():
         made.molecule_side(torch.zeros(2, 3, MOLECULE), torch.ones(2, 2).bool())
     with pytest.raises(ValueError, match="width must be a multiple of heads, got 10 and 4; head_dropout"):
         CrossAttentionConfig(width=10, heads=4, head_dropout=1.0)
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_training_on_a_cpu_takes_another_way_to_the_same_numbers_and_gradients(empty):
+    torch.manual_seed(0)
+    block = Attending(CrossAttentionConfig(8, 2, 8)).double()
+    own, other = torch.randn(3, 4, 8).double(), torch.randn(3, 5, 8).double().requires_grad_()
+    real = torch.tensor([[True] * 5, [True, False, True, False, False], [not empty] + [False] * 4])
+    found = block._attend(own, other, other * 2, real)
+    with torch.no_grad():
+        torch.testing.assert_close(found, block._attend(own, other, other * 2, real))
+    mask = (real | ~real.any(1, keepdim=True))[:, None, None]
+    split = [x.view(3, -1, 2, 4).transpose(1, 2) for x in (own, other, other * 2)]
+    wanted = torch.nn.functional.scaled_dot_product_attention(*split, attn_mask=mask).transpose(1, 2)
+    gradients = [torch.autograd.grad((x.flatten() ** 3).sum(), other)[0] for x in (found, wanted)]
+    torch.testing.assert_close(*gradients)

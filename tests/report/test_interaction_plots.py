@@ -29,7 +29,12 @@ HISTORY = {
     "val_bce": [0.7, 0.65, 0.66],
     "val_auroc": [0.5, 0.6, 0.65],
 }
-ARGUMENTS = {"auroc_intervals": PANELS, "reliability": {"a": BINS}, "training_curves": HISTORY}
+ARGUMENTS = {
+    "auroc_intervals": PANELS,
+    "reliability": {"a": BINS},
+    "training_curves": HISTORY,
+    "probabilities": [0.1, 0.55, 0.58, 0.999, 1.0],
+}
 
 
 @pytest.fixture
@@ -139,3 +144,19 @@ def test_nothing_to_draw_is_refused(plot, nothing, tmp_path):
 def test_twenty_models_look_different():
     styles = plots.styles([f"m{i}" for i in range(20)], None)
     assert len({(style["color"], style["linestyle"]) for style in styles.values()}) == 20
+
+
+def test_a_probability_is_counted_where_it_belongs(drawn, tmp_path):
+    plots.probabilities([0.0, 0.05, 0.05, 1.0], tmp_path / "x.png", prevalence=0.25)
+    plots.probabilities([0.5], tmp_path / "x.png")
+    axes, alone = (figure.axes[0] for figure in drawn)
+    counts, edges, _ = axes.patches[0].get_data()
+    assert counts[0] == 1
+    assert counts[2] == 2  # of 0.04 to 0.06
+    assert counts[-1] == 1
+    assert counts.sum() == 4
+    assert edges[2] == pytest.approx(0.04)
+    assert upright(axes) == [0.25]
+    assert alone.get_legend() is None
+    with pytest.raises(ValueError, match="expected the probability of at least one pair"):
+        plots.probabilities([], tmp_path / "x.png")

@@ -26,7 +26,8 @@ from dnalm.tasks.attention import (
     pair_attention,
     shares,
 )
-from dnalm.tasks.interaction_model import InteractionModel, InteractionShape, Texts
+from dnalm.tasks.interaction_model import InteractionModel
+from dnalm.tasks.interaction_shape import InteractionShape, Texts
 
 Chem = pytest.importorskip("rdkit.Chem")
 

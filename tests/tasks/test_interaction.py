@@ -17,7 +17,8 @@ from dnalm.encoders.morgan import MorganConfig
 from dnalm.heads.pair import PairHeadConfig
 from dnalm.tasks.interaction import InteractionTask, auroc, cross_entropy, predict
 from dnalm.tasks.interaction_load import open_interaction
-from dnalm.tasks.interaction_model import EncodersConfig, InteractionModel, InteractionShape
+from dnalm.tasks.interaction_model import InteractionModel
+from dnalm.tasks.interaction_shape import EncodersConfig, InteractionShape
 
 SMILES = ["CCO", "CCN", "c1ccccc1", "c1ccccc1N", "CC(=O)O", "CC(=O)N", "CCCCCCO", "CCCCCCN"]
 CHARACTERS = "".join(sorted(set("".join(SMILES))))

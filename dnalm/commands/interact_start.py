@@ -1,0 +1,78 @@
+"""Where the training of a model of genes and molecules begins: from nothing, or from another run."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from dnalm import checkpoint
+from dnalm.data.pairs import PairSet
+from dnalm.encoders.kept import KeptConfig
+from dnalm.encoders.tuned import TunedConfig
+from dnalm.tasks.interaction_load import open_interaction
+from dnalm.tasks.interaction_model import InteractionModel
+from dnalm.tasks.interaction_shape import InteractionShape, is_kept
+
+
+def go_on_from(
+    path: Path, model: InteractionModel, pairs: PairSet, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Put the weights of another run into a model, in place.
+
+    A run whose pretrained encoders were frozen may go on with them trained: they then begin as they were.
+
+    Args:
+        path: the run's folder.
+        model: of the same encoders and head, LoRA aside.
+        pairs: the set that it will be trained on.
+        say: told where the run was trained on another set.
+
+    Returns:
+        What results say of it.
+
+    Raises:
+        ValueError: if there is no such run, or its encoders or head are others.
+    """
+    opened = open_interaction(path)
+    before, now = opened.model.shape, model.shape
+    if differing := _differing(before, now):
+        raise ValueError(
+            f"--init-from {path}: its model has another {' and another '.join(differing)} than the options "
+            f"ask for ({before.kind}, here {now.kind}); give the encoders and sizes that it was trained with"
+        )
+    found, wanted = opened.model.state_dict(), model.state_dict()
+    sides = (("gene", before.gene, now.gene), ("molecule", before.molecule, now.molecule))
+    begun = tuple(f"{side}.encoder." for side, one, other in sides if is_kept(one) and not is_kept(other))
+    wanted = {key: each for key, each in wanted.items() if not key.startswith(begun)}
+    checkpoint.put(found, wanted, str(path))
+    digest = str(opened.about.get("set"))
+    if digest != pairs.digest:
+        say(
+            f"--init-from {path} was trained on another set of pairs, which may hold some that this one "
+            "judges by: its scores here may flatter it"
+        )
+    return {"init_from": str(path), "init_set": digest, "init_weights": opened.about.get("weights")}
+
+
+def _differing(before: InteractionShape, now: InteractionShape) -> list[str]:
+    """Return what of two shapes is not the same, in words; whether an encoder was trained does not count."""
+    sides = (
+        ("encoder of genes", before.gene, now.gene),
+        ("encoder of molecules", before.molecule, now.molecule),
+    )
+    wrong = []
+    for what, one, other in sides:
+        if isinstance(one, TunedConfig) and not isinstance(other, TunedConfig):
+            wrong.append(f"{what} (it was trained there, and is frozen here)")
+        elif isinstance(one, KeptConfig) and isinstance(other, KeptConfig):
+            same = one.identity == other.identity and one.width == other.width
+            wrong += [] if same else [what]
+        elif one != other:
+            wrong.append(what)
+    rest = (
+        ("head", before.head, now.head),
+        ("vocabulary of SMILES", before.characters, now.characters),
+        ("fingerprint", before.morgan, now.morgan),
+        ("number of bases read", before.dna_length, now.dna_length),
+        ("number of characters read", before.smiles_length, now.smiles_length),
+    )
+    return wrong + [what for what, one, other in rest if one != other]

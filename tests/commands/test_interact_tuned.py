@@ -1,0 +1,251 @@
+"""Tests of training pretrained encoders with a model of pairs: whole, in part, late, from another run."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import dnalm.fit
+from dnalm import checkpoint
+from dnalm.commands.interact_encoders import Reading
+from dnalm.commands.interact_train import Options, run
+from dnalm.commands.runs import RunOptions
+from dnalm.data.pairs import open_pairs
+from dnalm.devices import Compute
+from dnalm.heads.cross_attention import CrossAttentionConfig
+from dnalm.optim import EpochConfig
+from dnalm.tasks.backbones import Backbone
+from dnalm.tasks.core import load_core
+from dnalm.tasks.interaction import InteractionTask, predict
+from dnalm.tasks.interaction_load import open_interaction
+from dnalm.tasks.interaction_shape import EncodersConfig, TuningConfig
+
+CPU = Compute(device="cpu", precision="fp32")
+RUN = RunOptions(compute=CPU, quiet=True)
+PREFIX = "model.gene.encoder."
+
+
+@pytest.fixture
+def options(pair_folder, binding, tmp_path):
+    """A small model of cross-attention on a core that is trained with it."""
+    return Options(
+        data=pair_folder,
+        model="foundation",
+        out=tmp_path / "runs" / "mine",
+        store=tmp_path / "states",
+        encoders=EncodersConfig(str(binding.outputs / "vocab4"), "morgan"),
+        tuning=TuningConfig(freeze=False),
+        attention=CrossAttentionConfig(16, 2, 16, attention_dropout=0.0, head_dropout=0.0),
+        train=EpochConfig(epochs=2, patience=0, batch_size=16, lr=1e-3, warmup_share=0.0),
+        run=RUN,
+    )
+
+
+def core_of(options):
+    return load_core(Path(options.encoders.dna_encoder), None).tensors
+
+
+def last_encoder(options):
+    """Return the tensors of the encoder of genes after the last step."""
+    tensors, _ = checkpoint.load(options.out / "last")
+    return {key.removeprefix(PREFIX): each for key, each in tensors.items() if key.startswith(PREFIX)}
+
+
+def history(options):
+    return json.loads((options.out / "results.json").read_text())["training"]["history"]
+
+
+def logits_of(options):
+    """Return the logits of all pairs by the run's best weights."""
+    opened, pairs = open_interaction(options.out), open_pairs(options.data)
+    tokens = Reading(options.store, CPU.resolve(), print).tokens(opened.model.shape, pairs)
+    return predict(opened.model, tokens, pairs.gene, pairs.molecule)
+
+
+def test_all_of_an_encoder_is_trained_and_its_own_folder_is_left_alone(options):
+    before = core_of(options)
+    run(options)
+    after = last_encoder(options)
+    assert after.keys() == before.keys()
+    assert all(not torch.equal(after[key], each) for key, each in before.items())
+    assert all(torch.equal(each, before[key]) for key, each in core_of(options).items())
+    about = json.loads((options.out / "results.json").read_text())["model"]
+    assert about["parameters"] == about["trained_parameters"]
+    assert not options.store.exists()  # nothing is kept of an encoder that changes
+
+
+def test_the_last_layers_alone(options):
+    run(replace(options, tuning=TuningConfig(unfreeze_last=1)))
+    before, after = core_of(options), last_encoder(options)
+    last = max(key.split(".")[1] for key in before if key.startswith("h."))
+    wanted = {key for key in before if key.startswith((f"h.{last}.", "ln_f."))}
+    assert {key for key, each in before.items() if not torch.equal(after[key], each)} == wanted
+    about = json.loads((options.out / "results.json").read_text())["model"]
+    trained = sum(before[key].numel() for key in wanted)
+    frozen = sum(each.numel() for each in before.values()) - trained
+    assert about["parameters"] - about["trained_parameters"] == frozen > 0
+
+
+def test_until_they_are_trained_encoders_are_frozen_and_read_once(options, monkeypatch):
+    asked = []
+    encode = Backbone.encode
+    monkeypatch.setattr(Backbone, "encode", lambda self, texts: asked.extend(texts) or encode(self, texts))
+    late = replace(options, tuning=TuningConfig(unfreeze_at_epoch=1), out=options.out.with_name("late"))
+    run(late)
+    assert sorted(asked) == sorted(open_pairs(options.data).sequences)
+    run(replace(options, tuning=TuningConfig()))
+    found, frozen = history(late), history(options)
+    # Kept states are bfloat16, those of an encoder that is in the model are not.
+    assert found["val_bce"][:2] == pytest.approx(frozen["val_bce"][:2], abs=2e-3)
+    assert all(not torch.equal(last_encoder(late)[key], each) for key, each in core_of(late).items())
+
+
+def test_low_rank_updates_are_added_into_the_layers_at_the_end(options, monkeypatch):
+    pytest.importorskip("peft")
+    whole = InteractionTask.evaluate
+    losses = iter([3.0, 2.0, 1.0])  # so that the last weights are the best
+    monkeypatch.setattr(InteractionTask, "evaluate", lambda *a: whole(*a) | {"val_loss": next(losses)})
+    run(replace(options, tuning=TuningConfig(lora_rank=2), train=replace(options.train, lr=1e-2)))
+    opened = open_interaction(options.out)
+    before, after = core_of(options), opened.model.gene.encoder.state_dict()
+    assert after.keys() == before.keys()
+    ranks = {
+        key: int(torch.linalg.matrix_rank((after[key] - each).double(), rtol=1e-4))
+        for key, each in before.items()
+        if not torch.equal(after[key], each)
+    }
+    assert set(ranks) == {key for key in before if ".c_" in key and key.endswith("weight")}
+    assert set(ranks.values()) == {2}
+    pairs = open_pairs(options.data)
+    rows = pairs.parts["validation"]
+    logits = logits_of(options)[rows]
+    bce = float((np.logaddexp(0.0, logits) - pairs.label[rows] * logits).mean())
+    assert history(options)["val_bce"][-1] == pytest.approx(bce, abs=1e-5)  # float32, merged
+    assert opened.model.shape.gene.lora_rank == 0
+
+
+def test_a_frozen_run_goes_on_with_its_encoder_trained(options):
+    frozen = replace(options, tuning=TuningConfig(), out=options.out.with_name("frozen"))
+    run(frozen)
+    run(replace(options, init_from=frozen.out))
+    best = int(np.argmax(history(frozen)["val_auroc"]))
+    # Kept states are bfloat16, those of an encoder that is in the model are not.
+    assert history(options)["val_bce"][0] == pytest.approx(history(frozen)["val_bce"][best], abs=2e-3)
+    about = json.loads((options.out / "results.json").read_text())["model"]
+    assert about["init_from"] == str(frozen.out)
+    with pytest.raises(ValueError, match="encoder of genes .it was trained there, and is frozen here"):
+        run(replace(frozen, init_from=options.out, out=options.out.with_name("third")))
+    narrow = replace(options.attention, feed_forward=8)
+    with pytest.raises(ValueError, match="another head than the options ask for"):
+        run(replace(options, attention=narrow, init_from=frozen.out, out=options.out.with_name("third")))
+
+
+def test_a_run_on_another_set_is_gone_on_from_with_a_warning(options, pair_set, write_set, tmp_path, capsys):
+    run(options)
+    pair_set.parts["validation"] = pair_set.parts["validation"][1:]
+    other = write_set(tmp_path / "other", pair_set)
+    loud = replace(RUN, quiet=False)
+    run(replace(options, data=other, init_from=options.out, out=options.out.with_name("second"), run=loud))
+    assert "was trained on another set of pairs" in capsys.readouterr().err
+
+
+def test_the_rate_falls_where_no_epoch_is_better(options, monkeypatch):
+    losses = iter([0.1, 0.2, 0.3, 0.4])  # never lower
+    whole = InteractionTask.evaluate
+    monkeypatch.setattr(InteractionTask, "evaluate", lambda *a: whole(*a) | {"val_loss": next(losses)})
+    train = replace(options.train, epochs=3, schedule="plateau", plateau_patience=0, plateau_factor=0.5)
+    run(replace(options, tuning=TuningConfig(), train=train))
+    lines = map(json.loads, (options.out / "metrics.jsonl").read_text().splitlines())
+    rates = [line["lr"] for line in lines if "lr" in line]
+    assert sorted(set(rates), reverse=True) == pytest.approx([1e-3, 1e-3 / 2])  # the first is the best so far
+
+
+def test_checkpointing_changes_no_weight(options):
+    run(options)
+    sparing = replace(options, tuning=TuningConfig(freeze=False, gradient_checkpointing=True))
+    sparing = replace(sparing, out=options.out.with_name("sparing"))
+    run(sparing)
+    one, other = last_encoder(options), last_encoder(sparing)
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_a_stopped_run_resumes_to_the_same_bits(options, monkeypatch):
+    options = replace(options, tuning=TuningConfig(unfreeze_at_epoch=1))
+    run(options)
+    whole = dnalm.fit.Loop._evaluate
+
+    def stop_after_the_first_epoch(loop):
+        whole(loop)
+        if len(loop.evaluations) == 2:
+            loop._save()
+            raise KeyboardInterrupt
+
+    other = replace(options, out=options.out.with_name("stopped"))
+    monkeypatch.setattr(dnalm.fit.Loop, "_evaluate", stop_after_the_first_epoch)
+    with pytest.raises(KeyboardInterrupt):
+        run(other)
+    monkeypatch.setattr(dnalm.fit.Loop, "_evaluate", whole)
+    resumed = replace(other, run=replace(RUN, resume=True))
+    with pytest.raises(ValueError, match="unfreeze_last was 0, is 1"):
+        run(replace(resumed, tuning=TuningConfig(unfreeze_at_epoch=1, unfreeze_last=1)))
+    run(resumed)
+    one, two = last_encoder(options), last_encoder(other)
+    assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+@pytest.mark.parametrize("model", ["foundation", "foundation-pooled", "original"])
+def test_a_fingerprint_beside_another_encoder_is_read(options, model):
+    pytest.importorskip("rdkit")
+    encoders = EncodersConfig("kmer", "lstm", morgan=True)
+    run(replace(options, model=model, encoders=encoders, tuning=TuningConfig()))
+    opened, pairs = open_interaction(options.out), open_pairs(options.data)
+    assert opened.model.shape.names == ("kmer", "lstm + morgan")
+    tokens = Reading(options.store, CPU.resolve(), print).tokens(opened.model.shape, pairs)
+    some = np.arange(40)
+    logits = predict(opened.model, tokens, pairs.gene[some], pairs.molecule[some])
+    alone = predict(opened.model, tokens, pairs.gene[:1], pairs.molecule[:1])
+    np.testing.assert_allclose(alone, logits[:1], atol=1e-5)  # float32, other padding
+    with torch.no_grad():
+        opened.model.morgan.embedding.weight += 1.0
+    moved = predict(opened.model, tokens, pairs.gene[some], pairs.molecule[some])
+    assert np.abs(moved - logits).min() > 0
+
+
+def test_an_encoder_that_is_gone_cannot_be_read_with(options, binding, tmp_path):
+    gone = tmp_path / "core"
+    shutil.copytree(binding.outputs / "vocab4", gone)
+    run(replace(options, encoders=replace(options.encoders, dna_encoder=str(gone))))
+    logits_of(options)
+    shutil.rmtree(gone)
+    with pytest.raises(ValueError, match="cannot be opened.*it alone knows how a text is read"):
+        logits_of(options)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"encoders": EncodersConfig("kmer", "morgan")}, "are for pretrained encoders, but kmer and morgan"),
+        ({"tuning": TuningConfig(unfreeze_last=9)}, r"--unfreeze-last 9: the encoder has \d layers"),
+    ],
+)
+def test_mistakes_are_said_before_anything_is_written(options, change, message):
+    with pytest.raises(ValueError, match=message):
+        run(replace(options, **change))
+    assert not options.out.exists()
+
+
+def test_settings_that_contradict_each_other():
+    with pytest.raises(ValueError, match="lora_rank trains updates of encoders that stay as they are"):
+        TuningConfig(freeze=False, lora_rank=4)
+    with pytest.raises(ValueError, match=r"unfreeze_last must be at least 0, got -1; lora_rank .* got -2"):
+        TuningConfig(unfreeze_last=-1, lora_rank=-2)
+
+
+def test_a_fingerprint_is_not_read_twice(options):
+    encoders = replace(options.encoders, morgan=True)
+    with pytest.raises(ValueError, match="reads it already"):
+        run(replace(options, encoders=encoders))
