@@ -20,6 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 
 from dnalm import checkpoint, exchange, ranks
+from dnalm.batch_norm import normalises, over_all_processes
 from dnalm.devices import alone, is_sharded
 from dnalm.files import finite
 from dnalm.memory import advice, keep_freed_memory, largest_that_fits, ran_out, said
@@ -98,12 +99,11 @@ class Loop:
         watch: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
         ranks.check_batch(config.batch_size, config.accumulate)
-        if ranks.place().world * config.accumulate > 1:
-            _check_cut(model)
         self.task, self.config, self.folder, self.fabric = task, config, folder, fabric
         self.seed, self.identity, self.watch = seed, finite(dict(identity)), watch
         self._whole = model
         self.model = copy.deepcopy(model) if is_sharded(fabric) else model
+        over_all_processes(self.model, config.accumulate)
         self.step = 0
         self.elapsed = 0.0
         """Seconds of training and evaluation, over all sittings."""
@@ -186,7 +186,8 @@ class Loop:
         self._optimizer.zero_grad(set_to_none=True)
         size, pieces = self.config.batch_size, ranks.place().world * self.config.accumulate
         rows = size // pieces
-        fits = None if is_sharded(self.fabric) else largest_that_fits(rows, self._attempt)
+        together = is_sharded(self.fabric) or (ranks.place().world > 1 and normalises(self.model))
+        fits = None if together else largest_that_fits(rows, self._attempt)
         raise ValueError(advice(rows, self.config.accumulate, size, fits))
 
     def _attempt(self, rows: int) -> None:
@@ -236,6 +237,11 @@ class Loop:
         counts = [self.task.counted(batch) if len(_first(batch)) else 0.0 for batch in batches]
         (every,) = exchange.total([sum(counts)])
         self._tokens = world * sum(_first(batch).numel() for batch in batches)
+        if not all(counts) and normalises(self.model):
+            raise ValueError(
+                f"the last batch of an epoch has fewer rows than there are processes ({world}), and this "
+                "model normalises over the batch; choose another --batch-size"
+            )
         spare = None if all(counts) else self._batches.batch(self.step, 0, pieces)
         return [
             (share, batch if count else spare, world * count / every if every else 0.0)
@@ -343,19 +349,6 @@ class Loop:
         if ranks.leads():
             cut_log(self.folder, self._lines)
         exchange.wait()  # all have read it before the first writes the next
-
-
-def _check_cut(model: nn.Module) -> None:
-    """Refuse a model whose batch cannot be cut: it normalises over all of it.
-
-    Raises:
-        ValueError: saying what to do.
-    """
-    if any(name.endswith("running_mean") for name, _ in model.named_buffers()):
-        raise ValueError(
-            "this model normalises over the whole batch (batch normalisation), which must not be cut into "
-            "shares: train it in one process with --accumulate 1"
-        )
 
 
 def _first(batch: tuple[Tensor | None, ...]) -> Tensor:

@@ -310,7 +310,7 @@ def test_a_model_that_normalises_over_the_batch_is_not_cut(start, tmp_path, monk
 
     monkeypatch.setattr(LanguageTask, "build_model", with_statistics)
     start(tmp_path / "a")
-    with pytest.raises(ValueError, match="normalises over the whole batch .* with --accumulate 1"):
+    with pytest.raises(ValueError, match=r"normalises over the whole batch .* with --accumulate 1$"):
         start(tmp_path / "b", TrainConfig(batch_size=4, accumulate=2))
 
 
