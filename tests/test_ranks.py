@@ -22,10 +22,10 @@ ROOT = WORKER.parents[1]
 MOMENTS = {"rtol": 1e-3, "atol": 1e-6}
 """Sums of float32 are taken in another order."""
 WEIGHTS = {"rtol": 1e-3, "atol": 5e-4}
-"""A gradient that is mostly rounding moves a weight by up to the rate, 0.01: AdamW divides by its own size."""
+"""A gradient that is mostly rounding moves a weight by up to the rate, 0.01: AdamW divides by its size."""
 NOISE = 1e-12
-"""Squares of gradients that are rounding alone: of a key's bias, which cancels in the softmax, and of one that
-batch normalisation takes off again, whose mean it remembers."""
+"""Squares of gradients that are rounding alone: of a key's bias, which cancels in the softmax, and of one
+that batch normalisation takes off again, whose mean it remembers."""
 
 
 def torchrun(*command):
