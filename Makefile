@@ -2,7 +2,7 @@
 # make test         installs and runs the tests;  make check: style, types, floors
 # make install      .venv with dnalm and everything it can use;  PYTHON=python3.12 chooses the Python
 # make test-slow    the long tests;  make test-gpu: those that need CUDA;  make bench: the measurements
-# make docs         makes docs/results.md, docs/interaction.md from the run records in docs/records
+# make docs         makes docs/results.md, docs/interaction.md from the run records in docs/records, docs/scale.md
 # make clean        removes what these made, .venv included
 
 PYTHON = python3
@@ -54,6 +54,7 @@ bench: install-dev
 docs: install
 	$(BIN)/python -m dnalm.report.tables docs/records docs/results.md
 	$(BIN)/python -m dnalm.report.tables docs/records docs/interaction.md
+	$(BIN)/python -m dnalm.report.scale docs/scale.md
 
 clean:
 	rm -rf .venv demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -3,6 +3,7 @@
 import sys
 
 from dnalm.cli import main
+from dnalm.exchange import end
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(end(main()))

@@ -22,7 +22,7 @@ from itertools import pairwise
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from dnalm import __version__, ranks
+from dnalm import __version__, exchange, ranks
 
 
 class Verb(NamedTuple):
@@ -120,7 +120,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _tell(name, "interrupted", INTERRUPTED)
     except Exception as error:
-        message = LOST if ranks.another_is_gone(error) else _mistake(error, args)
+        message = LOST if exchange.another_is_gone(error) else _mistake(error, args)
         if message is not None:
             return _tell(name, message, MISTAKE)
         return _tell(name, _fault(error, args), FAULT)
@@ -375,7 +375,7 @@ def _fault(error: Exception, args: list[str]) -> str:
 
 
 def _tell(verb: str, message: str, code: int) -> int:
-    if not ranks.tells():
+    if not exchange.tells():
         return code
     with contextlib.suppress(BrokenPipeError):
         print(f"dnalm {verb}: {message}" if verb else f"dnalm: {message}", file=sys.stderr)

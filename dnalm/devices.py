@@ -15,7 +15,7 @@ from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 from lightning_fabric.strategies.single_device import SingleDeviceStrategy
 from lightning_fabric.strategies.strategy import Strategy
 
-from dnalm import ranks
+from dnalm import exchange, ranks
 from dnalm.sharding import shard
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -74,8 +74,12 @@ class Processor(NamedTuple):
         several = "" if self.strategy == "single" else f", {ranks.place().world} processes ({self.strategy})"
         return f"{self.name}, {self.precision}{several}"
 
-    def fabric(self) -> Fabric:
-        """Return a launched Fabric, of the processes that torchrun or srun has started; they meet in it."""
+    def fabric(self, *, unused: bool = False) -> Fabric:
+        """Return a launched Fabric, of the processes that torchrun or srun has started; they meet in it.
+
+        Args:
+            unused: whether a step may leave out parameters that are trained: the processes then look for it.
+        """
         precision: Any = FABRIC_NAMES[self.precision]
         # It announces its precision; dnalm does too.
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
@@ -87,7 +91,7 @@ class Processor(NamedTuple):
                 accelerator=self.device,
                 devices=here.here,
                 num_nodes=here.world // here.here,
-                strategy=_strategy(self.strategy, here.world),
+                strategy=_strategy(self.strategy, here.world, unused),
                 precision=precision,
                 plugins=[_environment(here.launcher)],
             )
@@ -108,9 +112,9 @@ def is_sharded(fabric: Fabric) -> bool:
     return isinstance(fabric.strategy, ModelParallelStrategy)
 
 
-def _strategy(name: str, world: int) -> Strategy:
-    if name == "ddp":
-        return DDPStrategy(forward_sync_buffers=False)  # no buffer of ours differs between processes
+def _strategy(name: str, world: int, unused: bool) -> Strategy:
+    if name == "ddp":  # no buffer of ours differs between processes
+        return DDPStrategy(forward_sync_buffers=False, find_unused_parameters=unused)
     return ModelParallelStrategy(
         lambda module, mesh: shard(module, mesh["data_parallel"]),
         data_parallel_size=world,
@@ -155,7 +159,7 @@ class Compute:
         processor = Processor(device, precision, strategy)
         if strategy != "single":
             processor.fabric()
-            ranks.wait()  # connected, so that each notices when another ends
+            exchange.wait()  # connected, so that each notices when another ends
         return processor
 
 

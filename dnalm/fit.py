@@ -19,10 +19,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
-from dnalm import checkpoint, ranks
+from dnalm import checkpoint, exchange, ranks
+from dnalm.batch_norm import normalises, over_all_processes
 from dnalm.devices import alone, is_sharded
 from dnalm.files import finite
-from dnalm.memory import advice, keep_freed_memory, largest_that_fits, ran_out
+from dnalm.memory import advice, keep_freed_memory, largest_that_fits, ran_out, said
 from dnalm.optim import TrainConfig, build_optimizer, learning_rate
 from dnalm.resume import BEST, LAST, LOG, check_identity, cut_log, newest_state, save_state
 from dnalm.sharding import gathered, part, parts, whole
@@ -98,12 +99,11 @@ class Loop:
         watch: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
         ranks.check_batch(config.batch_size, config.accumulate)
-        if ranks.place().world * config.accumulate > 1:
-            _check_cut(model)
         self.task, self.config, self.folder, self.fabric = task, config, folder, fabric
         self.seed, self.identity, self.watch = seed, finite(dict(identity)), watch
         self._whole = model
         self.model = copy.deepcopy(model) if is_sharded(fabric) else model
+        over_all_processes(self.model, config.accumulate)
         self.step = 0
         self.elapsed = 0.0
         """Seconds of training and evaluation, over all sittings."""
@@ -171,6 +171,7 @@ class Loop:
                 bar.update(task_id, completed=self.step, note=self._note())
             if any_asked(stopped):
                 self._save()
+                exchange.wait()  # a launcher that sees one process end may kill the one that writes
                 raise KeyboardInterrupt
         return self.step >= self.config.steps or self.patience_spent
 
@@ -185,7 +186,8 @@ class Loop:
         self._optimizer.zero_grad(set_to_none=True)
         size, pieces = self.config.batch_size, ranks.place().world * self.config.accumulate
         rows = size // pieces
-        fits = None if is_sharded(self.fabric) else largest_that_fits(rows, self._attempt)
+        together = is_sharded(self.fabric) or (ranks.place().world > 1 and normalises(self.model))
+        fits = None if together else largest_that_fits(rows, self._attempt)
         raise ValueError(advice(rows, self.config.accumulate, size, fits))
 
     def _attempt(self, rows: int) -> None:
@@ -233,8 +235,13 @@ class Loop:
         own = range(rank * self.config.accumulate, (rank + 1) * self.config.accumulate)
         batches = [self._batches.batch(self.step, share, pieces) for share in own]
         counts = [self.task.counted(batch) if len(_first(batch)) else 0.0 for batch in batches]
-        (every,) = ranks.total([sum(counts)])
+        (every,) = exchange.total([sum(counts)])
         self._tokens = world * sum(_first(batch).numel() for batch in batches)
+        if not all(counts) and normalises(self.model):
+            raise ValueError(
+                f"the last batch of an epoch has fewer rows than there are processes ({world}), and this "
+                "model normalises over the batch; choose another --batch-size"
+            )
         spare = None if all(counts) else self._batches.batch(self.step, 0, pieces)
         return [
             (share, batch if count else spare, world * count / every if every else 0.0)
@@ -257,7 +264,7 @@ class Loop:
     def _losses(self) -> list[float]:
         """Return the losses of the whole batches that are not logged yet."""
         losses = torch.stack(self._log).tolist() if self._log else []
-        return [each / self.fabric.world_size for each in ranks.total(losses)]
+        return [each / self.fabric.world_size for each in exchange.total(losses)]
 
     def _diverged(self, what: str) -> str:
         return (
@@ -267,8 +274,9 @@ class Loop:
 
     def _evaluate(self) -> None:
         """Score the model, in all processes alike: what the first one finds is what counts."""
-        with gathered(self.model):
-            scores = ranks.first(self.task.evaluate(self.wrapped))
+        too_large = "the model does not fit when it is evaluated; choose a smaller one, or shorter windows"
+        with said(too_large), gathered(self.model):
+            scores = exchange.first(self.task.evaluate(self.wrapped))
         if not math.isfinite(scores["val_loss"]):
             raise ValueError(self._diverged(f"the validation loss is {scores['val_loss']}"))
         self.elapsed = time.monotonic() - self._clock
@@ -340,20 +348,7 @@ class Loop:
         self._lines = about["log_lines"]
         if ranks.leads():
             cut_log(self.folder, self._lines)
-        ranks.wait()  # all have read it before the first writes the next
-
-
-def _check_cut(model: nn.Module) -> None:
-    """Refuse a model whose batch cannot be cut: it normalises over all of it.
-
-    Raises:
-        ValueError: saying what to do.
-    """
-    if any(name.endswith("running_mean") for name, _ in model.named_buffers()):
-        raise ValueError(
-            "this model normalises over the whole batch (batch normalisation), which must not be cut into "
-            "shares: train it in one process with --accumulate 1"
-        )
+        exchange.wait()  # all have read it before the first writes the next
 
 
 def _first(batch: tuple[Tensor | None, ...]) -> Tensor:

@@ -1,9 +1,10 @@
 """Memory in training: what is said when a batch does not fit, and how freed memory is kept for reuse."""
 
+import contextlib
 import ctypes
 import gc
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 
@@ -13,6 +14,24 @@ def ran_out(error: BaseException) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and "allocate memory" in str(error)  # of torch's CPU allocator
+
+
+@contextlib.contextmanager
+def said(what: str) -> Iterator[None]:
+    """Turn running out of memory in the block into a mistake that is told.
+
+    Args:
+        what: does not fit, and what to change.
+
+    Raises:
+        ValueError: saying so.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not ran_out(error):
+            raise
+        raise ValueError(f"memory ran out: {what}") from error
 
 
 def largest_that_fits(rows: int, attempt: Callable[[int], None]) -> int:

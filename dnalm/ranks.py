@@ -1,25 +1,14 @@
-"""The processes of one run: which of them this is, and what they tell each other.
+"""The processes of one run: which of them this is, and what they can share.
 
 torchrun and srun start the processes and number them; a command that neither has started is a run of one.
-What is told here are a few numbers and words on the CPU: gradients go their own way (lightning-fabric).
 """
 
-import functools
 import os
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
-from typing import Any, NamedTuple, TypeVar
-
-T = TypeVar("T")
+from collections.abc import Mapping
+from typing import NamedTuple
 
 SHARED = ("pretrain", "finetune", "baseline", "interact train")
 """Verbs that several processes can share."""
-PATIENCE = timedelta(days=1)
-"""How long a process waits for another, which may be writing a large file; one that dies is noticed."""
-TOLD = "dnalm/told"
-"""Key of the processes' store: how many have asked to say what went wrong."""
-LOST = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer", "Broken pipe")
-"""Words of errors that say that another process is gone."""
 
 
 class Place(NamedTuple):
@@ -76,63 +65,3 @@ def check_batch(batch_size: int, accumulate: int) -> None:
             f"--batch-size {batch_size} cannot be shared alike by {among}; it stays the whole batch however "
             f"many processes there are: choose a multiple of {world * accumulate}, or other processes"
         )
-
-
-def wait() -> None:
-    """Go on when all processes are here."""
-    total([0.0])
-
-
-def first(value: T) -> T:
-    """Return the first process's value in every process; what can be pickled, and it is one of our own."""
-    if place().world == 1:
-        return value
-    import torch.distributed as dist
-
-    box: list[Any] = [value]
-    dist.broadcast_object_list(box, src=0, group=_group())
-    found: T = box[0]
-    return found
-
-
-def total(numbers: Sequence[float]) -> list[float]:
-    """Return the sums over all processes of as many numbers, the same in each."""
-    if place().world == 1:
-        return list(numbers)
-    import torch
-    import torch.distributed as dist
-
-    sums = torch.tensor(numbers, dtype=torch.float64)
-    dist.all_reduce(sums, group=_group())
-    found: list[float] = sums.tolist()
-    return found
-
-
-def tells() -> bool:
-    """Whether this process is to say what went wrong: the first that asks, so that it is said once."""
-    here = place()
-    if here.world == 1:
-        return True
-    import torch.distributed as dist
-
-    if not dist.is_initialized():
-        return here.rank == 0  # a mistake in the command, which is the same in all of them
-    try:
-        return int(dist.distributed_c10d._get_default_store().add(TOLD, 1)) == 1
-    except RuntimeError:  # the process that kept the store is gone
-        return True
-
-
-def another_is_gone(error: Exception) -> bool:
-    """Tell whether an error says that another process of the run has ended."""
-    if place().world == 1 or not isinstance(error, RuntimeError):
-        return False
-    return type(error).__name__.startswith("Dist") or any(word in str(error) for word in LOST)
-
-
-@functools.cache
-def _group() -> Any:
-    """Return the processes as a group that exchanges values on the CPU; all of them call this at once."""
-    import torch.distributed as dist
-
-    return dist.new_group(backend="gloo", timeout=PATIENCE)

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from dnalm import ranks
+
 
 def shard(module: nn.Module, mesh: Any) -> nn.Module:
     """Share the parameters of `module` among the processes of `mesh`, in place: FSDP (Zhao et al. 2023).
@@ -41,11 +43,16 @@ def gathered(module: nn.Module) -> Iterator[None]:
 
 
 def whole(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return tensors whole and on the CPU; all processes call this together, in the same order."""
-    return {
-        name: (tensor.full_tensor() if isinstance(tensor, DTensor) else tensor).detach().cpu()
-        for name, tensor in tensors.items()
-    }
+    """Return tensors whole and on the CPU to the first process, which saves them, and none to the others.
+
+    All processes call this together, with the same names.
+    """
+    found = {}
+    for name, tensor in tensors.items():
+        one = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+        if ranks.leads():
+            found[name] = one.detach().cpu()
+    return found
 
 
 def parts(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:

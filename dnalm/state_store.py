@@ -26,7 +26,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from dnalm import ranks
+from dnalm import exchange, ranks
 from dnalm.files import atomic_file, lock, need_space, read_json, write_json
 
 Rows = npt.NDArray[np.int64]
@@ -127,24 +127,24 @@ class StateStore:
             ValueError: if the disk is too small, or another process writes to this store.
         """
         asked = set(texts)
-        if not ranks.first(len(self._missing(asked))):
+        if not exchange.first(len(self._missing(asked))):
             self._refresh()
             return 0
         here = ranks.place()
         with lock(self.folder) if here.rank == 0 else contextlib.nullcontext():
-            ranks.wait()
+            exchange.wait()
             self._refresh()  # another run may have been here
             missing = self._missing(asked)
             if here.rank == 0:
                 write_json(self.folder / STORE, {"format": FORMAT, "identity": self.identity})
             number = max((int(name.removesuffix(SHARD)) for name in self._names), default=-1) + 1
-            ranks.wait()  # all of them have counted the shards that are there
+            exchange.wait()  # all of them have counted the shards that are there
             for place, begin in enumerate(range(0, len(missing), PER_SHARD)):
                 some = missing[begin : begin + PER_SHARD]
                 say(f"encoding {begin:,} to {begin + len(some):,} of {len(missing):,} into {self.folder}")
                 if place % here.world == here.rank:
                     self._write(some, encode, number + place)
-            ranks.wait()
+            exchange.wait()
             self._refresh()  # what the other processes have encoded
         self.encoded += len(missing)
         return len(missing)

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, NamedTuple
 import torch
 from torch import Tensor
 
-from dnalm import ranks
+from dnalm import exchange, ranks
 from dnalm.files import atomic_file, need_space, read_json, write_json
 
 FORMAT_VERSION = 2
@@ -69,7 +69,7 @@ class StateCache:
         path = self.folder / f"{self._digest(tokens, width, key)}{SUFFIX}"
         size = 2 * len(tokens) * tokens.shape[1] * width
         there = path.is_file() and path.stat().st_size == size and _times(path).is_file()
-        if not ranks.first(there):
+        if not exchange.first(there):
             self._write(path, size, encode, tokens)
         path.touch()
         # Shared, though nothing writes to it: a private map reserves memory for all of the file.
@@ -95,18 +95,18 @@ class StateCache:
             need_space(self.folder, size)
             self.say(f"states of {len(tokens):,} windows: {size / 1e9:.2f} GB into {self.folder}")
             self.folder.mkdir(parents=True, exist_ok=True)
-        ranks.wait()
+        exchange.wait()
         chunks = torch.split(tokens, ENCODE_BATCH)
         own = chunks[len(chunks) * here.rank // here.world : len(chunks) * (here.rank + 1) // here.world]
         shares = [path.with_name(f".{path.name}.{rank}.part") for rank in range(here.world)]
         if here.rank:  # its share beside the file, for the first process to put behind its own
             with shares[here.rank].open("wb") as file:
                 _encode(own, encode, file)
-            ranks.wait()
+            exchange.wait()
         else:
             with atomic_file(path) as file:
                 _encode(own, encode, file)
-                ranks.wait()
+                exchange.wait()
                 for share in shares[1:]:
                     with share.open("rb") as rest:
                         shutil.copyfileobj(rest, file)
@@ -114,7 +114,7 @@ class StateCache:
             seconds = time.monotonic() - begin
             write_json(_times(path), {"seconds": seconds})
             self.say(f"states written in {seconds:.0f} s")
-        ranks.wait()
+        exchange.wait()
 
     def _make_room(self, size: int) -> None:
         """Remove the files used least recently until `size` more bytes are within the limit."""

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-from dnalm import ranks
+from dnalm import exchange, ranks
 
 
 @contextlib.contextmanager
@@ -39,4 +39,4 @@ def stop_signal() -> Iterator[threading.Event]:
 
 def any_asked(stopped: threading.Event) -> bool:
     """Tell whether any process was asked to stop: all of them stop after the same step."""
-    return ranks.total([float(stopped.is_set())]) != [0.0]
+    return exchange.total([float(stopped.is_set())]) != [0.0]

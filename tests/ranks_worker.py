@@ -6,18 +6,23 @@ from pathlib import Path
 
 import torch
 
-from dnalm import ranks
+from dnalm import exchange, ranks
+from dnalm.batch_norm import over_all_processes
+from dnalm.data.binding import BindingWindows
 from dnalm.data.pair_batches import PairRows, PairTokens, Ragged
 from dnalm.devices import Processor
+from dnalm.encoders.cnn import CNNConfig
 from dnalm.encoders.gpt import GPTConfig
 from dnalm.encoders.kmer import KmerConfig
 from dnalm.encoders.morgan import MorganConfig
 from dnalm.fit import Loop
 from dnalm.genome import PreparedGenome
 from dnalm.heads.cross_attention import CrossAttentionConfig
+from dnalm.heads.regression import RegressionHeadConfig
 from dnalm.optim import TrainConfig
 from dnalm.state_store import StateStore
 from dnalm.states import StateCache
+from dnalm.tasks.binding import BindingModel, BindingShape, BindingTask
 from dnalm.tasks.interaction import InteractionTask
 from dnalm.tasks.interaction_model import InteractionModel
 from dnalm.tasks.interaction_shape import InteractionShape
@@ -35,7 +40,7 @@ def language(data, weight=1.0):
 
 
 def pairs():
-    """Cross-attention without dropout; 22 pairs, which batches of 8 do not divide."""
+    """Cross-attention with batch normalisation, without dropout; 21 pairs, not a multiple of 8."""
     draws = torch.Generator().manual_seed(3)
 
     def ragged(count, highest):
@@ -45,11 +50,20 @@ def pairs():
         )
 
     shape = InteractionShape(
-        KmerConfig(2, 8), MorganConfig(bits=64, width=8), CrossAttentionConfig(8, 2, 8, 0.0, 0.0)
+        KmerConfig(2, 8), MorganConfig(bits=64, width=8), CrossAttentionConfig(8, 2, 8, 0.0, 0.0, 0.0)
     )
-    gene, molecule = (torch.randint(0, 5, (22,), generator=draws).numpy() for _ in "gm")
+    gene, molecule = (torch.randint(0, 5, (21,), generator=draws).numpy() for _ in "gm")
     rows = PairRows(gene, molecule, (gene % 2 == molecule % 2).astype("uint8"))
     return InteractionTask(shape, PairTokens(ragged(5, 4), ragged(5, 64), True), rows, rows)
+
+
+def bases():
+    """The CNN of binding, without dropout; 21 windows, which batches of 8 do not divide."""
+    draws = torch.Generator().manual_seed(4)
+    tokens = torch.randint(0, 4, (21, 30), generator=draws).to(torch.uint8)
+    windows = BindingWindows(tokens, torch.rand(21, 30, generator=draws))
+    shape = BindingShape(CNNConfig(8, 3), head=RegressionHeadConfig(head_dropout=0.0))
+    return BindingTask(shape, windows, windows)
 
 
 def loop_of(job, strategy="single"):
@@ -60,6 +74,9 @@ def loop_of(job, strategy="single"):
     if job["task"] == "pairs":
         task = pairs()
         model = InteractionModel(task.shape)
+    elif job["task"] == "bases":
+        task = bases()
+        model = BindingModel(task.shape)
     else:
         task = language(job["data"], job.get("weight", 1.0))
         model = task.build_model()
@@ -72,7 +89,7 @@ def train(job, strategy="single"):
     """Run a job, from its start or from where it was stopped."""
     there = (Path(job["folder"]) / "last").exists()
     loop = loop_of(job, strategy)
-    if ranks.first(there):
+    if exchange.first(there):
         loop.resume(print)
     loop.run(stop_at=job.get("stop_at"), quiet=True)
     return loop
@@ -81,6 +98,28 @@ def train(job, strategy="single"):
 def letters(texts):
     """States of texts: as many as they have letters, behind their mean."""
     return [torch.full((1 + len(text), 2), float(ord(text[0]))) for text in texts]
+
+
+def normalise():
+    """Batch normalisation over both processes is PyTorch's of the whole batch, with its gradients."""
+    draws = torch.Generator().manual_seed(5)
+    rows, pull = torch.randn(7, 4, generator=draws) + 3.0, torch.randn(7, 4, generator=draws)
+    one, two = torch.nn.BatchNorm1d(4), torch.nn.Sequential(torch.nn.BatchNorm1d(4))
+    over_all_processes(two, 1)
+    own = slice(ranks.place().rank, None, 2)
+    whole, share = rows.clone().requires_grad_(), rows[own].clone().requires_grad_()
+    for _ in range(2):
+        (one(whole) * pull).sum().backward()
+        (two(share) * pull[own]).sum().backward()
+    close = {"rtol": 1e-4, "atol": 1e-5}  # sums of float32 in another order
+    torch.testing.assert_close(share.grad, whole.grad[own], **close)
+    torch.testing.assert_close(two(share), one(whole)[own], **close)
+    for name, wanted in one.state_dict().items():
+        torch.testing.assert_close(two.state_dict()[f"0.{name}"], wanted, **close)
+    for name, parameter in two[0].named_parameters():
+        torch.distributed.all_reduce(parameter.grad)
+        torch.testing.assert_close(parameter.grad, one.get_parameter(name).grad, **close)
+    torch.testing.assert_close(two.eval()(share), one.eval()(whole)[own], **close)
 
 
 def fill(job):
@@ -113,13 +152,17 @@ def main(path):
     """Do every job of the file."""
     torch.set_num_threads(1)
     for job in json.loads(Path(path).read_text()):
-        if job["task"] == "states":
+        if job["task"] == "norm":
+            Processor("cpu", "fp32", "ddp").fabric()
+            normalise()
+        elif job["task"] == "states":
             Processor("cpu", "fp32", "ddp").fabric()
             fill(job)
         else:
             train(job, job["strategy"])
-        ranks.wait()
+        exchange.wait()
 
 
 if __name__ == "__main__":
     main(sys.argv[1])
+    exchange.end(0)

@@ -265,6 +265,17 @@ def test_nothing_that_fits_is_told_too(start, tmp_path):
         loop.run(quiet=True)
 
 
+def test_memory_that_runs_out_in_evaluation_is_told(start, tmp_path):
+    loop = start(tmp_path / "a")
+
+    def greedy(_model):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    loop.task.evaluate = greedy
+    with pytest.raises(ValueError, match="memory ran out: the model does not fit when it is evaluated"):
+        loop.run(quiet=True)
+
+
 def test_another_error_is_not_taken_for_memory(start, tmp_path):
     loop = start(tmp_path / "a")
 
@@ -299,7 +310,7 @@ def test_a_model_that_normalises_over_the_batch_is_not_cut(start, tmp_path, monk
 
     monkeypatch.setattr(LanguageTask, "build_model", with_statistics)
     start(tmp_path / "a")
-    with pytest.raises(ValueError, match="normalises over the whole batch .* with --accumulate 1"):
+    with pytest.raises(ValueError, match=r"normalises over the whole batch .* with --accumulate 1$"):
         start(tmp_path / "b", TrainConfig(batch_size=4, accumulate=2))
 
 

@@ -1,7 +1,8 @@
-"""Tests for dnalm/ranks.py, and of runs that torchrun starts for real: two processes do what one does."""
+"""Tests for dnalm/ranks.py, dnalm/exchange.py, and that two processes of torchrun do what one does."""
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from dnalm import checkpoint, ranks
+from dnalm import checkpoint, exchange, ranks
 from dnalm.devices import Compute, choose_strategy
 from dnalm.files import lock
 from dnalm.ranks import Place, place
@@ -21,8 +22,10 @@ ROOT = WORKER.parents[1]
 MOMENTS = {"rtol": 1e-3, "atol": 1e-6}
 """Sums of float32 are taken in another order."""
 WEIGHTS = {"rtol": 1e-3, "atol": 5e-4}
-"""A gradient that is rounding alone (of a key's bias: it cancels in the softmax) moves a weight by up to the
-rate, 0.01: AdamW divides it by its own size."""
+"""A gradient that is mostly rounding moves a weight by up to the rate, 0.01: AdamW divides by its size."""
+NOISE = 1e-12
+"""Squares of gradients that are rounding alone: of a key's bias, which cancels in the softmax, and of one
+that batch normalisation takes off again, whose mean it remembers."""
 
 
 def torchrun(*command):
@@ -49,11 +52,14 @@ KINDS = {
     "plain": {"task": "language", "train": {"steps": 6}},
     "weighted": {"task": "language", "weight": 0.1, "train": {"steps": 6}},
     "uneven": {"task": "pairs", "train": {"steps": 6}},
+    "bases": {"task": "bases", "train": {"steps": 6}},
 }
-"""Of 22 pairs in batches of 8 the last has 6: of four shares two have two rows and two have one."""
+"""Of 21 pairs or windows in batches of 8 the last has 5: of two shares one has three and one two, of four one
+has two and three have one. The pairs' model normalises over the batch."""
 WAYS = [
     ("plain", "ddp", 1), ("plain", "fsdp", 1), ("plain", "ddp", 2), ("weighted", "ddp", 1),
-    ("weighted", "fsdp", 2), ("uneven", "ddp", 2), ("uneven", "fsdp", 1),
+    ("weighted", "fsdp", 2), ("uneven", "ddp", 1), ("uneven", "fsdp", 1), ("bases", "ddp", 2),
+    ("bases", "fsdp", 1),
 ]  # fmt: skip
 TEXTS = ["ACGT"[i % 4] * (1 + i) for i in range(1100)]
 
@@ -72,6 +78,7 @@ def done(toy, worker, tmp_path_factory):
         moved = job(toy, out / f"moved-{strategy}", "plain", strategy, stop_at=4)
         worker.train(moved | {"stop_at": 2})  # in one process, then in two
         jobs.append(moved)
+    jobs.append({"task": "norm"})  # checks itself
     jobs.append({"task": "states", "folder": str(out / "states"), "texts": TEXTS})
     (out / "jobs.json").write_text(json.dumps(jobs))
     ended = torchrun(WORKER, out / "jobs.json")
@@ -92,14 +99,17 @@ def lines_of(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def check_same(one, other):
+def check_same(one, other, kind):
     """Losses, scores and the whole state are the same within rounding."""
+    # A bias that batch normalisation takes off again has a gradient that is rounding alone (see WEIGHTS); in
+    # evaluation it is not taken off, but the mean remembered from before.
+    scores = 2e-3 if kind == "uneven" else 1e-5
     a, b = lines_of(one), lines_of(other)
     assert [line["step"] for line in a] == [line["step"] for line in b]
     for left, right in zip(a, b, strict=True):
         assert left.get("loss", 0) == pytest.approx(right.get("loss", 0), rel=1e-5)
         if "evaluation" in left:
-            assert left["evaluation"] == pytest.approx(right["evaluation"], rel=1e-5, abs=1e-7)
+            assert left["evaluation"] == pytest.approx(right["evaluation"], rel=scores, abs=1e-7)
     found, wanted = (checkpoint.load(folder / "last")[0] for folder in (one, other))
     check_weights(found, wanted)
 
@@ -107,13 +117,16 @@ def check_same(one, other):
 def check_weights(found, wanted):
     assert found.keys() == wanted.keys()
     for name in wanted:
+        squares = wanted.get(name.replace("model.", "exp_avg_sq."))
+        if name.endswith("running_mean") or (squares is not None and squares.max() < NOISE):
+            continue
         close = WEIGHTS if name.startswith("model.") else MOMENTS
         torch.testing.assert_close(found[name], wanted[name], **close)
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: "-".join(map(str, way)))
 def test_two_processes_take_the_steps_of_one(done, alone, way):
-    check_same(done / "-".join(map(str, way)), alone / way[0])
+    check_same(done / "-".join(map(str, way)), alone / way[0], way[0])
 
 
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
@@ -132,10 +145,10 @@ def test_states_are_encoded_once_by_either_process(done):
     assert not list((done / "states" / "cache").glob(".*"))
 
 
-@pytest.mark.parametrize(("kind", "accumulate"), [("plain", 2), ("plain", 4), ("weighted", 4), ("uneven", 8)])
+@pytest.mark.parametrize(("kind", "accumulate"), [("plain", 2), ("plain", 4), ("weighted", 4), ("bases", 8)])
 def test_micro_batches_take_the_same_steps(toy, worker, alone, tmp_path, kind, accumulate):
     worker.train(job(toy, tmp_path / "run", kind, "single", accumulate))
-    check_same(tmp_path / "run", alone / kind)
+    check_same(tmp_path / "run", alone / kind, kind)
 
 
 FLAGS = ["--n-layer", "1", "--n-head", "2", "--n-embd", "8", "--block-size", "20", "--steps", "6"]
@@ -147,7 +160,11 @@ def pretrain(toy, out, *flags):
 
 
 def test_the_command_line_in_two_processes(toy, tmp_path):
-    ended = torchrun(*pretrain(toy, tmp_path / "two", "--batch-size", "4", "--strategy", "fsdp"))
+    line = next(line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("torchrun"))
+    shown = shlex.split(line.split(" #")[0])  # as the README has it, with other data and a smaller model
+    assert shown[:3] == ["torchrun", "--nproc-per-node", "2"]
+    shown = [{"data/vocab4": toy["vocab4"].folder, "outputs2": tmp_path / "two"}.get(s, s) for s in shown[3:]]
+    ended = torchrun(*shown, *FLAGS, "--batch-size", "4", "--strategy", "fsdp")
     assert ended.returncode == 0, ended.stderr[-3000:]
     assert ended.stdout.count("bits per base (95 % interval") == 1
     assert ended.stderr.count("vocab4: 824 parameters, on cpu") == 1
@@ -217,7 +234,7 @@ def test_what_processes_cannot_share_is_refused(as_second_of_three):
     with pytest.raises(ValueError, match="--strategy fsdp: not available in fp16"):
         choose_strategy("fsdp", "cpu", "fp16")
     assert not ranks.leads()
-    assert not ranks.tells()  # before they have met, the first speaks for all
+    assert not exchange.tells()  # before they have met, the first speaks for all
 
 
 def test_a_strategy_needs_several_processes():
@@ -228,8 +245,8 @@ def test_a_strategy_needs_several_processes():
 
 
 def test_one_process_talks_to_itself():
-    assert ranks.total([1.5, 2.0]) == [1.5, 2.0]
-    assert ranks.first({"a": np.pi}) == {"a": np.pi}
+    assert exchange.total([1.5, 2.0]) == [1.5, 2.0]
+    assert exchange.first({"a": np.pi}) == {"a": np.pi}
     assert ranks.leads()
-    assert ranks.tells()
-    assert not ranks.another_is_gone(RuntimeError("gloo: Connection closed by peer"))
+    assert exchange.tells()
+    assert not exchange.another_is_gone(RuntimeError("gloo: Connection closed by peer"))

@@ -85,6 +85,8 @@ def run(options: Options) -> None:
         raise ValueError("; ".join(wrong))
     processor = options.run.compute.resolve()
     ranks.check_batch(options.train.batch_size, options.train.accumulate)
+    if processor.strategy == "fsdp" and options.tuning.any:
+        raise ValueError("--strategy fsdp does not go with pretrained encoders that are trained; use ddp")
     options.run.check_folder(options.out, [options.out / RESULTS])
     pairs = open_pairs(options.data)
     shape, backbones = shape_of(
@@ -167,7 +169,7 @@ def _train(
         model,
         options.train.in_steps(steps),
         folder=options.out,
-        fabric=processor.fabric(),
+        fabric=processor.fabric(unused=options.tuning.any),
         seed=options.run.seed,
         identity=_identity(options, task, pairs.digest, processor),
     )

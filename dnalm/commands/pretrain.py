@@ -1,9 +1,8 @@
 """`dnalm pretrain`: train a GPT on a prepared genome and say what it learned."""
 
-import contextlib
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from dnalm.encoders.gpt import GPTConfig
 from dnalm.evaluate.language import judge
 from dnalm.fit import Loop
 from dnalm.genome import PreparedGenome
-from dnalm.memory import ran_out
+from dnalm.memory import said
 from dnalm.optim import TrainConfig
 from dnalm.records import Record, peak_memory
 from dnalm.resume import BEST
@@ -91,7 +90,10 @@ def run(options: Options) -> None:
     task = LanguageTask(genome, options.encoder, options.task)
     # Refuses a block longer than the genome's stretches.
     task.windows(options.train.batch_size, options.run.seed)
-    with _memory_is_said(options):
+    with said(
+        f"the weights of {options.encoder.n_layer} layers of width {options.encoder.n_embd:,} do not fit; "
+        "choose a smaller --n-embd or --n-layer"
+    ):
         torch.manual_seed(options.run.seed)
         model = task.build_model()
         model.transformer.gradient_checkpointing = options.gradient_checkpointing
@@ -224,20 +226,6 @@ def _check_options(options: Options) -> None:
         wrong.append(f"--stop-at must be at least 0, got {options.stop_at}")
     if wrong:
         raise ValueError("; ".join(wrong))
-
-
-@contextlib.contextmanager
-def _memory_is_said(options: Options) -> Iterator[None]:
-    """Turn running out of memory where the model is built into a message."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if not ran_out(error):
-            raise
-        raise ValueError(
-            f"memory ran out: the weights of {options.encoder.n_layer} layers of width "
-            f"{options.encoder.n_embd:,} do not fit; choose a smaller --n-embd or --n-layer"
-        ) from error
 
 
 def _watch(folder: Path, tensorboard: bool) -> Callable[[dict[str, Any]], None] | None:

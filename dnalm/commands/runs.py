@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dnalm import ranks
+from dnalm import exchange, ranks
 from dnalm.devices import Compute, Processor
 from dnalm.files import lock, write_json
 from dnalm.fit import Loop
@@ -60,7 +60,7 @@ class RunOptions:
         with lock(folder) if ranks.leads() else contextlib.nullcontext():
             if ranks.leads():
                 recover_run(folder)
-            ranks.wait()
+            exchange.wait()
             yield
 
     @contextlib.contextmanager

@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Pretraining on several machines of a SLURM cluster: one process a GPU, started by srun.
+#
+#   sbatch runs/slurm.sh DATA OUT [FLAGS of dnalm pretrain...]
+#
+# DATA and OUT are on a file system that all machines share. SIGTERM comes two minutes before the time is up: the run
+# saves its state, and the job puts itself back in the queue; it then goes on from the state saved last.
+#SBATCH --job-name=dnalm
+#SBATCH --nodes=2
+#SBATCH --ntasks-per-node=8
+#SBATCH --gpus-per-node=8
+#SBATCH --cpus-per-task=8
+#SBATCH --time=24:00:00
+#SBATCH --signal=TERM@120
+#SBATCH --requeue
+#SBATCH --open-mode=append
+#SBATCH --output=dnalm-%j.log
+set -euo pipefail
+data=$1 out=$2
+shift 2
+mode=$(basename "$data")
+resume=()
+if [ -d "$out/$mode/last" ] || [ -d "$out/$mode/last-before" ]; then resume=(--resume); fi
+
+code=0
+# One process that fails ends the others too; the first goes on alone at the end, to judge the model.
+srun --kill-on-bad-exit=1 --wait=0 "${PYTHON:-python}" -m dnalm pretrain --data "$data" --out "$out" --device cuda \
+  "${resume[@]}" "$@" || code=$?
+if [ "$code" -eq 130 ]; then # stopped by the signal, its state saved
+  scontrol requeue "$SLURM_JOB_ID"
+  exit 0
+fi
+exit "$code"
