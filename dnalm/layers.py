@@ -3,14 +3,23 @@
 Shapes used below
     B  sequences in the batch        L  tokens per sequence
     H  attention heads               K  width of one head (even, where rotary positions are used)
+    D  H K, width of the states      E  tokens up to the end of a block of queries
 """
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+Angles = tuple[Tensor, Tensor]
+"""Cosines and sines of rotary positions, each [L, K/2]."""
 
 LONGEST_PRODUCT = 1024
 """Tokens up to which a training step on a CPU multiplies out the whole [L, L] attention matrix."""
+QUERY_BLOCKS = 3
+"""Parts of the queries, each with the keys up to its own end: a third of the [L, L] matrix is never made."""
 
 
 def check_tokens(tokens: Tensor, real: Tensor) -> None:
@@ -48,28 +57,117 @@ def _bf16_mask(size: int, rate: float) -> Tensor:
     return bits.view(torch.bfloat16)
 
 
-def causal_attention(query: Tensor, key: Tensor, value: Tensor, rate: float = 0.0) -> Tensor:
+def causal_attention(joint: Tensor, heads: int, angles: Angles | None, rate: float = 0.0) -> Tensor:
     """Attend from each token to itself and to all on its left.
 
-    Two ways to the same numbers: PyTorch's fused kernel, and plain matrix products where they were measured
-    faster (training on a CPU, at lengths whose [L, L] matrix is small).
+    Three ways to the same numbers: PyTorch's fused kernel; in training on a CPU, where its backward pass was
+    measured slow, at lengths whose [L, L] matrix is small, batched products with a backward pass of our own;
+    and with dropout the same products through autograd.
 
     Args:
-        query: [B, H, L, K].
-        key: [B, H, L, K].
-        value: [B, H, L, K].
+        joint: [B, L, 3 D], the queries, keys and values of all heads.
+        heads: H.
+        angles: by which queries and keys are turned; None for no rotary positions.
         rate: dropout of the attention weights; 0 outside training.
 
     Returns:
-        [B, H, L, K].
+        [B, L, D].
     """
-    length = query.shape[-2]
-    if query.device.type != "cpu" or not torch.is_grad_enabled() or length > LONGEST_PRODUCT:
-        return F.scaled_dot_product_attention(query, key, value, dropout_p=rate, is_causal=True)
-    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)  # [B, H, L, L]
-    future = torch.full((length, length), float("-inf"), dtype=scores.dtype).triu(1)
-    weights = torch.softmax(scores + future, dim=-1, dtype=scores.dtype)
-    return dropout(weights, rate) @ value
+    size, length, width = joint.shape[0], joint.shape[1], joint.shape[2] // 3
+    products = joint.device.type == "cpu" and torch.is_grad_enabled() and length <= LONGEST_PRODUCT
+    mixed: Tensor
+    if products and rate == 0.0:
+        mixed = _CausalProducts.apply(joint, heads, angles)  # type: ignore[no-untyped-call]
+        return mixed
+    query, key, value = _by_head(joint, heads)
+    if angles is not None:
+        query, key = rotate(query, *angles), rotate(key, *angles)
+    if products:
+        scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)  # [B, H, L, L]
+        future = torch.full((length, length), float("-inf"), dtype=scores.dtype).triu(1)
+        weights = torch.softmax(scores + future, dim=-1, dtype=scores.dtype)
+        out = dropout(weights, rate) @ value
+    else:
+        out = F.scaled_dot_product_attention(query, key, value, dropout_p=rate, is_causal=True)
+    mixed = out.transpose(1, 2).reshape(size, length, width)
+    return mixed
+
+
+def _by_head(joint: Tensor, heads: int) -> Tensor:
+    """View [B, L, 3 D] as queries, keys and values, [3, B, H, L, K]."""
+    size, length, width = joint.shape
+    return joint.view(size, length, 3, heads, width // 3 // heads).permute(2, 0, 3, 1, 4)
+
+
+class _CausalProducts(torch.autograd.Function):
+    """Causal attention by batched products, a block of queries at a time.
+
+    Kept for the backward pass: turned queries (scaled), turned keys, values, and the weights of each block.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, joint: Tensor, heads: int, angles: Angles | None) -> Tensor:
+        size, length, width = joint.shape[0], joint.shape[1], joint.shape[2] // 3
+        flat = (size * heads, length, width // heads)  # [B H, L, K]
+        query, key, value = (
+            part.clone(memory_format=torch.contiguous_format).view(flat) for part in _by_head(joint, heads)
+        )
+        _turn(query, angles, flat[-1] ** -0.5)
+        _turn(key, angles)
+        out = joint.new_empty(size, length, heads, flat[-1])
+        by_head, weights = out.transpose(1, 2), []
+        for begin, end in _blocks(length):
+            # Slices are made contiguous: a product of others was measured slower than the copy.
+            scores = query[:, begin:end].contiguous() @ key[:, :end].contiguous().transpose(1, 2)
+            own = (end - begin, end - begin)
+            scores[..., begin:] += torch.full(own, float("-inf"), dtype=scores.dtype).triu_(1)
+            weights.append(torch.softmax(scores, dim=-1, dtype=scores.dtype))  # [B H, E - begin, E]
+            mixed = weights[-1] @ value[:, :end].contiguous()
+            by_head[:, :, begin:end] = mixed.view(size, heads, end - begin, flat[-1])
+        ctx.heads, ctx.turned = heads, angles is not None
+        ctx.save_for_backward(query, key, value, *weights, *(angles or ()))
+        return out.view(size, length, width)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        query, key, value, *rest = ctx.saved_tensors
+        angles = (rest.pop(-2), rest.pop()) if ctx.turned else None
+        size, length, width = gradient.shape
+        by_head = gradient.view(size, length, ctx.heads, -1).transpose(1, 2)  # [B, H, L, K]
+        of_query, of_key, of_value = torch.empty_like(query), torch.zeros_like(key), torch.zeros_like(value)
+        for (begin, end), weights in zip(_blocks(length), rest, strict=True):
+            of_mixed = by_head[:, :, begin:end].reshape(size * ctx.heads, end - begin, -1)
+            of_weights = of_mixed @ value[:, :end].contiguous().transpose(1, 2)
+            of_scores = torch._softmax_backward_data(of_weights, weights, -1, weights.dtype)
+            of_query[:, begin:end] = of_scores @ key[:, :end].contiguous()
+            of_key[:, :end] += of_scores.transpose(1, 2) @ query[:, begin:end].contiguous()
+            of_value[:, :end] += weights.transpose(1, 2) @ of_mixed
+        _turn(of_query, angles, query.shape[-1] ** -0.5, back=True)
+        _turn(of_key, angles, back=True)
+        joint = gradient.new_empty(size, length, 3 * width)
+        for part, found in zip(_by_head(joint, ctx.heads), (of_query, of_key, of_value), strict=True):
+            part.copy_(found.view(part.shape))
+        return joint, None, None
+
+
+def _blocks(length: int) -> list[tuple[int, int]]:
+    """Return begin and end of each block of queries; none is empty."""
+    edges = [length * number // QUERY_BLOCKS for number in range(QUERY_BLOCKS + 1)]
+    return [(begin, end) for begin, end in zip(edges[:-1], edges[1:], strict=True) if begin < end]
+
+
+def _turn(x: Tensor, angles: Angles | None, scale: float = 1.0, back: bool = False) -> None:
+    """Do what `rotate` does to [B H, L, K] in place, in fewer passes, and multiply by `scale`."""
+    if angles is None:
+        x.mul_(scale)
+        return
+    cosines, sines = angles
+    near = (torch.cat([cosines, cosines], dim=-1) * scale).to(x.dtype)  # [L, K]
+    across = (torch.cat([sines, -sines] if back else [-sines, sines], dim=-1) * scale).to(x.dtype)
+    first, second = x.chunk(2, dim=-1)
+    swapped = torch.cat([second, first], dim=-1)
+    x.mul_(near).addcmul_(swapped, across)
 
 
 def rotary_speeds(width: int, base: float = 10_000.0) -> Tensor:
@@ -79,7 +177,7 @@ def rotary_speeds(width: int, base: float = 10_000.0) -> Tensor:
     )
 
 
-def rotary_angles(length: int, width: int) -> tuple[Tensor, Tensor]:
+def rotary_angles(length: int, width: int) -> Angles:
     """Return cosines and sines of rotary positions, each [L, K/2] (Su et al. 2021, RoFormer, section 3.4)."""
     angles = torch.arange(length, dtype=torch.float64)[:, None] * rotary_speeds(width)  # [L, K/2]
     return angles.cos().float(), angles.sin().float()

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from dnalm.layers import causal_attention, dropout
+from dnalm import layers
+from dnalm.layers import causal_attention, dropout, rotary_angles, rotate
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32], ids=["own mask", "torch's"])
@@ -45,17 +46,83 @@ def test_dropout_gradient_is_its_mask():
     torch.testing.assert_close(x.grad * x, out)
 
 
-@pytest.mark.parametrize("length", [1, 7, 64])
-def test_both_ways_of_attention_agree(length):
+HEADS, WIDTH = 3, 8
+
+
+def make_joint(length, size=2, dtype=torch.float64):
     torch.manual_seed(0)
-    parts = [torch.randn(2, 3, length, 8, requires_grad=True) for _ in range(3)]
-    products = causal_attention(*parts)
+    return torch.randn(size, length, 3 * HEADS * WIDTH, dtype=dtype, requires_grad=True)
+
+
+def make_angles(length, turned):
+    return tuple(table.double() for table in rotary_angles(length, WIDTH)) if turned else None
+
+
+def plain_attention(joint, angles):
+    """The definition, by autograd: a softmax over what is on the left."""
+    size, length, _ = joint.shape
+    query, key, value = joint.view(size, length, 3, HEADS, WIDTH).permute(2, 0, 3, 1, 4)
+    if angles is not None:
+        query, key = rotate(query, *angles), rotate(key, *angles)
+    future = torch.ones(length, length, dtype=torch.bool).triu(1)
+    scores = (query @ key.transpose(-1, -2) / WIDTH**0.5).masked_fill(future, float("-inf"))
+    return (scores.softmax(-1) @ value).transpose(1, 2).reshape(size, length, -1)
+
+
+@pytest.mark.parametrize("turned", [True, False])
+@pytest.mark.parametrize("length", [1, 2, 7, 64])
+def test_attention_and_its_own_backward_pass_equal_plain_autograd(length, turned):
+    joint, angles = make_joint(length), make_angles(length, turned)
+    weights = torch.randn(2, length, HEADS * WIDTH, dtype=torch.float64)
+    found = []
+    for way in (lambda: causal_attention(joint, HEADS, angles), lambda: plain_attention(joint, angles)):
+        out = way()
+        found.append((out.detach(), *torch.autograd.grad((out * weights).sum(), joint)))
+    torch.testing.assert_close(*found, rtol=0, atol=1e-12)  # float64 rounding
+
+
+@pytest.mark.parametrize("turned", [True, False])
+def test_attention_passes_gradcheck(turned):
+    joint, angles = make_joint(5, size=1), make_angles(5, turned)
+    assert torch.autograd.gradcheck(lambda joint: causal_attention(joint, HEADS, angles), joint)
+
+
+@pytest.mark.parametrize("length", [1, 7, 64])
+def test_all_ways_of_attention_agree(length, monkeypatch):
+    joint, angles = make_joint(length, dtype=torch.float32), rotary_angles(length, WIDTH)
+    products = causal_attention(joint, HEADS, angles)
     with torch.no_grad():
-        fused = causal_attention(*parts)
-    torch.testing.assert_close(products, fused)  # float32 rounding
+        torch.testing.assert_close(products, causal_attention(joint, HEADS, angles))  # fused; fp32 rounding
+    monkeypatch.setattr(layers, "dropout", lambda x, rate: x)
+    torch.testing.assert_close(products, causal_attention(joint, HEADS, angles, 0.5))  # through autograd
+
+
+@pytest.mark.parametrize("length", [1, 9])
+def test_attention_leaves_its_input_and_angles_alone(length):
+    joint, angles = make_joint(length, size=1), make_angles(length, turned=True)
+    before = [joint.detach().clone(), *(table.clone() for table in angles)]
+    causal_attention(joint, HEADS, angles).sum().backward()
+    assert all(torch.equal(one, other) for one, other in zip(before, (joint, *angles), strict=True))
+
+
+def test_attention_in_bf16_stays_in_bf16_under_autocast():
+    """Autocast would have the softmax and what follows it in float32, several times slower."""
+    exact = make_joint(64, dtype=torch.float32)
+    joint = exact.detach().bfloat16().requires_grad_()
+    angles = rotary_angles(64, WIDTH)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = causal_attention(joint, HEADS, angles)
+    assert out.dtype == torch.bfloat16
+    kept = out.grad_fn.saved_tensors[:-2]
+    assert {tensor.dtype for tensor in kept} == {torch.bfloat16}
+    wanted = plain_attention(exact, angles)
+    # bf16 has 8 bits: 0.4 % of values up to about 3, a few times over
+    torch.testing.assert_close(out.float(), wanted, rtol=0, atol=0.03)
+    (found,) = torch.autograd.grad(out.float().square().sum(), joint)
+    (wanted,) = torch.autograd.grad(wanted.square().sum(), exact)
+    assert (found - wanted).norm() < 0.02 * wanted.norm()
 
 
 def test_attention_dropout_drops():
-    torch.manual_seed(0)
-    parts = [torch.randn(2, 3, 32, 8, requires_grad=True) for _ in range(3)]
-    assert (causal_attention(*parts, 0.5) != causal_attention(*parts, 0.0)).any()
+    joint = make_joint(32, dtype=torch.float32)
+    assert (causal_attention(joint, HEADS, None, 0.5) != causal_attention(joint, HEADS, None)).any()

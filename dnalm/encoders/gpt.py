@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from dnalm.config import no_shares, too_small
-from dnalm.layers import causal_attention, dropout, rotary_angles, rotary_speeds, rotate
+from dnalm.layers import Angles, causal_attention, dropout, rotary_angles, rotary_speeds
 
 SPREAD = 0.02
 """Standard deviation of untrained weights (Radford et al. 2019)."""
@@ -63,16 +63,10 @@ class CausalSelfAttention(nn.Module):
         self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd, bias=config.bias)
         self.c_proj = nn.Linear(config.n_embd, config.n_embd, bias=config.bias)
 
-    def forward(self, x: Tensor, angles: tuple[Tensor, Tensor] | None) -> Tensor:
+    def forward(self, x: Tensor, angles: Angles | None) -> Tensor:
         """Map [B, L, D] to [B, L, D]."""
-        size, length, width = x.shape
         rate = self.rate if self.training else 0.0
-        joint = self.c_attn(x).view(size, length, 3, self.heads, width // self.heads)
-        query, key, value = joint.permute(2, 0, 3, 1, 4)  # each [B, H, L, K]
-        if angles is not None:
-            query, key = rotate(query, *angles), rotate(key, *angles)
-        out = causal_attention(query, key, value, rate).transpose(1, 2)  # [B, L, H, K]
-        return dropout(self.c_proj(out.reshape(size, length, width)), rate)
+        return dropout(self.c_proj(causal_attention(self.c_attn(x), self.heads, angles, rate)), rate)
 
 
 class MLP(nn.Module):
@@ -99,7 +93,7 @@ class Block(nn.Module):
         self.ln_2 = nn.LayerNorm(config.n_embd, bias=config.bias)
         self.mlp = MLP(config)
 
-    def forward(self, x: Tensor, angles: tuple[Tensor, Tensor] | None) -> Tensor:
+    def forward(self, x: Tensor, angles: Angles | None) -> Tensor:
         """Map [B, L, D] to [B, L, D]."""
         x = x + self.attn(self.ln_1(x), angles)
         out: Tensor = x + self.mlp(self.ln_2(x))
