@@ -1,5 +1,6 @@
 """A small binding set and cores to fine-tune, and a small set of pairs, made once."""
 
+import contextlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,6 +9,7 @@ import pytest
 
 from dnalm.cli import main
 from dnalm.data.pairs import PairSet, write_pairs
+from dnalm.fit import Loop
 from dnalm.formats.binding import BindingSet, write_binding
 
 CORE = ["--n-layer", "1", "--n-head", "2", "--n-embd", "16", "--block-size", "40", "--batch-size", "4"]
@@ -46,6 +48,26 @@ def binding(toy, tmp_path_factory) -> Binding:
     for mode in ("full", "vocab4"):
         assert main(["pretrain", "--data", str(toy[mode].folder), "--out", str(made.outputs), *CORE]) == 0
     return made
+
+
+@pytest.fixture
+def stopping(monkeypatch):
+    """A context in which a run is stopped, as by Ctrl-C, after its first epoch."""
+    whole = Loop._evaluate
+
+    def evaluate(loop):
+        whole(loop)
+        if len(loop.evaluations) == 2:
+            loop._save()
+            raise KeyboardInterrupt
+
+    @contextlib.contextmanager
+    def stopping():
+        with monkeypatch.context() as patch:
+            patch.setattr(Loop, "_evaluate", evaluate)
+            yield
+
+    return stopping
 
 
 SMILES = ["CCO", "CCN", "c1ccccc1", "c1ccccc1N", "CC(=O)O", "CC(=O)N", "CCCCCCO", "CCBr"]

@@ -201,21 +201,10 @@ def test_each_window_and_each_copy_is_given_its_own_states(binding, tmp_path, mo
             torch.testing.assert_close(batch.states.float(), wanted, rtol=0.01, atol=0.01)  # bfloat16
 
 
-def test_a_stopped_run_resumes_to_the_same_bits(binding, tmp_path, monkeypatch):
+def test_a_stopped_run_resumes_to_the_same_bits(binding, tmp_path, stopping):
     assert baseline(binding, tmp_path / "a") == 0
-    import dnalm.fit
-
-    whole = dnalm.fit.Loop._evaluate
-
-    def stop_after_the_first_epoch(loop):
-        whole(loop)
-        if len(loop.evaluations) == 2:
-            loop._save()
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(dnalm.fit.Loop, "_evaluate", stop_after_the_first_epoch)
-    assert baseline(binding, tmp_path / "b") == 130
-    monkeypatch.setattr(dnalm.fit.Loop, "_evaluate", whole)
+    with stopping():
+        assert baseline(binding, tmp_path / "b") == 130
     assert baseline(binding, tmp_path / "b", "--lr", "9e-3", "--resume") == 2  # other settings
     assert baseline(binding, tmp_path / "b", "--resume") == 0
     one, other = (open_binding(tmp_path / name / "baseline").model.state_dict() for name in "ab")

@@ -148,21 +148,11 @@ def test_two_runs_are_equal_to_the_bit_and_another_seed_is_not(trained, data, tm
     assert begun != begun_other  # the first weights too, not the order of batches alone
 
 
-def test_a_stopped_run_resumes_to_the_same_bits(trained, data, tmp_path, monkeypatch):
-    whole = dnalm.fit.Loop._evaluate
-
-    def stop_after_the_first_epoch(loop):
-        whole(loop)
-        if len(loop.evaluations) == 2:
-            loop._save()
-            raise KeyboardInterrupt
-
+def test_a_stopped_run_resumes_to_the_same_bits(trained, data, tmp_path, stopping):
     out = tmp_path / "r"
-    monkeypatch.setattr(dnalm.fit.Loop, "_evaluate", stop_after_the_first_epoch)
-    with pytest.raises(KeyboardInterrupt):
+    with stopping(), pytest.raises(KeyboardInterrupt):
         run(options(data, out))
     assert json.loads((out / "run.json").read_text())["status"] == "interrupted"
-    monkeypatch.setattr(dnalm.fit.Loop, "_evaluate", whole)
     with pytest.raises(ValueError, match="use --resume, --overwrite"):
         run(options(data, out))
     with pytest.raises(ValueError, match="dna_length was 1000, is 20"):

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-import dnalm.fit
 from dnalm import checkpoint
 from dnalm.commands.interact_encoders import Reading
 from dnalm.commands.interact_train import Options, run
@@ -173,22 +172,12 @@ def test_checkpointing_changes_no_weight(options):
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 
-def test_a_stopped_run_resumes_to_the_same_bits(options, monkeypatch):
+def test_a_stopped_run_resumes_to_the_same_bits(options, stopping):
     options = replace(options, tuning=TuningConfig(unfreeze_at_epoch=1))
     run(options)
-    whole = dnalm.fit.Loop._evaluate
-
-    def stop_after_the_first_epoch(loop):
-        whole(loop)
-        if len(loop.evaluations) == 2:
-            loop._save()
-            raise KeyboardInterrupt
-
     other = replace(options, out=options.out.with_name("stopped"))
-    monkeypatch.setattr(dnalm.fit.Loop, "_evaluate", stop_after_the_first_epoch)
-    with pytest.raises(KeyboardInterrupt):
+    with stopping(), pytest.raises(KeyboardInterrupt):
         run(other)
-    monkeypatch.setattr(dnalm.fit.Loop, "_evaluate", whole)
     resumed = replace(other, run=replace(RUN, resume=True))
     with pytest.raises(ValueError, match="unfreeze_last was 0, is 1"):
         run(replace(resumed, tuning=TuningConfig(unfreeze_at_epoch=1, unfreeze_last=1)))
