@@ -121,7 +121,7 @@ class _CausalProducts(torch.autograd.Function):
             scores = query[:, begin:end].contiguous() @ key[:, :end].contiguous().transpose(1, 2)
             own = (end - begin, end - begin)
             scores[..., begin:] += torch.full(own, float("-inf"), dtype=scores.dtype).triu_(1)
-            weights.append(torch.softmax(scores, dim=-1, dtype=scores.dtype))  # [B H, E - begin, E]
+            weights.append(torch.softmax(scores, dim=-1))  # [B H, E - begin, E]
             mixed = weights[-1] @ value[:, :end].contiguous()
             by_head[:, :, begin:end] = mixed.view(size, heads, end - begin, flat[-1])
         ctx.heads, ctx.turned = heads, angles is not None

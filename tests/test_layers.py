@@ -106,7 +106,7 @@ def test_attention_leaves_its_input_and_angles_alone(length):
 
 
 def test_attention_in_bf16_stays_in_bf16_under_autocast():
-    """Autocast would have the softmax and what follows it in float32, several times slower."""
+    """All that is kept for the backward pass, too: in float32 it would be slower and twice as large."""
     exact = make_joint(64, dtype=torch.float32)
     joint = exact.detach().bfloat16().requires_grad_()
     angles = rotary_angles(64, WIDTH)
@@ -121,6 +121,13 @@ def test_attention_in_bf16_stays_in_bf16_under_autocast():
     (found,) = torch.autograd.grad(out.float().square().sum(), joint)
     (wanted,) = torch.autograd.grad(wanted.square().sum(), exact)
     assert (found - wanted).norm() < 0.02 * wanted.norm()
+
+
+@pytest.mark.parametrize(("length", "products"), [(8, True), (9, False)])
+def test_only_short_sequences_make_the_matrix_of_all_pairs(length, products, monkeypatch):
+    monkeypatch.setattr(layers, "LONGEST_PRODUCT", 8)
+    mixed = causal_attention(make_joint(length), HEADS, None)
+    assert (mixed.grad_fn.name() == "_CausalProductsBackward") == products
 
 
 def test_attention_dropout_drops():
