@@ -3,20 +3,17 @@
 import logging
 import os
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
-from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from lightning_fabric.strategies.ddp import DDPStrategy
-from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
-from lightning_fabric.strategies.single_device import SingleDeviceStrategy
-from lightning_fabric.strategies.strategy import Strategy
 
 from dnalm import exchange, ranks
 from dnalm.sharding import shard
+
+if TYPE_CHECKING:  # it takes seconds to import, which a mistake in the options need not wait for
+    from lightning_fabric import Fabric
+    from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
+    from lightning_fabric.strategies.strategy import Strategy
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -74,12 +71,14 @@ class Processor(NamedTuple):
         several = "" if self.strategy == "single" else f", {ranks.place().world} processes ({self.strategy})"
         return f"{self.name}, {self.precision}{several}"
 
-    def fabric(self, *, unused: bool = False) -> Fabric:
+    def fabric(self, *, unused: bool = False) -> "Fabric":
         """Return a launched Fabric, of the processes that torchrun or srun has started; they meet in it.
 
         Args:
             unused: whether a step may leave out parameters that are trained: the processes then look for it.
         """
+        from lightning_fabric import Fabric
+
         precision: Any = FABRIC_NAMES[self.precision]
         # It announces its precision; dnalm does too.
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
@@ -99,20 +98,28 @@ class Processor(NamedTuple):
         return fabric
 
 
-def alone(fabric: Fabric) -> Fabric:
+def alone(fabric: "Fabric") -> "Fabric":
     """Return a Fabric of this process alone, on the same device in the same precision."""
+    from lightning_fabric import Fabric
+    from lightning_fabric.strategies.single_device import SingleDeviceStrategy
+
     strategy = SingleDeviceStrategy(device=fabric.device)
     return Fabric(
         accelerator=fabric.device.type, devices=1, strategy=strategy, plugins=[fabric.strategy.precision]
     )
 
 
-def is_sharded(fabric: Fabric) -> bool:
+def is_sharded(fabric: "Fabric") -> bool:
     """Whether each process holds a part of the model alone."""
+    from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
+
     return isinstance(fabric.strategy, ModelParallelStrategy)
 
 
-def _strategy(name: str, world: int, unused: bool) -> Strategy:
+def _strategy(name: str, world: int, unused: bool) -> "Strategy":
+    from lightning_fabric.strategies.ddp import DDPStrategy
+    from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
+
     if name == "ddp":  # no buffer of ours differs between processes
         return DDPStrategy(forward_sync_buffers=False, find_unused_parameters=unused)
     return ModelParallelStrategy(
@@ -122,7 +129,10 @@ def _strategy(name: str, world: int, unused: bool) -> Strategy:
     )
 
 
-def _environment(launcher: str) -> ClusterEnvironment:
+def _environment(launcher: str) -> "ClusterEnvironment":
+    from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+    from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+
     return TorchElasticEnvironment() if launcher == "torchrun" else SLURMEnvironment()
 
 

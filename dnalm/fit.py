@@ -11,10 +11,9 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
-from lightning_fabric import Fabric
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
@@ -28,6 +27,9 @@ from dnalm.optim import TrainConfig, build_optimizer, learning_rate
 from dnalm.resume import BEST, LAST, LOG, check_identity, cut_log, newest_state, save_state
 from dnalm.sharding import gathered, part, parts, whole
 from dnalm.stopping import any_asked, stop_signal
+
+if TYPE_CHECKING:  # slow to import
+    from lightning_fabric import Fabric
 
 LOG_EVERY = 10
 """Steps between lines of metrics.jsonl."""
@@ -93,7 +95,7 @@ class Loop:
         config: TrainConfig,
         *,
         folder: Path,
-        fabric: Fabric,
+        fabric: "Fabric",
         seed: int,
         identity: Mapping[str, Any],
         watch: Callable[[dict[str, Any]], None] | None = None,

@@ -37,4 +37,4 @@ ENCODERS: dict[str, type[nn.Module]] = {
     "dnabert2": DNABert2,
     "chemberta": ChemBERTa,
 }
-"""Each by the name of its module; `kept` is none: it hands on what another has computed."""
+"""Each by the name of its module; `kept` and `tuned` are none: they stand for another."""

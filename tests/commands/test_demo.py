@@ -26,7 +26,7 @@ def small():
         patch.setattr(demo.demo_interaction, "SCREENED", "kmer-morgan")
         default = demo.pretrain.default_options("default")
         default = replace(default, task=replace(default.task, final_bases=2_000))
-        patch.setattr(demo.pretrain, "default_options", lambda recipe: default)
+        patch.setattr(demo.pretrain, "default_options", lambda recipe, size="": default)
         yield
 
 

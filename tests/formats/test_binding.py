@@ -1,7 +1,6 @@
 """Tests for dnalm/formats/binding.py."""
 
 import gzip
-import time
 
 import numpy as np
 import pytest
@@ -163,10 +162,8 @@ def test_other_names_are_refused(name):
 
 
 def test_reads_the_real_set(shared_data):
-    begin = time.process_time()
     folder = shared_data / "binding"
     found = read_binding(folder / "chr22_sequences.txt.gz", folder / "chr22_scores.txt.gz")
-    assert time.process_time() - begin < 3  # seconds of this process; 0.7 measured
     assert found.letters.shape == found.scores.shape == (23_139, 300)
     inside = found.scores[found.scores != 0]
     # The facts as the set's description states them, rounded as there.
