@@ -51,6 +51,8 @@ def figures(case: Case, ways: dict[str, dict[str, Any]]) -> dict[str, Any]:
             way["share_of_peak"] = {key: value * scale for key, value in share.items()}
         if name != case.ours and peak is not way:
             way["ratio"] = quotients(rates[case.ours], rates[name])
+        if peak is not way:
+            way["amounts"] = {text: much / way["rate"]["median"] for text, much in case.amounts.items()}
     best = {
         group: max(
             (name for name in names if name in ways), key=lambda name: ways[name]["rate"]["median"], default=None

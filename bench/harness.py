@@ -5,6 +5,7 @@ same, and what is told is the median over rounds of what each round gives.
 """
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -89,9 +90,15 @@ def run_case(
         results: where the file goes.
 
     Raises:
-        RuntimeError: if our own way cannot run, or one fails in the middle.
+        RuntimeError: if our own way cannot run, one fails in the middle, or too little memory is free.
     """
     case = load(name)
+    free = _free_memory()
+    if not settings.quick and free < case.memory:
+        raise RuntimeError(
+            f"{name}: needs about {case.memory / 1e9:.0f} GB of free memory for all contestants, and "
+            f"{free / 1e9:.1f} GB are free; end what else runs here, or take another machine"
+        )
     rounds = rounds or case.rounds
     began, busy = time.monotonic(), os.getloadavg()[0]
     with tempfile.TemporaryDirectory(dir=settings.scratch) as scratch, ExitStack() as stack:
@@ -148,6 +155,14 @@ def _environment(settings: Settings) -> dict[str, str]:
     """Return the environment of a contestant: its threads, and no progress bars."""
     threads = str(settings.threads or hardware()["cores"])
     return os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "TQDM_DISABLE": "1"}
+
+
+def _free_memory() -> float:
+    """Return the bytes that new processes may take; as much as one wants where the system does not tell."""
+    told = Path("/proc/meminfo")
+    if not told.exists():
+        return math.inf
+    return 1024 * float(told.read_text().split("MemAvailable:")[1].split()[0])
 
 
 def _device(settings: Settings) -> str:

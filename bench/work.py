@@ -81,8 +81,10 @@ class Case:
         ways: every contestant by name; importing the module of a case must not import torch.
         groups: peers by name, each with its variants: the best one is what ours is compared with.
         peaks: for each precision the way that measures the peak of matrix products.
+        amounts: in words, how much of the unit one would want to know the time for.
         setup: makes what all contestants share, once, in a process of its own.
         rounds: as many as the figures need.
+        memory: bytes that all contestants together may hold, on a CPU: not begun where fewer are free.
     """
 
     name: str
@@ -94,5 +96,7 @@ class Case:
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
     peaks: Mapping[str, str] = field(default_factory=dict)
     targets: Callable[[Settings], Sequence[Target]] = lambda settings: ()
+    amounts: Mapping[str, float] = field(default_factory=dict)
     setup: Callable[[Settings], None] | None = None
     rounds: int = 5
+    memory: float = 3e9

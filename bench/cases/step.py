@@ -249,5 +249,7 @@ CASE = Case(
     },
     peaks=PEAKS,
     targets=targets,
+    amounts={"the published 4,000 steps (76.8 million tokens)": 76_800_000},
     setup=setup,
+    memory=16e9,
 )
