@@ -16,7 +16,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cases", nargs="*", help=f"of {', '.join(CASES)}; a beginning stands for all with it")
     parser.add_argument("--rounds", type=int, default=0, help="0: as many as the case needs")
-    parser.add_argument("--warm-up", type=int, default=2, help="calls before the rounds")
     parser.add_argument("--threads", type=int, default=0, help="of each contestant; 0: as many as cores")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--compile", action="store_true", help="with torch.compile too: minutes on a CPU")
@@ -32,9 +31,7 @@ def main() -> None:
             scratch, options.device, options.threads, options.quick, options.compile, options.long
         )
         for name in names:
-            path = run_case(
-                name, settings, rounds=options.rounds, warm_up=options.warm_up, results=options.results
-            )
+            path = run_case(name, settings, rounds=options.rounds, results=options.results)
             show(json.loads(path.read_text(encoding="utf-8")))
 
 

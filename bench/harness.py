@@ -27,9 +27,9 @@ RESULTS = Path(__file__).parent / "results"
 
 
 class Contestant:
-    """One way in a process of its own, built and warmed up."""
+    """One way in a process of its own, built, which has done its work once."""
 
-    def __init__(self, case: str, way: str, settings: Settings, warm_up: int) -> None:
+    def __init__(self, case: str, way: str, settings: Settings) -> None:
         self.way, self.seconds = way, list[float]()
         self._process = subprocess.Popen(
             _command(case, way, settings),
@@ -40,8 +40,6 @@ class Contestant:
         )
         try:
             self.first = float(self._answer()["ready"])
-            for _ in range(warm_up - 1):  # `ready` was the first
-                self._ask("round")
         except BaseException:
             self.stop()
             raise
@@ -77,16 +75,13 @@ class Contestant:
         return content
 
 
-def run_case(
-    name: str, settings: Settings, *, rounds: int = 0, warm_up: int = 2, results: Path = RESULTS
-) -> Path:
+def run_case(name: str, settings: Settings, *, rounds: int = 0, results: Path = RESULTS) -> Path:
     """Measure a case and return its result file; a contestant that cannot run here is left out, and named.
 
     Args:
         name: of the case.
         settings: the scratch folder in them is where a folder for this case is made.
         rounds: 0 for the case's own number.
-        warm_up: calls before the rounds, at least 1.
         results: where the file goes.
 
     Raises:
@@ -108,9 +103,9 @@ def run_case(
         there: list[Contestant] = []
         missing: list[str] = []
         for way in case.ways(settings):
-            _say(f"{name}: {way}: builds and warms up")
+            _say(f"{name}: {way}: is built")
             try:
-                there.append(Contestant(name, way, settings, warm_up))
+                there.append(Contestant(name, way, settings))
                 stack.callback(there[-1].stop)
             except RuntimeError:
                 if way == case.ours:
@@ -130,7 +125,6 @@ def run_case(
         "unit": case.unit,
         "ours": case.ours,
         "rounds": rounds,
-        "warm_up": warm_up,
         "quick": settings.quick,
         "device": _device(settings),
         "threads": settings.threads or hardware()["cores"],

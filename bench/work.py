@@ -99,4 +99,4 @@ class Case:
     amounts: Mapping[str, float] = field(default_factory=dict)
     setup: Callable[[Settings], None] | None = None
     rounds: int = 5
-    memory: float = 3e9
+    memory: float = 2e9

@@ -1,11 +1,16 @@
-"""The process of one contestant: builds it, warms it up, and does a round whenever it is told to.
+"""The process of one contestant: builds it, and does a round whenever it is told to.
 
     python -m bench.worker CASE WAY SETTINGS
 
 It reads `round` or `end` from stdin, a line each, and answers each with a line of JSON on stdout. `setup` for
 WAY makes what the contestants share, and ends.
+
+Between rounds it gives freed memory back, so that all contestants fit side by side; that is why each round
+begins with a call that is not counted.
 """
 
+import ctypes
+import gc
 import json
 import os
 import resource
@@ -43,6 +48,17 @@ def once(work: Work) -> float:
     return time.perf_counter() - start if told is None else told
 
 
+def rest() -> None:
+    """Give freed memory back to the system."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+
+
 def serve(work: Work, orders: IO[str], answer: IO[str]) -> None:
     """Answer each line of `orders` until it says `end` or is closed."""
 
@@ -50,11 +66,16 @@ def serve(work: Work, orders: IO[str], answer: IO[str]) -> None:
         answer.write(json.dumps(content) + "\n")
         answer.flush()
 
-    say(ready=once(work))
-    for line in orders:
-        if line.strip() != "round":
-            break
-        say(seconds=once(work))
+    first = once(work)
+    rest()
+    say(ready=first)
+    while (order := orders.readline().strip()) == "round":
+        once(work)
+        seconds = once(work)
+        rest()
+        say(seconds=seconds)
+    if order != "end":
+        return  # who asks is gone
     peak = peak_memory()  # of the work, not of the profiler
     say(
         units=work.units,

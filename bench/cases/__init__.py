@@ -15,12 +15,11 @@ CASES = {
     "dnabert2": "bench.cases.dnabert2",
     "growth-step": "bench.cases.growth_step",
     "growth-prepare": "bench.cases.growth_prepare",
-    "toy": "bench.cases.toy",
 }
 """The module of each, which holds it as `CASE`."""
 
 
 def load(name: str) -> Case:
-    """Return a case."""
-    case: Case = import_module(CASES[name]).CASE
+    """Return a case, by its name or by a module that holds one."""
+    case: Case = import_module(CASES.get(name, name)).CASE
     return case
