@@ -55,7 +55,9 @@ def figures(case: Case, ways: dict[str, dict[str, Any]]) -> dict[str, Any]:
             way["amounts"] = {text: much / way["rate"]["median"] for text, much in case.amounts.items()}
     best = {
         group: max(
-            (name for name in names if name in ways), key=lambda name: ways[name]["rate"]["median"], default=None
+            (name for name in names if name in ways),
+            key=lambda name: ways[name]["rate"]["median"],
+            default=None,
         )
         for group, names in case.groups.items()
     }

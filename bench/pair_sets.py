@@ -49,7 +49,7 @@ class Pairs(NamedTuple):
 
 
 def made_up() -> Pairs:
-    """Return 20,000 pairs of a few thousand genes and molecules, some molecules far more often than others."""
+    """Return 20,000 pairs of 2,000 genes and 1,000 molecules, some of these far more often than others."""
     torch.manual_seed(0)
     shape = InteractionShape(KeptConfig(WIDTH), KeptConfig(WIDTH), CrossAttentionConfig())
     model = InteractionModel(shape)

@@ -1,8 +1,9 @@
 """The published pretraining step, written anew from its description, for its speed alone.
 
-Learned positions, dropout, LayerNorms and linear layers without biases, exact GELU, the head tied to the token
-embedding; attention by plain products with its whole matrix, and a second pass of it in each block, which
-hands its map out. The batch is put together window by window. fp32 on a CPU, fp16 with loss scaling on CUDA.
+Learned positions, dropout, LayerNorms and linear layers without biases, exact GELU, the head tied to the
+token embedding; attention by plain products with its whole matrix, and a second pass of it in each block,
+which hands its map out. The batch is put together window by window. fp32 on a CPU, fp16 with loss scaling
+on CUDA.
 
 Shapes used below
     B  windows of a batch     L  tokens of a window     D  width     H  heads     V  vocabulary

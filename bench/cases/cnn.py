@@ -127,9 +127,9 @@ CASE = Case(
     name="cnn",
     title="An epoch of the CNN baseline",
     about=(
-        "1,000 made-up windows of 300 bases with a shifted copy each, 250 for validation; an epoch of training "
-        "and the evaluation after it. one-hot in Python: the same layers, and each base of a window looked up "
-        "when the window is needed, in fp32."
+        "1,000 made-up windows of 300 bases with a shifted copy each, 250 for validation; an epoch of "
+        "training and the evaluation after it. one-hot in Python: the same layers, and each base of a "
+        "window looked up when the window is needed, in fp32."
     ),
     unit="windows",
     ours="dnalm",

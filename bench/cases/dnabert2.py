@@ -77,8 +77,8 @@ CASE = Case(
     name="dnabert2",
     title="Reading with DNABERT-2",
     about=(
-        "A full-size DNABERT-2 with random weights reads one sequence of 510 tokens. eager: the same arithmetic, "
-        "with each head's whole attention matrix multiplied out."
+        "A full-size DNABERT-2 with random weights reads one sequence of 510 tokens. eager: the same "
+        "arithmetic, with each head's whole attention matrix multiplied out."
     ),
     unit="tokens",
     ours="dnalm, bf16",

@@ -78,9 +78,9 @@ CASE = Case(
     name="head",
     title="Training a head on a frozen core",
     about=(
-        "Steps of `dnalm finetune` on 256 made-up windows of 300 bases in batches of 64, the core of the default "
-        "recipe's size. kept: its states lie on disk. computed: each step computes them (--max-cache 0), as the "
-        "published script does."
+        "Steps of `dnalm finetune` on 256 made-up windows of 300 bases in batches of 64, the core of "
+        "the default recipe's size. kept: its states lie on disk. computed: each step computes them "
+        "(--max-cache 0), as the published script does."
     ),
     unit="windows",
     ours="kept",

@@ -83,9 +83,10 @@ CASE = Case(
     name="prepare",
     title="Preparing a genome",
     about=(
-        "A FASTA of 300 MB, half of it soft-masked, into both vocabularies. published: the text in memory, the "
-        "set of its characters, a look-up for each, written anew and timed on 10 MB, the peak memory too. "
-        "bytes.translate and SHA-256 are what this machine takes for passing over the same bytes once."
+        "A FASTA of 300 MB, half of it soft-masked, into both vocabularies. published: the text in "
+        "memory, the set of its characters, a look-up for each, written anew and timed on 10 MB, the "
+        "peak memory too. bytes.translate and SHA-256 are what this machine takes for passing over the "
+        "same bytes once."
     ),
     unit="MB",
     ours="dnalm",

@@ -45,8 +45,8 @@ CASE = Case(
     name="screen",
     title="Screening molecules for a gene",
     about=(
-        "The same model scores 2,000 molecules for one gene, in fp32, with kept states; and with DNABERT-2 and "
-        "ChemBERTa reading both of each of 4 pairs in bf16."
+        "The same model scores 2,000 molecules for one gene, in fp32, with kept states; and with "
+        "DNABERT-2 and ChemBERTa reading both of each of 4 pairs in bf16."
     ),
     unit="molecules",
     ours="kept",

@@ -231,13 +231,14 @@ CASE = Case(
     name="step",
     title="The pretraining step",
     about=(
-        "The same model (4 layers, 4 heads, 384 wide) and the same batch of 64 windows of 300 tokens of a "
-        "made-up genome for all. dnalm: its own training loop with the default recipe, the precision that "
-        "--precision auto takes and fp32; evaluation and saving do not count. published: the published step "
-        "written anew from its description (fp32 on a CPU, fp16 on CUDA, attention maps with a second pass, the "
-        "batch window by window). transformers: GPT-2 of the same size under its Trainer, with fused attention "
-        "and AdamW. plain: a plain PyTorch loop with fused attention, AdamW and autocast. dnalm's own recipe, "
-        "transformers and plain are without dropout; published has its own."
+        "The same model (4 layers, 4 heads, 384 wide) and the same batch of 64 windows of 300 tokens of "
+        "a made-up genome for all. dnalm: its own training loop with the default recipe, the precision "
+        "that --precision auto takes and fp32; evaluation and saving do not count. published: the "
+        "published step written anew from its description (fp32 on a CPU, fp16 on CUDA, attention maps "
+        "with a second pass, the batch window by window). transformers: GPT-2 of the same size under "
+        "its Trainer, with fused attention and AdamW. plain: a plain PyTorch loop with fused attention, "
+        "AdamW and autocast. dnalm's own recipe, transformers and plain are without dropout; published "
+        "has its own."
     ),
     unit="tokens",
     ours="dnalm",
