@@ -32,8 +32,9 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, L, D] to [B, L, D]."""
         size, length, width = x.shape
-        joint = self.joint(self.norm_1(x)).view(size, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(*joint, is_causal=True).transpose(1, 2)
+        joint = self.joint(self.norm_1(x)).view(size, length, 3, self.heads, -1)
+        query, key, value = joint.permute(2, 0, 3, 1, 4)  # each [B, H, L, D / H]
+        mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True).transpose(1, 2)
         x = x + self.out(mixed.reshape(size, length, width))
         out: Tensor = x + self.down(F.gelu(self.up(self.norm_2(x))))
         return out

@@ -36,7 +36,7 @@ class Windows(Dataset[dict[str, Any]]):
         return {"input_ids": window, "labels": window}
 
 
-class Paced(transformers.TrainerCallback):  # type: ignore[misc]
+class Paced(transformers.TrainerCallback):
     """Holds the Trainer after every `steps` until it is let go."""
 
     def __init__(self, steps: int) -> None:
@@ -47,7 +47,7 @@ class Paced(transformers.TrainerCallback):  # type: ignore[misc]
         """Count a step."""
         self.taken += 1
         if self.taken % self.steps == 0:
-            if torch.cuda.is_initialized():
+            if torch.cuda.is_available():
                 torch.cuda.synchronize()
             self.done.put(None)
             self.go.get()
@@ -79,7 +79,7 @@ def trainer_steps(
         use_cache=False,
         bos_token_id=None,
         eos_token_id=None,
-        attn_implementation="sdpa",
+        attn_implementation="sdpa",  # type: ignore[call-arg]
     )
     arguments = transformers.TrainingArguments(
         output_dir=folder,

@@ -1,5 +1,7 @@
 """Training on pairs of genes and molecules: on kept states, against encoding both of every pair."""
 
+from typing import Any
+
 from bench.work import Build, Case, Settings, Target, Work
 
 BATCH, FEW = 128, 4
@@ -31,7 +33,7 @@ def training(batch: int, steps: int, *, bf16: bool, encodes: bool) -> Build:
             for _ in range(steps):
                 if encode:
                     encode()
-                made = batches.batch(done)
+                made: Any = batches.batch(done)
                 here = type(made)(*(x.to(device) if isinstance(x, torch.Tensor) else x for x in made))
                 with torch.autocast(device, dtype=torch.bfloat16, enabled=bf16):
                     loss = pairs.task.loss(pairs.model, here)
