@@ -1,15 +1,18 @@
 # make demo         installs into .venv and runs the whole story on a simulated genome
 # make test         installs and runs the tests;  make check: style, types, floors
 # make install      .venv with dnalm and everything it can use;  PYTHON=python3.12 chooses the Python
-# make test-slow    the long tests;  make test-gpu: those that need CUDA;  make bench: the measurements
-# make docs         makes docs/results.md, docs/interaction.md from the run records in docs/records, docs/scale.md
+# make test-slow    the long tests;  make test-gpu: those that need CUDA
+# make bench        measures everything into bench/results;  BENCH=step: one case;  BENCH_FLAGS="--threads 1"
+# make bench-gpu    measures the pretraining step on CUDA
+# make docs         makes docs/results.md, docs/interaction.md from the run records in docs/records, docs/scale.md,
+#                   docs/performance.md from bench/results
 # make clean        removes what these made, .venv included
 
 PYTHON = python3
 BIN = .venv/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet install -c constraints.txt
 
-.PHONY: install install-dev demo test test-slow test-gpu check bench docs clean
+.PHONY: install install-dev demo test test-slow test-gpu check bench bench-gpu docs clean
 
 install: .venv/installed
 
@@ -48,13 +51,20 @@ check: install-dev
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/test_architecture.py
 
-bench: install-dev
-	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+BENCH =
+BENCH_FLAGS =
+
+bench: install
+	$(BIN)/python -m bench $(BENCH) $(BENCH_FLAGS)
+
+bench-gpu: install
+	$(BIN)/python -m bench $(or $(BENCH),step) --device cuda --compile $(BENCH_FLAGS)
 
 docs: install
 	$(BIN)/python -m dnalm.report.tables docs/records docs/results.md
 	$(BIN)/python -m dnalm.report.tables docs/records docs/interaction.md
 	$(BIN)/python -m dnalm.report.scale docs/scale.md
+	$(BIN)/python -m dnalm.report.performance bench/results docs/performance.md
 
 clean:
 	rm -rf .venv demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

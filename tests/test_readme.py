@@ -82,15 +82,17 @@ def test_every_verb_and_every_module_is_listed():
     for verb in VERBS:
         assert f"`dnalm {verb}" in README
     tree = README.split("```\ndnalm/\n")[1].split("```")[0]
-    listed = set(re.findall(r"^  (\S+)", tree, re.MULTILINE))
-    for name in listed:
-        assert (ROOT / "dnalm" / name).exists(), name
-    for path in (ROOT / "dnalm").rglob("*.py"):
-        name = path.relative_to(ROOT / "dnalm").as_posix()
-        if not name.startswith("__") and not name.endswith("/__init__.py"):
-            assert any(
-                name == entry or (entry.endswith("/") and name.startswith(entry)) for entry in listed
-            ), name
+    package, bench = tree.split("\nbench/")
+    for folder, part in (("dnalm", package), ("bench", bench)):
+        listed = set(re.findall(r"^  (\S+)", part, re.MULTILINE))
+        for name in listed:
+            assert (ROOT / folder / name).exists(), name
+        for path in (ROOT / folder).rglob("*.py"):
+            name = path.relative_to(ROOT / folder).as_posix()
+            if not name.startswith("__") and not name.endswith("/__init__.py"):
+                assert any(
+                    name == entry or (entry.endswith("/") and name.startswith(entry)) for entry in listed
+                ), name
 
 
 @pytest.mark.parametrize("target", re.findall(r"\]\(((?!http)[^)#]+)\)", README))

@@ -1,0 +1,147 @@
+"""An epoch of the CNN baseline against one that encodes each base in Python."""
+
+from pathlib import Path
+from typing import Any
+
+from bench.work import Build, Case, Settings, Target, Work
+
+TRAIN, VALIDATION = 1_000, 250
+"""Windows; the training ones have a shifted copy each, as in dnalm's recipe."""
+EPOCH = 37_022
+"""Windows of an epoch on the published set: 18,511 and at most as many copies."""
+
+
+def sizes(settings: Settings) -> tuple[int, int]:
+    """Return how many training and validation windows there are."""
+    return (40, 10) if settings.quick else (TRAIN, VALIDATION)
+
+
+def sets(settings: Settings) -> list[tuple[Any, Any]]:
+    """Return letters and scores [.., 300] of training, copies with it, and of validation."""
+    import numpy as np
+
+    from bench.binding_sets import made_up
+    from dnalm.data.augment import shifted_copies
+
+    train, validation = (made_up(count, seed) for seed, count in enumerate(sizes(settings)))
+    shifted, moved, _rows = shifted_copies(*train, max_shift=10, seed=0)
+    return [(np.concatenate([train[0], shifted]), np.concatenate([train[1], moved])), validation]
+
+
+def dnalm(precision: Any) -> Build:
+    """Return dnalm's way: its loop over an epoch, the evaluation and the saving at its end included."""
+
+    def build(settings: Settings) -> Work:
+        import tempfile
+        from dataclasses import replace
+
+        import torch
+
+        from dnalm.commands.baseline import default_options
+        from dnalm.data.binding import BindingWindows
+        from dnalm.devices import Compute
+        from dnalm.fit import Loop
+        from dnalm.tasks.binding import BindingModel, BindingShape, BindingTask
+
+        options = default_options("baseline")
+        processor = Compute(device=settings.device, precision=precision, threads=settings.threads).resolve()  # type: ignore[arg-type]
+        shape = BindingShape(options.encoder, head=options.head)
+        train, validation = (
+            BindingWindows(shape.tokens(letters), torch.from_numpy(scores))
+            for letters, scores in sets(settings)
+        )
+        task = BindingTask(shape, train, validation)
+        count = task.windows(options.train.batch_size, 0).steps_per_epoch
+        torch.manual_seed(0)
+        loop = Loop(
+            task,
+            BindingModel(shape),
+            replace(options.train, epochs=1_000, patience=0).in_steps(count),
+            folder=Path(tempfile.mkdtemp(dir=settings.scratch)),
+            fabric=processor.fabric(),
+            seed=0,
+            identity={},
+        )
+
+        def run() -> None:
+            loop.run(stop_at=loop.step + count, quiet=True)
+
+        return Work(run, len(train), precision=processor.precision)
+
+    return build
+
+
+def one_hot(settings: Settings) -> Work:
+    """Return the way that looks each base of a window up whenever the window is needed."""
+    import torch
+    from torch import nn
+    from torch.utils.data import DataLoader, Dataset
+
+    from dnalm.commands.baseline import default_options
+    from dnalm.heads.regression import RegressionHead
+
+    options, at = default_options("baseline"), {"A": 0, "C": 1, "G": 2, "T": 3}
+
+    class Windows(Dataset[Any]):
+        def __init__(self, letters: Any, scores: Any) -> None:
+            self.texts, self.scores = [bytes(row).decode() for row in letters], torch.from_numpy(scores)
+
+        def __len__(self) -> int:
+            return len(self.texts)
+
+        def __getitem__(self, row: int) -> Any:
+            text = self.texts[row]
+            encoded = torch.zeros(4, len(text))
+            for place, base in enumerate(text):
+                if base in at:
+                    encoded[at[base], place] = 1.0
+            return encoded, self.scores[row]
+
+    width = options.encoder.width
+    first = nn.Conv1d(4, width, options.encoder.encoder_kernel, padding="same").to(settings.device)
+    head = RegressionHead(width, options.head).to(settings.device)
+    optimizer = torch.optim.AdamW([*first.parameters(), *head.parameters()], lr=options.train.lr)
+    size = options.train.batch_size
+    train, validation = (Windows(*each) for each in sets(settings))
+
+    def loss(encoded: Any, scores: Any) -> Any:
+        states = nn.functional.gelu(first(encoded.to(settings.device))).transpose(1, 2)
+        real = torch.ones(states.shape[:2], dtype=torch.bool, device=states.device)
+        return nn.functional.mse_loss(head(states, real), scores.to(settings.device))
+
+    def run() -> None:
+        head.train()
+        for batch in DataLoader(train, size, shuffle=True):
+            optimizer.zero_grad()
+            loss(*batch).backward()
+            optimizer.step()
+        head.eval()
+        with torch.no_grad():
+            for batch in DataLoader(validation, size):
+                loss(*batch).item()
+
+    return Work(run, len(train), precision="fp32")
+
+
+CASE = Case(
+    name="cnn",
+    title="An epoch of the CNN baseline",
+    about=(
+        "1,000 made-up windows of 300 bases with a shifted copy each, 250 for validation; an epoch of "
+        "training and the evaluation after it. one-hot in Python: the same layers, and each base of a "
+        "window looked up when the window is needed, in fp32."
+    ),
+    unit="windows",
+    ours="dnalm",
+    ways=lambda settings: {
+        "dnalm": dnalm("auto"),
+        "dnalm, fp32": dnalm("fp32"),
+        "one-hot in Python": one_hot,
+    },
+    groups={"one-hot": ("one-hot in Python",)},
+    targets=lambda settings: [
+        Target("20 times per-base one-hot in Python", "one-hot", "ratio", at_least=20.0, must=False),
+        Target("an epoch of the published set in 15 s", "dnalm", "rate", at_least=EPOCH / 15, must=False),
+    ],
+    amounts={"an epoch of the published set (37,022 windows, copies counted)": EPOCH},
+)

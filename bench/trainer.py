@@ -1,0 +1,123 @@
+"""transformers' GPT-2 of the same size under its Trainer, with its best simple settings.
+
+Fused attention and AdamW, no dropout, exact GELU, bf16 or fp32, no saving and hardly any logging. The Trainer
+runs in a thread of its own, and is let go for as many steps as a round has: nothing is set up anew between.
+"""
+
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import transformers
+from torch.utils.data import Dataset
+
+from dnalm.encoders.gpt import GPTConfig
+from dnalm.optim import TrainConfig
+
+FOREVER = 1_000_000
+"""Steps: more than are ever taken."""
+
+
+class Windows(Dataset[dict[str, Any]]):
+    """Random windows; GPT-2 shifts the labels itself."""
+
+    def __init__(self, ids: npt.NDArray[np.uint8], length: int) -> None:
+        self.ids, self.length = ids, length
+
+    def __len__(self) -> int:
+        return len(self.ids) - self.length
+
+    def __getitem__(self, at: int) -> dict[str, Any]:
+        window = torch.from_numpy(self.ids[at : at + self.length].astype(np.int64))
+        return {"input_ids": window, "labels": window}
+
+
+class Paced(transformers.TrainerCallback):
+    """Holds the Trainer after every `steps` until it is let go."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps, self.taken = steps, 0
+        self.go, self.done = queue.Queue[None](), queue.Queue[BaseException | None]()
+
+    def on_step_end(self, *_about: Any, **_more: Any) -> None:
+        """Count a step."""
+        self.taken += 1
+        if self.taken % self.steps == 0:
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            self.done.put(None)
+            self.go.get()
+
+
+def trainer_steps(
+    ids: npt.NDArray[np.uint8],
+    vocab_size: int,
+    config: GPTConfig,
+    train: TrainConfig,
+    device: str,
+    *,
+    folder: str,
+    steps: int,
+    bf16: bool,
+    compiled: bool,
+) -> Callable[[], None]:
+    """Return a function that takes `steps` steps."""
+    shape = transformers.GPT2Config(
+        vocab_size=vocab_size,
+        n_positions=config.block_size,
+        n_embd=config.n_embd,
+        n_layer=config.n_layer,
+        n_head=config.n_head,
+        activation_function="gelu",
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+        use_cache=False,
+        bos_token_id=None,
+        eos_token_id=None,
+        attn_implementation="sdpa",  # type: ignore[call-arg]
+    )
+    arguments = transformers.TrainingArguments(
+        output_dir=folder,
+        per_device_train_batch_size=train.batch_size,
+        max_steps=FOREVER,
+        learning_rate=train.lr,
+        weight_decay=train.weight_decay,
+        max_grad_norm=train.clip,
+        optim="adamw_torch_fused",
+        bf16=bf16,
+        use_cpu=device == "cpu",
+        torch_compile=compiled,
+        save_strategy="no",
+        logging_steps=100,
+        report_to="none",
+        disable_tqdm=True,
+    )
+    pace = Paced(steps)
+    trainer = transformers.Trainer(
+        model=transformers.GPT2LMHeadModel(shape),
+        args=arguments,
+        train_dataset=Windows(ids, config.block_size),
+        callbacks=[pace],
+    )
+
+    def forever() -> None:
+        pace.go.get()
+        try:
+            trainer.train()
+        except BaseException as error:
+            pace.done.put(error)
+
+    threading.Thread(target=forever, daemon=True).start()
+
+    def run() -> None:
+        pace.go.put(None)
+        failed = pace.done.get()
+        if failed is not None:
+            raise failed
+
+    return run

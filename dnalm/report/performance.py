@@ -1,0 +1,180 @@
+"""docs/performance.md, made from the files that the bench writes: no figure in it is typed.
+
+    python -m dnalm.report.performance bench/results docs/performance.md
+
+fills the template docs/performance.md.j2 with bench/results/*.json and writes docs/performance.md.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from dnalm.files import read_json, write_text
+from dnalm.report.markdown import markdown
+from dnalm.report.plots import duration
+
+FORMAT, FORMAT_VERSION = "dnalm-bench", 1
+Result = Mapping[str, Any]
+"""The content of one file of the bench."""
+
+SIZES = {"seconds": " s", "ratio": " times", "rate": " {unit}/s", "share_of_peak": " of the peak"}
+"""What stands behind a figure."""
+
+
+def read_results(folder: Path) -> list[Result]:
+    """Read every result under `folder`, CPU before CUDA, by name.
+
+    Raises:
+        ValueError: if there is no such folder, or a file in it is not the bench's, or of toy sizes.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: expected a folder of the bench's JSON files, got none; check the path")
+    results = []
+    for path in sorted(folder.glob("*.json")):
+        content = read_json(path)
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            raise ValueError(f"{path}: expected a file written by the bench, got another JSON file")
+        if content.get("format_version") != FORMAT_VERSION:
+            raise ValueError(
+                f"{path}: of format {content.get('format_version')}, this dnalm reads {FORMAT_VERSION}; "
+                "run the bench again"
+            )
+        if content["quick"]:
+            raise ValueError(f"{path}: measured at toy sizes; run the bench again without --quick")
+        results.append(content)
+    return sorted(results, key=lambda result: (result["device"] != "cpu", result["case"]))
+
+
+def targets_table(results: Sequence[Result]) -> str:
+    """One row for each thing asked for: what was measured, and whether that is enough."""
+    rows = []
+    for result in results:
+        for target in result["targets"]:
+            value, reached = target["value"], target["reached"]
+            rows.append(
+                [result["title"] + ("" if result["device"] == "cpu" else f", {result['device']}")]
+                + [target["text"], "must" if target["must"] else "aim"]
+                + ["" if value is None else f"{_figure(target, result['unit'])} ({target['way']})"]
+                + [{True: "yes", False: "**no**", None: "not measured"}[reached]]
+            )
+    return markdown(["case", "asked for", "", "measured", "reached"], rows)
+
+
+def ways_table(result: Result) -> str:
+    """One row for each way: time of a round, rate, how many times as fast ours is, memory, FLOPs."""
+    with_flops = any(way["flop_rate"] for way in result["ways"].values())
+    rows = []
+    for name, way in result["ways"].items():
+        ratio = way.get("ratio")
+        counted = ratio or name == result["ours"]  # the others measure the machine
+        row = [name, _range(way["time"], " s")]
+        row += [_short(way["rate"]["median"]) if counted else "", _range(ratio, "") if ratio else ""]
+        row += [f"{way['peak_memory_bytes'] / 1e6:,.0f}"]
+        if with_flops:
+            row += [_short(way["flop_rate"]["median"] / 1e9) if way["flop_rate"] else ""]
+            row += [_share(way["share_of_peak"]) if way["share_of_peak"] else ""]
+        rows.append(row)
+    columns = ["way", "time of a round (range)", f"{result['unit']}/s"]
+    columns += [f"times as fast is {result['ours']} (range)", "peak memory (MB)"]
+    return markdown(columns + (["GFLOP/s", "share of the peak (range)"] if with_flops else []), rows)
+
+
+def amounts_table(result: Result) -> str:
+    """What each way would take for amounts that one would want to know; empty if there are none."""
+    texts = list(result["ways"][result["ours"]].get("amounts", {}))
+    rows = [
+        [name, *(duration(way["amounts"][text]) for text in texts)]
+        for name, way in result["ways"].items()
+        if way.get("amounts")
+    ]
+    return "At these rates:\n\n" + markdown(["way", *texts], rows) + "\n" if texts else ""
+
+
+def profile_table(result: Result) -> str:
+    """Where the time of each way that has a profile goes; empty if none has."""
+    with_profile = {name: way["profile"] for name, way in result["ways"].items() if way["profile"]}
+    kinds = list(dict.fromkeys(kind for shares in with_profile.values() for kind in shares))
+    rows = [
+        [name, *(f"{shares[kind]:.1%}" if kind in shares else "" for kind in kinds)]
+        for name, shares in with_profile.items()
+    ]
+    return "Where the time goes:\n\n" + markdown(["way", *kinds], rows) + "\n" if rows else ""
+
+
+def conditions(result: Result) -> str:
+    """Machine, versions and rounds, in a sentence or two."""
+    machine, versions = result["machine"], result["versions"]
+    device = "" if result["device"] == "cpu" else f"{result['device']}; "
+    words = [
+        f"{device}{machine['processor']}, {machine['cores']} cores, {machine['memory_bytes'] / 1e9:.0f} GB, "
+        f"{machine['system']}; {result['threads']} threads; {result['rounds']} rounds; load of the machine "
+        f"before: {result['load_before']:.1f}.",
+        ", ".join(f"{name} {version}" for name, version in versions.items()) + ".",
+    ]
+    if result["missing"]:
+        words.append(f"Could not run here: {'; '.join(result['missing'])}.")
+    facts = [
+        f"{name}: {what} {value}"
+        for name, way in result["ways"].items()
+        for what, value in way["facts"].items()
+    ]
+    if facts:
+        words.append(f"{'; '.join(facts)}.")
+    return "\n".join(words)
+
+
+def render(results: Path, template: Path) -> str:
+    """Return the text of `template` (Jinja, Markdown) filled with the results in a folder."""
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined, keep_trailing_newline=True, trim_blocks=True
+    )
+    source = environment.from_string(template.read_text(encoding="utf-8"))
+    return source.render(
+        results=read_results(results),
+        targets_table=targets_table,
+        ways_table=ways_table,
+        amounts_table=amounts_table,
+        profile_table=profile_table,
+        conditions=conditions,
+    )
+
+
+def main(argv: Sequence[str]) -> int:
+    """Write PAGE.md from RESULTS and the template PAGE.md.j2; return the exit code."""
+    try:
+        if len(argv) != 2:
+            raise ValueError("usage: python -m dnalm.report.performance RESULTS PAGE.md")
+        results, page = map(Path, argv)
+        write_text(page, render(results, page.with_name(page.name + ".j2")))
+    except (ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(page)
+    return 0
+
+
+def _figure(target: Mapping[str, Any], unit: str) -> str:
+    value, figure = target["value"], target["figure"]
+    if figure == "peak_memory_bytes":
+        return f"{value / 1e6:,.0f} MB"
+    return _short(value) + SIZES[figure].format(unit=unit)
+
+
+def _range(spread: Mapping[str, float], unit: str) -> str:
+    return f"{_short(spread['median'])}{unit} ({_short(spread['low'])} to {_short(spread['high'])})"
+
+
+def _share(spread: Mapping[str, float]) -> str:
+    return f"{spread['median']:.0%} ({spread['low']:.0%} to {spread['high']:.0%})"
+
+
+def _short(value: float) -> str:
+    """Return three digits, and all of those before the point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,190 @@
+"""Tests for bench/ and for the page that is made of its files."""
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench import harness
+from bench.cases import CASES, load
+from bench.cases.step import flops, recipe
+from bench.figures import answers, figures, model_flops, quotients, spread
+from bench.profile import BATCH, kind_of, shares
+from bench.work import Case, Settings, Target
+from dnalm.report import performance
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """The result of the toy case, and the folder it was made in."""
+    folder = tmp_path_factory.mktemp("bench")
+    path = harness.run_case("tests.bench_toy", Settings(str(folder), threads=1), rounds=3, results=folder)
+    return json.loads(path.read_text()), folder
+
+
+def test_flops_by_hand():
+    # 4 layers of 12 * 384^2 weights, 9 LayerNorms of 384; 6 * 4 * 300 * 384 for attention
+    inside = 4 * 12 * 384**2 + 9 * 384
+    assert inside == 7_081_344
+    assert model_flops(inside, 4, 300, 384) == 42_488_064 + 2_764_800
+    assert flops(recipe(Settings(""), "default")) == 45_252_864 * 64 * 300
+
+
+def test_median_and_range_by_hand():
+    assert spread([5.0, 1.0, 2.0]) == {"median": 2.0, "low": 1.0, "high": 5.0}
+    # by round: 2, 1 and 10; the quotient of the medians would be 3 / 2
+    assert quotients([2.0, 3.0, 30.0], [1.0, 3.0, 3.0]) == {"median": 2.0, "low": 1.0, "high": 10.0}
+
+
+def test_figures_by_hand():
+    case = Case(
+        name="x",
+        title="",
+        about="",
+        unit="tokens",
+        ours="a",
+        ways=lambda settings: {},
+        groups={"peer": ("b", "c", "absent")},
+        peaks={"bf16": "product"},
+    )
+    plain = {"flops": 0.0, "precision": ""}
+    found = figures(
+        case,
+        {
+            "a": {"seconds": [1.0, 2.0, 4.0], "units": 6.0, "flops": 100.0, "precision": "bf16"},
+            "b": {"seconds": [4.0, 4.0, 4.0], "units": 12.0, **plain},
+            "c": {"seconds": [2.0, 3.0, 2.0], "units": 12.0, **plain},
+            "product": {"seconds": [0.25, 0.5, 0.25], "units": 1.0, "flops": 50.0, "precision": "bf16"},
+        },
+    )
+    ways = found["ways"]
+    assert ways["a"]["rate"] == {"median": 3.0, "low": 1.5, "high": 6.0}
+    assert ways["b"]["ratio"] == {"median": 1.0, "low": 0.5, "high": 2.0}  # 6, 3, 1.5 over 3
+    assert ways["a"]["flop_rate"] == {"median": 50.0, "low": 25.0, "high": 100.0}
+    # 100 / 200, 50 / 100, 25 / 200
+    assert ways["a"]["share_of_peak"] == {"median": 0.5, "low": 0.125, "high": 0.5}
+    assert ways["product"]["share_of_peak"] is None
+    assert "ratio" not in ways["product"]
+    assert "ratio" not in ways["a"]
+    assert found["best"] == {"peer": "c"}
+    targets = [
+        Target("met", "peer", "ratio", at_least=0.4),
+        Target("missed", "peer", "ratio", at_least=1.1),
+        Target("slow", "a", "seconds", at_most=1.9),
+        Target("none", "absent", "rate", at_least=1.0),
+    ]
+    # c: 6, 4 and 6 a second, so a is 1, 0.75 and 0.25 times as fast
+    assert [each["value"] for each in answers(targets, found)] == [0.75, 0.75, 2.0, None]
+    assert [each["reached"] for each in answers(targets, found)] == [True, False, False, None]
+
+
+def test_the_harness_takes_turns_and_counts(measured):
+    result, folder = measured
+    turns = (folder / "turns").read_text().split()
+    assert (
+        turns == ["short", "long", "product"] + ["short", "short", "long", "long", "product", "product"] * 3
+    )
+    assert result["ways"]["short"]["seconds"] == [0.01] * 3
+    assert result["ways"]["short"]["rate"]["median"] == 600.0
+    assert result["ways"]["short"]["flop_rate"]["median"] == 1200.0
+    assert result["ways"]["short"]["share_of_peak"]["median"] == 0.5  # product: 12 in 0.005 s
+    assert result["ways"]["long"]["ratio"] == {"median": 4.0, "low": 4.0, "high": 4.0}
+    assert result["ways"]["long"]["peak_memory_bytes"] > 1e6
+    assert result["missing"] == ["broken"]
+    assert [each["reached"] for each in result["targets"]] == [True, False, None]
+
+
+def test_a_result_names_no_machine_and_no_path(measured):
+    result, folder = measured
+    text = json.dumps(result)
+    assert str(folder) not in text
+    assert str(ROOT) not in text
+    assert socket.gethostname() not in text
+    assert result["machine"]["cores"] >= 1
+    assert result["versions"]["python"]
+
+
+def test_our_own_way_must_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(harness, "_free_memory", lambda: 1e7)
+    with pytest.raises(RuntimeError, match=r"needs about 0 GB of free memory.*0\.0 GB are free"):
+        harness.run_case("tests.bench_toy", Settings(str(tmp_path)), results=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_cases_hold_together(name):
+    case, settings = load(name), Settings("", compile=True, long=True)
+    ways = case.ways(settings)
+    assert case.name == name
+    assert case.ours in ways
+    assert {way for group in case.groups.values() for way in group} <= set(ways)
+    assert {target.of for target in case.targets(settings)} <= {*ways, *case.groups}
+    assert len({target.text for target in case.targets(settings)}) == len(case.targets(settings))
+
+
+def test_a_case_is_known_without_torch():
+    code = "from bench.cases import CASES, load; [load(case) for case in CASES]"
+    code += "; import sys; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_kinds_of_operations():
+    assert kind_of("aten::mm", ["aten::linear"], False) == "matrix products"
+    assert kind_of("aten::bmm", ["aten::matmul"], False) == "attention"
+    assert kind_of("aten::add", [], True) == "attention"
+    assert kind_of("aten::copy_", ["aten::_to_copy", "aten::to"], False) == "casts, copies"
+    assert kind_of("aten::native_layer_norm_backward", [], False) == "LayerNorm"
+    assert kind_of("aten::mm", ["Optimizer.step#AdamW.step"], False) == "optimiser"
+    assert kind_of("aten::copy_", [BATCH], False) == "batch"
+    assert kind_of("aten::add", [], False) == "other"
+
+
+def test_shares_are_of_the_whole():
+    x = torch.randn(200, 200)
+    found = shares(lambda: torch.nn.functional.gelu(x @ x), 7, "cpu")
+    assert sum(found.values()) == pytest.approx(1.0)
+    assert {"matrix products", "GELU"} <= set(found)
+    assert list(found.values()) == sorted(found.values(), reverse=True)
+
+
+def test_the_page_is_what_the_command_makes_of_the_files():
+    made = performance.render(ROOT / "bench" / "results", ROOT / "docs" / "performance.md.j2")
+    assert (ROOT / "docs" / "performance.md").read_text() == made, "run: make docs"
+
+
+def test_the_page_tells_what_was_measured(measured):
+    result, folder = measured
+    held = [f"{way['peak_memory_bytes'] / 1e6:,.0f}" for way in result["ways"].values()]
+    assert performance.ways_table(result).splitlines()[2:] == [
+        f"| short | 0.01 s (0.01 to 0.01) | 600 |  | {held[0]} | 1.2e-06 | 50% (50% to 50%) |",
+        f"| long | 0.04 s (0.04 to 0.04) | 150 | 4 (4 to 4) | {held[1]} | 3e-07 | 12% (12% to 12%) |",
+        f"| product | 0.005 s (0.005 to 0.005) |  |  | {held[2]} | 2.4e-06 |  |",
+    ]
+    assert "| short | 1.7 s |" in performance.amounts_table(result)
+    assert "Could not run here: broken." in performance.conditions(result)
+    rows = performance.targets_table([result]).splitlines()[2:]
+    assert rows[0] == "| Waiting | twice the others | must | 4 times (long) | yes |"
+    assert rows[1] == "| Waiting | under a millisecond | aim | 0.01 s (short) | **no** |"
+    assert rows[2] == "| Waiting | never measured | must |  | not measured |"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"quick": True}, "without --quick"),
+        ({"format": "other"}, "expected a file written by the bench"),
+        ({"format_version": 2}, "run the bench again"),
+    ],
+)
+def test_other_files_are_refused(measured, tmp_path, change, message, capsys):
+    (tmp_path / "toy.json").write_text(json.dumps(measured[0] | change))
+    (tmp_path / "page.md.j2").write_text("{{ results }}")
+    assert performance.main([str(tmp_path), str(tmp_path / "page.md")]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "page.md").exists()
