@@ -22,6 +22,7 @@ from dnalm.commands.interact_encoders import Reading, store_of
 from dnalm.commands.runs import JudgeOptions
 from dnalm.data.pairs import PairSet, open_pairs
 from dnalm.evaluate.interaction import fit_temperature, interaction_scores, paired_auroc, probability
+from dnalm.files import read_json
 from dnalm.tasks.interaction import predict
 from dnalm.tasks.interaction_load import OpenedInteraction, open_interaction
 
@@ -267,6 +268,13 @@ def _warnings(options: Options, pairs: PairSet) -> list[str]:
             "AUROC, AUPRC and EF are not defined" if part == options.part else "no temperature can be fitted"
         )
         found.append(f"the {part} part has only {only} pairs ({len(label):,}): {what}")
+    for path in options.runs:
+        record = path / "run.json"
+        if record.is_file() and (status := read_json(record).get("status")) != "done":
+            found.append(
+                f"{path}: its training has not come to its end ({status}): judged are the best weights so "
+                "far; go on with dnalm interact train --resume"
+            )
     if options.part == "validation" and options.runs:
         found.append(
             "the validation part has chosen the epoch and the temperature of each model: for a claim run "
