@@ -343,8 +343,8 @@ def test_a_run_on_disk_is_scored_as_its_model_predicts(pairs, tmp_path, monkeypa
 def test_a_run_that_was_stopped_is_judged_with_a_warning(evaluate, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("rule").mkdir()
-    for status, warned in (("interrupted", True), ("done", False)):
+    for status, warnings in (("interrupted", 1), ("done", 0)):
         (Path("rule") / "run.json").write_text(json.dumps({"status": status}))
-        found = evaluate("rule", part="test", out=tmp_path / f"{status}.json")
-        assert found["warnings"] == ["rule: its training has not come to its end (interrupted): judged are the "
-            "best weights so far; go on with dnalm interact train --resume"] * warned  # fmt: skip
+        found = evaluate("rule", part="test", out=tmp_path / f"{status}.json")["warnings"]
+        assert len(found) == warnings
+        assert all("rule: its training has not come to its end (interrupted)" in each for each in found)
