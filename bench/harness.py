@@ -96,26 +96,7 @@ def run_case(name: str, settings: Settings, *, rounds: int = 0, results: Path = 
         )
     rounds = rounds or case.rounds
     began, busy = time.monotonic(), os.getloadavg()[0]
-    with tempfile.TemporaryDirectory(dir=settings.scratch) as scratch, ExitStack() as stack:
-        settings = replace(settings, scratch=scratch)
-        if case.setup:
-            subprocess.run(_command(name, "setup", settings), check=True, env=_environment(settings))
-        there: list[Contestant] = []
-        missing: list[str] = []
-        for way in case.ways(settings):
-            _say(f"{name}: {way}: is built")
-            try:
-                there.append(Contestant(name, way, settings))
-                stack.callback(there[-1].stop)
-            except RuntimeError:
-                if way == case.ours:
-                    raise
-                missing.append(way)
-        for number in range(rounds):
-            for contestant in there:
-                contestant.round()
-            _say(f"{name}: round {number + 1} of {rounds}")
-        found = figures(case, {contestant.way: contestant.end() for contestant in there})
+    found, missing = _measured(name, settings, rounds)
     content = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -139,6 +120,32 @@ def run_case(name: str, settings: Settings, *, rounds: int = 0, results: Path = 
     path = results / (f"{name}.json" if settings.device == "cpu" else f"{name}-{settings.device}.json")
     write_json(path, _rounded(content))
     return path
+
+
+def _measured(name: str, settings: Settings, rounds: int) -> tuple[dict[str, Any], list[str]]:
+    """Return the figures of a case, and the ways that cannot run here."""
+    case = load(name)
+    with tempfile.TemporaryDirectory(dir=settings.scratch) as scratch, ExitStack() as stack:
+        settings = replace(settings, scratch=scratch)
+        if case.setup:
+            subprocess.run(_command(name, "setup", settings), check=True, env=_environment(settings))
+        there: list[Contestant] = []
+        missing: list[str] = []
+        for way in case.ways(settings):
+            _say(f"{name}: {way}: is built")
+            try:
+                there.append(Contestant(name, way, settings))
+                stack.callback(there[-1].stop)
+            except RuntimeError:
+                if way == case.ours:
+                    raise
+                missing.append(way)
+        for number in range(rounds):
+            for contestant in there:
+                contestant.round()
+            _say(f"{name}: round {number + 1} of {rounds}")
+        found = figures(case, {contestant.way: contestant.end() for contestant in there})
+    return found, missing
 
 
 def _command(case: str, way: str, settings: Settings) -> list[str]:

@@ -53,20 +53,8 @@ class Paced(transformers.TrainerCallback):
             self.go.get()
 
 
-def trainer_steps(
-    ids: npt.NDArray[np.uint8],
-    vocab_size: int,
-    config: GPTConfig,
-    train: TrainConfig,
-    device: str,
-    *,
-    folder: str,
-    steps: int,
-    bf16: bool,
-    compiled: bool,
-) -> Callable[[], None]:
-    """Return a function that takes `steps` steps."""
-    shape = transformers.GPT2Config(
+def _shape(vocab_size: int, config: GPTConfig) -> transformers.GPT2Config:
+    return transformers.GPT2Config(
         vocab_size=vocab_size,
         n_positions=config.block_size,
         n_embd=config.n_embd,
@@ -81,6 +69,21 @@ def trainer_steps(
         eos_token_id=None,
         attn_implementation="sdpa",  # type: ignore[call-arg]
     )
+
+
+def trainer_steps(
+    ids: npt.NDArray[np.uint8],
+    vocab_size: int,
+    config: GPTConfig,
+    train: TrainConfig,
+    device: str,
+    *,
+    folder: str,
+    steps: int,
+    bf16: bool,
+    compiled: bool,
+) -> Callable[[], None]:
+    """Return a function that takes `steps` steps."""
     arguments = transformers.TrainingArguments(
         output_dir=folder,
         per_device_train_batch_size=train.batch_size,
@@ -99,7 +102,7 @@ def trainer_steps(
     )
     pace = Paced(steps)
     trainer = transformers.Trainer(
-        model=transformers.GPT2LMHeadModel(shape),
+        model=transformers.GPT2LMHeadModel(_shape(vocab_size, config)),
         args=arguments,
         train_dataset=Windows(ids, config.block_size),
         callbacks=[pace],

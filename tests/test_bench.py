@@ -174,6 +174,16 @@ def test_the_page_tells_what_was_measured(measured):
     assert rows[2] == "| Waiting | never measured | must |  | not measured |"
 
 
+def test_a_profile_is_shown_by_kind(measured):
+    result = json.loads(json.dumps(measured[0]))
+    assert performance.profile_table(result) == ""
+    result["ways"]["short"]["profile"] = {"matrix products": 0.75, "other": 0.25}
+    result["ways"]["long"]["profile"] = {"other": 1.0}
+    rows = performance.profile_table(result).splitlines()[2:]
+    assert rows[0] == "| way | matrix products | other |"
+    assert rows[2:] == ["| short | 75.0% | 25.0% |", "| long |  | 100.0% |"]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -9,6 +9,23 @@ WINDOWS, HELD = 256, 8
 """Windows trained on, four batches; and those of the evaluation, which does not count."""
 
 
+def with_states(windows: Any, model: Any, fabric: Any, folder: Path) -> Any:
+    """Return the windows with the states of the frozen core, kept on disk."""
+    from dataclasses import replace
+
+    import torch
+
+    from dnalm.states import StateCache
+
+    @torch.no_grad()
+    def encode(tokens: Any) -> Any:
+        with fabric.autocast():
+            return model.encode(tokens.to(fabric.device))
+
+    cache = StateCache(folder / "cache", 1 << 40, lambda text: None)
+    return replace(windows, states=cache.get(encode, windows.tokens, model.width, {}).states)
+
+
 def dnalm(kept: bool, precision: Any) -> Build:
     """Return the steps of `dnalm finetune`, with states kept on disk or with `--max-cache 0`."""
 
@@ -24,7 +41,6 @@ def dnalm(kept: bool, precision: Any) -> Build:
         from dnalm.devices import Compute
         from dnalm.encoders.gpt import GPTConfig
         from dnalm.fit import Loop
-        from dnalm.states import StateCache
         from dnalm.tasks.binding import BindingModel, BindingShape, BindingTask
 
         options = default_options("finetune")
@@ -41,14 +57,7 @@ def dnalm(kept: bool, precision: Any) -> Build:
         folder = Path(tempfile.mkdtemp(dir=settings.scratch))
         fabric.to_device(model)
         if kept:
-
-            @torch.no_grad()
-            def encode(tokens: Any) -> Any:
-                with fabric.autocast():
-                    return model.encode(tokens.to(fabric.device))
-
-            cache = StateCache(folder / "cache", 1 << 40, lambda text: None)
-            train = replace(train, states=cache.get(encode, train.tokens, model.width, {}).states)
+            train = with_states(train, model, fabric, folder)
         with fabric.autocast():
             model.calibrate(train)
         states = None if train.states is None else train.states[:HELD]

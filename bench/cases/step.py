@@ -252,5 +252,5 @@ CASE = Case(
     targets=targets,
     amounts={"the published 4,000 steps (76.8 million tokens)": 76_800_000},
     setup=setup,
-    memory=12e9,
+    memory=13e9,
 )
