@@ -61,18 +61,20 @@ def normalises(model: nn.Module) -> bool:
 def over_all_processes(model: nn.Module, accumulate: int) -> None:
     """Let the batch normalisation in a model be over the rows of all processes, in place.
 
+    Of micro-batches one after the other each is normalised by its own rows: the whole batch's are never there
+    together.
+
     Raises:
-        ValueError: if it cannot be: of micro-batches one after the other, or of another kind of layer.
+        ValueError: if it cannot be, of another kind of layer.
     """
     if ranks.place().world * accumulate == 1 or not normalises(model):
         return
     layers = [module for module in model.modules() if hasattr(module, "running_mean")]
     known = (nn.BatchNorm1d, WholeBatchNorm)
-    if accumulate > 1 or not all(type(layer) in known for layer in layers):
+    if not all(type(layer) in known for layer in layers):
         raise ValueError(
-            "this model normalises over the whole batch (batch normalisation), which must not be cut into "
-            "shares: train it with --accumulate 1"
-            + ("" if all(type(layer) in known for layer in layers) else ", in one process")
+            "this model normalises over the whole batch in a layer of its own, which must not be cut into "
+            "shares: train it with --accumulate 1, in one process"
         )
-    for layer in layers:
+    for layer in layers if ranks.place().world > 1 else []:
         layer.__class__ = WholeBatchNorm

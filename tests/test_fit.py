@@ -300,17 +300,19 @@ def test_a_step_of_torch_that_asks_for_too_much_is_told(start, tmp_path):
         loop.run(quiet=True)
 
 
-def test_a_model_that_normalises_over_the_batch_is_not_cut(start, tmp_path, monkeypatch):
+def test_a_model_that_normalises_in_a_layer_of_its_own_is_not_cut(start, tmp_path, monkeypatch):
     build = LanguageTask.build_model
 
     def with_statistics(task):
         model = build(task)
-        model.norm = torch.nn.BatchNorm1d(3)
+        model.norm = torch.nn.BatchNorm2d(3)
         return model
 
     monkeypatch.setattr(LanguageTask, "build_model", with_statistics)
     start(tmp_path / "a")
-    with pytest.raises(ValueError, match=r"normalises over the whole batch .* with --accumulate 1$"):
+    with pytest.raises(
+        ValueError, match=r"normalises over the whole batch .* with --accumulate 1, in one process"
+    ):
         start(tmp_path / "b", TrainConfig(batch_size=4, accumulate=2))
 
 

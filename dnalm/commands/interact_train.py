@@ -202,7 +202,7 @@ def _identity(options: Options, task: InteractionTask, digest: str, processor: P
     """Return what a resumed run must share with the one before: all that decides its weights."""
     settings = asdict(options.encoders) | asdict(options.tuning) | asdict(options.attention)
     settings |= asdict(options.train)
-    for free in ("patience", "accumulate", "gradient_checkpointing"):
+    for free in ("patience", "gradient_checkpointing"):  # micro-batches are normalised each by its own rows
         del settings[free]
     shape = task.shape
     return settings | {

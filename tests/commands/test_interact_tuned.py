@@ -238,3 +238,19 @@ def test_a_fingerprint_is_not_read_twice(options):
     encoders = replace(options.encoders, morgan=True)
     with pytest.raises(ValueError, match="reads it already"):
         run(replace(options, encoders=encoders))
+
+
+def test_micro_batches_are_normalised_each_by_its_own_rows(options):
+    pieces = replace(options, train=replace(options.train, accumulate=2, epochs=1), tuning=TuningConfig())
+    run(pieces)
+    whole = replace(pieces, out=options.out.with_name("whole"), train=replace(options.train, epochs=1))
+    run(whole)
+    counts, found = [], []
+    for each in (pieces, whole):
+        tensors, _ = checkpoint.load(each.out / "last")
+        counts.append(int(tensors["model.head.fusion.1.num_batches_tracked"]))
+        found.append(tensors["model.head.classifier.6.weight"])
+    assert counts[0] == 2 * counts[1]
+    assert not torch.equal(*found)
+    with pytest.raises(ValueError, match="accumulate was 2, is 1"):
+        run(replace(whole, out=pieces.out, run=replace(RUN, resume=True)))
