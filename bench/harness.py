@@ -70,7 +70,8 @@ class Contestant:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"{self.way}: its process ended; what it said stands above")
+            code = self._process.wait()  # below 0: the number of the signal that ended it
+            raise RuntimeError(f"{self.way}: its process ended ({code}); what it said stands above")
         content: dict[str, Any] = json.loads(line)
         return content
 
