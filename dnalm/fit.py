@@ -54,6 +54,9 @@ class Trainable(Protocol):
         """Return the loss of a batch, a scalar: a mean."""
         ...
 
+    unit: str
+    """What is counted, in a word: tokens, bases, pairs."""
+
     def counted(self, batch: Any) -> float:
         """Return what that mean is over: how many values, or the sum of their weights."""
         ...
@@ -110,7 +113,7 @@ class Loop:
         self.elapsed = 0.0
         """Seconds of training and evaluation, over all sittings."""
         self._training, self._taken = 0.0, 0
-        self._tokens = 0  # in one step, over all processes
+        self._counted = 0.0  # in one step, over all processes
         self._shown: float | None = None  # the loss of the last line of metrics.jsonl
         self._lines = 0  # of metrics.jsonl
         self._log: list[Tensor] = []  # losses since then: of this process, their mean over processes is meant
@@ -238,7 +241,7 @@ class Loop:
         batches = [self._batches.batch(self.step, share, pieces) for share in own]
         counts = [self.task.counted(batch) if len(_first(batch)) else 0.0 for batch in batches]
         (every,) = exchange.total([sum(counts)])
-        self._tokens = world * sum(_first(batch).numel() for batch in batches)
+        self._counted = every
         if not all(counts) and normalises(self.model):
             raise ValueError(
                 f"the last batch of an epoch has fewer rows than there are processes ({world}), and this "
@@ -303,7 +306,7 @@ class Loop:
 
     def _note(self) -> str:
         shown = f"loss {self._shown:.4f}  " if self._shown is not None else ""
-        return f"{shown}{self._tokens / self.seconds_per_step:,.0f} tokens/s"
+        return f"{shown}{self._counted / self.seconds_per_step:,.0f} {self.task.unit}/s"
 
     def _save(self) -> None:
         """Write the state that `resume` reads: whole, the same for any number of processes."""

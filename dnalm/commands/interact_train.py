@@ -30,7 +30,7 @@ from dnalm.records import Record, peak_memory
 from dnalm.resume import BEST, clear_run
 from dnalm.tasks.interaction import InteractionTask, auroc, predict
 from dnalm.tasks.interaction_model import InteractionModel
-from dnalm.tasks.interaction_shape import EncodersConfig, TuningConfig
+from dnalm.tasks.interaction_shape import EncodersConfig, InteractionShape, TuningConfig
 
 RECIPES = ("--model", get_args(ModelName))
 """The flag whose value is the recipe unless one is given, and its values."""
@@ -220,13 +220,13 @@ def _judged(
 ) -> dict[str, Any]:
     """Take the best weights, and return all that results.json holds."""
     weights, best = checkpoint.load(options.out / BEST)
-    checkpoint.put(weights, task.weights(model), str(options.out))
-    if options.tuning.lora_rank:
+    if InteractionShape.from_dict(best) != task.shape:  # judged before: its low-rank updates are added in
         model.merge()
+    checkpoint.put(weights, task.weights(model), str(options.out))
+    if model.merge():
         kept = {key: best[key] for key in ("step", "val_loss", "identity")}
         plain = {"kind": "interaction", **model.shape.as_dict(), "about": task.about}
-        if ranks.leads():
-            checkpoint.save(options.out / BEST, task.weights(model), plain | kept)
+        checkpoint.save(options.out / BEST, task.weights(model), plain | kept)
     held = task.validation
     logits = predict(loop.alone(), task.tokens, held.gene, held.molecule)
     history: dict[str, list[Any]] = {

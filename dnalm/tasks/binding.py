@@ -209,6 +209,8 @@ class BindingModel(nn.Module):
 class BindingTask:
     """Predict the score at each base of windows; what the training loop needs to know of it."""
 
+    unit = "bases"
+
     def __init__(
         self,
         shape: BindingShape,

@@ -52,6 +52,8 @@ class InteractionTask:
         ValueError: if a part has pairs of one class alone.
     """
 
+    unit = "pairs"
+
     def __init__(
         self,
         shape: InteractionShape,

@@ -118,14 +118,15 @@ class InteractionModel(nn.Module):
                 each.train_last(tuning.unfreeze_last)
             each.encoder.gradient_checkpointing = tuning.gradient_checkpointing  # type: ignore[assignment]
 
-    def merge(self) -> None:
-        """Add low-rank updates into the layers beside which they are, in place, and forget of them."""
+    def merge(self) -> bool:
+        """Add low-rank updates into the layers beside them, in place; return whether there were any."""
         parts: dict[str, Any] = {"gene": self.shape.gene, "molecule": self.shape.molecule}
         for name, part in parts.items():
             if isinstance(part, TunedConfig) and part.lora_rank:
                 merge_lora(self.get_submodule(f"{name}.encoder"))
                 parts[name] = replace(part, lora_rank=0)
-        self.shape = replace(self.shape, **parts)
+        before, self.shape = self.shape, replace(self.shape, **parts)
+        return self.shape != before
 
     @torch.no_grad()
     def calibrate(self, tokens: PairTokens, genes: Rows, molecules: Rows) -> None:

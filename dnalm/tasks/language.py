@@ -101,6 +101,8 @@ def base_log_probabilities(logits: Tensor, tokenizer: CharacterTokenizer) -> Ten
 class LanguageTask:
     """Next-token prediction on one prepared genome."""
 
+    unit = "tokens"
+
     def __init__(self, genome: PreparedGenome, encoder: GPTConfig, config: LanguageConfig) -> None:
         self.genome, self.encoder, self.config = genome, encoder, config
 

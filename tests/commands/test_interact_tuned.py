@@ -108,7 +108,8 @@ def test_low_rank_updates_are_added_into_the_layers_at_the_end(options, monkeypa
     whole = InteractionTask.evaluate
     losses = iter([3.0, 2.0, 1.0])  # so that the last weights are the best
     monkeypatch.setattr(InteractionTask, "evaluate", lambda *a: whole(*a) | {"val_loss": next(losses)})
-    run(replace(options, tuning=TuningConfig(lora_rank=2), train=replace(options.train, lr=1e-2)))
+    tuned = replace(options, tuning=TuningConfig(lora_rank=2), train=replace(options.train, lr=1e-2))
+    run(tuned)
     opened = open_interaction(options.out)
     before, after = core_of(options), opened.model.gene.encoder.state_dict()
     assert after.keys() == before.keys()
@@ -125,6 +126,9 @@ def test_low_rank_updates_are_added_into_the_layers_at_the_end(options, monkeypa
     bce = float((np.logaddexp(0.0, logits) - pairs.label[rows] * logits).mean())
     assert history(options)["val_bce"][-1] == pytest.approx(bce, abs=1e-5)  # float32, merged
     assert opened.model.shape.gene.lora_rank == 0
+    scores = json.loads((options.out / "results.json").read_text())["validation"]
+    run(replace(tuned, run=replace(RUN, resume=True)))  # of a run that has ended: judged again
+    assert json.loads((options.out / "results.json").read_text())["validation"] == scores
 
 
 def test_a_frozen_run_goes_on_with_its_encoder_trained(options):

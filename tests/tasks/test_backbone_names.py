@@ -10,7 +10,9 @@ import torch
 
 from dnalm.encoders.chemberta import ChemBERTa, ChemBERTaConfig
 from dnalm.encoders.dnabert2 import DNABert2, DNABert2Config
+from dnalm.encoders.tuned import PADDING, TunedConfig, TunedEncoder
 from dnalm.tasks.backbone_names import dna_backbone, molecule_backbone
+from dnalm.tasks.windowed import WindowedTexts
 
 tokenizers = pytest.importorskip("tokenizers")
 pytest.importorskip("transformers")
@@ -160,3 +162,23 @@ def test_the_shape_of_an_encoder_is_part_of_its_identity(chemberta, tmp_path):
 def test_a_gene_without_a_base_is_refused(dnabert2):
     with pytest.raises(ValueError, match="at least one of A, C, G, T"):
         dna_backbone(str(dnabert2), None, 0).encode(["NNNN"])
+
+
+@pytest.mark.parametrize(("name", "windows"), [("dnabert2", 0), ("dnabert2", 3), ("chemberta", 0)])
+@pytest.mark.parametrize("pooled", [False, True])
+def test_an_encoder_in_a_model_makes_the_states_that_are_kept_of_a_frozen_one(name, windows, pooled, request):
+    folder = str(request.getfixturevalue(name))
+    draws = np.random.default_rng(3)
+    if name == "dnabert2":
+        backbone = dna_backbone(folder, None, windows)
+        texts = ["".join(draws.choice(list("ACGT"), size)) for size in (700, 90, 2000, 5)]
+    else:
+        backbone, texts = molecule_backbone(folder, None, "hub"), ["CCO", "c1ccccc1N=O", "C"]
+    source = WindowedTexts(texts, backbone.windows, 1 if pooled else backbone.segments)
+    tuned = TunedEncoder(TunedConfig(backbone.width), backbone.encoder)
+    tokens, places = source.take(np.arange(len(texts)))
+    with torch.no_grad():
+        states, real = tuned.encode(tokens, places), tuned.state_mask(places)
+    for row, kept in enumerate(backbone.encode(texts)):
+        torch.testing.assert_close(states[row][real[row]], kept[:1] if pooled else kept[1:])
+    assert source.lengths(np.arange(len(texts))).tolist() == (places > PADDING).sum((1, 2)).tolist()
