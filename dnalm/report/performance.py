@@ -10,9 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
-from dnalm.files import read_json, write_text
+from dnalm.files import read_json
+from dnalm.report.docs import fill, write_page
 from dnalm.report.markdown import markdown
 from dnalm.report.plots import duration
 
@@ -128,32 +127,22 @@ def conditions(result: Result) -> str:
 
 def render(results: Path, template: Path) -> str:
     """Return the text of `template` (Jinja, Markdown) filled with the results in a folder."""
-    environment = jinja2.Environment(
-        undefined=jinja2.StrictUndefined, keep_trailing_newline=True, trim_blocks=True
-    )
-    source = environment.from_string(template.read_text(encoding="utf-8"))
-    return source.render(
-        results=read_results(results),
-        targets_table=targets_table,
-        ways_table=ways_table,
-        amounts_table=amounts_table,
-        profile_table=profile_table,
-        conditions=conditions,
+    return fill(
+        template,
+        {
+            "results": read_results(results),
+            "targets_table": targets_table,
+            "ways_table": ways_table,
+            "amounts_table": amounts_table,
+            "profile_table": profile_table,
+            "conditions": conditions,
+        },
     )
 
 
 def main(argv: Sequence[str]) -> int:
     """Write PAGE.md from RESULTS and the template PAGE.md.j2; return the exit code."""
-    try:
-        if len(argv) != 2:
-            raise ValueError("usage: python -m dnalm.report.performance RESULTS PAGE.md")
-        results, page = map(Path, argv)
-        write_text(page, render(results, page.with_name(page.name + ".j2")))
-    except (ValueError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    print(page)
-    return 0
+    return write_page(argv, "python -m dnalm.report.performance RESULTS PAGE.md", render)
 
 
 def _figure(target: Mapping[str, Any], unit: str) -> str:

@@ -15,9 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
-
-from dnalm.files import write_text
+from dnalm.report.docs import fill, write_page
 from dnalm.report.markdown import markdown
 
 HUMAN = 3.1e9
@@ -186,7 +184,6 @@ def _big(number: float) -> str:
 
 def render(template: Path) -> str:
     """Return the page."""
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     facts = {
         "peak": f"{PEAK / 1e12:,.1f}",
         "share": f"{100 * SHARE:.0f}",
@@ -198,18 +195,12 @@ def render(template: Path) -> str:
         "network": f"{NETWORK / 1e9:.0f}",
         "disk": f"{DISK / 1e9:.0f}",
     }
-    return environment.from_string(template.read_text()).render(**tables(), **facts)
+    return fill(template, tables() | facts)
 
 
 def main(argv: Sequence[str]) -> int:
     """Write PAGE.md from PAGE.md.j2; return the exit code."""
-    if len(argv) != 1:
-        print("usage: python -m dnalm.report.scale PAGE.md", file=sys.stderr)
-        return 2
-    page = Path(argv[0])
-    write_text(page, render(page.with_name(page.name + ".j2")))
-    print(page)
-    return 0
+    return write_page(argv, "python -m dnalm.report.scale PAGE.md", render)
 
 
 if __name__ == "__main__":

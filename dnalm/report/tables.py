@@ -11,12 +11,10 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations, product
 from pathlib import Path
 
-import jinja2
-
-from dnalm.files import write_text
 from dnalm.records import read_record
 from dnalm.report import binding_tables as binding
 from dnalm.report import interaction_tables as interaction
+from dnalm.report.docs import fill, write_page
 from dnalm.report.markdown import Run, hardware_name, markdown
 from dnalm.report.plots import duration, same_bases
 
@@ -144,7 +142,6 @@ def _seconds(run: Run) -> float:
 
 def render(records: Path, template: Path) -> str:
     """Return the text of `template` (Jinja, Markdown) filled with the runs under `records`."""
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     tables = {
         "runs_table": runs_table,
         "verdicts": verdicts,
@@ -164,30 +161,20 @@ def render(records: Path, template: Path) -> str:
         "interaction_sequenced_table": interaction.sequenced_table,
         "interaction_shuffles_table": interaction.shuffles_table,
     }
-    source = environment.from_string(template.read_text(encoding="utf-8"))
-    return source.render(
-        records=read_records(records),
-        trained=binding.read_binding(records, binding.TRAINED),
-        evaluated=binding.read_binding(records, ("evaluate",)),
-        readouts=binding.read_binding(records, ("readout",)),
-        judged=binding.read_binding(records, interaction.EVALUATED),
-        taught=binding.read_binding(records, interaction.TRAINED),
-        **tables,
-    )
+    runs = {
+        "records": read_records(records),
+        "trained": binding.read_binding(records, binding.TRAINED),
+        "evaluated": binding.read_binding(records, ("evaluate",)),
+        "readouts": binding.read_binding(records, ("readout",)),
+        "judged": binding.read_binding(records, interaction.EVALUATED),
+        "taught": binding.read_binding(records, interaction.TRAINED),
+    }
+    return fill(template, runs | tables)
 
 
 def main(argv: Sequence[str]) -> int:
     """Write RESULT.md from RECORDS and the template RESULT.md.j2; return the exit code."""
-    try:
-        if len(argv) != 2:
-            raise ValueError("usage: python -m dnalm.report.tables RECORDS RESULT.md")
-        records, result = map(Path, argv)
-        write_text(result, render(records, result.with_name(result.name + ".j2")))
-    except (ValueError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    print(result)
-    return 0
+    return write_page(argv, "python -m dnalm.report.tables RECORDS RESULT.md", render)
 
 
 def _alike(run: Run, other: Run, metric: str) -> bool:

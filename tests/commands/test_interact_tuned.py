@@ -15,6 +15,7 @@ from dnalm.commands.interact_train import Options, run
 from dnalm.commands.runs import RunOptions
 from dnalm.data.pairs import open_pairs
 from dnalm.devices import Compute
+from dnalm.encoders.tuned import TunedEncoder
 from dnalm.heads.cross_attention import CrossAttentionConfig
 from dnalm.optim import EpochConfig
 from dnalm.tasks.backbones import Backbone
@@ -258,3 +259,13 @@ def test_micro_batches_are_normalised_each_by_its_own_rows(options):
     assert not torch.equal(*found)
     with pytest.raises(ValueError, match="accumulate was 2, is 1"):
         run(replace(whole, out=pieces.out, run=replace(RUN, resume=True)))
+
+
+def test_in_prediction_each_gene_is_encoded_once(options, monkeypatch):
+    run(options)
+    rows = []
+    encode = TunedEncoder.encode
+    monkeypatch.setattr("dnalm.tasks.interaction.ATTEND_BATCH", 7)
+    monkeypatch.setattr(TunedEncoder, "encode", lambda self, *a: rows.append(len(a[0])) or encode(self, *a))
+    logits_of(options)
+    assert sum(rows) == len(open_pairs(options.data).sequences)
