@@ -143,6 +143,9 @@ def test_a_frozen_run_goes_on_with_its_encoder_trained(options):
     assert about["init_from"] == str(frozen.out)
     with pytest.raises(ValueError, match="encoder of genes .it was trained there, and is frozen here"):
         run(replace(frozen, init_from=options.out, out=options.out.with_name("third")))
+    full = EncodersConfig(options.encoders.dna_encoder.replace("vocab4", "full"), "morgan")
+    with pytest.raises(ValueError, match="another encoder of genes than the options ask for"):
+        run(replace(options, encoders=full, init_from=frozen.out, out=options.out.with_name("third")))
     narrow = replace(options.attention, feed_forward=8)
     with pytest.raises(ValueError, match="another head than the options ask for"):
         run(replace(options, attention=narrow, init_from=frozen.out, out=options.out.with_name("third")))
@@ -269,3 +272,22 @@ def test_in_prediction_each_gene_is_encoded_once(options, monkeypatch):
     monkeypatch.setattr(TunedEncoder, "encode", lambda self, *a: rows.append(len(a[0])) or encode(self, *a))
     logits_of(options)
     assert sum(rows) == len(open_pairs(options.data).sequences)
+
+
+def test_of_one_vector_a_fingerprint_is_half_however_many_bits_it_has(options):
+    pytest.importorskip("rdkit")
+    encoders = EncodersConfig("kmer", "lstm", morgan=True)
+    run(replace(options, model="foundation-pooled", encoders=encoders, tuning=TuningConfig()))
+    model, pairs = open_interaction(options.out).model, open_pairs(options.data)
+    tokens = Reading(options.store, CPU.resolve(), print).tokens(model.shape, pairs)
+    letters, real, bits, bits_real = tokens.take_molecules(np.arange(3))
+    with torch.no_grad():
+        found = model.molecule_side(letters, real, bits, bits_real).states[:, 0]
+        states = model.molecule(letters, real)
+        for row in range(3):
+            one, other = (
+                states[row][real[row]].mean(0),
+                model.morgan.embedding.weight[bits[row][bits_real[row]].long()],
+            )
+            wanted = model.head.molecule_projection((one + other.mean(0)) / 2)
+            torch.testing.assert_close(found[row], wanted)

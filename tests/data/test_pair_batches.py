@@ -95,3 +95,19 @@ def test_padding_is_behind_and_zero():
 def test_refuses_what_batch_normalisation_cannot_take(tokens, count, size):
     with pytest.raises(ValueError, match=f"at least 2 pairs, got {count} pairs .* batch size of {size}"):
         PairBatches(tokens, pairs(count), size, seed=0)
+
+
+def test_other_tokens_take_the_place_of_the_first_epochs_and_no_longer(tokens):
+    other = PairTokens(
+        Ragged([np.full(9, 77, dtype=np.int16) for _ in range(len(tokens.genes))]), tokens.molecules
+    )
+    batches = PairBatches(tokens, pairs(23), 4, seed=3, early=other, early_epochs=2)
+    plain = PairBatches(tokens, pairs(23), 4, seed=3)
+    last = 2 * batches.steps_per_epoch - 1
+    assert [bool((batches.batch(step).genes == 77).all()) for step in (0, last, last + 1)] == [
+        True,
+        True,
+        False,
+    ]
+    assert torch.equal(batches.batch(last).labels, plain.batch(last).labels)
+    assert torch.equal(batches.batch(last + 1).genes, plain.batch(last + 1).genes)
