@@ -50,7 +50,11 @@ def go_on_from(
             f"--init-from {path} was trained on another set of pairs, which may hold some that this one "
             "judges by: its scores here may flatter it"
         )
-    return {"init_from": str(path), "init_set": digest, "init_weights": opened.about.get("weights")}
+    return {
+        "init_from": str(path),
+        "init_set": digest,
+        "init_weights": checkpoint.weights_digest(opened.model),
+    }
 
 
 def _differing(before: InteractionShape, now: InteractionShape) -> list[str]:
