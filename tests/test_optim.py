@@ -34,6 +34,7 @@ def test_on_a_plateau_the_rate_falls_as_torch_lets_it(seed):
         theirs.step(loss)
     assert learning_rate(500, config, [9.0, *losses]) < 1e-3
     assert learning_rate(0, config, [9.0, *losses]) == pytest.approx(1e-3 / 5)  # warm-up comes first
+    assert learning_rate(9, config, [0.1, 1.0, 0.9, 0.8, 0.7]) == 1e-3  # the untrained model is no epoch
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5])

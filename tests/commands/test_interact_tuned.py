@@ -15,7 +15,7 @@ from dnalm.commands.interact_train import Options, run
 from dnalm.commands.runs import RunOptions
 from dnalm.data.pairs import open_pairs
 from dnalm.devices import Compute
-from dnalm.encoders.tuned import TunedEncoder
+from dnalm.encoders.tuned import PADDING, TunedEncoder
 from dnalm.heads.cross_attention import CrossAttentionConfig
 from dnalm.optim import EpochConfig
 from dnalm.tasks.backbones import Backbone
@@ -222,9 +222,17 @@ def test_an_encoder_that_is_gone_cannot_be_read_with(options, binding, tmp_path)
     gone = tmp_path / "core"
     shutil.copytree(binding.outputs / "vocab4", gone)
     run(replace(options, encoders=replace(options.encoders, dna_encoder=str(gone))))
-    logits_of(options)
+    options = replace(options, encoders=replace(options.encoders, dna_encoder=str(gone)))
+    before = logits_of(options)
+    tensors, about = checkpoint.load(gone)
+    del about["sha256"]  # of what was written, which is not what will be
+    checkpoint.save(checkpoint.locate(gone), {key: each + 1 for key, each in tensors.items()}, about)
+    assert np.array_equal(logits_of(options), before)  # its weights are in the run
     shutil.rmtree(gone)
     with pytest.raises(ValueError, match="cannot be opened.*it alone knows how a text is read"):
+        logits_of(options)
+    shutil.copytree(binding.outputs / "full", gone)
+    with pytest.raises(ValueError, match="has other .*tokenizer.* than the encoder"):
         logits_of(options)
 
 
@@ -297,3 +305,14 @@ def test_of_one_vector_a_fingerprint_is_half_however_many_bits_it_has(options):
             )
             wanted = model.head.molecule_projection((one + other.mean(0)) / 2)
             torch.testing.assert_close(found[row], wanted)
+
+
+def test_of_a_pooled_model_each_gene_is_one_mean_over_its_tokens(options):
+    run(replace(options, model="foundation-pooled"))
+    model, pairs = open_interaction(options.out).model, open_pairs(options.data)
+    tokens = Reading(options.store, CPU.resolve(), print).tokens(model.shape, pairs)
+    ids, places = tokens.genes.take(np.arange(4))
+    assert set(places[places >= 0].tolist()) == {0}
+    with torch.no_grad():
+        states = model.gene.encoder(ids[:, 0], places[:, 0] > PADDING)
+        torch.testing.assert_close(model.gene.encode(ids, places)[:, 0], states.mean(1))

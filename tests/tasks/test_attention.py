@@ -1,6 +1,7 @@
 """Tests for dnalm/tasks/attention.py, and for what dnalm/molecules.py tells of atoms."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -284,3 +285,10 @@ def test_each_atom_of_a_drawing_has_its_colour():
     assert picture.shape == (200, 300, 3)
     assert near(color) > 50
     assert near(light) == pytest.approx(2 * near(color), rel=0.3)  # lines and figures hide some of each
+
+
+def test_the_bits_of_a_fingerprint_beside_characters_have_places_too():
+    shape = InteractionShape(KmerConfig(), SmilesLSTMConfig(), HEAD, "CO", morgan=MorganConfig())
+    places = molecule_places(shape, "CCO")
+    assert places[:3] == [(0,), (1,), (2,)]
+    assert places[3:] == molecule_places(replace(shape, molecule=MorganConfig(), morgan=None), "CCO")
