@@ -7,7 +7,7 @@ Shapes used below
     D  width of the states
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -109,13 +109,27 @@ class TunedEncoder(KeptStates):
         size, count, _ = tokens.shape
         most = self.state_mask(places).shape[1]
         flat, where = tokens.flatten(0, 1), places.flatten(0, 1).long()  # [B W, L]
-        some = (where > PADDING).any(1)
-        owner = torch.arange(size, device=tokens.device).repeat_interleave(count)[some]
-        flat, where = flat[some], where[some]
-        found = self.encoder(flat, where > PADDING).float()  # [windows, L, D]
-        kept = where >= 0
-        slot = (owner.unsqueeze(-1) * most + where)[kept]
-        total = found.new_zeros(size * most, self.width).index_add(0, slot, found[kept])
-        number = found.new_zeros(size * most).index_add(0, slot, found.new_ones(len(slot)))
+        owner = torch.arange(size, device=tokens.device).repeat_interleave(count)
+        total = torch.zeros(size * most, self.width, device=tokens.device)
+        number = total.new_zeros(size * most)
+        for some, longest in _alike((where > PADDING).sum(1)):
+            own, at = flat[some, :longest], where[some, :longest]
+            found = self.encoder(own, at > PADDING).float()  # [windows, longest, D]
+            kept = at >= 0
+            slot = (owner[some].unsqueeze(-1) * most + at)[kept]
+            total = total.index_add(0, slot, found[kept])
+            number = number.index_add(0, slot, number.new_ones(len(slot)))
         states: Tensor = (total / number.clamp(min=1).unsqueeze(-1)).view(size, most, self.width)
         return states
+
+
+def _alike(lengths: Tensor) -> Iterator[tuple[Tensor, int]]:
+    """Yield rows of like length, none of them empty, and the longest's: they go through an encoder together.
+
+    No length of a group is below half of its longest: most genes may be far shorter than the longest.
+    """
+    longest = int(lengths.max())
+    while longest:
+        some = ((lengths > longest // 2) & (lengths <= longest)).nonzero().squeeze(1)
+        yield some, longest
+        longest = int(lengths.masked_fill(lengths > longest // 2, 0).max())
