@@ -8,9 +8,15 @@ import numpy as np
 import pytest
 
 from dnalm.cli import main
+from dnalm.commands.interact_train import Options
+from dnalm.commands.runs import RunOptions
 from dnalm.data.pairs import PairSet, write_pairs
+from dnalm.devices import Compute
 from dnalm.fit import Loop
 from dnalm.formats.binding import BindingSet, write_binding
+from dnalm.heads.cross_attention import CrossAttentionConfig
+from dnalm.optim import EpochConfig
+from dnalm.tasks.interaction_shape import EncodersConfig
 
 CORE = ["--n-layer", "1", "--n-head", "2", "--n-embd", "16", "--block-size", "40", "--batch-size", "4"]
 CORE += ["--eval-bases", "300", "--final-bases", "600", "--device", "cpu", "--steps", "3", "--warmup", "1"]
@@ -119,3 +125,18 @@ def write_set_fixture():
 def pair_folder(tmp_path_factory) -> Path:
     """A folder of prepared pairs."""
     return write_set(tmp_path_factory.mktemp("pairs") / "my pairs", make_pairs())
+
+
+@pytest.fixture
+def foundation(pair_folder, binding, tmp_path) -> Options:
+    """A small model of cross-attention on a core, which is frozen."""
+    return Options(
+        data=pair_folder,
+        model="foundation",
+        out=tmp_path / "runs" / "mine",
+        store=tmp_path / "states",
+        encoders=EncodersConfig(str(binding.outputs / "vocab4"), "morgan"),
+        attention=CrossAttentionConfig(width=16, heads=2, feed_forward=16),
+        train=EpochConfig(epochs=2, batch_size=16, lr=1e-3, warmup_share=0.0),
+        run=RunOptions(compute=Compute(device="cpu", precision="fp32"), quiet=True),
+    )

@@ -9,7 +9,7 @@ import pytest
 
 from dnalm.commands import interact_evaluate as judge
 from dnalm.commands.interact_encoders import Reading, attention_of, shape_of, store_of
-from dnalm.commands.interact_train import Options, run
+from dnalm.commands.interact_train import run
 from dnalm.commands.runs import JudgeOptions, RunOptions
 from dnalm.data.pairs import open_pairs
 from dnalm.devices import Compute
@@ -42,18 +42,9 @@ def encoded(monkeypatch):
 
 
 @pytest.fixture
-def options(pair_folder, binding, tmp_path):
-    """A small model of cross-attention on a frozen core."""
-    return Options(
-        data=pair_folder,
-        model="foundation",
-        out=tmp_path / "runs" / "mine",
-        store=tmp_path / "states",
-        encoders=EncodersConfig(str(binding.outputs / "vocab4"), "morgan"),
-        attention=SMALL,
-        train=QUICK,
-        run=RUN,
-    )
+def options(foundation):
+    """What most of these tests train."""
+    return foundation
 
 
 @pytest.mark.parametrize(

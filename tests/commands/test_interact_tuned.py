@@ -11,13 +11,11 @@ import torch
 
 from dnalm import checkpoint
 from dnalm.commands.interact_encoders import Reading
-from dnalm.commands.interact_train import Options, run
+from dnalm.commands.interact_train import run
 from dnalm.commands.runs import RunOptions
 from dnalm.data.pairs import open_pairs
 from dnalm.devices import Compute
 from dnalm.encoders.tuned import PADDING, TunedEncoder
-from dnalm.heads.cross_attention import CrossAttentionConfig
-from dnalm.optim import EpochConfig
 from dnalm.tasks.backbones import Backbone
 from dnalm.tasks.core import load_core
 from dnalm.tasks.interaction import InteractionTask, predict
@@ -30,18 +28,13 @@ PREFIX = "model.gene.encoder."
 
 
 @pytest.fixture
-def options(pair_folder, binding, tmp_path):
+def options(foundation):
     """A small model of cross-attention on a core that is trained with it."""
-    return Options(
-        data=pair_folder,
-        model="foundation",
-        out=tmp_path / "runs" / "mine",
-        store=tmp_path / "states",
-        encoders=EncodersConfig(str(binding.outputs / "vocab4"), "morgan"),
+    return replace(
+        foundation,
         tuning=TuningConfig(freeze=False),
-        attention=CrossAttentionConfig(16, 2, 16, attention_dropout=0.0, head_dropout=0.0),
-        train=EpochConfig(epochs=2, patience=0, batch_size=16, lr=1e-3, warmup_share=0.0),
-        run=RUN,
+        attention=replace(foundation.attention, attention_dropout=0.0, head_dropout=0.0),
+        train=replace(foundation.train, patience=0),
     )
 
 

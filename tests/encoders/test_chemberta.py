@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from dnalm.encoders.chemberta import ChemBERTa, ChemBERTaConfig
+from tests.encoders.reference import norm, perturbed
 
 pytest.importorskip("transformers")
 
@@ -18,24 +19,10 @@ PADDING = -7
 """Stands at padding here: no token of any model."""
 
 
-@torch.no_grad()
 def made(dtype=torch.float32, config=CONFIG):
     """An encoder in which every tensor has its own values, with scores as large as full-size ones."""
     torch.manual_seed(1)
-    model = ChemBERTa(config)
-    for name, parameter in model.named_parameters():
-        if "embeddings.weight" in name:
-            parameter.normal_(std=0.02)
-        elif parameter.ndim == 2:
-            parameter.normal_(std=0.02 * math.sqrt(384 / config.hidden))
-        else:
-            parameter.add_(0.1 * torch.randn_like(parameter))
-    return model.to(dtype).eval()
-
-
-def norm(x, weight, bias, eps):
-    centred = x - x.mean(-1, keepdim=True)
-    return centred / (centred.pow(2).mean(-1, keepdim=True) + eps).sqrt() * weight + bias
+    return perturbed(ChemBERTa(config), 384).to(dtype).eval()
 
 
 def linear(own, name, x):

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from dnalm.encoders.dnabert2 import DNABert2, DNABert2Config, _attend, alibi_slopes
+from tests.encoders.reference import norm, perturbed
 
 CONFIG = DNABert2Config(vocab_size=40, hidden=48, layers=4, heads=12, feed_forward=80)
 SLOPES = [2.0**-n for n in range(1, 9)] + [2.0**-0.5, 2.0**-1.5, 2.0**-2.5, 2.0**-3.5]
@@ -16,26 +17,7 @@ MUTANTS = ("no ALiBi", "slopes sorted", "halves swapped", "no type", "eps 1e-5",
 
 @pytest.fixture(scope="module")
 def model():
-    return perturbed(DNABert2(CONFIG)).eval()
-
-
-@torch.no_grad()
-def perturbed(model):
-    """Give every tensor its own values, that make scores and gates as large as full-size ones."""
-    torch.manual_seed(1)
-    for name, parameter in model.named_parameters():
-        if "embeddings.weight" in name:
-            parameter.normal_(std=0.02)
-        elif parameter.ndim == 2:
-            parameter.normal_(std=0.02 * math.sqrt(768 / CONFIG.hidden))
-        else:
-            parameter.add_(0.1 * torch.randn_like(parameter))
-    return model
-
-
-def norm(x, weight, bias, eps):
-    centred = x - x.mean(-1, keepdim=True)
-    return centred / (centred.pow(2).mean(-1, keepdim=True) + eps).sqrt() * weight + bias
+    return perturbed(DNABert2(CONFIG), 768).eval()
 
 
 def reference(state, ids, mutant=None):
@@ -95,7 +77,7 @@ def ragged(lengths, before=0):
 @torch.no_grad()
 def test_states_are_the_references_and_padding_is_zero(model, dtype, tolerance, before):
     tokens, real = ragged(LENGTHS, before)
-    states = perturbed(DNABert2(CONFIG)).to(dtype).eval()(tokens, real)
+    states = perturbed(DNABert2(CONFIG), 768).to(dtype).eval()(tokens, real)
     assert states.dtype == dtype
     assert (states[~real] == 0).all()
     for row, mask in enumerate(real):
@@ -129,7 +111,7 @@ def test_sizes_of_the_published_model():
 
 
 def test_padding_is_silent_in_values_and_gradients():
-    model = perturbed(DNABert2(CONFIG)).double().eval()
+    model = perturbed(DNABert2(CONFIG), 768).double().eval()
     tokens, real = ragged([9, 30])
 
     def run(tokens, real):
@@ -155,7 +137,7 @@ def test_padding_is_silent_in_values_and_gradients():
     + [(torch.bfloat16, True), (torch.float32, True), (torch.float64, True)],
 )
 def test_a_row_of_padding_costs_no_nan(dtype, autocast):
-    model = perturbed(DNABert2(CONFIG)).to(dtype)
+    model = perturbed(DNABert2(CONFIG), 768).to(dtype)
     tokens, real = ragged([0, 20])
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
         states = model(tokens, real)
@@ -183,7 +165,7 @@ def test_bf16_on_a_cpu_attends_as_the_fused_kernel_does():
 def test_bf16_is_near_float32_by_weights_and_by_autocast(model):
     tokens, real = ragged([5, 300])
     wanted = model(tokens, real)
-    narrow = perturbed(DNABert2(CONFIG)).bfloat16().eval()(tokens, real)
+    narrow = perturbed(DNABert2(CONFIG), 768).bfloat16().eval()(tokens, real)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         cast = model(tokens, real)
     for states in (narrow, cast):
@@ -195,11 +177,11 @@ def test_bf16_is_near_float32_by_weights_and_by_autocast(model):
 def test_dropout_is_for_training_alone():
     tokens, real = ragged([9, 30])
     for rates in ({"dropout": 0.3}, {"dropout": 0.0, "attention_dropout": 0.3}):
-        model = perturbed(DNABert2(DNABert2Config(**(vars(CONFIG) | rates))))
+        model = perturbed(DNABert2(DNABert2Config(**(vars(CONFIG) | rates))), 768)
         assert (model(tokens, real)[real] != model(tokens, real)[real]).any()
         model.eval()
         assert torch.equal(model(tokens, real), model(tokens, real))
-    model = perturbed(DNABert2(DNABert2Config(**(vars(CONFIG) | {"dropout": 0.0}))))
+    model = perturbed(DNABert2(DNABert2Config(**(vars(CONFIG) | {"dropout": 0.0}))), 768)
     assert torch.equal(model(tokens, real), model.eval()(tokens, real))
 
 
@@ -208,7 +190,7 @@ def test_gradient_checkpointing_computes_layers_twice_and_changes_nothing():
     gradients = []
     for on in (False, True):
         calls = []
-        model = perturbed(DNABert2(CONFIG))  # its dropout is on: the same one must be drawn again
+        model = perturbed(DNABert2(CONFIG), 768)  # its dropout is on: the same one must be drawn again
         model.gradient_checkpointing = on
         model.layers[2].register_forward_pre_hook(lambda *_, calls=calls: calls.append(1))
         torch.manual_seed(3)
@@ -238,7 +220,7 @@ def test_refuses_wrong_shapes(model):
 def test_on_a_gpu_it_is_the_same(model):
     tokens, real = ragged(LENGTHS)
     wanted = model(tokens, real)
-    there = perturbed(DNABert2(CONFIG)).eval().cuda()
+    there = perturbed(DNABert2(CONFIG), 768).eval().cuda()
     torch.testing.assert_close(there(tokens.cuda(), real.cuda()).cpu(), wanted, atol=1e-4, rtol=1e-4)
     narrow = there.bfloat16()(tokens.cuda(), real.cuda())
     assert (narrow.cpu().float() - wanted).abs().mean() < 0.02

@@ -3,8 +3,10 @@
 import copy
 import json
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from matplotlib.image import imread
 
 
 def make_run(mode, bits=1.95, width=0.004, steps=1000, recipe="default", data="toy.fa", best=1.96):
@@ -169,3 +171,18 @@ def make_results_fixture():
 def make_evaluation_fixture():
     """The function that invents an evaluation: make_evaluation({"original": 0.7}, part="test", ...)."""
     return make_evaluation
+
+
+@pytest.fixture
+def drawn_alike(tmp_path):
+    """Checks that a plot is a PNG with something on it, the same from any thread, and nothing beside it."""
+
+    def check(draw):
+        paths = [tmp_path / "a new folder" / f"{i}.png" for i in range(2)]
+        with ThreadPoolExecutor(2) as threads:
+            list(threads.map(draw, paths))
+        assert paths[0].read_bytes() == paths[1].read_bytes()
+        assert imread(paths[0])[..., :3].std() > 0.05
+        assert sorted(paths[0].parent.iterdir()) == paths
+
+    return check
