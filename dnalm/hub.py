@@ -3,9 +3,10 @@
 `HF_HOME` and `HF_HUB_OFFLINE` do what huggingface_hub says they do.
 """
 
+import contextlib
 import re
 import zipfile
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -135,8 +136,18 @@ def read_config(folder: Path, name: str = "config.json") -> dict[str, Any]:
     return content
 
 
+@contextlib.contextmanager
+def named(folder: Path) -> Iterator[None]:
+    """Begin a mistake that is told in the block with the folder."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{folder}: {error}") from error
+
+
 def read_fields(
     content: Mapping[str, Any],
+    what: str,
     names: Mapping[str, str],
     optional: Set[str],
     required: Mapping[str, Any],
@@ -145,6 +156,7 @@ def read_fields(
 
     Args:
         content: of config.json.
+        what: it should be of, for example a DNABERT-2.
         names: ours, and the hub's.
         optional: of the hub's, those that may be lacking.
         required: by the hub's names, the one value that a field can have where it is there.
@@ -164,7 +176,7 @@ def read_fields(
         if content.get(name, value) != value
     ]
     if wrong:
-        raise ValueError("; ".join(wrong))
+        raise ValueError(f"expected the config.json of {what}: {'; '.join(wrong)}")
     return found
 
 

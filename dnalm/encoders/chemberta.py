@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from dnalm.checkpoint import put
 from dnalm.config import no_shares, too_small
-from dnalm.hub import encoder_tensors, read_config, read_fields
+from dnalm.hub import encoder_tensors, named, read_config, read_fields
 from dnalm.layers import check_tokens
 
 PREFIX = "roberta."
@@ -98,11 +98,7 @@ class ChemBERTaConfig:
         Raises:
             ValueError: if it lacks a size, or describes what this encoder cannot do; all of it is named.
         """
-        try:
-            given = read_fields(content, NAMES, OPTIONAL, REQUIRED)
-        except ValueError as error:
-            raise ValueError(f"expected the config.json of a ChemBERTa: {error}") from error
-        return cls(**given)
+        return cls(**read_fields(content, "a ChemBERTa", NAMES, OPTIONAL, REQUIRED))
 
 
 class ChemBERTa(nn.Module):
@@ -192,10 +188,8 @@ def open_chemberta(path: Path) -> ChemBERTa:
     """
     folder = path.parent if path.is_file() else path
     content = read_config(folder)
-    try:
+    with named(folder):
         config = ChemBERTaConfig.from_hub(content)
-    except ValueError as error:
-        raise ValueError(f"{folder}: {error}") from error
     kept = encoder_tensors(path, PREFIX, IGNORED_OF_ENCODER, lambda name: name.startswith(HEAD))
     model = ChemBERTa(config)
     put(kept, model.roberta.state_dict(), str(path))

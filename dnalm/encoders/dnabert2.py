@@ -21,7 +21,7 @@ from torch.utils.checkpoint import checkpoint
 
 from dnalm.checkpoint import put
 from dnalm.config import no_shares, too_small
-from dnalm.hub import encoder_tensors, read_config, read_fields
+from dnalm.hub import encoder_tensors, named, read_config, read_fields
 from dnalm.layers import LONGEST_PRODUCT, check_tokens, dropout
 
 SPREAD = 0.02
@@ -95,11 +95,7 @@ class DNABert2Config:
         Raises:
             ValueError: if it lacks a size, or describes what this encoder cannot do; all of it is named.
         """
-        try:
-            given = read_fields(content, NAMES, OPTIONAL, REQUIRED)
-        except ValueError as error:
-            raise ValueError(f"expected the config.json of a DNABERT-2: {error}") from error
-        return cls(**given)
+        return cls(**read_fields(content, "a DNABERT-2", NAMES, OPTIONAL, REQUIRED))
 
 
 class _Attention(nn.Module):
@@ -249,10 +245,8 @@ def open_dnabert2(path: Path) -> DNABert2:
     """
     folder = path.parent if path.is_file() else path
     content = read_config(folder)
-    try:
+    with named(folder):
         config = DNABert2Config.from_hub(content)
-    except ValueError as error:
-        raise ValueError(f"{folder}: {error}") from error
     kept = encoder_tensors(path, PREFIX, IGNORED_OF_ENCODER, IGNORED.__contains__)
     with torch.device("meta"):
         model = DNABert2(config)
