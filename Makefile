@@ -3,7 +3,7 @@
 # make install      .venv with dnalm and everything it can use;  PYTHON=python3.12 chooses the Python
 # make test-slow    the long tests;  make test-gpu: those that need CUDA
 # make bench        measures everything into bench/results;  BENCH=step: one case;  BENCH_FLAGS="--threads 1"
-# make bench-gpu    measures the pretraining step on CUDA
+# make bench-gpu    measures the pretraining step on CUDA, and larger batches and models
 # make docs         makes docs/results.md, docs/interaction.md from the run records in docs/records, docs/scale.md,
 #                   docs/performance.md from bench/results
 # make clean        removes what these made, .venv included
@@ -58,7 +58,7 @@ bench: install
 	$(BIN)/python -m bench $(BENCH) $(BENCH_FLAGS)
 
 bench-gpu: install
-	$(BIN)/python -m bench $(or $(BENCH),step) --device cuda --compile $(BENCH_FLAGS)
+	$(BIN)/python -m bench $(or $(BENCH),step large) --device cuda --compile $(BENCH_FLAGS)
 
 docs: install
 	$(BIN)/python -m dnalm.report.tables docs/records docs/results.md

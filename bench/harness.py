@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,8 @@ from dnalm.files import write_json
 from dnalm.records import git_state, hardware, versions
 
 FORMAT, FORMAT_VERSION = "dnalm-bench", 1
+TOGETHER = 8
+"""Contestants that are built at once on a device: they compile, which the CPU does."""
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -132,15 +135,18 @@ def _measured(name: str, settings: Settings, rounds: int) -> tuple[dict[str, Any
             subprocess.run(_command(name, "setup", settings), check=True, env=_environment(settings))
         there: list[Contestant] = []
         missing: list[str] = []
-        for way in case.ways(settings):
-            _say(f"{name}: {way}: is built")
-            try:
-                there.append(Contestant(name, way, settings))
-                stack.callback(there[-1].stop)
-            except RuntimeError:
-                if way == case.ours:
-                    raise
-                missing.append(way)
+        ways = list(case.ways(settings))
+        with ThreadPoolExecutor(1 if settings.device == "cpu" else TOGETHER) as pool:
+            made = {way: pool.submit(Contestant, name, way, settings) for way in ways}
+            for way in ways:
+                _say(f"{name}: {way}: is built")
+                try:
+                    there.append(made[way].result())
+                    stack.callback(there[-1].stop)
+                except RuntimeError:
+                    if way == case.ours:
+                        raise
+                    missing.append(way)
         for number in range(rounds):
             for contestant in there:
                 contestant.round()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 BATCH = "bench: batch"
@@ -21,42 +22,44 @@ KINDS = (
 OPTIMISER = r"Optimizer\.|_fused_adam|_foreach|linalg_vector_norm|multi_tensor"
 
 
-def kind_of(name: str, above: list[str], square: bool) -> str:
+def kind_of(name: str, above: list[str]) -> str:
     """Return the kind of an operation.
 
     Args:
         name: of the operation or kernel.
         above: names of the operations it is part of.
-        square: whether it works on attention matrices [.., L, L].
     """
     line = [name, *above]
     if BATCH in line:
         return "batch"
     if any(re.search(OPTIMISER, each) for each in line):
         return "optimiser"
-    if square or any(re.search(r"bmm|attention", each) for each in line):
+    if any(re.search(r"bmm|attention|_CausalProducts", each) for each in line):
         return "attention"
     return next((kind for kind, holds in KINDS if re.search(holds, name)), "other")
 
 
-def shares(work: Callable[[], object], length: int, device: str) -> dict[str, float]:
+def shares(work: Callable[[], object], device: str) -> dict[str, float]:
     """Return the share of the time of each kind of operation in `work`, the largest first.
+
+    Shapes are not recorded: that was seen to keep memory from being used again, and so to slow down what
+    makes large tensors.
 
     Args:
         work: some training steps.
-        length: L, tokens of a window: tells attention matrices.
         device: cpu or cuda.
     """
     activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if device == "cuda" else [])
-    with profile(activities=activities, record_shapes=True) as found:
+    with profile(activities=activities) as found:
         work()
     taken: dict[str, float] = defaultdict(float)
     for event in found.events() or ():
-        own = event.self_device_time_total if device == "cuda" else event.self_cpu_time_total
-        if own > 0:
-            taken[kind_of(event.name, _above(event), _square(event.input_shapes, length))] += own
+        if device == "cpu":
+            taken[kind_of(event.name, _above(event))] += event.self_cpu_time_total
+        elif event.device_type == DeviceType.CUDA:  # kernels: what started them tells their time too
+            taken[kind_of(event.name, [])] += event.self_device_time_total
     total = sum(taken.values())
-    return {kind: taken[kind] / total for kind in sorted(taken, key=lambda kind: -taken[kind])}
+    return {kind: taken[kind] / total for kind in sorted(taken, key=lambda kind: -taken[kind]) if taken[kind]}
 
 
 def _above(event: Any) -> list[str]:
@@ -64,10 +67,6 @@ def _above(event: Any) -> list[str]:
     while (event := event.cpu_parent) is not None:
         names.append(event.name)
     return names
-
-
-def _square(shapes: Any, length: int) -> bool:
-    return any(len(shape) > 2 and list(shape[-2:]) == [length, length] for shape in shapes or ())
 
 
 class Named:

@@ -10,6 +10,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 
 from dnalm import checkpoint, exchange, ranks
 from dnalm.batch_norm import normalises, over_all_processes
-from dnalm.devices import alone, is_sharded
+from dnalm.devices import alone, compile_mode, is_sharded
 from dnalm.files import finite
 from dnalm.memory import advice, keep_freed_memory, largest_that_fits, ran_out, said
 from dnalm.optim import TrainConfig, build_optimizer, learning_rate
@@ -86,6 +87,7 @@ class Loop:
         seed: of batches and dropout.
         identity: settings and data digests that a resumed run must share with the one before.
         watch: called with each new metrics line.
+        compiled: whether training steps go through torch.compile; evaluation never does.
 
     Raises:
         ValueError: if the processes cannot share the batch alike, or the model does not allow it.
@@ -102,6 +104,7 @@ class Loop:
         seed: int,
         identity: Mapping[str, Any],
         watch: Callable[[dict[str, Any]], None] | None = None,
+        compiled: bool = False,
     ) -> None:
         ranks.check_batch(config.batch_size, config.accumulate)
         self.task, self.config, self.folder, self.fabric = task, config, folder, fabric
@@ -109,6 +112,9 @@ class Loop:
         self._whole = model
         self.model = copy.deepcopy(model) if is_sharded(fabric) else model
         over_all_processes(self.model, config.accumulate)
+        self._compiled = compiled
+        if compiled:
+            self.model.compile(mode=compile_mode(fabric, config.accumulate))
         self.step = 0
         self.elapsed = 0.0
         """Seconds of training and evaluation, over all sittings."""
@@ -200,12 +206,16 @@ class Loop:
         kept = [[torch.empty_like(p) for _ in range(2)] for p in self._names if p.requires_grad]
         batch = self._batches.batch(0, 0, self.config.batch_size // rows)
         try:
-            with self.fabric.autocast():
+            with self.fabric.autocast(), self._as_written():
                 loss = self.task.loss(self._whole, self.fabric.to_device(batch))
             loss.backward()  # type: ignore[no-untyped-call]
         finally:
             self._optimizer.zero_grad(set_to_none=True)
             kept.clear()
+
+    def _as_written(self) -> AbstractContextManager[object]:
+        """Return a context in which nothing is compiled: for shapes that are seen once."""
+        return torch.compiler.set_stance("force_eager") if self._compiled else nullcontext()
 
     def _take_step(self) -> Tensor:
         rate = self._rate(self.step)
@@ -280,7 +290,7 @@ class Loop:
     def _evaluate(self) -> None:
         """Score the model, in all processes alike: what the first one finds is what counts."""
         too_large = "the model does not fit when it is evaluated; choose a smaller one, or shorter windows"
-        with said(too_large), gathered(self.model):
+        with said(too_large), gathered(self.model), self._as_written():
             scores = exchange.first(self.task.evaluate(self.wrapped))
         if not math.isfinite(scores["val_loss"]):
             raise ValueError(self._diverged(f"the validation loss is {scores['val_loss']}"))

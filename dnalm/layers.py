@@ -1,4 +1,4 @@
-"""What more than one encoder uses: checks of its input, dropout, causal attention, rotary positions.
+"""What encoders use: checks of their input, embedding, dropout, causal attention, rotary positions.
 
 Shapes used below
     B  sequences in the batch        L  tokens per sequence
@@ -30,6 +30,35 @@ def check_tokens(tokens: Tensor, real: Tensor) -> None:
     """
     if tokens.ndim != 2 or real.shape != tokens.shape:
         raise ValueError(f"tokens and real must be [B, L], got {list(tokens.shape)}, {list(real.shape)}")
+
+
+def look_up(table: Tensor, tokens: Tensor) -> Tensor:
+    """Return the rows of `table`, [V, D], that tokens [B, L] name, [B, L, D].
+
+    On CUDA the gradient is a product: PyTorch's own adds row by row, slow where a few rows take all tokens,
+    and in an order that differs between runs.
+    """
+    if table.device.type != "cuda":
+        return F.embedding(tokens, table)
+    found: Tensor = _LookUp.apply(table, tokens)  # type: ignore[no-untyped-call]
+    return found
+
+
+class _LookUp(torch.autograd.Function):
+    """An embedding whose gradient is a product with one-hot tokens."""
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, tokens: Tensor) -> Tensor:
+        ctx.save_for_backward(tokens)
+        ctx.rows = table.shape[0]
+        return F.embedding(tokens, table)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (tokens,) = ctx.saved_tensors
+        which = torch.arange(ctx.rows, device=tokens.device)[:, None] == tokens.flatten()  # [V, B L]
+        return which.to(gradient.dtype) @ gradient.flatten(0, 1), None
 
 
 def dropout(x: Tensor, rate: float) -> Tensor:
@@ -75,6 +104,7 @@ def causal_attention(joint: Tensor, heads: int, angles: Angles | None, rate: flo
     """
     size, length, width = joint.shape[0], joint.shape[1], joint.shape[2] // 3
     products = joint.device.type == "cpu" and torch.is_grad_enabled() and length <= LONGEST_PRODUCT
+    products = products and not torch.compiler.is_compiling()
     mixed: Tensor
     if products and rate == 0.0:
         mixed = _CausalProducts.apply(joint, heads, angles)  # type: ignore[no-untyped-call]
@@ -109,13 +139,13 @@ class _CausalProducts(torch.autograd.Function):
     def forward(ctx: Any, joint: Tensor, heads: int, angles: Angles | None) -> Tensor:
         size, length, width = joint.shape[0], joint.shape[1], joint.shape[2] // 3
         flat = (size * heads, length, width // heads)  # [B H, L, K]
-        query, key, value = (
-            part.clone(memory_format=torch.contiguous_format).view(flat) for part in _by_head(joint, heads)
-        )
-        _turn(query, angles, flat[-1] ** -0.5)
-        _turn(key, angles)
+        by_head = _by_head(joint, heads)
+        query, key, value = joint.new_empty(3, *flat)
+        _turn(by_head[0], angles, query.view(by_head[0].shape), flat[-1] ** -0.5)
+        _turn(by_head[1], angles, key.view(by_head[1].shape))
+        value.view(by_head[2].shape).copy_(by_head[2])
         out = joint.new_empty(size, length, heads, flat[-1])
-        by_head, weights = out.transpose(1, 2), []
+        mixed_by_head, weights = out.transpose(1, 2), []
         for begin, end in _blocks(length):
             # Slices are made contiguous: a product of others was measured slower than the copy.
             scores = query[:, begin:end].contiguous() @ key[:, :end].contiguous().transpose(1, 2)
@@ -123,7 +153,7 @@ class _CausalProducts(torch.autograd.Function):
             scores[..., begin:] += torch.full(own, float("-inf"), dtype=scores.dtype).triu_(1)
             weights.append(torch.softmax(scores, dim=-1))  # [B H, E - begin, E]
             mixed = weights[-1] @ value[:, :end].contiguous()
-            by_head[:, :, begin:end] = mixed.view(size, heads, end - begin, flat[-1])
+            mixed_by_head[:, :, begin:end] = mixed.view(size, heads, end - begin, flat[-1])
         ctx.heads, ctx.turned = heads, angles is not None
         ctx.save_for_backward(query, key, value, *weights, *(angles or ()))
         return out.view(size, length, width)
@@ -135,19 +165,26 @@ class _CausalProducts(torch.autograd.Function):
         angles = (rest.pop(-2), rest.pop()) if ctx.turned else None
         size, length, width = gradient.shape
         by_head = gradient.view(size, length, ctx.heads, -1).transpose(1, 2)  # [B, H, L, K]
-        of_query, of_key, of_value = torch.empty_like(query), torch.zeros_like(key), torch.zeros_like(value)
-        for (begin, end), weights in zip(_blocks(length), rest, strict=True):
+        of_query = torch.empty_like(query)
+        of_key = of_value = torch.empty(0)
+        # The last block first, whose keys are all: what it finds is what the others are added to.
+        for (begin, end), weights in reversed(list(zip(_blocks(length), rest, strict=True))):
             of_mixed = by_head[:, :, begin:end].reshape(size * ctx.heads, end - begin, -1)
             of_weights = of_mixed @ value[:, :end].contiguous().transpose(1, 2)
             of_scores = torch._softmax_backward_data(of_weights, weights, -1, weights.dtype)
             of_query[:, begin:end] = of_scores @ key[:, :end].contiguous()
-            of_key[:, :end] += of_scores.transpose(1, 2) @ query[:, begin:end].contiguous()
-            of_value[:, :end] += weights.transpose(1, 2) @ of_mixed
-        _turn(of_query, angles, query.shape[-1] ** -0.5, back=True)
-        _turn(of_key, angles, back=True)
+            add_key = of_scores.transpose(1, 2) @ query[:, begin:end].contiguous()
+            add_value = weights.transpose(1, 2) @ of_mixed
+            if end == length:
+                of_key, of_value = add_key, add_value
+            else:
+                of_key[:, :end] += add_key
+                of_value[:, :end] += add_value
         joint = gradient.new_empty(size, length, 3 * width)
-        for part, found in zip(_by_head(joint, ctx.heads), (of_query, of_key, of_value), strict=True):
-            part.copy_(found.view(part.shape))
+        parts = _by_head(joint, ctx.heads)
+        _turn(of_query.view(parts[0].shape), angles, parts[0], query.shape[-1] ** -0.5, back=True)
+        _turn(of_key.view(parts[1].shape), angles, parts[1], back=True)
+        parts[2].copy_(of_value.view(parts[2].shape))
         return joint, None, None
 
 
@@ -157,17 +194,16 @@ def _blocks(length: int) -> list[tuple[int, int]]:
     return [(begin, end) for begin, end in zip(edges[:-1], edges[1:], strict=True) if begin < end]
 
 
-def _turn(x: Tensor, angles: Angles | None, scale: float = 1.0, back: bool = False) -> None:
-    """Do what `rotate` does to [B H, L, K] in place, in fewer passes, and multiply by `scale`."""
+def _turn(x: Tensor, angles: Angles | None, out: Tensor, scale: float = 1.0, back: bool = False) -> None:
+    """Do what `rotate` does to [..., L, K], in fewer passes, and multiply by `scale`; `out` takes it."""
     if angles is None:
-        x.mul_(scale)
+        torch.mul(x, scale, out=out)
         return
     cosines, sines = angles
     near = (torch.cat([cosines, cosines], dim=-1) * scale).to(x.dtype)  # [L, K]
     across = (torch.cat([sines, -sines] if back else [-sines, sines], dim=-1) * scale).to(x.dtype)
     first, second = x.chunk(2, dim=-1)
-    swapped = torch.cat([second, first], dim=-1)
-    x.mul_(near).addcmul_(swapped, across)
+    torch.mul(x, near, out=out).addcmul_(torch.cat([second, first], dim=-1), across)
 
 
 def rotary_speeds(width: int, base: float = 10_000.0) -> Tensor:

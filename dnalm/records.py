@@ -132,7 +132,10 @@ def git_state() -> dict[str, Any] | None:
 
 
 def peak_memory() -> int:
-    """Return the largest resident memory of this process so far, in bytes."""
+    """Return the most memory this process has held, in bytes: of the CUDA device, where it uses one."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        return int(torch.cuda.max_memory_allocated())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

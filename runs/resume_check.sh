@@ -5,7 +5,8 @@
 #
 # DATA: a folder made by `dnalm prepare` (default: a small genome is made up).  STEPS: of the run (default 200).
 # STOPS: how often it is stopped, by turns with kill -9, SIGTERM and Ctrl-C's signal (default 6).
-# WORK: an empty place for both runs (default: a temporary folder).  FLAGS="..." are passed to pretrain.
+# WORK: an empty place for both runs (default: a temporary folder).  DEVICE: cpu or cuda (default: cpu).
+# FLAGS="..." are passed to pretrain.
 # Ends with "same" and 0, or with what differs and 1.
 set -euo pipefail
 data=${1:-} steps=${2:-200} stops=${3:-6} work=${4:-$(mktemp -d)}
@@ -34,7 +35,7 @@ pretrain() { # OUT MORE...: replaces this shell, so that a signal reaches the ru
   # shellcheck disable=SC2086
   exec "$python" -m dnalm pretrain --data "$data" --out "$out" --steps "$steps" --checkpoint-every 5 --eval-every 20 \
     --n-layer 2 --n-head 2 --n-embd 32 --block-size 64 --batch-size 8 --dropout 0.1 --eval-bases 2000 \
-    --final-bases 2000 --device cpu --threads 1 --quiet ${FLAGS:-} "$@"
+    --final-bases 2000 --device "${DEVICE:-cpu}" --deterministic --threads 1 --quiet ${FLAGS:-} "$@"
 }
 
 begin=$(date +%s%N)

@@ -1,11 +1,12 @@
 """Tests for dnalm/devices.py."""
 
 import os
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from dnalm.devices import Compute, Processor, choose_precision
+from dnalm.devices import Compute, Processor, choose_compiled, choose_precision, compile_mode
 
 
 @pytest.fixture
@@ -67,3 +68,52 @@ def test_refuses_bf16_on_a_cuda_device_that_lacks_it(monkeypatch):
     assert choose_precision("auto", "cuda") == "fp16"
     with pytest.raises(ValueError, match="--precision bf16: not available on cuda"):
         choose_precision("bf16", "cuda")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "device", "strategy", "steps", "compiled"),
+    [
+        ("auto", "cuda", "single", 2000, True),
+        ("auto", "cuda", "ddp", 4000, True),
+        ("auto", "cuda", "single", 1999, False),  # over before compiling has paid
+        ("auto", "cuda", "fsdp", 4000, False),
+        ("auto", "cpu", "single", 4000, False),
+        ("on", "cpu", "single", 1, True),
+        ("off", "cuda", "single", 4000, False),
+    ],
+)
+def test_compiles_where_it_pays_or_as_asked(wanted, device, strategy, steps, compiled):
+    assert choose_compiled(wanted, Processor(device, "bf16", strategy), steps) is compiled
+
+
+def test_refuses_to_compile_a_model_in_parts():
+    with pytest.raises(ValueError, match="--compile on: not with --strategy fsdp"):
+        choose_compiled("on", Processor("cuda", "bf16", "fsdp"), 4000)
+
+
+@pytest.mark.parametrize(
+    ("device", "world", "accumulate", "mode"),
+    [
+        ("cuda", 1, 1, "reduce-overhead"),
+        ("cuda", 1, 2, None),  # gradients of two micro-batches are added
+        ("cuda", 2, 1, None),
+        ("cpu", 1, 1, None),
+    ],
+)
+def test_one_graph_for_one_process_and_one_micro_batch_on_cuda(device, world, accumulate, mode):
+    fabric = SimpleNamespace(device=torch.device(device), world_size=world)
+    assert compile_mode(fabric, accumulate) == mode
+
+
+def test_same_bits_every_time_are_asked_of_cuda(monkeypatch):
+    monkeypatch.setattr("dnalm.devices.choose_device", lambda wanted: "cuda")
+    monkeypatch.setattr("dnalm.devices.choose_precision", lambda wanted, device: "bf16")
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    try:
+        Compute(device="cuda").resolve()
+        assert not torch.are_deterministic_algorithms_enabled()
+        Compute(device="cuda", deterministic=True).resolve()
+        assert torch.are_deterministic_algorithms_enabled()
+        assert os.environ.pop("CUBLAS_WORKSPACE_CONFIG") == ":4096:8"
+    finally:
+        torch.use_deterministic_algorithms(False)

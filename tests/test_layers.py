@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dnalm import layers
-from dnalm.layers import causal_attention, dropout, rotary_angles, rotate
+from dnalm.layers import _LookUp, causal_attention, dropout, look_up, rotary_angles, rotate
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32], ids=["own mask", "torch's"])
@@ -133,3 +133,21 @@ def test_only_short_sequences_make_the_matrix_of_all_pairs(length, products, mon
 def test_attention_dropout_drops():
     joint = make_joint(32, dtype=torch.float32)
     assert (causal_attention(joint, HEADS, None, 0.5) != causal_attention(joint, HEADS, None)).any()
+
+
+def test_the_gradient_of_rows_as_a_product_is_that_of_an_embedding():
+    torch.manual_seed(0)
+    table = torch.randn(5, 6, dtype=torch.float64, requires_grad=True)
+    tokens = torch.randint(0, 4, (3, 7))  # row 4 is in none
+    weights = torch.randn(3, 7, 6, dtype=torch.float64)
+    found, gradients = [], []
+    for look in (look_up, _LookUp.apply):
+        states = look(table, tokens)
+        (states * weights).sum().backward()
+        found.append(states.detach())
+        gradients.append(table.grad)
+        table.grad = None
+    torch.testing.assert_close(found[0], table.detach()[tokens])
+    torch.testing.assert_close(found[1], found[0])
+    torch.testing.assert_close(gradients[1], gradients[0])
+    assert gradients[1][4].abs().max() == 0

@@ -1,5 +1,9 @@
 """Tests for dnalm/memory.py."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -39,3 +43,35 @@ def test_only_memory_is_said_to_be_short():
         torch.empty(2**60)
     with pytest.raises(RuntimeError, match="shape"), said("too many weights"):
         raise RuntimeError("shape")
+
+
+AGAIN = """
+import resource, sys, torch
+from dnalm.memory import keep_freed_memory
+if sys.argv[1] == "kept":
+    keep_freed_memory()
+for _ in range(3):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    x = torch.ones(2**24)
+    del x
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+told = open("/proc/self/smaps").read().split("[heap]")[1].split("VmFlags:")[1].split(chr(10))[0]
+print("hg" in told.split())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks glibc on Linux")
+def test_memory_that_was_freed_is_used_again_in_large_pages():
+    def faults(how):
+        done = subprocess.run(
+            [sys.executable, "-c", AGAIN, how], capture_output=True, text=True, check=True
+        ).stdout.split()
+        return int(done[0]), done[1] == "True"
+
+    fresh, large = faults("as it is")
+    assert fresh > 10_000  # 64 MiB are 16,384 pages of 4 KiB
+    assert not large
+    again, large = faults("kept")
+    assert again < 100
+    there = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    assert large or not there.exists() or "[never]" in there.read_text()

@@ -4,8 +4,9 @@ import json
 import socket
 
 import pytest
+import torch
 
-from dnalm.records import Record, read_record
+from dnalm.records import Record, peak_memory, read_record
 
 
 def test_a_record_is_there_from_the_start_and_complete_at_the_end(tmp_path):
@@ -25,6 +26,14 @@ def test_a_record_is_there_from_the_start_and_complete_at_the_end(tmp_path):
     assert done["timings"]["training_s"] == 2.0
     assert done["peak_memory_bytes"] > 10e6  # Python and NumPy alone take more
     assert done["recipe"] == {"train": {"lr": 0.1}}
+
+
+def test_memory_is_the_device_s_where_one_is_used(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 5)
+    assert peak_memory() == 5
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    assert peak_memory() > 10e6
 
 
 def test_a_record_does_not_name_the_machine(tmp_path):

@@ -8,6 +8,7 @@ CASES = {
     "start": "bench.cases.start",
     "prepare": "bench.cases.prepare",
     "step": "bench.cases.step",
+    "large": "bench.cases.large",
     "cnn": "bench.cases.cnn",
     "head": "bench.cases.head",
     "pairs": "bench.cases.pairs",

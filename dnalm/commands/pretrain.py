@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -13,7 +13,7 @@ from dnalm import checkpoint, ranks
 from dnalm.commands.pretrain_files import clear, result_files, write_results
 from dnalm.commands.runs import RunOptions
 from dnalm.config import from_recipe, nearest
-from dnalm.devices import Processor
+from dnalm.devices import Processor, choose_compiled
 from dnalm.encoders.gpt import GPTConfig
 from dnalm.evaluate.language import judge
 from dnalm.fit import Loop
@@ -52,6 +52,8 @@ class Options:
     run: RunOptions = field(default_factory=RunOptions)
     gradient_checkpointing: bool = False
     """Compute each block again in the backward pass: slower, and far less memory with many blocks."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """Training steps through torch.compile; auto: on CUDA, from 2,000 steps on, where it pays."""
     stop_at: int = 0
     """Stop after this step as if interrupted, with scores and state saved; 0 for none."""
     tensorboard: bool = False
@@ -82,6 +84,7 @@ def run(options: Options) -> None:
     """
     _check_options(options)
     processor = options.run.compute.resolve()
+    compiled = choose_compiled(options.compile, processor, options.train.steps)
     ranks.check_batch(options.train.batch_size, options.train.accumulate)
     genome = PreparedGenome(options.data)
     genome.verify()
@@ -102,12 +105,13 @@ def run(options: Options) -> None:
         _dry_run(options, task, model, processor)
         return
     with options.run.holding(options.out / mode):
-        _train(options, task, model, processor, mode)
+        _train(options, task, model, processor, compiled)
 
 
 def _train(
-    options: Options, task: LanguageTask, model: LanguageModel, processor: Processor, mode: str
+    options: Options, task: LanguageTask, model: LanguageModel, processor: Processor, compiled: bool
 ) -> None:
+    mode = options.data.resolve().name
     folder = options.out / mode
     loop = Loop(
         task,
@@ -118,6 +122,7 @@ def _train(
         seed=options.run.seed,
         identity=_identity(options, task, processor.precision),
         watch=_watch(folder, options.tensorboard),
+        compiled=compiled,
     )
     if options.run.resume:
         loop.resume(options.run.say)
@@ -270,9 +275,7 @@ def _dry_run(options: Options, task: LanguageTask, model: LanguageModel, process
     seconds = options.train.steps * loop.seconds_per_step + count * evaluation
     # Two states of 3 numbers a parameter with their successor, best weights with theirs, and the .pt file.
     disk = (4 * 3 + 2 + 1) * 4 * model.parameter_count
-    memory = peak_memory() + LADDER_MEMORY
-    if processor.device == "cuda":
-        memory = torch.cuda.max_memory_allocated()
+    memory = peak_memory() + (0 if processor.device == "cuda" else LADDER_MEMORY)
     options.run.show(
         f"would train {options.train.steps:,} steps of {options.train.batch_size} windows of "
         f"{options.encoder.block_size} tokens into {options.out / options.data.resolve().name}: about "

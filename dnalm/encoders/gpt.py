@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from dnalm.config import no_shares, too_small
-from dnalm.layers import Angles, causal_attention, dropout, rotary_angles, rotary_speeds
+from dnalm.layers import Angles, causal_attention, dropout, look_up, rotary_angles, rotary_speeds
 
 SPREAD = 0.02
 """Standard deviation of untrained weights (Radford et al. 2019)."""
@@ -163,13 +163,16 @@ class GPT(nn.Module):
         if real.shape != tokens.shape:
             raise ValueError(f"real must be {list(tokens.shape)}, got {list(real.shape)}")
         length = tokens.shape[1]
-        x = self.wte(tokens.long())  # [B, L, D]
+        x = look_up(self.wte.weight, tokens.long())  # [B, L, D]
         angles = None
         if self.config.position == "learned":
             x = x + self.wpe.weight[:length]
         else:
             angles = (self.cosines[:length], self.sines[:length])  # type: ignore[index]
         if self.training:
+            if torch.is_autocast_enabled(x.device.type):
+                # The sum that layers add to is as narrow as what they add: half the memory to go through.
+                x = x.to(torch.get_autocast_dtype(x.device.type))
             x = dropout(x, self.config.dropout)
         for block in self.h:
             if self.gradient_checkpointing and torch.is_grad_enabled():

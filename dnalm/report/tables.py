@@ -120,6 +120,32 @@ def vocabularies_table(records: Mapping[str, Run]) -> str:
     return markdown(columns, rows)
 
 
+def race_table(records: Mapping[str, Run]) -> str:
+    """Complete runs beside one of the published recipe on the same data: how soon they are where it ends.
+
+    An evaluation counts once its validation loss, on the same fixed windows, is not above the last one of the
+    published recipe's run. Times are of training and evaluation, compiling included.
+    """
+    rows = []
+    for goal, (name, run) in product(records.values(), records.items()):
+        if recipe_name(goal) != "published" or not all(_complete(each) for each in (goal, run)):
+            continue
+        if _fixed_windows(goal) != _fixed_windows(run):
+            continue
+        history, last = run["metrics"]["history"], goal["metrics"]["history"]["val_losses"][-1]
+        there = next((at for at, loss in enumerate(history["val_losses"]) if loss <= last), None)
+        soonest = ["not reached", ""]
+        if there is not None:
+            soonest = [f"{history['iterations'][there]:,}", duration(history["elapsed_time"][there])]
+        rows.append(
+            [name, data_name(run), recipe_name(run), hardware_name(run), _progress(run)]
+            + [duration(float(run["timings"]["training_s"])), f"{history['val_losses'][-1]:.4f}"]
+            + [f"{last:.4f}", *soonest]
+        )
+    columns = ["run", "data", "recipe", "hardware", "steps", "time", "last validation loss (nats per token)"]
+    return markdown([*columns, "that of the published recipe", "reached by step", "after"], rows)
+
+
 def data_name(run: Run) -> str:
     """Name the genome of a run by the files it was prepared from."""
     return ", ".join(source["name"] for source in run["data"]["sources"])
@@ -147,6 +173,7 @@ def render(records: Path, template: Path) -> str:
         "verdicts": verdicts,
         "recipes_table": recipes_table,
         "vocabularies_table": vocabularies_table,
+        "race_table": race_table,
     }
     tables |= {
         "trained_table": binding.trained_table,
@@ -181,6 +208,16 @@ def _alike(run: Run, other: Run, metric: str) -> bool:
     """Whether two runs saw and were judged on the same bases, and agree in one of their metrics."""
     m, n = run["metrics"], other["metrics"]
     return bool(m[metric] == n[metric]) and len(same_bases({"one": m, "other": n})) == 1
+
+
+def _complete(run: Run) -> bool:
+    """Whether a run went to the end of its schedule."""
+    return bool(run["metrics"]["step"] == run["recipe"]["train"]["steps"])
+
+
+def _fixed_windows(run: Run) -> tuple[str, int]:
+    """What decides the windows that a run is evaluated on."""
+    return str(run["data"]["digest"]), int(run["recipe"]["task"]["eval_bases"])
 
 
 def _losses(run: Run) -> dict[int, float]:

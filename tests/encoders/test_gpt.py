@@ -269,3 +269,17 @@ def test_local_start_changes_queries_keys_and_embeddings_alone_and_no_logit_diff
     assert torch.equal(after["h.0.attn.c_attn.weight"][32:], before["h.0.attn.c_attn.weight"][32:])  # values
     shared = after["wte.weight"] - before["wte.weight"]
     torch.testing.assert_close(shared, shared[:1].expand(4, -1))  # the same for all tokens
+
+
+def test_under_autocast_only_training_narrows_the_residual_stream(tokens):
+    gpt, seen = make("rotary"), []
+    gpt.h[0].register_forward_pre_hook(lambda block, given: seen.append(given[0].dtype))
+    real = torch.ones_like(tokens, dtype=torch.bool)
+    exact = gpt(tokens, real)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        judged = gpt(tokens, real)
+        trained = gpt.train()(tokens, real)
+    gpt(tokens, real)
+    assert seen == [torch.float32, torch.float32, torch.bfloat16, torch.float32]
+    for states in (judged, trained):
+        torch.testing.assert_close(states.float(), exact, atol=0.1, rtol=0.05)

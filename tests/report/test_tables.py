@@ -24,7 +24,7 @@ def test_docs_are_what_the_command_makes_from_the_records():
 
 def test_no_runs_is_said(tmp_path):
     assert tables.read_records(tmp_path) == {}
-    for table in (tables.runs_table, tables.recipes_table, tables.vocabularies_table):
+    for table in (tables.runs_table, tables.recipes_table, tables.vocabularies_table, tables.race_table):
         assert table({}) == NONE_YET
 
 
@@ -121,3 +121,34 @@ def test_a_run_recorded_at_several_stops_is_compared_once(make_run):
     )
     once = cells(tables.recipes_table({"a": ours, "b": theirs}))
     assert len(cells(tables.recipes_table({"a": ours, "a2": ours, "b": theirs}))) == len(once) == 2
+
+
+def racer(make_run, recipe, losses, steps=1000, digest="d", eval_bases=76_800):
+    run = make_run("vocab4", recipe=recipe, steps=steps)
+    run["data"]["digest"] = digest
+    run["recipe"]["task"] = {"eval_bases": eval_bases}
+    run["timings"]["training_s"] = 90.0
+    run["metrics"]["history"] |= {
+        "iterations": [0, 500, 1000], "val_losses": losses, "elapsed_time": [1.0, 30.0, 90.0],
+    }  # fmt: skip
+    return run
+
+
+def test_how_soon_a_run_is_where_the_published_recipe_ends(make_run):
+    goal = racer(make_run, "published", [1.4, 1.36, 1.35])
+    runs = {
+        "goal": goal,
+        "sooner": racer(make_run, "default", [1.4, 1.35, 1.36]),  # the same is enough, and once is
+        "never": racer(make_run, "default", [1.4, 1.38, 1.3501]),
+        "other data": racer(make_run, "default", [1.4, 1.3, 1.3], digest="e"),
+        "other windows": racer(make_run, "default", [1.4, 1.3, 1.3], eval_bases=9),
+    }
+    stopped = racer(make_run, "default", [1.4, 1.3, 1.3])
+    stopped["recipe"]["train"]["steps"] = 2000
+    rows = cells(tables.race_table(runs | {"stopped": stopped}))
+    assert [row[0] for row in rows] == ["goal", "sooner", "never"]
+    assert [row[5:] for row in rows] == [
+        ["1 min 30 s", "1.3500", "1.3500", "1,000", "1 min 30 s"],
+        ["1 min 30 s", "1.3600", "1.3500", "500", "30 s"],
+        ["1 min 30 s", "1.3501", "1.3500", "not reached", ""],
+    ]
