@@ -7,7 +7,15 @@ import os
 from collections.abc import Mapping
 from typing import NamedTuple
 
-SHARED = ("pretrain", "finetune", "baseline", "interact train")
+SHARED = (
+    "pretrain",
+    "finetune",
+    "baseline",
+    "evaluate",
+    "interact train",
+    "interact evaluate",
+    "interact screen",
+)
 """Verbs that several processes can share."""
 
 

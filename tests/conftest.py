@@ -1,6 +1,8 @@
 """Settings and fixtures shared by all tests."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -52,3 +54,18 @@ def toy(toy_fasta, tmp_path_factory) -> dict[str, PreparedGenome]:
     out = tmp_path_factory.mktemp("prepared")
     prepare(Plan(genomes=(toy_fasta,), out=out, val_contigs=("chr3",)))
     return {mode: PreparedGenome(out / mode) for mode in ("full", "vocab4")}
+
+
+@pytest.fixture(scope="session")
+def torchrun():
+    """A function that runs a command in two processes of one thread."""
+    root = Path(__file__).resolve().parents[1]
+
+    def run(*command):
+        env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
+        return subprocess.run(
+            [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", *map(str, command)],
+            capture_output=True, text=True, env=env, timeout=120, cwd=root,
+        )  # fmt: skip
+
+    return run

@@ -1,10 +1,7 @@
 """Tests for dnalm/ranks.py, dnalm/exchange.py, and that two processes of torchrun do what one does."""
 
 import json
-import os
 import shlex
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -26,15 +23,6 @@ WEIGHTS = {"rtol": 1e-3, "atol": 5e-4}
 NOISE = 1e-12
 """Squares of gradients that are rounding alone: of a key's bias, which cancels in the softmax, and of one
 that batch normalisation takes off again, whose mean it remembers."""
-
-
-def torchrun(*command):
-    """Run a command in two processes of one thread."""
-    env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", *map(str, command)],
-        capture_output=True, text=True, env=env, timeout=120, cwd=ROOT,
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +58,7 @@ def job(toy, folder, kind, strategy, accumulate=1, **more):
 
 
 @pytest.fixture(scope="module")
-def done(toy, worker, tmp_path_factory):
+def done(toy, worker, tmp_path_factory, torchrun):
     """The folder in which two processes have done all jobs of this file, started once."""
     out = tmp_path_factory.mktemp("ranks")
     jobs = [job(toy, out / "-".join(map(str, way)), *way) for way in WAYS]
@@ -159,7 +147,7 @@ def pretrain(toy, out, *flags):
     return ["-m", "dnalm", "pretrain", "--data", toy["vocab4"].folder, "--out", out, *FLAGS, *flags]
 
 
-def test_the_command_line_in_two_processes(toy, tmp_path):
+def test_the_command_line_in_two_processes(toy, tmp_path, torchrun):
     line = next(line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("torchrun"))
     shown = shlex.split(line.split(" #")[0])  # as the README has it, with other data and a smaller model
     assert shown[:3] == ["torchrun", "--nproc-per-node", "2"]
@@ -177,7 +165,7 @@ def test_the_command_line_in_two_processes(toy, tmp_path):
     assert names[0] == names[1]
 
 
-def test_a_mistake_is_said_once_and_nobody_hangs(toy, tmp_path):
+def test_a_mistake_is_said_once_and_nobody_hangs(toy, tmp_path, torchrun):
     begin = time.monotonic()
     ended = torchrun(*pretrain(toy, tmp_path / "odd", "--batch-size", "5"))
     assert ended.returncode != 0
@@ -229,8 +217,8 @@ def test_what_processes_cannot_share_is_refused(as_second_of_three):
         ranks.check_batch(8, 1)
     with pytest.raises(ValueError, match="by 3 processes of 2 micro-batches each.* a multiple of 6"):
         ranks.check_batch(9, 2)
-    with pytest.raises(ValueError, match="evaluate runs in one process; torchrun and srun are for pretrain"):
-        ranks.check_verb("evaluate")
+    with pytest.raises(ValueError, match="compare runs in one process; torchrun and srun are for pretrain"):
+        ranks.check_verb("compare")
     with pytest.raises(ValueError, match="--strategy fsdp: not available in fp16"):
         choose_strategy("fsdp", "cpu", "fp16")
     assert not ranks.leads()

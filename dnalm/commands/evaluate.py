@@ -18,6 +18,7 @@ from dnalm.checkpoint import weights_digest
 from dnalm.commands.binding_set import Prepared, SplitConfig, prepare_set
 from dnalm.commands.runs import JudgeOptions
 from dnalm.data.binding import BindingWindows
+from dnalm.devices import alone
 from dnalm.evaluate.binding import binding_detail, binding_scores, paired_comparisons
 from dnalm.formats.motif import choose_motif
 from dnalm.motifs import site_threshold
@@ -70,7 +71,7 @@ def run(options: Options) -> None:
     warnings = _warnings(options, models, prepared)
     for warning in warnings:
         options.judging.say(warning)
-    judged = partial(_judged, options, models, prepared, scan, processor.fabric())
+    judged = partial(_judged, options, models, prepared, scan, alone(processor.fabric()))
     options.judging.keep(
         "evaluate",
         lambda: judged() | {"warnings": warnings},
@@ -105,7 +106,7 @@ def _judged(
     tracks = {}
     for name, opened in models.items():
         windows = BindingWindows(opened.model.shape.tokens(letters), torch.from_numpy(truth))
-        tracks[name] = predict(fabric.setup_module(opened.model), windows)
+        tracks[name] = predict(fabric.setup_module(opened.model), windows, together=True)
     baselines = _baselines(scan, prepared, letters, truth)
     sums = {name: moments(truth, track) for name, track in (tracks | baselines).items()}
     return {

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import tyro
 
+from dnalm import exchange, ranks
 from dnalm.baselines.ladder import check_classes, ladder_scores
 from dnalm.checkpoint import weights_digest
 from dnalm.commands.interact_encoders import Reading, store_of
@@ -116,7 +117,11 @@ def _judged(
     }
     if options.ensemble:
         subjects[ENSEMBLE] = _ensemble(list(subjects.values()), list(subjects), pairs)
-    ladder = ladder_scores(pairs, rows, SEED, lambda name: options.judging.say(f"fitting: {name}"))
+    ladder = exchange.first(
+        ladder_scores(pairs, rows, SEED, lambda name: options.judging.say(f"fitting: {name}"))
+        if ranks.leads()
+        else {}
+    )
     rungs = {
         name: {"scores": _scores(pairs, rows, score), "sequenced": _sequenced(pairs, rows, score)}
         for name, score in ladder.items()
@@ -156,7 +161,8 @@ def _judged(
 def _subject(opened: OpenedInteraction, path: Path, pairs: PairSet, reading: Reading) -> Subject:
     """Return a model with all that it reads."""
     tokens = reading.tokens(opened.model.shape, pairs)
-    logits_of = partial(predict, opened.model.to(reading.processor.fabric().device), tokens)
+    model = opened.model.to(reading.processor.fabric().device)
+    logits_of = partial(predict, model, tokens, together=True)
     return Subject(opened.about | {"weights": weights_digest(opened.model)}, str(path), logits_of)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import tyro
 
+from dnalm import ranks
 from dnalm.commands.interact_attention import TABLE, Hit, Look, check_folder, look, write_attention
 from dnalm.commands.interact_encoders import Reading, store_of
 from dnalm.commands.interact_library import Candidates, cleaning, genes_for, molecules_for
@@ -94,9 +95,12 @@ def run(options: Options) -> None:
     reading = Reading(store_of(options.store, options.data), processor, lambda text: _say(options, text))
     tokens = reading.tokens(opened.model.shape, candidates.texts)
     model = opened.model.to(processor.fabric().device)
-    score = probability(predict(model, tokens, candidates.gene, candidates.molecule), temperature)
+    logits = predict(model, tokens, candidates.gene, candidates.molecule, together=True)
+    score = probability(logits, temperature)
     order = np.lexsort((np.array(candidates.names), -score))
     looks = _looks(options, model, reading, tokens, candidates, score, order)
+    if not ranks.leads():
+        return
     _write_table(options, candidates, score, order)
     pictures: list[tuple[str, bytes]] = []
     if options.attention is not None:
@@ -234,5 +238,5 @@ def _temperature(results: Mapping[str, Any], folder: Path) -> float:
 
 
 def _say(options: Options, text: str) -> None:
-    if not options.quiet:
+    if not options.quiet and ranks.leads():
         print(text, file=sys.stderr)

@@ -128,8 +128,8 @@ class JudgeOptions:
     """No messages."""
 
     def say(self, message: str) -> None:
-        """Tell a person on stderr, unless it is to be quiet."""
-        if not self.quiet:
+        """Tell a person on stderr, unless it is to be quiet; of several processes the first speaks."""
+        if not self.quiet and ranks.leads():
             print(message, file=sys.stderr)
 
     def resolve(self) -> Processor:
@@ -155,6 +155,8 @@ class JudgeOptions:
     ) -> None:
         """Judge, print the table, and where OUT is given write the results and beside them run_OUT.
 
+        Several processes judge together; the first prints and writes.
+
         Args:
             verb: for the record.
             judged: gives the results.
@@ -162,8 +164,10 @@ class JudgeOptions:
             brief: the results as a record keeps them.
             about: of the record: recipe, seed, data, device.
         """
-        if self.out is None:
-            print(table(judged()))
+        if self.out is None or not ranks.leads():
+            results = judged()
+            if ranks.leads():
+                print(table(results))
             return
         record = Record(self.out.with_name(f"run_{self.out.name}"), verb, **about)
         with record.ending():

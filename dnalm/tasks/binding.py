@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dnalm import exchange, ranks
 from dnalm.bootstrap import moments, pearson
 from dnalm.data.binding import BindingBatch, BindingBatches, BindingWindows, base_codes, token_ids
 from dnalm.encoders.cnn import CNN, CNNConfig
@@ -259,17 +260,32 @@ class BindingTask:
 
 @torch.no_grad()
 def predict(
-    model: nn.Module, windows: BindingWindows, rows: npt.NDArray[np.int64] | None = None
+    model: nn.Module,
+    windows: BindingWindows,
+    rows: npt.NDArray[np.int64] | None = None,
+    *,
+    together: bool = False,
 ) -> npt.NDArray[np.float32]:
-    """Return the scores that `model` predicts for all windows, or for `rows`: [M, L]."""
+    """Return the scores that `model` predicts for all windows, or for `rows`: [M, L].
+
+    Args:
+        model: maps tokens and states to scores.
+        windows: of which set.
+        rows: of the windows; all unless given.
+        together: whether all processes of the run ask for the same at once: each then does its share.
+    """
     rows = np.arange(len(windows), dtype=np.int64) if rows is None else rows
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
     parts = []
-    for at in range(0, len(rows), PREDICT_BATCH):
+    here = ranks.place() if together else ranks.Place()
+    begins = range(0, len(rows), PREDICT_BATCH)
+    for at in begins[len(begins) * here.rank // here.world : len(begins) * (here.rank + 1) // here.world]:
         batch = windows.take(rows[at : at + PREDICT_BATCH])
         states = None if batch.states is None else batch.states.to(device)
         parts.append(model(batch.tokens.to(device), states).float().cpu().numpy())
     model.train(was_training)
+    if together:
+        parts = [part for share in exchange.every(parts) for part in share]
     return np.concatenate(parts)

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dnalm import exchange, ranks
 from dnalm.data.pair_batches import PairBatch, PairBatches, PairRows, PairTokens, Source
 from dnalm.encoders.tuned import TunedEncoder
 from dnalm.heads.side import Side
@@ -149,7 +150,9 @@ def cross_entropy(label: npt.NDArray[np.uint8], logits: Numbers) -> float:
 
 
 @torch.no_grad()
-def predict(model: nn.Module, tokens: PairTokens, gene: Rows, molecule: Rows) -> Numbers:
+def predict(
+    model: nn.Module, tokens: PairTokens, gene: Rows, molecule: Rows, *, together: bool = False
+) -> Numbers:
     """Return the logits of pairs, computed in full precision.
 
     Where a head makes one vector of each gene and molecule, each is encoded once; whatever the head, so it is
@@ -160,10 +163,19 @@ def predict(model: nn.Module, tokens: PairTokens, gene: Rows, molecule: Rows) ->
         tokens: of a set's genes and molecules.
         gene: rows of the genes, [N].
         molecule: rows of the molecules, [N].
+        together: whether all processes of the run ask for the same at once: each then does its share.
 
     Returns:
         float64, [N].
     """
+    if together and ranks.place().world > 1:
+        here, by_gene = ranks.place(), np.argsort(gene, kind="stable")  # a gene's pairs together
+        shares, logits = np.array_split(by_gene, here.world), np.zeros(len(gene))
+        own = shares[here.rank]
+        parts = exchange.every(predict(model, tokens, gene[own], molecule[own]))
+        for share, part in zip(shares, parts, strict=True):
+            logits[share] = part
+        return logits
     inner = getattr(model, "module", model)  # without autocast, so that results are those of an opened model
     assert isinstance(inner, InteractionModel)
     was_training = inner.training
