@@ -63,10 +63,13 @@ class CausalSelfAttention(nn.Module):
         self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd, bias=config.bias)
         self.c_proj = nn.Linear(config.n_embd, config.n_embd, bias=config.bias)
 
-    def forward(self, x: Tensor, angles: Angles | None) -> Tensor:
-        """Map [B, L, D] to [B, L, D]."""
+    def forward(self, x: Tensor, angles: Angles | None, tokens: Tensor | None) -> Tensor:
+        """Map [B, L, D] to [B, L, D]; or [V, D], of which each of tokens [B, L] names a row."""
         rate = self.rate if self.training else 0.0
-        return dropout(self.c_proj(causal_attention(self.c_attn(x), self.heads, angles, rate)), rate)
+        joint = self.c_attn(x)
+        if tokens is not None:
+            joint = look_up(joint, tokens)
+        return dropout(self.c_proj(causal_attention(joint, self.heads, angles, rate)), rate)
 
 
 class MLP(nn.Module):
@@ -93,9 +96,17 @@ class Block(nn.Module):
         self.ln_2 = nn.LayerNorm(config.n_embd, bias=config.bias)
         self.mlp = MLP(config)
 
-    def forward(self, x: Tensor, angles: Angles | None) -> Tensor:
-        """Map [B, L, D] to [B, L, D]."""
-        x = x + self.attn(self.ln_1(x), angles)
+    def forward(self, x: Tensor, angles: Angles | None, first: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """Map [B, L, D] to [B, L, D].
+
+        Args:
+            x: [B, L, D].
+            angles: of rotary positions.
+            first: in the first block, where x is rows of a table, [V, D], named by tokens, [B, L]: then what
+                attention begins with is worked out for each row, not for each token.
+        """
+        seen, tokens = first or (x, None)
+        x = x + self.attn(self.ln_1(seen), angles, tokens)
         out: Tensor = x + self.mlp(self.ln_2(x))
         return out
 
@@ -162,23 +173,26 @@ class GPT(nn.Module):
             )
         if real.shape != tokens.shape:
             raise ValueError(f"real must be {list(tokens.shape)}, got {list(real.shape)}")
-        length = tokens.shape[1]
-        x = look_up(self.wte.weight, tokens.long())  # [B, L, D]
-        angles = None
+        length, tokens = tokens.shape[1], tokens.long()
+        table = self.wte.weight
+        if self.training and torch.is_autocast_enabled(table.device.type):
+            # The sum that layers add to is as narrow as what they add: half the memory to go through.
+            table = table.to(torch.get_autocast_dtype(table.device.type))
+        x = look_up(table, tokens)  # [B, L, D]
+        angles, first = None, (table, tokens)
         if self.config.position == "learned":
             x = x + self.wpe.weight[:length]
         else:
             angles = (self.cosines[:length], self.sines[:length])  # type: ignore[index]
         if self.training:
-            if torch.is_autocast_enabled(x.device.type):
-                # The sum that layers add to is as narrow as what they add: half the memory to go through.
-                x = x.to(torch.get_autocast_dtype(x.device.type))
             x = dropout(x, self.config.dropout)
-        for block in self.h:
+        pure = angles is not None and not (self.training and self.config.dropout)
+        for number, block in enumerate(self.h):
+            given = (x, angles, first if pure and number == 0 else None)
             if self.gradient_checkpointing and torch.is_grad_enabled():
-                x = checkpoint(block, x, angles, use_reentrant=False)
+                x = checkpoint(block, *given, use_reentrant=False)
             else:
-                x = block(x, angles)
+                x = block(*given)
         # Padding is on the right, so causal attention never looks at it: only its own states need silencing.
         states: Tensor = self.ln_f(x)
         return states.masked_fill(~real.unsqueeze(-1), 0.0)

@@ -283,3 +283,35 @@ def test_under_autocast_only_training_narrows_the_residual_stream(tokens):
     assert seen == [torch.float32, torch.float32, torch.bfloat16, torch.float32]
     for states in (judged, trained):
         torch.testing.assert_close(states.float(), exact, atol=0.1, rtol=0.05)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_what_the_first_block_works_out_for_each_token_of_the_vocabulary_is_the_same(tokens, checkpointing):
+    gpt = make("rotary", bias=True).double()
+    gpt.gradient_checkpointing = checkpointing
+    real = torch.ones_like(tokens, dtype=torch.bool)
+    weights = torch.randn(3, 12, 16, dtype=torch.float64)
+
+    def gradients():
+        states = gpt(tokens, real)
+        return states.detach(), torch.autograd.grad((states * weights).sum(), list(gpt.parameters()))
+
+    seen = []
+    hook = gpt.h[0].ln_1.register_forward_hook(lambda norm, given, out: seen.append(out.shape))
+    states, found = gradients()
+    assert seen[0] == (7, 16)  # rows of the vocabulary
+    hook.remove()
+    whole = gpt.h[0].forward
+    gpt.h[0].forward = lambda x, angles, first: whole(x, angles)
+    wanted_states, wanted = gradients()
+    torch.testing.assert_close(states, wanted_states)
+    torch.testing.assert_close(found, wanted)
+
+
+def test_with_dropout_or_learned_places_the_first_block_sees_each_token(tokens):
+    real = torch.ones_like(tokens, dtype=torch.bool)
+    for gpt in (make("learned"), make("rotary", dropout=0.1).train()):
+        seen = []
+        gpt.h[0].ln_1.register_forward_hook(lambda norm, given, out, seen=seen: seen.append(out.shape))
+        gpt(tokens, real)
+        assert seen == [(3, 12, 16)]
