@@ -1,4 +1,4 @@
-"""Training on CUDA: the same losses as on a CPU, compiled or not, and the same bits after a stop."""
+"""Training on CUDA and through torch.compile: the losses of a CPU, and the same bits after a stop."""
 
 import json
 
@@ -11,20 +11,26 @@ from dnalm.fit import Loop
 from dnalm.optim import TrainConfig
 from dnalm.tasks.language import LanguageConfig, LanguageTask
 
-pytestmark = [
+ON_CUDA = (
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
-]
+)
 CONFIG = TrainConfig(
     steps=30, batch_size=4, lr=0.01, min_lr=0.001, warmup=2, eval_every=15, checkpoint_every=10
 )
+
+
+@pytest.fixture(params=[pytest.param("cpu", marks=pytest.mark.slow), pytest.param("cuda", marks=ON_CUDA)])
+def device(request):
+    """Where it is tried."""
+    return request.param
 
 
 @pytest.fixture
 def start(toy):
     """A function that makes a loop in a folder, as a new process would."""
 
-    def make(folder, device="cuda", precision="fp32", dropout=0.0, config=CONFIG, compiled=False):
+    def make(folder, device, precision="fp32", dropout=0.0, config=CONFIG, compiled=False):
         folder.mkdir(exist_ok=True)
         shape = GPTConfig(n_layer=2, n_head=2, n_embd=32, block_size=20, dropout=dropout)
         task = LanguageTask(toy["vocab4"], shape, LanguageConfig(eval_bases=500))
@@ -45,9 +51,9 @@ def start(toy):
 
 
 @pytest.fixture
-def deterministic():
+def deterministic(device):
     """Kernels that give the same bits every time."""
-    Compute(device="cuda", deterministic=True).resolve()
+    Compute(device=device, deterministic=True).resolve()
     yield
     torch.use_deterministic_algorithms(False)
     torch._dynamo.reset()
@@ -67,24 +73,24 @@ def trained(loop):
 
 @pytest.mark.parametrize("accumulate", [1, 2])
 @pytest.mark.parametrize("compiled", [False, True])
-def test_losses_are_those_of_a_cpu(start, tmp_path, compiled, accumulate):
+def test_losses_are_those_of_a_cpu(start, tmp_path, device, compiled, accumulate):
     wanted = trained(start(tmp_path / "cpu", "cpu"))
     config = TrainConfig(**{**vars(CONFIG), "accumulate": accumulate})
-    found = trained(start(tmp_path / "cuda", config=config, compiled=compiled))
+    found = trained(start(tmp_path / "other", device, config=config, compiled=compiled))
     assert found == pytest.approx(wanted, abs=2e-4)
     assert wanted[0] != pytest.approx(wanted[-1], abs=2e-3)  # they do change
 
 
-def test_losses_in_bf16_are_near_those_in_fp32(start, tmp_path):
-    wanted = trained(start(tmp_path / "fp32"))
+def test_losses_in_bf16_are_near_those_in_fp32(start, tmp_path, device):
+    wanted = trained(start(tmp_path / "fp32", device))
     for compiled in (False, True):
-        found = trained(start(tmp_path / f"bf16-{compiled}", precision="bf16", compiled=compiled))
+        found = trained(start(tmp_path / f"bf16-{compiled}", device, precision="bf16", compiled=compiled))
         assert found == pytest.approx(wanted, abs=0.02)
 
 
 @pytest.mark.parametrize("compiled", [False, True])
-def test_a_resumed_run_ends_with_the_same_bits(start, tmp_path, deterministic, compiled):
-    how = {"precision": "bf16", "dropout": 0.2, "compiled": compiled}
+def test_a_resumed_run_ends_with_the_same_bits(start, tmp_path, device, deterministic, compiled):
+    how = {"device": device, "precision": "bf16", "dropout": 0.2, "compiled": compiled}
     whole = start(tmp_path / "whole", **how)
     whole.run(quiet=True)
     stopped = start(tmp_path / "stopped", **how)
@@ -98,13 +104,13 @@ def test_a_resumed_run_ends_with_the_same_bits(start, tmp_path, deterministic, c
     assert whole.evaluations[-1]["val_loss"] == again.evaluations[-1]["val_loss"]
 
 
-def test_running_out_of_memory_says_what_fits(start, tmp_path, monkeypatch):
-    loop = start(tmp_path / "a")
+def test_running_out_of_memory_says_what_fits(start, tmp_path, device, monkeypatch):
+    loop = start(tmp_path / "a", device)
     right = LanguageTask.loss
 
     def loss(task, model, batch):
         if len(batch.tokens) > 1:
-            torch.empty(2**50, dtype=torch.uint8, device="cuda")
+            torch.empty(2**50, dtype=torch.uint8, device=device)
         return right(task, model, batch)
 
     monkeypatch.setattr(LanguageTask, "loss", loss)
