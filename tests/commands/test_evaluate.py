@@ -188,7 +188,7 @@ def test_refuses_what_is_no_model(binding, models, tmp_path, capsys):
 def test_an_evaluation_that_ends_badly_is_recorded_so(binding, models, tmp_path, monkeypatch):
     from dnalm.commands import evaluate as verb
 
-    def stop(*_):
+    def stop(*_, **_how):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(verb, "predict", stop)

@@ -76,7 +76,7 @@ def evaluate(pairs, monkeypatch):
     held = {"pairs": pairs}
     models = {name: opened(name) for name in ("rule", "noise")} | {"stranger": opened("stranger", "d2")}
 
-    def predict(model, _tokens, gene, molecule):
+    def predict(model, _tokens, gene, molecule, together):
         if model is models["rule"].model:
             return 8.0 * (TASTE[gene] == molecule % 2) - 4.0 + 0.01 * (gene % 7)
         return np.random.default_rng(2).normal(size=(GENES, MOLECULES))[gene, molecule]
@@ -259,7 +259,7 @@ def test_the_record_of_an_evaluation(evaluate, tmp_path, monkeypatch):
     assert kept["auroc"] == found["models"]["rule"]["scores"]["auroc"]
     assert "reliability" not in kept
 
-    def stop(*_):
+    def stop(*_, **_how):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(verb, "predict", stop)
