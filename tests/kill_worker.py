@@ -68,7 +68,9 @@ def main(data, out, kills, seed):
     span = time.monotonic() - begin
     assert status == 0
     draws, ends = random.Random(seed), []
-    while len([code for code in ends if code]) < kills // 3:  # too seldom: the machine is less busy than it was
+    while (
+        len([code for code in ends if code]) < kills // 3
+    ):  # too seldom: the machine is less busy than it was
         shutil.rmtree(out / "stopped", ignore_errors=True)
         ends = stopped(data, out / "stopped", kills, span, draws)
         span /= 2
@@ -90,6 +92,7 @@ def stopped(data, folder, kills, span, draws):
         if code == 0:
             return ends
         assert code in (130, -signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT), code
+
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))

@@ -76,7 +76,7 @@ def evaluate(pairs, monkeypatch):
     held = {"pairs": pairs}
     models = {name: opened(name) for name in ("rule", "noise")} | {"stranger": opened("stranger", "d2")}
 
-    def predict(model, _tokens, gene, molecule, together):
+    def predict(model, _tokens, gene, molecule, *, together=False):
         if model is models["rule"].model:
             return 8.0 * (TASTE[gene] == molecule % 2) - 4.0 + 0.01 * (gene % 7)
         return np.random.default_rng(2).normal(size=(GENES, MOLECULES))[gene, molecule]
