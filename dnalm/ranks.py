@@ -4,8 +4,10 @@ torchrun and srun start the processes and number them; a command that neither ha
 """
 
 import os
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, TypeVar
+
+T = TypeVar("T")
 
 SHARED = (
     "pretrain",
@@ -30,6 +32,10 @@ class Place(NamedTuple):
     """How many of them are on this machine."""
     launcher: str = ""
     """torchrun or srun; empty for a process that was started alone."""
+
+    def share(self, items: Sequence[T]) -> Sequence[T]:
+        """Return this process's share of what all do together: a stretch, in the order of the processes."""
+        return items[len(items) * self.rank // self.world : len(items) * (self.rank + 1) // self.world]
 
 
 def place(env: Mapping[str, str] = os.environ) -> Place:

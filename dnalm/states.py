@@ -97,7 +97,7 @@ class StateCache:
             self.folder.mkdir(parents=True, exist_ok=True)
         exchange.wait()
         chunks = torch.split(tokens, ENCODE_BATCH)
-        own = chunks[len(chunks) * here.rank // here.world : len(chunks) * (here.rank + 1) // here.world]
+        own = here.share(chunks)
         shares = [path.with_name(f".{path.name}.{rank}.part") for rank in range(here.world)]
         if here.rank:  # its share beside the file, for the first process to put behind its own
             with shares[here.rank].open("wb") as file:

@@ -238,3 +238,11 @@ def test_one_process_talks_to_itself():
     assert ranks.leads()
     assert exchange.tells()
     assert not exchange.another_is_gone(RuntimeError("gloo: Connection closed by peer"))
+
+
+@pytest.mark.parametrize(("count", "world"), [(0, 2), (1, 3), (7, 3), (64, 5)])
+def test_shares_are_all_of_it_in_order_and_alike(count, world):
+    shares = [Place(rank, world, world, "torchrun").share(range(count)) for rank in range(world)]
+    assert [item for share in shares for item in share] == list(range(count))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    assert ONE.share("abc") == "abc"

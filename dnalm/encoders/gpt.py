@@ -179,20 +179,21 @@ class GPT(nn.Module):
             # The sum that layers add to is as narrow as what they add: half the memory to go through.
             table = table.to(torch.get_autocast_dtype(table.device.type))
         x = look_up(table, tokens)  # [B, L, D]
-        angles, first = None, (table, tokens)
+        angles, first = None, None
         if self.config.position == "learned":
             x = x + self.wpe.weight[:length]
         else:
             angles = (self.cosines[:length], self.sines[:length])  # type: ignore[index]
-        if self.training:
+        if self.training and self.config.dropout:
             x = dropout(x, self.config.dropout)
-        pure = angles is not None and not (self.training and self.config.dropout)
-        for number, block in enumerate(self.h):
-            given = (x, angles, first if pure and number == 0 else None)
+        elif angles is not None:  # x is rows of the table and nothing else
+            first = (table, tokens)
+        for block in self.h:
             if self.gradient_checkpointing and torch.is_grad_enabled():
-                x = checkpoint(block, *given, use_reentrant=False)
+                x = checkpoint(block, x, angles, first, use_reentrant=False)
             else:
-                x = block(*given)
+                x = block(x, angles, first)
+            first = None
         # Padding is on the right, so causal attention never looks at it: only its own states need silencing.
         states: Tensor = self.ln_f(x)
         return states.masked_fill(~real.unsqueeze(-1), 0.0)

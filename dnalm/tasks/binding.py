@@ -280,8 +280,7 @@ def predict(
     model.eval()
     parts = []
     here = ranks.place() if together else ranks.Place()
-    begins = range(0, len(rows), PREDICT_BATCH)
-    for at in begins[len(begins) * here.rank // here.world : len(begins) * (here.rank + 1) // here.world]:
+    for at in here.share(range(0, len(rows), PREDICT_BATCH)):
         batch = windows.take(rows[at : at + PREDICT_BATCH])
         states = None if batch.states is None else batch.states.to(device)
         parts.append(model(batch.tokens.to(device), states).float().cpu().numpy())
