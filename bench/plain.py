@@ -70,14 +70,14 @@ def plain_step(
     device: str,
     *,
     bf16: bool,
-    compiled: bool,
+    mode: str,
 ) -> Callable[[], None]:
-    """Return a function that takes one step."""
+    """Return a function that takes one step; `mode` is torch.compile's, empty for none."""
     model = Plain(config, vocab_size).to(device)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=train.lr, weight_decay=train.weight_decay, fused=True
     )
-    forward = torch.compile(model) if compiled else model
+    forward = torch.compile(model, mode=mode) if mode else model
     draws = np.random.default_rng(0)
     places = np.arange(config.block_size + 1)
 

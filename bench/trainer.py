@@ -81,9 +81,9 @@ def trainer_steps(
     folder: str,
     steps: int,
     bf16: bool,
-    compiled: bool,
+    mode: str,
 ) -> Callable[[], None]:
-    """Return a function that takes `steps` steps."""
+    """Return a function that takes `steps` steps; `mode` is torch.compile's, empty for none."""
     arguments = transformers.TrainingArguments(
         output_dir=folder,
         per_device_train_batch_size=train.batch_size,
@@ -94,7 +94,10 @@ def trainer_steps(
         optim="adamw_torch_fused",
         bf16=bf16,
         use_cpu=device == "cpu",
-        torch_compile=compiled,
+        torch_compile=bool(mode),
+        torch_compile_mode=mode or None,
+        dataloader_num_workers=4 if device == "cuda" else 0,
+        logging_nan_inf_filter=False,  # waits for the device in every step
         save_strategy="no",
         logging_steps=100,
         report_to="none",

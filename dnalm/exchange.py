@@ -6,13 +6,14 @@ Gradients go their own way (lightning-fabric). In a run of one process all of th
 import functools
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
 from dnalm.ranks import place
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 PATIENCE = timedelta(days=1)
 """How long a process waits for another, which may be writing a large file; one that dies is noticed."""
@@ -62,6 +63,20 @@ def every(value: T) -> list[T]:
     values: list[Any] = [None] * world
     dist.all_gather_object(values, value, group=_group())
     return values
+
+
+def in_turn(items: Sequence[T], do: Callable[[T], R]) -> list[R]:
+    """Return what `do` makes of each item, in their order, in every process; each does its share of them.
+
+    All take as many turns, so that `do` may itself wait for the others: where the items do not come out even,
+    the last one stands in. What `do` makes can be pickled, and is our own.
+    """
+    world, rank, count = place().world, place().rank, len(items)
+    own = [do(items[min(at + rank, count - 1)]) for at in range(0, count, world)]
+    if world == 1:
+        return own
+    shares = every(own)
+    return [shares[at % world][at // world] for at in range(count)]
 
 
 def tells() -> bool:

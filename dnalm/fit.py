@@ -136,12 +136,18 @@ class Loop:
 
     def _rate(self, step: int) -> float:
         """Return the learning rate of a step."""
-        return learning_rate(step, self.config, [scores["val_loss"] for scores in self.evaluations])
+        return learning_rate(step, self.config, self._planned)
+
+    @property
+    def _planned(self) -> list[float]:
+        """Validation losses that decide how training goes on: not of where a run was stopped and judged."""
+        every = self.config.eval_every
+        return [scores["val_loss"] for scores in self.evaluations if scores["step"] % every == 0]
 
     @property
     def patience_spent(self) -> bool:
         """Whether the last evaluations, as many as the patience allows, brought no lower validation loss."""
-        losses = [scores["val_loss"] for scores in self.evaluations]
+        losses = self._planned
         since = len(losses) - 1 - losses.index(min(losses)) if losses else 0
         return 0 < self.config.patience <= since
 
@@ -151,7 +157,11 @@ class Loop:
         return self._training / max(1, self._taken)
 
     def alone(self) -> nn.Module:
-        """Return the model that was given, on this process's device and in its precision, for it to judge."""
+        """Return the model that was given, on this process's device and in its precision, for it to judge.
+
+        Training is over then: nothing of it is compiled any more.
+        """
+        self._whole._compiled_call_impl = None
         return self.wrapped if ranks.place().world == 1 else alone(self.fabric).setup_module(self._whole)
 
     def run(self, *, stop_at: int | None = None, quiet: bool = False) -> bool:
@@ -197,8 +207,8 @@ class Loop:
         self._optimizer.zero_grad(set_to_none=True)
         size, pieces = self.config.batch_size, ranks.place().world * self.config.accumulate
         rows = size // pieces
-        together = is_sharded(self.fabric) or (ranks.place().world > 1 and normalises(self.model))
-        fits = None if together else largest_that_fits(rows, self._attempt)
+        # Of several processes one cannot try alone.
+        fits = None if ranks.place().world > 1 else largest_that_fits(rows, self._attempt)
         raise ValueError(advice(rows, self.config.accumulate, size, fits))
 
     def _attempt(self, rows: int) -> None:

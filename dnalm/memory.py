@@ -38,17 +38,14 @@ def said(what: str) -> Iterator[None]:
 
 
 def largest_that_fits(rows: int, attempt: Callable[[int], None]) -> int:
-    """Return the first of rows/2, rows/4 ... that fits, down to the last even share, and 1; 0 if none does.
+    """Return the largest even share of `rows` that fits, from a half down to 1; 0 if none does.
 
     Args:
         rows: what did not fit.
         attempt: goes through a step of a micro-batch of so many rows, or raises.
     """
-    while rows > 1:
-        rows = rows // 2 if rows % 2 == 0 else 1
-        if _fits(rows, attempt):
-            return rows
-    return 0
+    shares = (rows // parts for parts in range(2, rows + 1) if rows % parts == 0)
+    return next((share for share in shares if _fits(share, attempt)), 0)
 
 
 def _fits(rows: int, attempt: Callable[[int], None]) -> bool:

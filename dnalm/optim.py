@@ -24,7 +24,8 @@ class TrainConfig:
     batch_size: int = 64
     """Windows per step, over all processes."""
     accumulate: int = 1
-    """Micro-batches of a step in each process: less memory for more of them, the same training."""
+    """Micro-batches of a step in each process: less memory for more of them, the same training but for what
+    dropout draws."""
     lr: float = 5e-4
     """Highest learning rate, reached after warm-up."""
     min_lr: float = 5e-5
@@ -105,7 +106,8 @@ class EpochConfig:
     batch_size: int = 64
     """Windows per step, over all processes."""
     accumulate: int = 1
-    """Micro-batches of a step in each process: less memory for more of them, the same training."""
+    """Micro-batches of a step in each process: less memory for more of them, the same training but for what
+    dropout draws."""
     lr: float = 2e-3
     """Highest learning rate, reached after warm-up."""
     min_lr: float = 0.0

@@ -29,7 +29,7 @@ class Place(NamedTuple):
     world: int = 1
     """How many there are."""
     here: int = 1
-    """How many of them are on this machine."""
+    """How many of them are on this machine, as on every other; 0 where machines have not as many each."""
     launcher: str = ""
     """torchrun or srun; empty for a process that was started alone."""
 
@@ -47,7 +47,10 @@ def place(env: Mapping[str, str] = os.environ) -> Place:
     else:
         return Place()
     rank, world = int(env[names[0]]), int(env[names[1]])
-    here = int(env.get(names[2], str(world)).partition("(")[0])  # srun writes 4(x2) for two machines of four
+    told = env.get(
+        names[2], str(world)
+    )  # srun writes 4(x2) for two machines of four, and 4,3 for unlike ones
+    here = 0 if "," in told else int(told.partition("(")[0])
     return Place(rank, world, here, launcher) if world > 1 else Place()
 
 
@@ -57,13 +60,18 @@ def leads() -> bool:
 
 
 def check_verb(verb: str) -> None:
-    """Refuse several processes for a verb that one does.
+    """Refuse several processes for a verb that one does, and processes that are not shared alike.
 
     Raises:
-        ValueError: naming the verbs that they can share.
+        ValueError: naming the verbs that they can share, or the numbers.
     """
     if place().world > 1 and verb not in SHARED:
         raise ValueError(f"{verb} runs in one process; torchrun and srun are for {', '.join(SHARED)}")
+    if not place().here or place().world % place().here:
+        raise ValueError(
+            f"{place().world} processes that machines do not share alike; start as many on each (srun "
+            "--ntasks-per-node N, torchrun --nproc-per-node N)"
+        )
 
 
 def check_batch(batch_size: int, accumulate: int) -> None:

@@ -1,9 +1,10 @@
 """Sizes of a GPT by one number: depth, width and learning rate from how many parameters it should have.
 
-The blocks of a GPT of depth L and width E have about 12 L E^2 parameters. Heads are 64 wide, and depth grows
-more slowly than width: the loss hardly depends on one at the cost of the other (Kaplan et al. 2020, section
-3.1). The rate falls with the square root of the width, from what was measured to work at width 384. That is a
-rule of thumb, not the result of a search: of every size but 7M the rate is untried.
+The blocks of a GPT of depth L and width E have about 12 L E^2 parameters, and the loss hardly depends on how
+they are split between the two (Kaplan et al. 2020, section 3.1). The shapes are chosen: 7M is the published
+one, the others have heads 64 wide and a layer for every 25 to 55 of the width. The rate falls with the square
+root of the width, from what was measured to work at width 384. That is a rule of thumb, not the result of a
+search: of every size but 7M the rate is untried.
 """
 
 import math

@@ -7,6 +7,7 @@ Shapes used below
 
 import hashlib
 import json
+import secrets
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -71,6 +72,8 @@ class StateCache:
         there = path.is_file() and path.stat().st_size == size and _times(path).is_file()
         if not exchange.first(there):
             self._write(path, size, encode, tokens)
+        if path.stat().st_size != size:  # a map would lengthen it by zeros
+            raise ValueError(f"{path}: is {path.stat().st_size:,} bytes and not {size:,}; remove it")
         path.touch()
         # Shared, though nothing writes to it: a private map reserves memory for all of the file.
         whole = torch.from_file(str(path), shared=True, size=size // 2, dtype=torch.bfloat16)
@@ -98,7 +101,8 @@ class StateCache:
         exchange.wait()
         chunks = torch.split(tokens, ENCODE_BATCH)
         own = here.share(chunks)
-        shares = [path.with_name(f".{path.name}.{rank}.part") for rank in range(here.world)]
+        run = exchange.first(secrets.token_hex(4))  # another run may be writing the same states
+        shares = [path.with_name(f".{path.name}.{run}.{rank}.part") for rank in range(here.world)]
         if here.rank:  # its share beside the file, for the first process to put behind its own
             with shares[here.rank].open("wb") as file:
                 _encode(own, encode, file)

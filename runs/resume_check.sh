@@ -7,7 +7,7 @@
 # STOPS: how often it is stopped, by turns with kill -9, SIGTERM and Ctrl-C's signal (default 6).
 # WORK: an empty place for both runs (default: a temporary folder).  DEVICE: cpu or cuda (default: cpu).
 # FLAGS="..." are passed to pretrain.
-# Ends with "same" and 0, or with what differs and 1.
+# Ends with "same" and 0, or with what differs and 1; with 1 too where fewer than half of the stops met it running.
 set -euo pipefail
 data=${1:-} steps=${2:-200} stops=${3:-6} work=${4:-$(mktemp -d)}
 here=$(cd "$(dirname "$0")/.." && pwd)
@@ -41,19 +41,26 @@ pretrain() { # OUT MORE...: replaces this shell, so that a signal reaches the ru
 begin=$(date +%s%N)
 (pretrain "$work/whole" >/dev/null)
 span=$((($(date +%s%N) - begin) / 1000000)) # ms
-signals=(KILL TERM INT)
+signals=(KILL TERM INT) stopped=0
 RANDOM=1
 for ((stop = 0; stop < stops; stop++)); do
   how=()
   if [ -d "$work/stopped/$mode/last" ] || [ -d "$work/stopped/$mode/last-before" ]; then how=(--resume); fi
+  set -m # a process group of its own: bash would have a process in the background ignore Ctrl-C's signal
   (pretrain "$work/stopped" "${how[@]}" >/dev/null 2>&1) &
+  set +m
   wait_ms=$((span / 3 + RANDOM * span / 2 / 32768))
   sleep "$((wait_ms / 1000)).$(printf %03d $((wait_ms % 1000)))"
   kill -s "${signals[stop % 3]}" $! 2>/dev/null || true
   code=0
   wait $! || code=$?
   echo "stop $((stop + 1)) by ${signals[stop % 3]} after $wait_ms ms: exit code $code"
+  if [ "$code" -eq 130 ] || [ "$code" -eq 137 ] || [ "$code" -eq 143 ]; then stopped=$((stopped + 1)); fi
 done
+if [ $((2 * stopped)) -lt "$stops" ]; then
+  echo "only $stopped of $stops stops met the run before its end: give it more STEPS" >&2
+  exit 1
+fi
 how=()
 if [ -d "$work/stopped/$mode/last" ] || [ -d "$work/stopped/$mode/last-before" ]; then how=(--resume); fi
 (pretrain "$work/stopped" "${how[@]}" >/dev/null)

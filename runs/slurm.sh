@@ -24,7 +24,7 @@ if [ -d "$out/$mode/last" ] || [ -d "$out/$mode/last-before" ]; then resume=(--r
 
 code=0
 # One process that fails ends the others too; the first goes on alone at the end, to judge the model.
-srun --kill-on-bad-exit=1 --wait=0 "${PYTHON:-python}" -m dnalm pretrain --data "$data" --out "$out" --device cuda \
+srun --kill-on-bad-exit=1 --wait=0 --cpus-per-task="$SLURM_CPUS_PER_TASK" "${PYTHON:-python}" -m dnalm pretrain --data "$data" --out "$out" --device cuda \
   "${resume[@]}" "$@" || code=$?
 if [ "$code" -eq 130 ]; then # stopped by the signal, its state saved
   scontrol requeue "$SLURM_JOB_ID"

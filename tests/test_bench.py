@@ -13,6 +13,7 @@ from bench import harness
 from bench.cases import CASES, load
 from bench.cases.step import flops, recipe
 from bench.figures import answers, figures, model_flops, quotients, spread
+from bench.products import product
 from bench.profile import BATCH, kind_of, shares
 from bench.work import Case, Settings, Target
 from dnalm.report import performance
@@ -123,7 +124,8 @@ def test_cases_hold_together(name):
     ways = case.ways(settings)
     assert case.name == name
     assert case.ours in ways
-    assert {way for group in case.groups.values() for way in group} <= set(ways)
+    everywhere = {*ways, *case.ways(Settings("", device="cuda", compile=True))}
+    assert {way for group in case.groups.values() for way in group} <= everywhere
     assert {target.of for target in case.targets(settings)} <= {*ways, *case.groups}
     assert len({target.text for target in case.targets(settings)}) == len(case.targets(settings))
 
@@ -169,9 +171,33 @@ def test_the_page_tells_what_was_measured(measured):
     assert "| short | 1.7 s |" in performance.amounts_table(result)
     assert "Could not run here: broken." in performance.conditions(result)
     rows = performance.targets_table([result]).splitlines()[2:]
-    assert rows[0] == "| Waiting | twice the others | must | 4 times (long) | yes |"
-    assert rows[1] == "| Waiting | under a millisecond | aim | 0.01 s (short) | **no** |"
-    assert rows[2] == "| Waiting | never measured | must |  | not measured |"
+    assert rows[0] == "| Waiting | twice the others | must | 4 times (long) | 4 to 4 | yes |"
+    assert rows[1] == "| Waiting | under a millisecond | aim | 0.01 s (short) | 0.01 to 0.01 | **no** |"
+    assert rows[2] == "| Waiting | never measured | must |  |  | not measured |"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"), [(1.9, 9.0, "yes, not in every round"), (2.1, 9.0, "yes"), (4.0, 4.0, "yes")]
+)
+def test_a_target_that_only_some_rounds_reach_is_said_so(measured, low, high, said):
+    result = json.loads(json.dumps(measured[0]))
+    result["ways"]["long"]["ratio"] |= {"low": low, "high": high}
+    assert performance.targets_table([result]).splitlines()[2].endswith(f"| {said} |")
+
+
+def test_the_source_is_told(measured):
+    clean = measured[0] | {"git": {"commit": "0123456789", "changed": False}}
+    assert "; commit 0123456." in performance.conditions(clean)
+    dirty = measured[0] | {"git": {"commit": "0123456789", "changed": True}}
+    assert "; commit 0123456, with changes." in performance.conditions(dirty)
+    assert "; source not told." in performance.conditions(measured[0] | {"git": None})
+
+
+def test_the_peak_is_the_best_of_several_products():
+    work = product("fp32")(Settings("", quick=True))
+    seconds = work.run()
+    assert 0 < seconds < 1
+    assert work.flops == 2.0 * 256**3
 
 
 def test_a_profile_is_shown_by_kind(measured):

@@ -76,7 +76,7 @@ def test_peers_learn(peer, monkeypatch):
     if peer == "published":
         step = published_step(ids, 4, SMALL, train, "cpu")
     else:
-        step = plain_step(ids, 4, SMALL, train, "cpu", bf16="bf16" in peer, compiled=False)
+        step = plain_step(ids, 4, SMALL, train, "cpu", bf16="bf16" in peer, mode="")
     for _ in range(40):
         step()
     assert losses[0].item() == pytest.approx(np.log(4), abs=0.1)  # guessing among four

@@ -7,7 +7,7 @@ import signal
 import pytest
 import torch
 
-from dnalm import checkpoint
+from dnalm import checkpoint, ranks
 from dnalm.devices import Processor
 from dnalm.encoders.gpt import GPTConfig
 from dnalm.fit import Loop
@@ -162,6 +162,34 @@ def test_dropout_differs_from_step_to_step(start, tmp_path):
     assert len(set(losses)) == 3
 
 
+@pytest.mark.parametrize(
+    "how", [{"schedule": "plateau", "plateau_patience": 0, "plateau_factor": 0.5}, {"patience": 2}]
+)
+def test_scores_of_where_a_run_was_stopped_do_not_decide_how_it_goes_on(start, tmp_path, how):
+    config = TrainConfig(
+        **{**CONFIG.__dict__, "steps": 12, "eval_every": 3, "lr": 1e-9, "min_lr": 1e-12, **how}
+    )
+    whole = start(tmp_path / "whole", config)
+    whole.task.evaluate = lambda _model: {"val_loss": 1.0 + whole.step}  # never lower again
+    whole.run(quiet=True)
+    for stop in (4, 5, 7):
+        part = start(tmp_path / "part", config)
+        part.task.evaluate = lambda _model, part=part: {"val_loss": 1.0 + part.step}
+        if stop > 4:
+            part.resume(print)
+        part.run(stop_at=stop, quiet=True)
+    last = start(tmp_path / "part", config)
+    last.task.evaluate = lambda _model: {"val_loss": 1.0 + last.step}
+    last.resume(print)
+    last.run(quiet=True)
+    assert last.step == whole.step
+    rates = [
+        {line["step"]: line["lr"] for line in log_of(tmp_path / name) if "lr" in line}
+        for name in ("whole", "part")
+    ]
+    assert rates[0].items() <= rates[1].items()
+
+
 def test_refuses_to_resume_another_run(start, tmp_path):
     start(tmp_path / "a").run(stop_at=2, quiet=True)
     other = start(tmp_path / "a", TrainConfig(lr=0.5), seed=1)
@@ -256,6 +284,15 @@ def test_a_batch_that_does_not_fit_is_told_with_the_largest_that_does(start, tmp
     advised = start(tmp_path / "b", TrainConfig(steps=4, batch_size=16, warmup=0, accumulate=4))
     too_large(advised, 4)
     assert advised.run(quiet=True)
+
+
+def test_one_of_several_processes_does_not_try_what_fits(start, tmp_path, monkeypatch):
+    loop = start(tmp_path / "a")
+    too_large(loop, 0)
+    monkeypatch.setattr(loop, "_attempt", lambda _rows: pytest.fail("it tries alone"))
+    monkeypatch.setattr("dnalm.ranks.place", lambda: ranks.Place(0, 2, 2, "torchrun"))
+    with pytest.raises(ValueError, match="a micro-batch of 2 rows does not fit; use a higher --accumulate"):
+        loop._step_that_fits()
 
 
 def test_nothing_that_fits_is_told_too(start, tmp_path):

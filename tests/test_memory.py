@@ -21,9 +21,16 @@ def attempt(most, tried):
 
 @pytest.mark.parametrize(
     ("rows", "most", "path", "found"),
-    [(48, 5, [24, 12, 6, 3], 3), (64, 32, [32], 32), (10, 3, [5, 1], 1), (4, 0, [2, 1], 0), (1, 0, [], 0)],
+    [
+        (48, 5, [24, 16, 12, 8, 6, 4], 4),
+        (64, 32, [32], 32),
+        (10, 3, [5, 2], 2),
+        (7, 3, [1], 1),
+        (4, 0, [2, 1], 0),
+        (1, 0, [], 0),
+    ],
 )
-def test_halves_are_tried_down_to_one_row(rows, most, path, found):
+def test_even_shares_are_tried_down_to_one_row(rows, most, path, found):
     tried = []
     assert largest_that_fits(rows, attempt(most, tried)) == found
     assert tried == path

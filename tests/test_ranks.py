@@ -124,6 +124,15 @@ def test_a_run_goes_on_in_another_number_of_processes(done, toy, worker, alone, 
     check_weights(*(checkpoint.load(f / "last")[0] for f in (done / f"moved-{strategy}", alone / "plain")))
 
 
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: "-".join(map(str, way)))
+def test_each_process_scores_its_share_in_training(done, alone, way):
+    whole = int((alone / way[0] / "scored0.json").read_text())
+    assert whole > 0
+    for rank in (0, 1):
+        own = int((done / "-".join(map(str, way)) / f"scored{rank}.json").read_text())
+        assert 0.4 < own / whole < 0.6  # of 6 batches three, of 7 four; of 21 pairs 10 or 11
+
+
 def test_states_are_encoded_once_by_either_process(done):
     told = [json.loads((done / "states" / f"rank{rank}.json").read_text()) for rank in (0, 1)]
     assert sorted(told[0]["texts"] + told[1]["texts"]) == sorted(TEXTS)
@@ -225,6 +234,17 @@ def test_what_processes_cannot_share_is_refused(as_second_of_three):
     assert not exchange.tells()  # before they have met, the first speaks for all
 
 
+@pytest.mark.parametrize(("told", "count"), [("4,3", 7), ("4(x2),3", 11), ("4(x2)", 9)])
+def test_machines_that_have_not_as_many_processes_each_are_refused(monkeypatch, told, count):
+    for name, value in {"PROCID": "0", "STEP_NUM_TASKS": str(count), "STEP_TASKS_PER_NODE": told}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    with pytest.raises(ValueError, match=f"{count} processes that machines do not share alike"):
+        ranks.check_verb("pretrain")
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "8")
+    monkeypatch.setenv("SLURM_STEP_TASKS_PER_NODE", "4(x2)")
+    ranks.check_verb("pretrain")
+
+
 def test_a_strategy_needs_several_processes():
     with pytest.raises(
         ValueError, match="--strategy ddp: shares the work of several processes, and there is"
@@ -238,6 +258,21 @@ def test_one_process_talks_to_itself():
     assert ranks.leads()
     assert exchange.tells()
     assert not exchange.another_is_gone(RuntimeError("gloo: Connection closed by peer"))
+
+
+@pytest.mark.parametrize(("count", "world"), [(0, 2), (1, 3), (2, 3), (7, 3), (6, 3), (64, 5)])
+def test_each_process_takes_its_turn_and_all_take_as_many(monkeypatch, count, world):
+    def done_by(rank, others=None):
+        monkeypatch.setattr("dnalm.exchange.place", lambda: Place(rank, world, world, "torchrun"))
+        made = []
+        monkeypatch.setattr("dnalm.exchange.every", lambda own: made.append(own) or others or [own] * world)
+        return exchange.in_turn(range(count), lambda item: 10 * item), made[0]
+
+    shares = [done_by(rank)[1] for rank in range(world)]
+    assert {len(share) for share in shares} == {-(-count // world)}
+    assert sum(len(set(share)) for share in shares) <= count + world - 1
+    for rank in range(world):
+        assert done_by(rank, shares)[0] == [10 * item for item in range(count)]
 
 
 @pytest.mark.parametrize(("count", "world"), [(0, 2), (1, 3), (7, 3), (64, 5)])

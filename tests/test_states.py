@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from dnalm import ranks
 from dnalm.states import StateCache
 
 TOKENS = torch.arange(300, dtype=torch.int64).remainder(4).to(torch.uint8).view(100, 3)
@@ -60,6 +61,21 @@ def test_a_file_cut_short_is_made_anew(cache, encode, calls):
     (path,) = cache.folder.glob("*.states")
     os.truncate(path, SIZE - 2)
     assert torch.equal(cache.get(encode, TOKENS, 2, {}).states.float(), encode(TOKENS))
+
+
+def test_states_of_another_size_than_asked_for_are_not_lengthened_by_zeros(cache, encode):
+    with pytest.raises(ValueError, match=r"is 1,200 bytes and not 1,800; remove it"):
+        cache.get(encode, TOKENS, 3, {})
+
+
+def test_two_runs_at_once_do_not_write_the_same_share(cache, encode, monkeypatch):
+    cache.folder.mkdir()
+    monkeypatch.setattr("dnalm.ranks.place", lambda: ranks.Place(1, 2, 2, "torchrun"))
+    monkeypatch.setattr("dnalm.exchange.wait", lambda: None)
+    for count in (1, 2):
+        with pytest.raises(FileNotFoundError):  # the first process, which would join the shares, is not there
+            cache.get(encode, TOKENS, 2, {})
+        assert len(list(cache.folder.glob(".*.part"))) == count
 
 
 def test_an_interrupted_encoding_leaves_nothing(cache):

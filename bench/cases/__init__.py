@@ -9,6 +9,7 @@ CASES = {
     "prepare": "bench.cases.prepare",
     "step": "bench.cases.step",
     "large": "bench.cases.large",
+    "ranks": "bench.cases.ranks",
     "cnn": "bench.cases.cnn",
     "head": "bench.cases.head",
     "pairs": "bench.cases.pairs",

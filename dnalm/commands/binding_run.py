@@ -1,6 +1,5 @@
 """What `finetune` and `baseline` share: from windows and scores to a trained model and all its files."""
 
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from dnalm.commands.binding_options import (
     trained_as,
 )
 from dnalm.commands.binding_set import Prepared, prepare_set
+from dnalm.commands.runs import seconds_of_a_step
 from dnalm.data.augment import reverse_complements, shifted_copies
 from dnalm.data.binding import BindingWindows
 from dnalm.devices import Processor
@@ -294,12 +294,8 @@ def _dry_run(options: BindingOptions, task: BindingTask, model: BindingModel, pr
     fabric = processor.fabric()
     wrapped = fabric.setup_module(model)
     batches = task.windows(options.train.batch_size, options.run.seed)
-    tried = 3
-    begin = time.monotonic()
-    for step in range(tried):
-        batch = fabric.to_device(batches.batch(step, fabric.global_rank, fabric.world_size))
-        fabric.backward(task.loss(wrapped, batch))
-    seconds = (time.monotonic() - begin) / tried * batches.steps_per_epoch * options.train.epochs
+    seconds = seconds_of_a_step(task, wrapped, batches, fabric, options.train.accumulate)
+    seconds *= batches.steps_per_epoch * options.train.epochs
     size = 2 * (len(task.train) + len(task.validation)) * task.train.tokens.shape[1] * model.width
     states = f", {size / 1e9:.1f} GB of states on disk" if model.frozen and options.max_cache else ""
     options.run.show(

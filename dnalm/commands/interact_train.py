@@ -1,6 +1,5 @@
 """`dnalm interact train`: a model of genes and molecules, on prepared pairs."""
 
-import time
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,7 @@ from dnalm.baselines.ladder import LADDER
 from dnalm.checkpoint import weights_digest
 from dnalm.commands.interact_encoders import ModelName, Reading, attention_of, shape_of, store_of
 from dnalm.commands.interact_start import go_on_from
-from dnalm.commands.runs import RunOptions
+from dnalm.commands.runs import RunOptions, seconds_of_a_step
 from dnalm.config import from_recipe
 from dnalm.data.pair_batches import PairRows
 from dnalm.data.pairs import PairSet, open_pairs
@@ -37,8 +36,6 @@ RECIPES = ("--model", get_args(ModelName))
 TABLES = ("encoders", "tuning", "attention", "train")
 """What a recipe may set."""
 RESULTS = "results.json"
-TRIED = 3
-"""Steps that a dry run takes."""
 
 
 @dataclass(frozen=True)
@@ -282,14 +279,11 @@ def _summary(options: Options, results: dict[str, Any]) -> str:
 
 def _dry_run(options: Options, task: InteractionTask, model: InteractionModel, processor: Processor) -> None:
     """Time a few steps and print what the whole run would need at most."""
-    fabric = processor.fabric()
+    fabric = processor.fabric(unused=options.tuning.any)
     wrapped = fabric.setup_module(model)
     batches = task.windows(options.train.batch_size, options.run.seed)
-    begin = time.monotonic()
-    for step in range(TRIED):
-        batch = batches.batch(step, fabric.global_rank, fabric.world_size)
-        fabric.backward(task.loss(wrapped, fabric.to_device(batch)))
-    epoch = (time.monotonic() - begin) / TRIED * batches.steps_per_epoch
+    epoch = seconds_of_a_step(task, wrapped, batches, fabric, options.train.accumulate)
+    epoch *= batches.steps_per_epoch
     options.run.show(
         f"would train {options.train.epochs} epochs of {len(task.train):,} pairs into {options.out}: about "
         f"{epoch / 60:,.1f} min an epoch, at most {epoch * options.train.epochs / 60:,.0f} min in all, "

@@ -102,7 +102,7 @@ def run(options: Options) -> None:
         model.transformer.gradient_checkpointing = options.gradient_checkpointing
     options.run.say(f"{mode}: {model.parameter_count:,} parameters, on {processor}")
     if options.run.dry_run:
-        _dry_run(options, task, model, processor)
+        _dry_run(options, task, model, processor, compiled)
         return
     with options.run.holding(options.out / mode):
         _train(options, task, model, processor, compiled)
@@ -135,7 +135,7 @@ def _train(
         seed=options.run.seed,
         data={"name": mode, "digest": task.genome.digest}
         | {key: task.genome.meta[key] for key in ("sources", "split")},
-        device=str(processor),
+        device=f"{processor}, compiled" if compiled else str(processor),
     )
     with options.run.recording(record, loop, lambda: _metrics(loop, model, mode)):
         complete = loop.run(stop_at=options.stop_at or None, quiet=options.run.quiet)
@@ -218,7 +218,9 @@ def _recipe_name(options: Options) -> str:
 
 def _identity(options: Options, task: LanguageTask, precision: str) -> dict[str, Any]:
     """Return what a resumed run must share with the one before: all that decides its weights."""
-    free = ("checkpoint_every", "eval_every", "eval_bases", "final_bases", "accumulate")
+    free = {"checkpoint_every", "final_bases", "accumulate"}
+    if options.train.schedule == "cosine" and not options.train.patience:
+        free.add("eval_every")  # otherwise evaluations decide the rate or the end
     settings = {
         key: value for table in _recipe(options).values() for key, value in table.items() if key not in free
     }
@@ -254,11 +256,21 @@ def _watch(folder: Path, tensorboard: bool) -> Callable[[dict[str, Any]], None] 
     return write
 
 
-def _dry_run(options: Options, task: LanguageTask, model: LanguageModel, processor: Processor) -> None:
+def _dry_run(
+    options: Options, task: LanguageTask, model: LanguageModel, processor: Processor, compiled: bool
+) -> None:
     """Time a few steps in a folder that is thrown away, and print what the whole run would need."""
-    steps = 3
+    first, tried = (3 if compiled else 1), 3  # the first ones are slower: they are compiled, memory is new
+    steps = first + tried
     with tempfile.TemporaryDirectory() as scratch:
-        trial = replace(options.train, steps=steps, eval_every=steps, checkpoint_every=steps)
+        trial = replace(
+            options.train,
+            steps=steps,
+            eval_every=steps,
+            checkpoint_every=steps,
+            patience=0,
+            schedule="cosine",
+        )
         loop = Loop(
             task,
             model,
@@ -267,12 +279,15 @@ def _dry_run(options: Options, task: LanguageTask, model: LanguageModel, process
             fabric=processor.fabric(),
             seed=options.run.seed,
             identity={},
+            compiled=compiled,
         )
         begin = time.monotonic()
+        loop.run(stop_at=first, quiet=True)
+        start = time.monotonic() - begin  # with two evaluations
         loop.run(quiet=True)
-        evaluation = (time.monotonic() - begin - steps * loop.seconds_per_step) / 2
-    count = options.train.steps // options.train.eval_every + 2
-    seconds = options.train.steps * loop.seconds_per_step + count * evaluation
+        evaluation = time.monotonic() - begin - start - tried * loop.seconds_per_step
+    count = options.train.steps // options.train.eval_every
+    seconds = start + options.train.steps * loop.seconds_per_step + count * evaluation
     # Two states of 3 numbers a parameter with their successor, best weights with theirs, and the .pt file.
     disk = (4 * 3 + 2 + 1) * 4 * model.parameter_count
     memory = peak_memory() + (0 if processor.device == "cuda" else LADDER_MEMORY)

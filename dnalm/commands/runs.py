@@ -2,17 +2,26 @@
 
 import contextlib
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
 
 from dnalm import exchange, ranks
 from dnalm.devices import Compute, Processor
 from dnalm.files import lock, write_json
-from dnalm.fit import Loop
+from dnalm.fit import Batches, Loop, Trainable
 from dnalm.records import Record, read_record
 from dnalm.resume import has_state, recover_run
+
+if TYPE_CHECKING:  # slow to import
+    from lightning_fabric import Fabric
+
+TRIED = 3
+"""Steps of a dry run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,6 +185,21 @@ class JudgeOptions:
             write_json(self.out, results)
         record.finish("done", brief(results))
         print(self.out)
+
+
+def seconds_of_a_step(
+    task: Trainable, model: nn.Module, batches: Batches, fabric: "Fabric", accumulate: int
+) -> float:
+    """Take a few steps, the optimiser's part left out, and return the seconds that each takes."""
+    own = range(fabric.global_rank * accumulate, (fabric.global_rank + 1) * accumulate)
+    begin = time.monotonic()
+    for step in range(TRIED):
+        for share in own:
+            batch = batches.batch(step, share, fabric.world_size * accumulate)
+            loss = task.loss(model, fabric.to_device(batch))
+            fabric.backward(loss)
+        loss.item()  # waits for the device
+    return (time.monotonic() - begin) / TRIED
 
 
 def _foreign(path: Path) -> bool:

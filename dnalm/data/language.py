@@ -8,7 +8,7 @@ Positions are base numbers of a part (its A/C/G/T bases counted from 0) in vocab
 half-open.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -166,6 +166,17 @@ def choose_pieces(genome: PreparedGenome, part: Part, bases: int) -> npt.NDArray
     return every[((np.arange(wanted) + 0.5) * len(every) / wanted).astype(np.int64)]
 
 
+class Tile(NamedTuple):
+    """Where a window lies."""
+
+    piece: int
+    """Its piece's number."""
+    first: int
+    """Its first token."""
+    last: int
+    """Its last token, which is a target only."""
+
+
 class FixedWindows(NamedTuple):
     """Windows that tile pieces of a genome: every base of a piece but its first is a target once."""
 
@@ -181,18 +192,18 @@ class FixedWindows(NamedTuple):
 
 def tile(
     genome: PreparedGenome, part: Part, pieces: npt.NDArray[np.int64], length: int, batch_size: int
-) -> Iterator[FixedWindows]:
+) -> list[list[Tile]]:
     """Tile `pieces`, [P, 2] base numbers, with windows of `length` tokens, `batch_size` at a time."""
-    tokens = genome.tokens(part)
-    rows: list[tuple[int, int, int]] = []  # piece, first token, last token (a target only)
+    rows: list[Tile] = []
     for number, (start, end) in enumerate(pieces):
         first, last = genome.text_span(part, int(start), int(end))
-        rows += [(number, at, min(at + length, last - 1)) for at in range(first, last - 1, length)]
-    for begin in range(0, len(rows), batch_size):
-        yield _padded(tokens, rows[begin : begin + batch_size], length)
+        rows += [Tile(number, at, min(at + length, last - 1)) for at in range(first, last - 1, length)]
+    return [rows[begin : begin + batch_size] for begin in range(0, len(rows), batch_size)]
 
 
-def _padded(tokens: npt.NDArray[np.uint8], rows: Sequence[tuple[int, int, int]], length: int) -> FixedWindows:
+def fixed_windows(genome: PreparedGenome, part: Part, rows: Sequence[Tile], length: int) -> FixedWindows:
+    """Return the windows that lie where `tile` has put them, [B, L], as tensors."""
+    tokens = genome.tokens(part)
     joint = np.zeros((len(rows), length + 1), dtype=np.uint8)
     sizes = np.array([last - first for _piece, first, last in rows])
     for row, (_piece, first, last) in enumerate(rows):

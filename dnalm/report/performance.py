@@ -47,19 +47,55 @@ def read_results(folder: Path) -> list[Result]:
     return sorted(results, key=lambda result: (result["device"] != "cpu", result["case"]))
 
 
+def read_trials(folder: Path) -> list[Result]:
+    """Read what `bench.learning` has written under `folder`, the lowest loss first; none if it is not there.
+
+    Raises:
+        ValueError: if a file in it is another, or the trials are of different data or lengths.
+    """
+    trials = [read_json(path) for path in sorted((folder / "learning").glob("*.json"))]
+    for trial in trials:
+        if trial.get("format") != "dnalm-learning" or trial.get("format_version") != FORMAT_VERSION:
+            raise ValueError(
+                f"{folder / 'learning'}: holds another file than those of bench.learning; remove it"
+            )
+    if len({(trial["steps"], trial["lr"], trial["data"]["digest"]) for trial in trials}) > 1:
+        raise ValueError(
+            f"{folder / 'learning'}: trials of different data, steps or rates; run all of them again"
+        )
+    return sorted(trials, key=lambda trial: float(trial["scores"]["val_loss"]))
+
+
+def trials_table(trials: Sequence[Result]) -> str:
+    """One row for each way to train that was tried: its validation loss."""
+    rows = [
+        [trial["about"], f"{trial['scores']['train_loss']:.4f}", f"{trial['scores']['val_loss']:.4f}"]
+        for trial in trials
+    ]
+    return markdown(["way", "training loss (nats per token)", "validation loss (nats per token)"], rows)
+
+
 def targets_table(results: Sequence[Result]) -> str:
     """One row for each thing asked for: what was measured, and whether that is enough."""
     rows = []
     for result in results:
         for target in result["targets"]:
-            value, reached = target["value"], target["reached"]
+            measured = "" if target["value"] is None else _figure(target, result["unit"])
+            low, high = _rounds(target, result)
+            within = low != high and any(
+                bound is not None and low < bound < high for bound in (target["at_least"], target["at_most"])
+            )
             rows.append(
                 [result["title"] + ("" if result["device"] == "cpu" else f", {result['device']}")]
                 + [target["text"], "must" if target["must"] else "aim"]
-                + ["" if value is None else f"{_figure(target, result['unit'])} ({target['way']})"]
-                + [{True: "yes", False: "**no**", None: "not measured"}[reached]]
+                + [
+                    measured and f"{measured} ({target['way']})",
+                    f"{_short(low)} to {_short(high)}" if high else "",
+                ]
+                + [{True: "yes", False: "**no**", None: "not measured"}[target["reached"]]]
             )
-    return markdown(["case", "asked for", "", "measured", "reached"], rows)
+            rows[-1][-1] += ", not in every round" if within else ""
+    return markdown(["case", "asked for", "", "median (way)", "rounds", "reached"], rows)
 
 
 def ways_table(result: Result) -> str:
@@ -111,7 +147,7 @@ def conditions(result: Result) -> str:
         f"{device}{machine['processor']}, {machine['cores']} cores, {machine['memory_bytes'] / 1e9:.0f} GB, "
         f"{machine['system']}; {result['threads']} threads; {result['rounds']} rounds; load of the machine "
         f"before: {result['load_before']:.1f}.",
-        ", ".join(f"{name} {version}" for name, version in versions.items()) + ".",
+        ", ".join(f"{name} {version}" for name, version in versions.items()) + f"; {_source(result['git'])}.",
     ]
     if result["missing"]:
         words.append(f"Could not run here: {'; '.join(result['missing'])}.")
@@ -131,6 +167,8 @@ def render(results: Path, template: Path) -> str:
         template,
         {
             "results": read_results(results),
+            "trials": read_trials(results),
+            "trials_table": trials_table,
             "targets_table": targets_table,
             "ways_table": ways_table,
             "amounts_table": amounts_table,
@@ -143,6 +181,13 @@ def render(results: Path, template: Path) -> str:
 def main(argv: Sequence[str]) -> int:
     """Write PAGE.md from RESULTS and the template PAGE.md.j2; return the exit code."""
     return write_page(argv, "python -m dnalm.report.performance RESULTS PAGE.md", render)
+
+
+def _rounds(target: Mapping[str, Any], result: Result) -> tuple[float, float]:
+    """Return the lowest and the highest of what a target's median is of; zeros where it is of none."""
+    way = result["ways"].get(target["way"], {})
+    figure = way.get("time" if target["figure"] == "seconds" else target["figure"])
+    return (figure["low"], figure["high"]) if isinstance(figure, Mapping) else (0.0, 0.0)
 
 
 def _figure(target: Mapping[str, Any], unit: str) -> str:
@@ -158,6 +203,13 @@ def _range(spread: Mapping[str, float], unit: str) -> str:
 
 def _share(spread: Mapping[str, float]) -> str:
     return f"{spread['median']:.0%} ({spread['low']:.0%} to {spread['high']:.0%})"
+
+
+def _source(git: Mapping[str, Any] | None) -> str:
+    """Return of which source something was measured, in words."""
+    if not git:
+        return "source not told"
+    return f"commit {git['commit'][:7]}" + (", with changes" if git["changed"] else "")
 
 
 def _short(value: float) -> str:

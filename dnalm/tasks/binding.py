@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dnalm import exchange, ranks
+from dnalm import exchange
 from dnalm.bootstrap import moments, pearson
 from dnalm.data.binding import BindingBatch, BindingBatches, BindingWindows, base_codes, token_ids
 from dnalm.encoders.cnn import CNN, CNNConfig
@@ -239,9 +239,9 @@ class BindingTask:
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Score `model` on a fixed sample of the training windows and on all validation windows."""
-        sample = predict(model, self.train, self._sample)
+        sample = predict(model, self.train, self._sample, together=True)
         truth = self.train.scores[torch.from_numpy(self._sample)].numpy()
-        found = predict(model, self.validation)
+        found = predict(model, self.validation, together=True)
         wanted = self.validation.scores.numpy()
         return {
             "train_loss": float(np.square(sample - truth).mean(dtype=np.float64)),
@@ -278,13 +278,14 @@ def predict(
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
-    parts = []
-    here = ranks.place() if together else ranks.Place()
-    for at in here.share(range(0, len(rows), PREDICT_BATCH)):
+
+    def scores(at: int) -> npt.NDArray[np.float32]:
         batch = windows.take(rows[at : at + PREDICT_BATCH])
         states = None if batch.states is None else batch.states.to(device)
-        parts.append(model(batch.tokens.to(device), states).float().cpu().numpy())
+        found: npt.NDArray[np.float32] = model(batch.tokens.to(device), states).float().cpu().numpy()
+        return found
+
+    batches = range(0, len(rows), PREDICT_BATCH)
+    parts = exchange.in_turn(batches, scores) if together else [scores(at) for at in batches]
     model.train(was_training)
-    if together:
-        parts = [part for share in exchange.every(parts) for part in share]
     return np.concatenate(parts)

@@ -105,7 +105,7 @@ class InteractionTask:
         }
 
     def _predict(self, model: nn.Module, pairs: PairRows) -> Numbers:
-        return predict(model, self.tokens, pairs.gene, pairs.molecule)
+        return predict(model, self.tokens, pairs.gene, pairs.molecule, together=True)
 
     def weights(self, model: nn.Module) -> dict[str, Tensor]:
         """Return every tensor of the model, running statistics of batch normalisation among them."""

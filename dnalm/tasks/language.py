@@ -6,7 +6,7 @@ Shapes used below
 """
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dnalm.data.language import LanguageBatch, LanguageWindows, choose_pieces, tile
+from dnalm import exchange
+from dnalm.data.language import (
+    FixedWindows,
+    LanguageBatch,
+    LanguageWindows,
+    Tile,
+    choose_pieces,
+    fixed_windows,
+    tile,
+)
 from dnalm.dna import NOT_A_BASE
 from dnalm.encoders.gpt import GPT, GPTConfig, start_local
 from dnalm.genome import Part, PreparedGenome
@@ -88,6 +97,21 @@ class LanguageScores:
         return float(self.bits.sum() / self.bases.sum())
 
 
+class _Spent(NamedTuple):
+    """What a model spends on a batch of windows."""
+
+    nats: float
+    """On all its tokens."""
+    count: int
+    """How many those are."""
+    piece: npt.NDArray[np.int64]
+    """[B]: the piece each window belongs to."""
+    bits: npt.NDArray[np.float64]
+    """[B]: on the A/C/G/T targets of each."""
+    bases: npt.NDArray[np.int64]
+    """[B]: how many those are."""
+
+
 def base_log_probabilities(logits: Tensor, tokenizer: CharacterTokenizer) -> Tensor:
     """Turn logits [..., V] into log-probabilities of A, C, G, T, [..., 4], in nats.
 
@@ -140,8 +164,8 @@ class LanguageTask:
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Score `model` on the fixed pieces of train and of validation."""
-        train = self.score(model, "train", self.config.eval_bases)
-        val = self.score(model, "val", self.config.eval_bases)
+        train = self.score(model, "train", self.config.eval_bases, together=True)
+        val = self.score(model, "val", self.config.eval_bases, together=True)
         return {
             "train_loss": train.nats_per_token,
             "val_loss": val.nats_per_token,
@@ -171,30 +195,48 @@ class LanguageTask:
         }
 
     @torch.no_grad()
-    def score(self, model: nn.Module, part: Part, bases: int) -> LanguageScores:
-        """Score `model` on the fixed pieces of `part` that hold about `bases` bases (0 for all)."""
+    def score(self, model: nn.Module, part: Part, bases: int, *, together: bool = False) -> LanguageScores:
+        """Score `model` on the fixed pieces of `part` that hold about `bases` bases (0 for all).
+
+        Args:
+            model: a language model.
+            part: train or val.
+            bases: how many bases to predict, about.
+            together: whether all processes of the run ask for the same at once: each then does its share.
+        """
         pieces = choose_pieces(self.genome, part, bases)
-        device = next(model.parameters()).device
-        codes = torch.from_numpy(self.genome.tokenizer.base_of_token.astype(np.int64))
-        nats, count = 0.0, 0
-        bits, hits = np.zeros(len(pieces)), np.zeros(len(pieces), dtype=np.int64)
+        batches = tile(self.genome, part, pieces, self.encoder.block_size, EVALUATION_BATCH)
+
+        def spent(rows: list[Tile]) -> _Spent:
+            return self._spent(model, fixed_windows(self.genome, part, rows, self.encoder.block_size))
+
         was_training = model.training
         model.eval()
-        for window in tile(self.genome, part, pieces, self.encoder.block_size, EVALUATION_BATCH):
-            logits = model(window.tokens.to(device), window.real.to(device)).float().cpu()
-            targets = window.targets.long()
-            each = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view(
-                targets.shape
-            )
-            nats += float(each[window.real].double().sum())
-            count += int(window.real.sum())
-            base = codes[targets]  # [B, L]
-            is_base = (base != NOT_A_BASE) & window.real
-            log_p = base_log_probabilities(logits, self.genome.tokenizer)
-            spent = -log_p.gather(-1, base.clamp(max=3).unsqueeze(-1)).squeeze(-1) / np.log(2)
-            np.add.at(
-                bits, window.piece.numpy(), spent.masked_fill(~is_base, 0.0).double().sum(dim=1).numpy()
-            )
-            np.add.at(hits, window.piece.numpy(), is_base.sum(dim=1).numpy())
+        found = exchange.in_turn(batches, spent) if together else [spent(rows) for rows in batches]
         model.train(was_training)
-        return LanguageScores(nats / count, bits, hits)
+        bits, hits = np.zeros(len(pieces)), np.zeros(len(pieces), dtype=np.int64)
+        for each in found:
+            np.add.at(bits, each.piece, each.bits)
+            np.add.at(hits, each.piece, each.bases)
+        return LanguageScores(
+            sum(each.nats for each in found) / sum(each.count for each in found), bits, hits
+        )
+
+    def _spent(self, model: nn.Module, windows: FixedWindows) -> "_Spent":
+        """Return what `model` spends on the targets of some windows."""
+        device = next(model.parameters()).device
+        codes = torch.from_numpy(self.genome.tokenizer.base_of_token.astype(np.int64))
+        logits = model(windows.tokens.to(device), windows.real.to(device)).float().cpu()
+        targets = windows.targets.long()
+        each = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view(targets.shape)
+        base = codes[targets]  # [B, L]
+        is_base = (base != NOT_A_BASE) & windows.real
+        log_p = base_log_probabilities(logits, self.genome.tokenizer)
+        bits = -log_p.gather(-1, base.clamp(max=3).unsqueeze(-1)).squeeze(-1) / np.log(2)
+        return _Spent(
+            nats=float(each[windows.real].double().sum()),
+            count=int(windows.real.sum()),
+            piece=windows.piece.numpy(),
+            bits=bits.masked_fill(~is_base, 0.0).double().sum(dim=1).numpy(),
+            bases=is_base.sum(dim=1).numpy(),
+        )

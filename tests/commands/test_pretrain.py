@@ -12,7 +12,7 @@ from dnalm import checkpoint
 from dnalm.cli import main
 from dnalm.commands import pretrain
 from dnalm.commands.runs import RunOptions
-from dnalm.devices import Compute
+from dnalm.devices import Compute, choose_precision
 from dnalm.encoders.gpt import GPTConfig
 from dnalm.genome import PreparedGenome
 from dnalm.optim import TrainConfig
@@ -20,6 +20,7 @@ from dnalm.tasks.language import LanguageConfig, LanguageModel
 
 SMALL = ["--n-layer", "1", "--n-head", "2", "--n-embd", "8", "--block-size", "20", "--batch-size", "4"]
 SMALL += ["--eval-bases", "300", "--final-bases", "600", "--device", "cpu", "--steps", "6", "--warmup", "2"]
+OTHER = "fp32" if choose_precision("auto", "cpu") == "bf16" else "bf16"
 FILES = ["ckpt_{}.pt", "loss_{}.png", "losses_{}.json", "summary_{}.json"]
 
 
@@ -109,6 +110,35 @@ def test_another_run_is_not_written_over(toy, trained, tmp_path, capsys):
     assert (tmp_path / "o" / "ckpt_vocab4.pt").read_bytes() == before
     assert main([*command, "--overwrite", "--seed", "5"]) == 0
     assert (tmp_path / "o" / "ckpt_vocab4.pt").read_bytes() != before
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        (["--eval-bases", "299"], "eval_bases was 300, is 299"),
+        (["--precision", OTHER], f"is {OTHER}"),
+        (["--final-bases", "301"], None),
+        (["--eval-every", "4"], None),
+        (["--patience", "5", "--eval-every", "4"], "eval_every was None, is 4; patience was 0, is 5"),
+    ],
+)
+def test_what_decides_a_run_cannot_be_changed_on_the_way(toy, trained, tmp_path, capsys, flags, named):
+    shutil.copytree(trained, tmp_path / "o")
+    where = ["--data", str(toy["vocab4"].folder), "--out", str(tmp_path / "o")]
+    code = main(["pretrain", *where, *SMALL, *flags, "--resume"])
+    assert code == (2 if named else 0)
+    assert (named or "") in capsys.readouterr().err
+
+
+def test_another_genome_is_not_gone_on_with(toy, trained, tmp_path, capsys):
+    shutil.copytree(trained, tmp_path / "o")
+    fasta = tmp_path / "other.fa"
+    fasta.write_text(">chr1\n" + "ACGTTGCA" * 400 + "\n>chr3\n" + "GATTACAA" * 100 + "\n")
+    assert main(["prepare", str(fasta), "--out", str(tmp_path / "d"), "--val-contigs", "chr3"]) == 0
+    where = ["--data", str(tmp_path / "d" / "vocab4"), "--out", str(tmp_path / "o")]
+    assert main(["pretrain", *where, *SMALL, "--resume"]) == 2
+    told = capsys.readouterr().err
+    assert "cannot resume with other settings: data was " in told
 
 
 def test_somebody_elses_folder_is_left_alone(toy, tmp_path, capsys):

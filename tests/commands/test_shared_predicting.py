@@ -58,10 +58,10 @@ def test_each_process_does_its_share(monkeypatch):
     whole = predict(Counted(1, 1), windows)
     assert seen == [64, 64, 64, 8]
     seen.clear()
-    monkeypatch.setattr("dnalm.ranks.place", lambda: ranks.Place(1, 2, 2, "torchrun"))
-    monkeypatch.setattr("dnalm.exchange.every", lambda own: [[whole[:128]], own])
+    monkeypatch.setattr("dnalm.exchange.place", lambda: ranks.Place(1, 2, 2, "torchrun"))
+    monkeypatch.setattr("dnalm.exchange.every", lambda own: [[whole[:64], whole[128:192]], own])
     assert (predict(Counted(1, 1), windows, together=True) == whole).all()
-    assert seen == [64, 8]  # the second half
+    assert seen == [64, 8]  # the second batch and the fourth
     seen.clear()
     predict(Counted(1, 1), windows)  # asked for by one process alone
     assert seen == [64, 64, 64, 8]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from dnalm.data.language import PIECE_BASES, LanguageWindows, choose_pieces, tile
+from dnalm.data.language import PIECE_BASES, LanguageWindows, choose_pieces, fixed_windows, tile
 
 MODES = ["full", "vocab4"]
 
@@ -100,7 +100,8 @@ def test_refuses_a_window_that_fits_nowhere(toy):
 def targets_of(genome, pieces, length):
     """Every real target, in order, as letters."""
     out = []
-    for window in tile(genome, "train", pieces, length, batch_size=3):
+    for rows in tile(genome, "train", pieces, length, batch_size=3):
+        window = fixed_windows(genome, "train", rows, length)
         out.append(window.targets[window.real].numpy())
     return genome.tokenizer.decode(np.concatenate(out))
 
@@ -137,7 +138,8 @@ def test_fewer_pieces_are_spread_and_always_the_same(toy):
 
 def test_padding_is_on_the_right_and_marked(toy):
     pieces = np.array([[0, 10]])
-    (window,) = tile(toy["vocab4"], "train", pieces, 7, batch_size=8)
+    (rows,) = tile(toy["vocab4"], "train", pieces, 7, batch_size=8)
+    window = fixed_windows(toy["vocab4"], "train", rows, 7)
     assert window.real.tolist() == [[True] * 7, [True] * 2 + [False] * 5]
     assert window.tokens[1].tolist()[2:] == [0] * 5
     assert window.piece.tolist() == [0, 0]
