@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from dnalm.config import no_shares, too_small
+from dnalm.first_attention import counted_attention, few_tokens
 from dnalm.layers import Angles, causal_attention, dropout, look_up, rotary_angles, rotary_speeds
 
 SPREAD = 0.02
@@ -66,10 +67,15 @@ class CausalSelfAttention(nn.Module):
     def forward(self, x: Tensor, angles: Angles | None, tokens: Tensor | None) -> Tensor:
         """Map [B, L, D] to [B, L, D]; or [V, D], of which each of tokens [B, L] names a row."""
         rate = self.rate if self.training else 0.0
-        joint = self.c_attn(x)
+        joint, mixed = self.c_attn(x), None
         if tokens is not None:
-            joint = look_up(joint, tokens)
-        return dropout(self.c_proj(causal_attention(joint, self.heads, angles, rate)), rate)
+            if angles is not None and few_tokens(joint, tokens):
+                mixed = counted_attention(joint, tokens, self.heads, angles)
+            if mixed is None:
+                joint = look_up(joint, tokens)
+        if mixed is None:
+            mixed = causal_attention(joint, self.heads, angles, rate)
+        return dropout(self.c_proj(mixed), rate)
 
 
 class MLP(nn.Module):
