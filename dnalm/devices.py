@@ -145,7 +145,9 @@ def _strategy(name: str, world: int, unused: bool) -> "Strategy":
     from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 
     if name == "ddp":  # no buffer of ours differs between processes
-        return DDPStrategy(forward_sync_buffers=False, find_unused_parameters=unused)
+        return DDPStrategy(
+            forward_sync_buffers=False, find_unused_parameters=unused, gradient_as_bucket_view=True
+        )
     return ModelParallelStrategy(
         lambda module, mesh: shard(module, mesh["data_parallel"]),
         data_parallel_size=world,
