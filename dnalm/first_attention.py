@@ -57,7 +57,8 @@ def counted_attention(joint: Tensor, tokens: Tensor, heads: int, angles: Angles)
         weights = (scores - most).exp().to(joint.dtype)  # [H, Q, C, L]
         found: Tensor = _Sums.apply(weights, tokens)  # type: ignore[no-untyped-call]
         shares = found.to(wide) / found.to(wide).sum(dim=-1, keepdim=True)  # [B, L, H, C]
-        values = torch.block_diag(*value.transpose(0, 1)).to(joint.dtype)  # [H C, D]
+        by_head = torch.block_diag(*value.transpose(0, 1))  # type: ignore[no-untyped-call]
+        values = by_head.to(joint.dtype)  # [H C, D]
         mixed: Tensor = shares.flatten(2).to(joint.dtype) @ values
         return mixed
 

@@ -92,66 +92,20 @@ def dnalm(precision: Any) -> Build:
 
 def one_hot(settings: Settings) -> Work:
     """Return the way that looks each base of a window up whenever the window is needed."""
-    import torch
-    from torch import nn
-    from torch.utils.data import DataLoader, Dataset, Subset
-
+    from bench.one_hot import Model, epoch
     from dnalm.commands.baseline import default_options
-    from dnalm.tasks.binding import TRAIN_SAMPLE
 
-    options, at = default_options("baseline"), {"A": 0, "C": 1, "G": 2, "T": 3}
-
-    class Windows(Dataset[Any]):
-        def __init__(self, letters: Any, scores: Any) -> None:
-            self.texts, self.scores = [bytes(row).decode() for row in letters], torch.from_numpy(scores)
-
-        def __len__(self) -> int:
-            return len(self.texts)
-
-        def __getitem__(self, row: int) -> Any:
-            text = self.texts[row]
-            encoded = torch.zeros(4, len(text))
-            for place, base in enumerate(text):
-                if base in at:
-                    encoded[at[base], place] = 1.0
-            return encoded, self.scores[row]
-
-    width, shape = options.encoder.width, options.head
-
-    class Model(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.first = nn.Conv1d(4, width, options.encoder.encoder_kernel, padding="same")
-            self.norm = nn.LayerNorm(width)
-            self.second = nn.Conv1d(width, shape.channels, shape.kernel, padding="same")
-            self.last = nn.Sequential(nn.GELU(), nn.Dropout(shape.head_dropout), nn.Linear(shape.channels, 1))
-
-        def forward(self, encoded: Any) -> Any:
-            states = self.norm(nn.functional.gelu(self.first(encoded)).transpose(1, 2))
-            return self.last(self.second(states.transpose(1, 2)).transpose(1, 2)).squeeze(-1)
-
-    model = Model().to(settings.device)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=options.train.lr)
-    size = options.train.batch_size
-    train, validation = (Windows(*each) for each in sets(settings))
-    sample = Subset(train, range(0, len(train), -(-len(train) // TRAIN_SAMPLE)))
-
-    def loss(encoded: Any, scores: Any) -> Any:
-        return nn.functional.mse_loss(model(encoded.to(settings.device)), scores.to(settings.device))
-
-    def run() -> None:
-        model.train()
-        for batch in DataLoader(train, size, shuffle=True):
-            optimizer.zero_grad()
-            loss(*batch).backward()
-            optimizer.step()
-        model.eval()
-        with torch.no_grad():
-            for windows in (sample, validation):
-                for batch in DataLoader(windows, size):
-                    loss(*batch).item()
-
-    return Work(run, len(train), flops(options, len(train)), "fp32")
+    options, (train, validation) = default_options("baseline"), sets(settings)
+    run = epoch(
+        Model(options.encoder, options.head),  # type: ignore[arg-type]
+        train,
+        validation,
+        size=options.train.batch_size,
+        lr=options.train.lr,
+        device=settings.device,
+    )
+    count = len(train[0])
+    return Work(run, count, flops(options, count), "fp32")
 
 
 CASE = Case(

@@ -102,7 +102,7 @@ class _Spent(NamedTuple):
 
     nats: float
     """On all its tokens."""
-    count: int
+    tokens: int
     """How many those are."""
     piece: npt.NDArray[np.int64]
     """[B]: the piece each window belongs to."""
@@ -219,7 +219,7 @@ class LanguageTask:
             np.add.at(bits, each.piece, each.bits)
             np.add.at(hits, each.piece, each.bases)
         return LanguageScores(
-            sum(each.nats for each in found) / sum(each.count for each in found), bits, hits
+            sum(each.nats for each in found) / sum(each.tokens for each in found), bits, hits
         )
 
     def _spent(self, model: nn.Module, windows: FixedWindows) -> "_Spent":
@@ -235,7 +235,7 @@ class LanguageTask:
         bits = -log_p.gather(-1, base.clamp(max=3).unsqueeze(-1)).squeeze(-1) / np.log(2)
         return _Spent(
             nats=float(each[windows.real].double().sum()),
-            count=int(windows.real.sum()),
+            tokens=int(windows.real.sum()),
             piece=windows.piece.numpy(),
             bits=bits.masked_fill(~is_base, 0.0).double().sum(dim=1).numpy(),
             bases=is_base.sum(dim=1).numpy(),
