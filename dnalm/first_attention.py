@@ -71,9 +71,7 @@ class _Sums(torch.autograd.Function):
         heads, count, _, length = weights.shape
         batch = len(tokens)
         padded = torch.cat([weights.new_zeros(heads, count, count, length - 1), weights], dim=-1)
-        by_diagonal = padded.unfold(
-            -1, length, 1
-        )  # [H, Q, C, L, L]: at [i, L - 1 - j] that of distance i - j
+        by_diagonal = padded.unfold(-1, length, 1)  # [H, Q, C, L, L]: at [i, L - 1 - j] that of i - j
         places = _places(tokens, count, weights.dtype)
         which = tokens[:, None, None].expand(batch, heads, 1, length)
         out = weights.new_empty(batch, length, heads, count)

@@ -298,7 +298,7 @@ class Loop:
         )
 
     def _evaluate(self) -> None:
-        """Score the model, in all processes alike: what the first one finds is what counts."""
+        """Score the model, all processes together: what the first one finds is what counts."""
         too_large = "the model does not fit when it is evaluated; choose a smaller one, or shorter windows"
         with said(too_large), gathered(self.model), self._as_written():
             scores = exchange.first(self.task.evaluate(self.wrapped))

@@ -47,9 +47,8 @@ def place(env: Mapping[str, str] = os.environ) -> Place:
     else:
         return Place()
     rank, world = int(env[names[0]]), int(env[names[1]])
-    told = env.get(
-        names[2], str(world)
-    )  # srun writes 4(x2) for two machines of four, and 4,3 for unlike ones
+    # srun writes 4(x2) for two machines of four, and 4,3 for one of four and one of three.
+    told = env.get(names[2], str(world))
     here = 0 if "," in told else int(told.partition("(")[0])
     return Place(rank, world, here, launcher) if world > 1 else Place()
 

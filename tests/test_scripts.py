@@ -1,0 +1,110 @@
+"""Tests for what lies under runs/: scripts for a shell, SLURM and Kubernetes."""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPTS = sorted((ROOT / "runs").glob("*.sh"))
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_a_shell_can_read_it(script):
+    found = subprocess.run(["bash", "-n", str(script)], capture_output=True, text=True)
+    assert (found.returncode, found.stderr) == (0, "")
+    assert os.access(script, os.X_OK)
+
+
+def test_torchrun_and_dnalm_know_what_the_kubernetes_job_says():
+    yaml = pytest.importorskip("yaml")
+    from torch.distributed.run import get_args_parser
+
+    from dnalm.commands.pretrain import Options
+
+    service, job = yaml.safe_load_all((ROOT / "runs" / "kubernetes.yaml").read_text())
+    pod = job["spec"]["template"]["spec"]
+    assert pod["subdomain"] == service["metadata"]["name"]
+    (container,) = pod["containers"]
+    script = container["args"][0]
+    assert subprocess.run(["bash", "-n", "-c", script]).returncode == 0
+    words = shlex.split(script.split("exec torchrun ")[1].replace("$JOB_COMPLETION_INDEX", "1"))
+    given = get_args_parser().parse_args([word for word in words if not word.startswith("$resume")])
+    assert given.nnodes == str(job["spec"]["completions"])
+    assert int(given.nproc_per_node) == container["resources"]["limits"]["nvidia.com/gpu"]
+    assert given.master_addr == f"{job['metadata']['name']}-0.{pod['subdomain']}"
+    assert given.shutdown_timeout < pod["terminationGracePeriodSeconds"]
+    assert (given.module, given.training_script) == (True, "dnalm")
+    verb, *flags = given.training_script_args
+    assert verb == "pretrain"
+    assert {flag for flag in flags if flag.startswith("--")} <= {"--data", "--out", "--device"}
+    assert {"data", "out", "run"} <= set(Options.__dataclass_fields__)
+
+
+def test_slurm_starts_a_process_a_gpu_that_is_told_its_cores():
+    script = (ROOT / "runs" / "slurm.sh").read_text()
+    asked = dict(
+        line.removeprefix("#SBATCH --").split("=", 1)
+        for line in script.splitlines()
+        if line.startswith("#SBATCH --") and "=" in line
+    )
+    assert asked["ntasks-per-node"] == asked["gpus-per-node"]
+    assert '--cpus-per-task="$SLURM_CPUS_PER_TASK"' in script  # srun does not take it over from sbatch
+    assert asked["signal"].startswith("TERM@")
+
+
+@pytest.fixture
+def slurm(tmp_path):
+    """A function that runs slurm.sh with an srun that ends with a code; what it told srun and scontrol."""
+    told = tmp_path / "told"
+    for name, end in (("srun", "exit $CODE"), ("scontrol", "exit 0")):
+        path = tmp_path / name
+        path.write_text(f'#!/usr/bin/env bash\necho "{name} $*" >> "{told}"\n{end}\n')
+        path.chmod(0o755)
+
+    def run(code, out):
+        told.unlink(missing_ok=True)
+        env = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "CODE": str(code)}
+        env |= {"SLURM_JOB_ID": "7", "SLURM_CPUS_PER_TASK": "8", "PYTHON": "python"}
+        script = [
+            shutil.which("bash"),
+            str(ROOT / "runs" / "slurm.sh"),
+            "data/vocab4",
+            str(out),
+            "--steps",
+            "9",
+        ]
+        ended = subprocess.run(script, env=env)
+        return ended.returncode, told.read_text().splitlines()
+
+    return run
+
+
+def test_a_job_that_slurm_stops_goes_on_later(slurm, tmp_path):
+    code, told = slurm(130, tmp_path / "out")
+    assert code == 0
+    assert told[0].endswith(
+        f"-m dnalm pretrain --data data/vocab4 --out {tmp_path}/out --device cuda --steps 9"
+    )
+    assert told[1:] == ["scontrol requeue 7"]
+    (tmp_path / "out" / "vocab4" / "last").mkdir(parents=True)
+    code, told = slurm(0, tmp_path / "out")
+    assert code == 0
+    assert told[0].endswith("--device cuda --resume --steps 9")
+    assert len(told) == 1
+    assert slurm(2, tmp_path / "out")[0] == 2  # a mistake is not tried again
+
+
+@pytest.mark.slow
+def test_the_script_that_shows_that_stopped_runs_end_the_same(tmp_path):
+    env = os.environ | {"PYTHON": sys.executable}
+    script = [str(ROOT / "runs" / "resume_check.sh"), "", "200", "4", str(tmp_path)]
+    ended = subprocess.run(script, env=env, capture_output=True, text=True, timeout=600)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert ended.stdout.splitlines()[-1] == "same"
+    assert ended.stdout.count("exit code 130") >= 1
+    assert ended.stdout.count("exit code 137") >= 1
