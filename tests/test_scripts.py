@@ -32,7 +32,8 @@ def test_torchrun_and_dnalm_know_what_the_kubernetes_job_says():
     (container,) = pod["containers"]
     script = container["args"][0]
     assert subprocess.run(["bash", "-n", "-c", script]).returncode == 0
-    words = shlex.split(script.split("exec torchrun ")[1].replace("$JOB_COMPLETION_INDEX", "1"))
+    command = script.split("exec torchrun ")[1].replace("\\\n", " ").replace("$JOB_COMPLETION_INDEX", "1")
+    words = shlex.split(command)
     given = get_args_parser().parse_args([word for word in words if not word.startswith("$resume")])
     assert given.nnodes == str(job["spec"]["completions"])
     assert int(given.nproc_per_node) == container["resources"]["limits"]["nvidia.com/gpu"]
