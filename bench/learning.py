@@ -103,13 +103,6 @@ def optimizers(model: LanguageModel, train: TrainConfig, muon: bool) -> list[tor
     ]
 
 
-def share_of_rate(step: int, train: TrainConfig, warm_down: bool) -> float:
-    """Return which share of its highest rate a step has."""
-    if not warm_down:
-        return learning_rate(step, train) / train.lr
-    return min(1.0, (step + 1) / train.warmup, (train.steps - step) / (0.5 * train.steps))
-
-
 def run_trial(
     trial: Trial, task: LanguageTask, train: TrainConfig, say: Callable[[str], None]
 ) -> dict[str, float]:
@@ -125,8 +118,10 @@ def run_trial(
     used = optimizers(model, train, trial.muon)
     highest = [[group["lr"] for group in optimizer.param_groups] for optimizer in used]
     batches = task.windows(train.batch_size, 0)
+    if trial.warm_down:
+        train = replace(train, schedule="warm-down")
     for step in range(train.steps):
-        share = share_of_rate(step, train, trial.warm_down)
+        share = learning_rate(step, train) / train.lr
         for optimizer, rates in zip(used, highest, strict=True):
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * share

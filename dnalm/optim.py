@@ -3,14 +3,14 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import nn
 
 from dnalm.config import no_shares, too_small
 
-Schedule = Literal["cosine", "plateau"]
+Schedule = Literal["cosine", "plateau", "warm-down"]
 LOWER = 1e-4
 """By what share a validation loss must be below the best one to count as lower, for a plateau."""
 
@@ -47,7 +47,8 @@ class TrainConfig:
     patience: int = 0
     """Evaluations in a row without a lower validation loss after which training stops; 0 for never."""
     schedule: Schedule = "cosine"
-    """The learning rate after warm-up: cosine, to min_lr at the last step; plateau, see below."""
+    """The learning rate after warm-up: cosine, to min_lr at the last step; warm-down, as it is to the middle
+    of the run and then in a line to min_lr; plateau, see below."""
     plateau_patience: int = 3
     """With plateau, evaluations in a row without a lower validation loss that leave the rate as it is: with
     the next one it falls."""
@@ -77,8 +78,8 @@ class TrainConfig:
         if not 0.0 <= self.min_lr <= self.lr:
             wrong.append(f"min_lr must be from 0 to lr, got {self.min_lr}")
         wrong += no_shares(self, "beta2")
-        if self.schedule not in ("cosine", "plateau"):
-            wrong.append(f"schedule must be cosine or plateau, got {self.schedule!r}")
+        if self.schedule not in get_args(Schedule):
+            wrong.append(f"schedule must be {', '.join(get_args(Schedule))}, got {self.schedule!r}")
         if not 0.0 < self.plateau_factor < 1.0:
             wrong.append(f"plateau_factor must be above 0 and below 1, got {self.plateau_factor}")
         if self.decay not in ("all", "matrices"):
@@ -96,9 +97,9 @@ class EpochConfig:
     patience: int = 10
     """Epochs in a row without a lower validation loss after which training stops; 0 for never."""
     schedule: Schedule = "cosine"
-    """The learning rate after warm-up: cosine, to min_lr at the last step; plateau: as it is, and multiplied
-    by --plateau-factor whenever more than --plateau-patience epochs in a row brought no lower validation
-    loss."""
+    """The learning rate after warm-up: cosine, to min_lr at the last step; warm-down, as it is to the middle
+    of the run and then in a line to min_lr; plateau: as it is, and multiplied by --plateau-factor whenever
+    more than --plateau-patience epochs in a row brought no lower validation loss."""
     plateau_patience: int = 3
     """With plateau, epochs in a row without a lower validation loss that leave the rate as it is."""
     plateau_factor: float = 0.5
@@ -171,6 +172,9 @@ def learning_rate(step: int, config: TrainConfig, losses: Sequence[float] = ()) 
         return config.lr * (step + 1) / config.warmup
     if config.schedule == "plateau":
         return max(config.min_lr, config.lr * config.plateau_factor ** _falls(losses[1:], config))
+    if config.schedule == "warm-down":
+        left = min(1.0, (config.steps - step) / (0.5 * config.steps))
+        return config.min_lr + (config.lr - config.min_lr) * left
     share = (step - config.warmup) / max(1, config.steps - 1 - config.warmup)
     return config.min_lr + (config.lr - config.min_lr) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, share)))
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bench import learning
-from bench.learning import TRIALS, ShortConvolution, Trial, convolved, run_trial, share_of_rate
+from bench.learning import TRIALS, ShortConvolution, Trial, convolved, run_trial
 from dnalm.encoders.gpt import GPTConfig
 from dnalm.optim import TrainConfig
 from dnalm.report import performance
@@ -50,15 +50,6 @@ def test_each_trial_is_another_way(task):
     scores = {name: run_trial(trial, task, TRAIN, lambda _told: None) for name, trial in TRIALS.items()}
     assert len({each["val_loss"] for each in scores.values()}) == len(TRIALS)
     assert scores["adamw"] == run_trial(Trial(""), task, TRAIN, lambda _told: None)
-
-
-def test_a_warm_down_is_flat_and_then_a_line():
-    train = replace(TRAIN, steps=100, warmup=10)
-    rates = [share_of_rate(step, train, warm_down=True) for step in range(100)]
-    assert rates[:10] == pytest.approx([n / 10 for n in range(1, 11)])
-    assert rates[10:51] == [1.0] * 41
-    assert rates[75] == pytest.approx(0.5)
-    assert rates[99] == pytest.approx(0.02)
 
 
 def test_files_and_their_table(toy, task, tmp_path, monkeypatch, capsys):

@@ -18,6 +18,15 @@ def test_rate_rises_falls_by_cosine_and_ends_at_the_lowest():
     assert falling == sorted(falling, reverse=True)
 
 
+def test_warmed_down_the_rate_is_flat_and_then_a_line():
+    config = TrainConfig(steps=100, warmup=10, lr=1e-3, min_lr=2e-4, schedule="warm-down")
+    rates = [learning_rate(step, config) for step in range(100)]
+    assert rates[:10] == pytest.approx([1e-4 * step for step in range(1, 11)])
+    assert rates[10:51] == pytest.approx([1e-3] * 41)
+    assert rates[75] == pytest.approx(6e-4)  # half-way: the mean of both
+    assert rates[99] == pytest.approx(2e-4 + 8e-4 / 50)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_on_a_plateau_the_rate_falls_as_torch_lets_it(seed):
     config = TrainConfig(
@@ -76,7 +85,7 @@ def test_frozen_parameters_are_not_touched():
         ({"batch_size": 64, "accumulate": 3}, "batch_size must be a multiple of accumulate, got 64 and 3"),
         ({"min_lr": 1.0}, "min_lr must be from 0 to lr"),
         ({"decay": "some"}, "decay must be all or matrices, got 'some'"),
-        ({"schedule": "step"}, "schedule must be cosine or plateau, got 'step'"),
+        ({"schedule": "step"}, "schedule must be cosine, plateau, warm-down, got 'step'"),
         ({"plateau_factor": 1.0}, "plateau_factor must be above 0 and below 1"),
     ],
 )

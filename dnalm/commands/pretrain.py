@@ -219,7 +219,7 @@ def _recipe_name(options: Options) -> str:
 def _identity(options: Options, task: LanguageTask, precision: str) -> dict[str, Any]:
     """Return what a resumed run must share with the one before: all that decides its weights."""
     free = {"checkpoint_every", "final_bases", "accumulate"}
-    if options.train.schedule == "cosine" and not options.train.patience:
+    if options.train.schedule != "plateau" and not options.train.patience:
         free.add("eval_every")  # otherwise evaluations decide the rate or the end
     settings = {
         key: value for table in _recipe(options).values() for key, value in table.items() if key not in free
