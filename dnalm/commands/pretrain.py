@@ -263,14 +263,7 @@ def _dry_run(
     first, tried = (3 if compiled else 1), 3  # the first ones are slower: they are compiled, memory is new
     steps = first + tried
     with tempfile.TemporaryDirectory() as scratch:
-        trial = replace(
-            options.train,
-            steps=steps,
-            eval_every=steps,
-            checkpoint_every=steps,
-            patience=0,
-            schedule="cosine",
-        )
+        trial = replace(options.train, steps=steps, eval_every=steps, checkpoint_every=steps)
         loop = Loop(
             task,
             model,

@@ -219,6 +219,20 @@ def test_dry_run_writes_nothing(toy, tmp_path, capsys):
     assert not (tmp_path / "o").exists()
 
 
+def test_a_record_tells_that_a_run_was_compiled(toy, tmp_path, monkeypatch):
+    modes = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda _module, mode: modes.append(mode))  # slow
+    command = ["pretrain", "--data", str(toy["vocab4"].folder), "--out", str(tmp_path), *SMALL]
+    assert main([*command, "--compile", "on", "--dry-run"]) == 0
+    assert modes == [None]
+    assert main([*command, "--compile", "on"]) == 0
+    told = json.loads((tmp_path / "vocab4" / "run.json").read_text())["hardware"]["device"]
+    assert told.endswith(", compiled")
+    assert main([*command, "--compile", "off", "--overwrite"]) == 0
+    assert "compiled" not in (tmp_path / "vocab4" / "run.json").read_text().split('"hardware"')[1]
+    assert len(modes) == 2
+
+
 def test_damaged_data_is_refused(toy, tmp_path, capsys):
     shutil.copytree(toy["vocab4"].folder, tmp_path / "vocab4")
     with (tmp_path / "vocab4" / "train.bin").open("ab") as file:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from dnalm.encoders.gpt import GPT, GPTConfig, start_local
+from dnalm.first_attention import counted_attention
 from dnalm.layers import rotate
 from dnalm.tasks.language import LanguageModel
 
@@ -81,8 +82,9 @@ def reference(gpt: GPT, tokens: torch.Tensor) -> np.ndarray:
 @pytest.mark.parametrize("grad", [True, False], ids=["matrix products", "fused kernel"])
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("position", ["learned", "rotary"])
-def test_equals_a_reference_in_float64(tokens, position, bias, grad):
-    gpt = make(position, bias).double()
+@pytest.mark.parametrize("vocab_size", [4, 7], ids=["counted in the first block", "multiplied"])
+def test_equals_a_reference_in_float64(tokens, position, bias, grad, vocab_size):
+    gpt, tokens = make(position, bias, vocab_size=vocab_size).double(), tokens % vocab_size
     with torch.set_grad_enabled(grad):
         states = gpt(tokens, torch.ones_like(tokens, dtype=torch.bool))
     # float64 rounding; rotary angles are kept in float32, which is good to about 1e-7 of each value
@@ -286,8 +288,11 @@ def test_under_autocast_only_training_narrows_the_residual_stream(tokens):
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_what_the_first_block_works_out_for_each_token_of_the_vocabulary_is_the_same(tokens, checkpointing):
-    gpt = make("rotary", bias=True).double()
+@pytest.mark.parametrize("vocab_size", [4, 7])
+def test_what_the_first_block_works_out_for_each_token_of_the_vocabulary_is_the_same(
+    tokens, checkpointing, vocab_size
+):
+    gpt, tokens = make("rotary", bias=True, vocab_size=vocab_size).double(), tokens % vocab_size
     gpt.gradient_checkpointing = checkpointing
     real = torch.ones_like(tokens, dtype=torch.bool)
     weights = torch.randn(3, 12, 16, dtype=torch.float64)
@@ -299,13 +304,38 @@ def test_what_the_first_block_works_out_for_each_token_of_the_vocabulary_is_the_
     seen = []
     hook = gpt.h[0].ln_1.register_forward_hook(lambda norm, given, out: seen.append(out.shape))
     states, found = gradients()
-    assert seen[0] == (7, 16)  # rows of the vocabulary
+    assert seen[0] == (vocab_size, 16)  # rows of the vocabulary
     hook.remove()
     whole = gpt.h[0].forward
     gpt.h[0].forward = lambda x, angles, first: whole(x, angles)
     wanted_states, wanted = gradients()
-    torch.testing.assert_close(states, wanted_states)
-    torch.testing.assert_close(found, wanted)
+    close = {"rtol": 1e-5, "atol": 1e-6}  # angles are float32
+    torch.testing.assert_close(states, wanted_states, **close)
+    torch.testing.assert_close(found, wanted, **close)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_first_block_counts_where_tokens_are_few_unless_weights_are_far_apart(
+    tokens, monkeypatch, training
+):
+    made = []
+
+    def counted(*given):
+        made.append(counted_attention(*given))
+        return made[-1]
+
+    monkeypatch.setattr("dnalm.encoders.gpt.counted_attention", counted)
+    real = torch.ones_like(tokens, dtype=torch.bool)
+    gpt = make("rotary", vocab_size=4).train(training)
+    gpt(tokens % 4, real)
+    assert [each.shape for each in made] == [(3, 12, 16)]
+    with torch.no_grad():
+        gpt.h[0].attn.c_attn.weight *= 100.0
+    assert gpt(tokens % 4, real).isfinite().all()
+    assert made[1:] == [None]
+    make("rotary", vocab_size=7)(tokens, real)
+    make("learned", vocab_size=4)(tokens % 4, real)
+    assert len(made) == 2
 
 
 def test_with_dropout_or_learned_places_the_first_block_sees_each_token(tokens):
