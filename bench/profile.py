@@ -40,7 +40,7 @@ def kind_of(name: str, above: list[str]) -> str:
 
 
 def shares(work: Callable[[], object], device: str) -> dict[str, float]:
-    """Return the share of the time of each kind of operation in `work`, the largest first.
+    """Return the share of the time of each kind of operation in `work`, the largest first, once it is warm.
 
     Shapes are not recorded: that was seen to keep memory from being used again, and so to slow down what
     makes large tensors.
@@ -49,6 +49,8 @@ def shares(work: Callable[[], object], device: str) -> dict[str, float]:
         work: some training steps.
         device: cpu or cuda.
     """
+    for _ in range(2):
+        work()
     activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if device == "cuda" else [])
     with profile(activities=activities) as found:
         work()
