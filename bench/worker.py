@@ -22,7 +22,6 @@ from typing import IO, Any
 from bench.cases import load
 from bench.work import Settings, Work
 
-
 UNCOUNTED = 2
 """Calls at the start of a round: in the first ones memory given back is touched anew."""
 
