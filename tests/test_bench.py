@@ -183,6 +183,9 @@ def test_a_target_that_only_some_rounds_reach_is_said_so(measured, low, high, sa
     result = json.loads(json.dumps(measured[0]))
     result["ways"]["long"]["ratio"] |= {"low": low, "high": high}
     assert performance.targets_table([result]).splitlines()[2].endswith(f"| {said} |")
+    result["targets"][0]["reached"] = False
+    missed = "**no**, but in some rounds" if "not" in said else "**no**"
+    assert performance.targets_table([result]).splitlines()[2].endswith(f"| {missed} |")
 
 
 def test_the_source_is_told(measured):

@@ -94,7 +94,8 @@ def targets_table(results: Sequence[Result]) -> str:
                 ]
                 + [{True: "yes", False: "**no**", None: "not measured"}[target["reached"]]]
             )
-            rows[-1][-1] += ", not in every round" if within else ""
+            if within:
+                rows[-1][-1] += ", not in every round" if target["reached"] else ", but in some rounds"
     return markdown(["case", "asked for", "", "median (way)", "rounds", "reached"], rows)
 
 
