@@ -131,7 +131,8 @@ def test_prediction_does_not_depend_on_the_batch(tokens):
     together = predict(made, windows(many))
     alone = np.concatenate([predict(made, windows(many[i : i + 1])) for i in range(len(many))])
     np.testing.assert_allclose(together, alone, atol=1e-5)  # matrix products of other sizes round otherwise
-    assert np.array_equal(predict(made, windows(many), np.array([7, 3])), together[[7, 3]])
+    assert np.abs(together[7] - together[3]).max() > 0.01
+    np.testing.assert_allclose(predict(made, windows(many), np.array([7, 3])), together[[7, 3]], atol=1e-5)
 
 
 def test_loss_and_scores_worked_out_by_hand(tokens):
