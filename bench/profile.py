@@ -12,6 +12,7 @@ from torch.profiler import ProfilerActivity, profile
 BATCH = "bench: batch"
 """Name of what puts a batch together, for `record_function`."""
 KINDS = (
+    ("convolutions", r"convolution|mkldnn_conv"),
     ("matrix products", r"mm$|linear|matmul|gemm|nvjet|cutlass"),
     ("attention", r"softmax|attention|flash|fmha|bmm"),
     ("GELU", r"gelu"),

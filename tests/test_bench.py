@@ -138,6 +138,8 @@ def test_a_case_is_known_without_torch():
 
 def test_kinds_of_operations():
     assert kind_of("aten::mm", ["aten::linear"]) == "matrix products"
+    assert kind_of("aten::mkldnn_convolution", ["aten::conv1d"]) == "convolutions"
+    assert kind_of("aten::convolution_backward", []) == "convolutions"
     assert kind_of("aten::bmm", ["aten::matmul"]) == "attention"
     assert kind_of("aten::add", ["_CausalProductsBackward"]) == "attention"
     assert kind_of("aten::copy_", ["aten::_to_copy", "aten::to"]) == "casts, copies"
