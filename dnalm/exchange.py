@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from dnalm.ranks import place
+from dnalm.ranks import Place, place
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -65,13 +65,15 @@ def every(value: T) -> list[T]:
     return values
 
 
-def in_turn(items: Sequence[T], do: Callable[[T], R]) -> list[R]:
+def in_turn(items: Sequence[T], do: Callable[[T], R], *, together: bool) -> list[R]:
     """Return what `do` makes of each item, in their order, in every process; each does its share of them.
 
     All take as many turns, so that `do` may itself wait for the others: where the items do not come out even,
-    the last one stands in. What `do` makes can be pickled, and is our own.
+    the last one stands in. What `do` makes can be pickled, and is our own. Unless `together`, this process
+    alone asks, and does all of them.
     """
-    world, rank, count = place().world, place().rank, len(items)
+    here, count = place() if together else Place(), len(items)
+    world, rank = here.world, here.rank
     own = [do(items[min(at + rank, count - 1)]) for at in range(0, count, world)]
     if world == 1:
         return own

@@ -266,7 +266,7 @@ def test_each_process_takes_its_turn_and_all_take_as_many(monkeypatch, count, wo
         monkeypatch.setattr("dnalm.exchange.place", lambda: Place(rank, world, world, "torchrun"))
         made = []
         monkeypatch.setattr("dnalm.exchange.every", lambda own: made.append(own) or others or [own] * world)
-        return exchange.in_turn(range(count), lambda item: 10 * item), made[0]
+        return exchange.in_turn(range(count), lambda item: 10 * item, together=True), made[0]
 
     shares = [done_by(rank)[1] for rank in range(world)]
     assert {len(share) for share in shares} == {-(-count // world)}

@@ -286,6 +286,6 @@ def predict(
         return found
 
     batches = range(0, len(rows), PREDICT_BATCH)
-    parts = exchange.in_turn(batches, scores) if together else [scores(at) for at in batches]
+    parts = exchange.in_turn(batches, scores, together=together)
     model.train(was_training)
     return np.concatenate(parts)

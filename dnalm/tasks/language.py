@@ -212,7 +212,7 @@ class LanguageTask:
 
         was_training = model.training
         model.eval()
-        found = exchange.in_turn(batches, spent) if together else [spent(rows) for rows in batches]
+        found = exchange.in_turn(batches, spent, together=together)
         model.train(was_training)
         bits, hits = np.zeros(len(pieces)), np.zeros(len(pieces), dtype=np.int64)
         for each in found:
