@@ -80,10 +80,10 @@ def convolved(model: LanguageModel) -> None:
     for block in model.transformer.h:
         assert isinstance(block, Block)
         block.attn.c_attn = ShortConvolution(block.attn.c_attn)  # type: ignore[assignment]
-    first = model.transformer.h[0].attn
+    first = model.transformer.h[0]
     plain = first.forward
     # The first block works them out for each token of the vocabulary, which has no neighbours.
-    first.forward = lambda x, angles, tokens: plain(x if tokens is None else look_up(x, tokens), angles, None)  # type: ignore[method-assign, assignment]
+    first.forward = lambda table, angles, tokens: plain(look_up(table, tokens), angles)
 
 
 def optimizers(model: LanguageModel, train: TrainConfig, muon: bool) -> list[torch.optim.Optimizer]:

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from dnalm.layers import LONGEST_PRODUCT, Angles, rotate
+from dnalm.mixture import Mixture
 
 MOST_TOKENS = 5
 """In a vocabulary: the work grows with its square."""
@@ -33,7 +34,7 @@ def few_tokens(joint: Tensor, tokens: Tensor) -> bool:
     return here and len(joint) <= MOST_TOKENS and tokens.shape[1] <= LONGEST_PRODUCT
 
 
-def counted_attention(joint: Tensor, tokens: Tensor, heads: int, angles: Angles) -> Tensor | None:
+def counted_attention(joint: Tensor, tokens: Tensor, heads: int, angles: Angles) -> Mixture | None:
     """Attend from each token to itself and to all on its left, as `causal_attention` of looked-up rows.
 
     Args:
@@ -43,7 +44,8 @@ def counted_attention(joint: Tensor, tokens: Tensor, heads: int, angles: Angles)
         angles: by which queries and keys are turned.
 
     Returns:
-        [B, L, D] in the precision of `joint`; None where weights differ too much for it to be safe.
+        For each token, of each head, the shares of the values of each token of the vocabulary, in float32
+        or wider; None where weights differ too much for it to be safe.
     """
     with torch.autocast("cpu", enabled=False):
         wide = torch.promote_types(joint.dtype, torch.float32)
@@ -58,9 +60,7 @@ def counted_attention(joint: Tensor, tokens: Tensor, heads: int, angles: Angles)
         found: Tensor = _Sums.apply(weights, tokens)  # type: ignore[no-untyped-call]
         shares = found.to(wide) / found.to(wide).sum(dim=-1, keepdim=True)  # [B, L, H, C]
         by_head = torch.block_diag(*value.transpose(0, 1))  # type: ignore[no-untyped-call]
-        values = by_head.to(joint.dtype)  # [H C, D]
-        mixed: Tensor = shares.flatten(2).to(joint.dtype) @ values
-        return mixed
+        return Mixture(shares.flatten(2), by_head.to(joint.dtype))  # [B, L, H C] of [H C, D]
 
 
 class _Sums(torch.autograd.Function):

@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from dnalm.config import no_shares, too_small
 from dnalm.first_attention import counted_attention, few_tokens
 from dnalm.layers import Angles, causal_attention, dropout, look_up, rotary_angles, rotary_speeds
+from dnalm.mixture import Mixture
 
 SPREAD = 0.02
 """Standard deviation of untrained weights (Radford et al. 2019)."""
@@ -64,18 +65,10 @@ class CausalSelfAttention(nn.Module):
         self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd, bias=config.bias)
         self.c_proj = nn.Linear(config.n_embd, config.n_embd, bias=config.bias)
 
-    def forward(self, x: Tensor, angles: Angles | None, tokens: Tensor | None) -> Tensor:
-        """Map [B, L, D] to [B, L, D]; or [V, D], of which each of tokens [B, L] names a row."""
+    def forward(self, joint: Tensor, angles: Angles | None) -> Tensor:
+        """Map what `c_attn` made of the states, [B, L, 3 D], to [B, L, D]."""
         rate = self.rate if self.training else 0.0
-        joint, mixed = self.c_attn(x), None
-        if tokens is not None:
-            if angles is not None and few_tokens(joint, tokens):
-                mixed = counted_attention(joint, tokens, self.heads, angles)
-            if mixed is None:
-                joint = look_up(joint, tokens)
-        if mixed is None:
-            mixed = causal_attention(joint, self.heads, angles, rate)
-        return dropout(self.c_proj(mixed), rate)
+        return dropout(self.c_proj(causal_attention(joint, self.heads, angles, rate)), rate)
 
 
 class MLP(nn.Module):
@@ -87,9 +80,9 @@ class MLP(nn.Module):
         self.c_fc = nn.Linear(config.n_embd, 4 * config.n_embd, bias=config.bias)
         self.c_proj = nn.Linear(4 * config.n_embd, config.n_embd, bias=config.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map [B, L, D] to [B, L, D]."""
-        return dropout(self.c_proj(F.gelu(self.c_fc(x))), self.rate if self.training else 0.0)
+    def forward(self, inner: Tensor) -> Tensor:
+        """Map what `c_fc` made of the states, [B, L, 4 D], to [B, L, D]."""
+        return dropout(self.c_proj(F.gelu(inner)), self.rate if self.training else 0.0)
 
 
 class Block(nn.Module):
@@ -102,18 +95,33 @@ class Block(nn.Module):
         self.ln_2 = nn.LayerNorm(config.n_embd, bias=config.bias)
         self.mlp = MLP(config)
 
-    def forward(self, x: Tensor, angles: Angles | None, first: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        """Map [B, L, D] to [B, L, D].
+    def forward(self, x: Tensor, angles: Angles | None, tokens: Tensor | None = None) -> Tensor:
+        """Map states to states.
 
         Args:
-            x: [B, L, D].
+            x: [B, L, D]; or, in the first block, rows of a table, [V, D], of which `tokens` name those that
+                are meant: what attention begins with is then worked out for each row, not for each token.
             angles: of rotary positions.
-            first: in the first block, where x is rows of a table, [V, D], named by tokens, [B, L]: then what
-                attention begins with is worked out for each row, not for each token.
+            tokens: [B, L].
+
+        Returns:
+            [B, L, D].
         """
-        seen, tokens = first or (x, None)
-        x = x + self.attn(self.ln_1(seen), angles, tokens)
-        out: Tensor = x + self.mlp(self.ln_2(x))
+        joint = self.attn.c_attn(self.ln_1(x))
+        if tokens is not None:
+            if angles is not None and few_tokens(joint, tokens):
+                mixture = counted_attention(joint, tokens, self.attn.heads, angles)
+                if mixture is not None:
+                    return self._of_rows(mixture, x, tokens)
+            x, joint = look_up(x, tokens), look_up(joint, tokens)
+        x = x + self.attn(joint, angles)
+        out: Tensor = x + self.mlp(self.mlp.c_fc(self.ln_2(x)))
+        return out
+
+    def _of_rows(self, mixture: Mixture, table: Tensor, tokens: Tensor) -> Tensor:
+        """Do what comes after attention: with its rows up to the GELU, and then with the states."""
+        added = mixture.linear(self.attn.c_proj).plus(table, tokens)
+        out: Tensor = added.states() + self.mlp(added.normed(self.ln_2).linear(self.mlp.c_fc).states())
         return out
 
 
@@ -184,22 +192,22 @@ class GPT(nn.Module):
         if self.training and torch.is_autocast_enabled(table.device.type):
             # The sum that layers add to is as narrow as what they add: half the memory to go through.
             table = table.to(torch.get_autocast_dtype(table.device.type))
-        x = look_up(table, tokens)  # [B, L, D]
-        angles, first = None, None
-        if self.config.position == "learned":
-            x = x + self.wpe.weight[:length]
-        else:
+        angles, of_rows = None, None
+        if self.config.position == "rotary":
             angles = (self.cosines[:length], self.sines[:length])  # type: ignore[index]
-        if self.training and self.config.dropout:
-            x = dropout(x, self.config.dropout)
-        elif angles is not None:  # x is rows of the table and nothing else
-            first = (table, tokens)
+        if angles is not None and not (self.training and self.config.dropout):
+            x, of_rows = table, tokens
+        else:  # what the first block sees is more than rows
+            x = look_up(table, tokens)  # [B, L, D]
+            if angles is None:
+                x = x + self.wpe.weight[:length]
+            x = dropout(x, self.config.dropout if self.training else 0.0)
         for block in self.h:
             if self.gradient_checkpointing and torch.is_grad_enabled():
-                x = checkpoint(block, x, angles, first, use_reentrant=False)
+                x = checkpoint(block, x, angles, of_rows, use_reentrant=False)
             else:
-                x = block(x, angles, first)
-            first = None
+                x = block(x, angles, of_rows)
+            of_rows = None
         # Padding is on the right, so causal attention never looks at it: only its own states need silencing.
         states: Tensor = self.ln_f(x)
         return states.masked_fill(~real.unsqueeze(-1), 0.0)

@@ -8,7 +8,7 @@ import torch
 
 from dnalm.encoders.gpt import GPT, GPTConfig, start_local
 from dnalm.first_attention import counted_attention
-from dnalm.layers import rotate
+from dnalm.layers import look_up, rotate
 from dnalm.tasks.language import LanguageModel
 
 SMALL = {"n_layer": 2, "n_head": 2, "n_embd": 16, "block_size": 12}
@@ -273,9 +273,10 @@ def test_local_start_changes_queries_keys_and_embeddings_alone_and_no_logit_diff
     torch.testing.assert_close(shared, shared[:1].expand(4, -1))  # the same for all tokens
 
 
-def test_under_autocast_only_training_narrows_the_residual_stream(tokens):
-    gpt, seen = make("rotary"), []
-    gpt.h[0].register_forward_pre_hook(lambda block, given: seen.append(given[0].dtype))
+@pytest.mark.parametrize("vocab_size", [4, 7])
+def test_under_autocast_only_training_narrows_the_residual_stream(tokens, vocab_size):
+    gpt, seen, tokens = make("rotary", vocab_size=vocab_size), [], tokens % vocab_size
+    gpt.h[1].register_forward_pre_hook(lambda block, given: seen.append(given[0].dtype))
     real = torch.ones_like(tokens, dtype=torch.bool)
     exact = gpt(tokens, real)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -307,7 +308,7 @@ def test_what_the_first_block_works_out_for_each_token_of_the_vocabulary_is_the_
     assert seen[0] == (vocab_size, 16)  # rows of the vocabulary
     hook.remove()
     whole = gpt.h[0].forward
-    gpt.h[0].forward = lambda x, angles, first: whole(x, angles)
+    gpt.h[0].forward = lambda table, angles, tokens: whole(look_up(table, tokens), angles)
     wanted_states, wanted = gradients()
     close = {"rtol": 1e-5, "atol": 1e-6}  # angles are float32
     torch.testing.assert_close(states, wanted_states, **close)
@@ -328,7 +329,7 @@ def test_the_first_block_counts_where_tokens_are_few_unless_weights_are_far_apar
     real = torch.ones_like(tokens, dtype=torch.bool)
     gpt = make("rotary", vocab_size=4).train(training)
     gpt(tokens % 4, real)
-    assert [each.shape for each in made] == [(3, 12, 16)]
+    assert [each.shares.shape for each in made] == [(3, 12, 2 * 4)]
     with torch.no_grad():
         gpt.h[0].attn.c_attn.weight *= 100.0
     assert gpt(tokens % 4, real).isfinite().all()
