@@ -73,19 +73,23 @@ def test_a_sum_of_nothing_has_no_direction_and_is_no_nan():
     assert twice.normed(nn.LayerNorm(WIDTH)).states().abs().max() < 1e-6
 
 
-def test_an_update_beside_a_layer_is_not_left_out():
+@pytest.mark.parametrize("bias", [False, True])
+def test_an_update_beside_a_layer_is_not_left_out(bias, monkeypatch):
     pytest.importorskip("peft")
     torch.manual_seed(0)
-    gpt = GPT(GPTConfig(n_layer=1, n_head=2, n_embd=16, block_size=12, bias=True), 4).double().eval()
+    gpt = GPT(GPTConfig(n_layer=1, n_head=2, n_embd=16, block_size=12, bias=bias), 4).double().eval()
     tokens = torch.randint(4, (3, 12))
     real = torch.ones_like(tokens, dtype=torch.bool)
     plain = gpt(tokens, real)
     add_lora(gpt, 2)
-    with torch.no_grad():
-        for parameter in gpt.parameters():
-            if parameter.requires_grad:
-                nn.init.normal_(parameter)
-    beside = gpt(tokens, real)
+    for parameter in gpt.parameters():
+        if parameter.requires_grad:
+            nn.init.normal_(parameter, std=0.2)
+    beside, of_rows = gpt(tokens, real), gpt.h[0]._of_rows
+    monkeypatch.delattr(type(gpt.h[0]), "_of_rows")
+    with pytest.raises(AttributeError, match=of_rows.__name__):
+        gpt(tokens, real)  # rows it was
+    monkeypatch.undo()
     merge_lora(gpt)
     assert (beside - plain).abs().max() > 0.1
     torch.testing.assert_close(beside, gpt(tokens, real))

@@ -346,3 +346,16 @@ def test_with_dropout_or_learned_places_the_first_block_sees_each_token(tokens):
         gpt.h[0].ln_1.register_forward_hook(lambda norm, given, out, seen=seen: seen.append(out.shape))
         gpt(tokens, real)
         assert seen == [(3, 12, 16)]
+
+
+@pytest.mark.parametrize("position", ["rotary", "learned"])
+def test_in_training_a_share_of_what_the_first_block_sees_is_dropped(tokens, position):
+    seen = []
+    gpt = make(position, dropout=0.4, vocab_size=4)
+    gpt.h[0].register_forward_pre_hook(lambda block, given: seen.append(given[0]))
+    real = torch.ones_like(tokens, dtype=torch.bool)
+    for training in (True, False):
+        gpt.train(training)(tokens % 4, real)
+    dropped = [float((states == 0).float().mean()) for states in seen]
+    assert 0.3 < dropped[0] < 0.5
+    assert dropped[1] == 0
