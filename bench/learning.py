@@ -83,7 +83,7 @@ def convolved(model: LanguageModel) -> None:
     first = model.transformer.h[0]
     plain = first.forward
     # The first block works them out for each token of the vocabulary, which has no neighbours.
-    first.forward = lambda table, angles, tokens: plain(look_up(table, tokens), angles)
+    first.forward = lambda x, angles, tokens: plain(x if tokens is None else look_up(x, tokens), angles)
 
 
 def optimizers(model: LanguageModel, train: TrainConfig, muon: bool) -> list[torch.optim.Optimizer]:

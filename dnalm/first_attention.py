@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from dnalm.combination import Combination
 from dnalm.layers import LONGEST_PRODUCT, Angles, rotate
-from dnalm.mixture import Mixture
 
 MOST_TOKENS = 5
 """In a vocabulary: the work grows with its square."""
@@ -28,13 +28,13 @@ LARGEST_GAP = 60.0
 smallest number. Beyond, the sums could be 0."""
 
 
-def few_tokens(joint: Tensor, tokens: Tensor) -> bool:
-    """Tell whether attention to tokens [B, L] with table `joint` [V, 3 D] is best counted: on a CPU."""
-    here = joint.device.type == "cpu" and not torch.compiler.is_compiling()
-    return here and len(joint) <= MOST_TOKENS and tokens.shape[1] <= LONGEST_PRODUCT
+def few_tokens(table: Tensor, tokens: Tensor) -> bool:
+    """Tell whether attention is best counted, to rows of `table`, [V, D], that tokens, [B, L], name."""
+    here = table.device.type == "cpu" and not torch.compiler.is_compiling()
+    return here and len(table) <= MOST_TOKENS and tokens.shape[1] <= LONGEST_PRODUCT
 
 
-def counted_attention(joint: Tensor, tokens: Tensor, heads: int, angles: Angles) -> Mixture | None:
+def counted_attention(joint: Tensor, tokens: Tensor, heads: int, angles: Angles) -> Combination | None:
     """Attend from each token to itself and to all on its left, as `causal_attention` of looked-up rows.
 
     Args:
@@ -44,8 +44,8 @@ def counted_attention(joint: Tensor, tokens: Tensor, heads: int, angles: Angles)
         angles: by which queries and keys are turned.
 
     Returns:
-        For each token, of each head, the shares of the values of each token of the vocabulary, in float32
-        or wider; None where weights differ too much for it to be safe.
+        [B, L, D], as combinations of the values of each token of the vocabulary, H V rows, with coefficients
+        in float32 or wider; None where weights differ too much for it to be safe.
     """
     with torch.autocast("cpu", enabled=False):
         wide = torch.promote_types(joint.dtype, torch.float32)
@@ -60,7 +60,7 @@ def counted_attention(joint: Tensor, tokens: Tensor, heads: int, angles: Angles)
         found: Tensor = _Sums.apply(weights, tokens)  # type: ignore[no-untyped-call]
         shares = found.to(wide) / found.to(wide).sum(dim=-1, keepdim=True)  # [B, L, H, C]
         by_head = torch.block_diag(*value.transpose(0, 1))  # type: ignore[no-untyped-call]
-        return Mixture(shares.flatten(2), by_head.to(joint.dtype))  # [B, L, H C] of [H C, D]
+        return Combination(shares.flatten(2), by_head.to(joint.dtype))  # [B, L, H C] of [H C, D]
 
 
 class _Sums(torch.autograd.Function):

@@ -67,7 +67,7 @@ def test_weights_too_far_apart_are_refused_and_not_divided_by_nothing():
     for pull in (1.0, 3.0, 10.0, 100.0, float("nan")):
         found = counted_attention(joint.detach() * pull, tokens, HEADS, angles)
         if found is not None:
-            assert found.shares.isfinite().all()
+            assert found.coefficients.isfinite().all()
     assert found is None
     assert counted_attention(joint.detach() * 100.0, tokens, HEADS, angles) is None
     assert LARGEST_GAP < 80  # exp of minus that is a plain number in float32 and bfloat16

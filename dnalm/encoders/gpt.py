@@ -18,7 +18,6 @@ from torch.utils.checkpoint import checkpoint
 from dnalm.config import no_shares, too_small
 from dnalm.first_attention import counted_attention, few_tokens
 from dnalm.layers import Angles, causal_attention, dropout, look_up, rotary_angles, rotary_speeds
-from dnalm.mixture import Mixture
 
 SPREAD = 0.02
 """Standard deviation of untrained weights (Radford et al. 2019)."""
@@ -65,9 +64,12 @@ class CausalSelfAttention(nn.Module):
         self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd, bias=config.bias)
         self.c_proj = nn.Linear(config.n_embd, config.n_embd, bias=config.bias)
 
-    def forward(self, joint: Tensor, angles: Angles | None) -> Tensor:
-        """Map what `c_attn` made of the states, [B, L, 3 D], to [B, L, D]."""
+    def forward(self, x: Tensor, angles: Angles | None, tokens: Tensor | None = None) -> Tensor:
+        """Map [B, L, D] to [B, L, D]; or [V, D], of which each of tokens [B, L] names a row."""
         rate = self.rate if self.training else 0.0
+        joint = self.c_attn(x)
+        if tokens is not None:
+            joint = look_up(joint, tokens)
         return dropout(self.c_proj(causal_attention(joint, self.heads, angles, rate)), rate)
 
 
@@ -80,9 +82,13 @@ class MLP(nn.Module):
         self.c_fc = nn.Linear(config.n_embd, 4 * config.n_embd, bias=config.bias)
         self.c_proj = nn.Linear(4 * config.n_embd, config.n_embd, bias=config.bias)
 
-    def forward(self, inner: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [B, L, D] to [B, L, D]."""
+        return self.narrow(self.c_fc(x))
+
+    def narrow(self, wide: Tensor) -> Tensor:
         """Map what `c_fc` made of the states, [B, L, 4 D], to [B, L, D]."""
-        return dropout(self.c_proj(F.gelu(inner)), self.rate if self.training else 0.0)
+        return dropout(self.c_proj(F.gelu(wide)), self.rate if self.training else 0.0)
 
 
 class Block(nn.Module):
@@ -90,6 +96,7 @@ class Block(nn.Module):
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
+        self.rate, self.bias = config.dropout, config.bias
         self.ln_1 = nn.LayerNorm(config.n_embd, bias=config.bias)
         self.attn = CausalSelfAttention(config)
         self.ln_2 = nn.LayerNorm(config.n_embd, bias=config.bias)
@@ -99,29 +106,37 @@ class Block(nn.Module):
         """Map states to states.
 
         Args:
-            x: [B, L, D]; or, in the first block, rows of a table, [V, D], of which `tokens` name those that
-                are meant: what attention begins with is then worked out for each row, not for each token.
+            x: [B, L, D]; or, in the first block, a table of rows, [V, D].
             angles: of rotary positions.
-            tokens: [B, L].
+            tokens: [B, L], which rows of the table are meant. What depends on nothing else is then worked
+                out for each row of the table, not for each token.
 
         Returns:
             [B, L, D].
         """
-        joint = self.attn.c_attn(self.ln_1(x))
         if tokens is not None:
-            if angles is not None and few_tokens(joint, tokens):
-                mixture = counted_attention(joint, tokens, self.attn.heads, angles)
-                if mixture is not None:
-                    return self._of_rows(mixture, x, tokens)
-            x, joint = look_up(x, tokens), look_up(joint, tokens)
-        x = x + self.attn(joint, angles)
-        out: Tensor = x + self.mlp(self.mlp.c_fc(self.ln_2(x)))
+            counted = self._counted(x, angles, tokens)
+            if counted is not None:
+                return counted
+        added = self.attn(self.ln_1(x), angles, tokens)
+        x = (x if tokens is None else look_up(x, tokens)) + added
+        out: Tensor = x + self.mlp(self.ln_2(x))
         return out
 
-    def _of_rows(self, mixture: Mixture, table: Tensor, tokens: Tensor) -> Tensor:
-        """Do what comes after attention: with its rows up to the GELU, and then with the states."""
-        added = mixture.linear(self.attn.c_proj).plus(table, tokens)
-        out: Tensor = added.states() + self.mlp(added.normed(self.ln_2).linear(self.mlp.c_fc).states())
+    def _counted(self, table: Tensor, angles: Angles | None, tokens: Tensor) -> Tensor | None:
+        """Do the same where attention to few tokens can be counted; else return None.
+
+        States are then combinations of a few rows up to the GELU. So `ln_2` and `attn` are not called, and
+        `c_proj` of attention and `c_fc` are given rows.
+        """
+        if angles is None or self.bias or (self.training and self.rate) or not few_tokens(table, tokens):
+            return None
+        joint = self.attn.c_attn(self.ln_1(table))
+        mixed = counted_attention(joint, tokens, self.attn.heads, angles)
+        if mixed is None:
+            return None
+        x = mixed.linear(self.attn.c_proj).plus(table, tokens)
+        out: Tensor = x.states() + self.mlp.narrow(x.normed(self.ln_2).linear(self.mlp.c_fc).states())
         return out
 
 

@@ -12,6 +12,8 @@ from dnalm.layers import look_up, rotate
 from dnalm.tasks.language import LanguageModel
 
 SMALL = {"n_layer": 2, "n_head": 2, "n_embd": 16, "block_size": 12}
+WAYS = pytest.mark.parametrize(("position", "vocab_size"), [("learned", 7), ("rotary", 7), ("rotary", 4)])
+"""In the last the first block is counted."""
 
 
 def make(position="learned", bias=False, dropout=0.0, vocab_size=7, **sizes) -> GPT:
@@ -91,11 +93,12 @@ def test_equals_a_reference_in_float64(tokens, position, bias, grad, vocab_size)
     torch.testing.assert_close(states.detach(), torch.from_numpy(reference(gpt, tokens)), rtol=0, atol=2e-6)
 
 
-@pytest.mark.parametrize("position", ["learned", "rotary"])
-def test_a_state_sees_itself_and_its_left_only(tokens, position):
-    gpt, real = make(position), torch.ones(3, 12, dtype=torch.bool)
+@WAYS
+def test_a_state_sees_itself_and_its_left_only(tokens, position, vocab_size):
+    gpt, real = make(position, vocab_size=vocab_size), torch.ones(3, 12, dtype=torch.bool)
+    tokens = tokens % vocab_size
     changed = tokens.clone()
-    changed[:, 5] = (changed[:, 5] + 1) % 7
+    changed[:, 5] = (changed[:, 5] + 1) % vocab_size
     moved = (gpt(tokens, real) != gpt(changed, real)).any(-1)
     assert not moved[:, :5].any()
     assert moved[:, 5:].all()
@@ -153,21 +156,24 @@ def test_first_weights_have_the_stated_spread():
     assert (gpt.ln_f.weight == 1).all()
 
 
-@pytest.mark.parametrize("position", ["learned", "rotary"])
-def test_padding_is_silent_in_values_and_gradients(tokens, position):
-    gpt, real = make(position), torch.ones(3, 12, dtype=torch.bool)
+@WAYS
+def test_padding_is_silent_in_values_and_gradients(tokens, position, vocab_size):
+    gpt, real = make(position, vocab_size=vocab_size), torch.ones(3, 12, dtype=torch.bool)
     real[:, 8:] = False
-    other = tokens.masked_fill(~real, 6)
+    tokens, last = tokens % vocab_size, vocab_size - 1
+    other = tokens.masked_fill(~real, last)
     out = gpt(tokens, real)
     torch.testing.assert_close(out, gpt(other, real), rtol=0, atol=0)
     torch.testing.assert_close(out[:, :8], gpt(tokens[:, :8], real[:, :8]))
     assert (out[:, 8:] == 0).all()
-    gpt(torch.zeros_like(tokens).masked_fill(~real, 6), real).sum().backward()
-    assert (gpt.wte.weight.grad[6] == 0).all()
+    gpt(torch.zeros_like(tokens).masked_fill(~real, last), real).sum().backward()
+    assert (gpt.wte.weight.grad[last] == 0).all()
 
 
-def test_batch_of_one_equals_batch_of_many(tokens):
-    gpt, real = make("rotary"), torch.ones(3, 12, dtype=torch.bool)
+@WAYS
+def test_batch_of_one_equals_batch_of_many(tokens, position, vocab_size):
+    gpt, real = make(position, vocab_size=vocab_size), torch.ones(3, 12, dtype=torch.bool)
+    tokens = tokens % vocab_size
     together = gpt(tokens, real)
     alone = torch.cat([gpt(row[None], real[:1]) for row in tokens])
     torch.testing.assert_close(together, alone)  # float32 rounding of differently blocked products
@@ -182,11 +188,11 @@ def test_dropout_works_in_training_and_never_in_evaluation(tokens):
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
-@pytest.mark.parametrize("position", ["learned", "rotary"])
-def test_checkpointing_computes_each_block_twice_and_changes_no_bit(tokens, position, dropout):
-    real, found = torch.ones(3, 12, dtype=torch.bool), []
+@WAYS
+def test_checkpointing_computes_each_block_twice_and_changes_no_bit(tokens, position, vocab_size, dropout):
+    real, found, tokens = torch.ones(3, 12, dtype=torch.bool), [], tokens % vocab_size
     for checkpointing in (False, True):
-        gpt, calls = make(position, dropout=dropout).train(), []
+        gpt, calls = make(position, dropout=dropout, vocab_size=vocab_size).train(), []
         gpt.gradient_checkpointing = checkpointing
         for number, block in enumerate(gpt.layers):
             block.register_forward_pre_hook(lambda *_, number=number, calls=calls: calls.append(number))
@@ -289,11 +295,12 @@ def test_under_autocast_only_training_narrows_the_residual_stream(tokens, vocab_
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("vocab_size", [4, 7])
 def test_what_the_first_block_works_out_for_each_token_of_the_vocabulary_is_the_same(
-    tokens, checkpointing, vocab_size
+    tokens, checkpointing, vocab_size, bias
 ):
-    gpt, tokens = make("rotary", bias=True, vocab_size=vocab_size).double(), tokens % vocab_size
+    gpt, tokens = make("rotary", bias=bias, vocab_size=vocab_size).double(), tokens % vocab_size
     gpt.gradient_checkpointing = checkpointing
     real = torch.ones_like(tokens, dtype=torch.bool)
     weights = torch.randn(3, 12, 16, dtype=torch.float64)
@@ -329,13 +336,14 @@ def test_the_first_block_counts_where_tokens_are_few_unless_weights_are_far_apar
     real = torch.ones_like(tokens, dtype=torch.bool)
     gpt = make("rotary", vocab_size=4).train(training)
     gpt(tokens % 4, real)
-    assert [each.shares.shape for each in made] == [(3, 12, 2 * 4)]
+    assert [each.coefficients.shape for each in made] == [(3, 12, 2 * 4)]
     with torch.no_grad():
         gpt.h[0].attn.c_attn.weight *= 100.0
     assert gpt(tokens % 4, real).isfinite().all()
     assert made[1:] == [None]
     make("rotary", vocab_size=7)(tokens, real)
     make("learned", vocab_size=4)(tokens % 4, real)
+    make("rotary", vocab_size=4, bias=True)(tokens % 4, real)
     assert len(made) == 2
 
 
@@ -359,3 +367,11 @@ def test_in_training_a_share_of_what_the_first_block_sees_is_dropped(tokens, pos
     dropped = [float((states == 0).float().mean()) for states in seen]
     assert 0.3 < dropped[0] < 0.5
     assert dropped[1] == 0
+
+
+def test_a_first_block_in_training_drops_in_a_model_at_rest(tokens):
+    """As where the last layers are trained and these are all there are."""
+    gpt, real = make("rotary", dropout=0.5, vocab_size=4), torch.ones(3, 12, dtype=torch.bool)
+    gpt.h[0].train()
+    gpt.h[0].mlp.eval()
+    assert (gpt(tokens % 4, real) != gpt(tokens % 4, real)).any()
