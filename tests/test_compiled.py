@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from torch._inductor import config as inductor
 
 from dnalm.devices import Compute, Processor
 from dnalm.encoders.gpt import GPTConfig
@@ -56,6 +57,7 @@ def deterministic(device):
     Compute(device=device, deterministic=True).resolve()
     yield
     torch.use_deterministic_algorithms(False)
+    inductor.deterministic = False
     torch._dynamo.reset()
 
 
