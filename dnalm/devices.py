@@ -196,9 +196,7 @@ class Compute:
 
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
             torch.use_deterministic_algorithms(True)
-            inductor.deterministic = (
-                True  # torch.compile else takes what it times as fastest, in each process
-            )
+            inductor.deterministic = True  # torch.compile else takes the kernels that it times as fastest
         if self.threads:
             torch.set_num_threads(self.threads)
             os.environ["OMP_NUM_THREADS"] = str(self.threads)
