@@ -59,6 +59,13 @@ class _LookUp(torch.autograd.Function):
         return which.to(gradient.dtype) @ gradient.flatten(0, 1), None
 
 
+def silenced(states: Tensor, real: Tensor) -> Tensor:
+    """Return states [B, L, D], exactly 0 where `real`, [B, L], is False; not copied in vain on a CPU."""
+    if states.device.type == "cpu" and not torch.compiler.is_compiling() and bool(real.all()):
+        return states
+    return states.masked_fill(~real.unsqueeze(-1), 0.0)
+
+
 def dropout(x: Tensor, rate: float) -> Tensor:
     """Zero each value with probability `rate`, and scale the others by 1 / (1 - rate).
 
@@ -82,6 +89,27 @@ def _bf16_mask(size: int, rate: float) -> Tensor:
     first = -(2**14) + round(rate * 2**15)
     bits.bitwise_right_shift_(1).neg_().add_(first - 1).bitwise_right_shift_(15).bitwise_and_(kept)
     return bits.view(torch.bfloat16)
+
+
+def convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Convolve along the sequence, which has zeros beyond its ends.
+
+    On a CPU as an image one pixel high, its channels last, as states are: `F.conv1d` would copy them into
+    another layout and back, and was measured 1.4 times slower in bf16 and 1.3 times in fp32.
+
+    Args:
+        x: [B, L, D].
+        weight: [N, D, W] of N channels, W odd.
+        bias: [N].
+
+    Returns:
+        [B, L, N].
+    """
+    if x.device.type != "cpu":
+        return F.conv1d(x.transpose(1, 2), weight, bias, padding="same").transpose(1, 2)
+    image = x.transpose(1, 2).unsqueeze(2)  # [B, D, 1, L]
+    out = F.conv2d(image, weight.unsqueeze(2), bias, padding=(0, weight.shape[2] // 2))
+    return out.squeeze(2).transpose(1, 2)
 
 
 def causal_attention(joint: Tensor, heads: int, angles: Angles | None, rate: float = 0.0) -> Tensor:

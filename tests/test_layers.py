@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dnalm import layers
-from dnalm.layers import causal_attention, dropout, look_up, rotary_angles, rotate
+from dnalm.layers import causal_attention, convolve, dropout, look_up, rotary_angles, rotate, silenced
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32], ids=["own mask", "torch's"])
@@ -146,3 +146,41 @@ def test_the_gradient_of_rows_as_a_product_is_that_of_an_embedding():
     (wanted,) = torch.autograd.grad((table[tokens] * weights).sum(), table)
     torch.testing.assert_close(found, wanted)
     assert found[4].abs().max() == 0
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(
+    ("batch", "length", "width", "reach"),
+    [(2, 9, 6, 5), (1, 9, 6, 5), (2, 1, 6, 5), (2, 3, 6, 11), (2, 9, 1, 3), (2, 9, 6, 1)],
+)
+def test_convolving_is_conv1d_with_its_gradients(batch, length, width, reach, bias):
+    torch.manual_seed(0)
+    given = [
+        torch.randn(*shape, dtype=torch.float64, requires_grad=True)
+        for shape in ((batch, length, width), (4, width, reach), (4,))
+    ]
+    x, weight, shift = given if bias else [*given[:2], None]
+    found = convolve(x, weight, shift)
+    wanted = torch.nn.functional.conv1d(x.transpose(1, 2), weight, shift, padding="same").transpose(1, 2)
+    torch.testing.assert_close(found, wanted)
+    pull = torch.randn(wanted.shape, dtype=torch.float64)
+    one, other = (torch.autograd.grad(out, given[: 3 if bias else 2], pull) for out in (found, wanted))
+    torch.testing.assert_close(one, other)
+
+
+def test_convolving_keeps_the_layout_of_states_and_has_another_way_elsewhere():
+    x, weight = torch.randn(2, 9, 6), torch.randn(4, 6, 5)
+    assert convolve(x, weight, None).is_contiguous()
+    assert convolve(x.to("meta"), weight.to("meta"), None).shape == (2, 9, 4)
+
+
+def test_padding_is_silenced_and_states_without_any_are_not_copied():
+    states = torch.full((2, 3, 4), torch.nan)
+    states[0], states[1, :2] = 1.0, 2.0
+    real = torch.tensor([[True] * 3, [True, True, False]])
+    wanted = states.nan_to_num(0.0)
+    assert torch.equal(silenced(states, real), wanted)
+    assert states[1, 2].isnan().all()  # what was given is as it was
+    whole = torch.ones_like(real)
+    assert silenced(wanted, whole) is wanted
+    assert silenced(wanted.to("meta"), whole.to("meta")).shape == (2, 3, 4)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from dnalm.checkpoint import put
 from dnalm.config import no_shares, too_small
 from dnalm.hub import encoder_tensors, named, read_config, read_fields
-from dnalm.layers import check_tokens
+from dnalm.layers import check_tokens, silenced
 
 PREFIX = "roberta."
 """Before each name of the encoder's in a file that has a language-model head, too."""
@@ -173,7 +173,7 @@ class ChemBERTa(nn.Module):
             token_type_ids=tokens.new_zeros(tokens.shape).long(),
         )
         states: Tensor = found.last_hidden_state
-        return states.masked_fill(~real.unsqueeze(-1), 0.0)
+        return silenced(states, real)
 
 
 def open_chemberta(path: Path) -> ChemBERTa:

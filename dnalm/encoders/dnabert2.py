@@ -22,7 +22,7 @@ from torch.utils.checkpoint import checkpoint
 from dnalm.checkpoint import put
 from dnalm.config import no_shares, too_small
 from dnalm.hub import encoder_tensors, named, read_config, read_fields
-from dnalm.layers import LONGEST_PRODUCT, check_tokens, dropout
+from dnalm.layers import LONGEST_PRODUCT, check_tokens, dropout, silenced
 
 SPREAD = 0.02
 """Standard deviation of untrained weights (initializer_range of the published config)."""
@@ -218,7 +218,7 @@ class DNABert2(nn.Module):
                 x = checkpoint(layer, x, bias, use_reentrant=False)
             else:
                 x = layer(x, bias)
-        states: Tensor = x.masked_fill(~real.unsqueeze(-1), 0.0)
+        states: Tensor = silenced(x, real)
         return states
 
 

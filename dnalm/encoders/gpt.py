@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from dnalm.config import no_shares, too_small
 from dnalm.first_attention import counted_attention, few_tokens
-from dnalm.layers import Angles, causal_attention, dropout, look_up, rotary_angles, rotary_speeds
+from dnalm.layers import Angles, causal_attention, dropout, look_up, rotary_angles, rotary_speeds, silenced
 
 SPREAD = 0.02
 """Standard deviation of untrained weights (Radford et al. 2019)."""
@@ -224,8 +224,7 @@ class GPT(nn.Module):
                 x = block(x, angles, of_rows)
             of_rows = None
         # Padding is on the right, so causal attention never looks at it: only its own states need silencing.
-        states: Tensor = self.ln_f(x)
-        return states.masked_fill(~real.unsqueeze(-1), 0.0)
+        return silenced(self.ln_f(x), real)
 
 
 START_REACH, START_PULL = 9, 2.5

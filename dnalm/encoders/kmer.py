@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dnalm.dna import BASES
-from dnalm.layers import check_tokens
+from dnalm.layers import check_tokens, silenced
 
 
 @dataclass(frozen=True)
@@ -78,4 +78,4 @@ class KmerBag(nn.Module):
         for shift in range(self.config.k):
             number = number * len(BASES) + codes[:, shift : shift + tokens.shape[1]]
         states: Tensor = self.embedding(number.masked_fill(~known, 0))
-        return states.masked_fill(~known.unsqueeze(-1), 0.0)
+        return silenced(states, known)

@@ -19,7 +19,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from dnalm.config import too_small
-from dnalm.layers import check_tokens
+from dnalm.layers import check_tokens, silenced
 
 UNKNOWN = 0
 """Token of every character that the vocabulary lacks."""
@@ -122,7 +122,7 @@ class SmilesLSTM(nn.Module):
         states = (
             self._ours(vectors, lengths) if vectors.device.type == "cpu" else self._theirs(vectors, lengths)
         )
-        return states.masked_fill(~real.unsqueeze(-1), 0.0)
+        return silenced(states, real)
 
     def _theirs(self, vectors: Tensor, lengths: Tensor) -> Tensor:
         """Map [B, L, I] to [B, L, D] by PyTorch's LSTM."""

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from torch import Tensor, nn
 
 from dnalm.config import too_small
-from dnalm.layers import check_tokens
+from dnalm.layers import check_tokens, silenced
 from dnalm.molecules import BITS, RADIUS, morgan_bits
 
 
@@ -74,4 +74,4 @@ class MorganBag(nn.Module):
         """
         check_tokens(tokens, real)
         states: Tensor = self.embedding(tokens.masked_fill(~real, 0).long())
-        return states.masked_fill(~real.unsqueeze(-1), 0.0)
+        return silenced(states, real)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from dnalm.config import no_shares
 from dnalm.heads.side import Side, check_states, mean_of
+from dnalm.layers import silenced
 
 Pooling = Literal["max", "attention", "mean"]
 LAYERS = (256, 128, 64)
@@ -82,7 +83,7 @@ class AttentionPooling(nn.Module):
 
     def forward(self, states: Tensor, real: Tensor) -> Tensor:
         """Map states [N, S, D] and their mask [N, S] to [N, D]; 0 where no state is real."""
-        states = states.masked_fill(~real.unsqueeze(-1), 0.0)
+        states = silenced(states, real)
         scores = self.score(torch.tanh(self.hidden(states))).squeeze(-1).float()  # [N, S]
         weights = scores.masked_fill(~real, torch.finfo(scores.dtype).min).softmax(-1)
         return torch.bmm(weights.to(states.dtype).unsqueeze(1), states).squeeze(1)

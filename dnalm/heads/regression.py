@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dnalm.config import no_shares
+from dnalm.layers import convolve, dropout, silenced
 
 LEAST_SPREAD = 0.1
 """Of the median channel: one that varies less is not blown up to a spread of 1, it may be rounding alone."""
@@ -55,7 +56,6 @@ class RegressionHead(nn.Module):
         self.config, self.width = config, width
         self.layer_norm = nn.LayerNorm(width)
         self.conv1d = nn.Conv1d(width, config.channels, config.kernel, padding="same")
-        self.dropout = nn.Dropout(config.head_dropout)
         self.fc = nn.Linear(config.channels, 1)
         self.register_buffer("whitening", None)
 
@@ -123,13 +123,13 @@ class RegressionHead(nn.Module):
             raise ValueError(f"states must be [B, L, {self.width}], got {list(states.shape)}")
         if real.shape != states.shape[:2]:
             raise ValueError(f"real must be {list(states.shape[:2])}, got {list(real.shape)}")
-        x = self._convolved(states, real).transpose(1, 2)  # [B, L, H]
-        scores: Tensor = self.fc(self.dropout(F.gelu(x))).squeeze(-1)  # [B, L]
+        x = self._convolved(states, real)  # [B, L, H]
+        x = dropout(F.gelu(x), self.config.head_dropout if self.training else 0.0)
+        scores: Tensor = self.fc(x).squeeze(-1)  # [B, L]
         return scores.masked_fill(~real, 0.0)
 
     def _convolved(self, states: Tensor, real: Tensor) -> Tensor:
-        """Map states [B, L, D] through LayerNorm and convolution to [B, H, L]."""
-        padding = ~real.unsqueeze(-1)  # [B, L, 1]
+        """Map states [B, L, D] through LayerNorm and convolution to [B, L, H]."""
         scale, shift, kernel = self.layer_norm.weight, self.layer_norm.bias, self._kernel()
         # States that nothing is learned through need no gradient: a third of the convolution's work. That of
         # LayerNorm's scale and shift is then taken where they meet the convolution's weights, below.
@@ -137,10 +137,10 @@ class RegressionHead(nn.Module):
         # Filled before and after the norm: NaN at padding would spread, and the norm's bias would leak into
         # the bases beside it, where the convolution pads with zeros.
         with torch.set_grad_enabled(torch.is_grad_enabled() and not kept):
-            x = self.layer_norm(states.masked_fill(padding, 0.0)).masked_fill(padding, 0.0)  # [B, L, D]
+            x = silenced(self.layer_norm(silenced(states, real)), real)  # [B, L, D]
         if not kept:
-            return F.conv1d(x.transpose(1, 2), kernel, self.conv1d.bias, padding="same")
+            return convolve(x, kernel, self.conv1d.bias)
         ratio = scale / scale.detach()  # 1, and what it stands before is not differentiated: [D]
-        out = F.conv1d(x.transpose(1, 2), kernel * ratio[:, None], self.conv1d.bias, padding="same")
+        out = convolve(x, kernel * ratio[:, None], self.conv1d.bias)
         moved = torch.einsum("hdk,d->hk", kernel, shift - shift.detach() * ratio)  # 0 in value
-        return out + F.conv1d(real.to(moved.dtype).unsqueeze(1), moved.unsqueeze(1), padding="same")
+        return out + convolve(real.to(moved.dtype).unsqueeze(2), moved.unsqueeze(1), None)

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from dnalm.layers import silenced
+
 
 class Side(NamedTuple):
     """What a head needs of genes or of molecules, whatever they are paired with."""
@@ -25,7 +27,7 @@ class Side(NamedTuple):
 
 def mean_of(states: Tensor, real: Tensor) -> Tensor:
     """Return the mean of the real states, [N, D], of states [N, S, D]; 0 where none is real."""
-    total = states.masked_fill(~real.unsqueeze(-1), 0.0).sum(1)
+    total = silenced(states, real).sum(1)
     mean: Tensor = total / real.sum(1, keepdim=True).clamp(min=1)
     return mean
 
