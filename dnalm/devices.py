@@ -192,11 +192,8 @@ class Compute:
         precision = choose_precision(self.precision, device)
         strategy = choose_strategy(self.strategy, device, precision)
         if self.deterministic and device == "cuda":
-            from torch._inductor import config as inductor  # takes a second
-
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
             torch.use_deterministic_algorithms(True)
-            inductor.deterministic = True  # torch.compile else takes the kernels that it times as fastest
         if self.threads:
             torch.set_num_threads(self.threads)
             os.environ["OMP_NUM_THREADS"] = str(self.threads)

@@ -4,7 +4,6 @@ import json
 
 import pytest
 import torch
-from torch._inductor import config as inductor
 
 from dnalm.devices import Compute, Processor
 from dnalm.encoders.gpt import GPTConfig
@@ -57,7 +56,6 @@ def deterministic(device):
     Compute(device=device, deterministic=True).resolve()
     yield
     torch.use_deterministic_algorithms(False)
-    inductor.deterministic = False
     torch._dynamo.reset()
 
 

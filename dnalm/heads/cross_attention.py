@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from dnalm.config import no_shares, too_small
 from dnalm.heads.side import Side, check_states, mean_of
-from dnalm.layers import dropout, silenced
+from dnalm.layers import dropout
 
 FUSION = (512, 256)
 """Widths between the layers that join both sides."""
@@ -219,7 +219,6 @@ class CrossAttentionHead(nn.Module):
 
     def _side(self, states: Tensor, real: Tensor, projection: nn.Linear, width: int) -> Side:
         check_states(states, real, width)
-        states = silenced(states, real)
         if self.config.pooled:
             states, real = mean_of(states, real).unsqueeze(1), real.any(1, keepdim=True)
         return Side(of_real(projection, Side(states, real)), real)

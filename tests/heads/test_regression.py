@@ -45,11 +45,12 @@ def test_output_sees_only_the_bases_under_its_kernel(head, states):
     assert moved.nonzero()[:, 1].unique().tolist() == [8, 9, 10, 11, 12]
 
 
+@pytest.mark.parametrize("learned", [False, True])
 @pytest.mark.parametrize("junk", [7.0, float("nan")])
-def test_padding_is_silent_in_out_and_in_gradients(head, states, junk):
+def test_padding_is_silent_in_out_and_in_gradients(head, states, junk, learned):
     real = torch.ones(2, 20, dtype=torch.bool)
     real[:, 15:] = False
-    out = head(states.masked_fill(~real.unsqueeze(-1), junk), real)
+    out = head(states.masked_fill(~real.unsqueeze(-1), junk).requires_grad_(learned), real)
     torch.testing.assert_close(out[:, :15], head(states[:, :15], real[:, :15]))
     assert (out[:, 15:] == 0).all()
     out.sum().backward()
