@@ -35,6 +35,7 @@ class Combination:
 
     def linear(self, layer: nn.Module) -> "Combination":
         """Return what a linear layer without bias, with an update beside it or none, makes of them."""
+        assert layer.bias is None  # it would be added once a row
         return Combination(self.coefficients, layer(self.rows))
 
     def plus(self, table: Tensor, tokens: Tensor) -> "Combination":
@@ -49,6 +50,7 @@ class Combination:
         The variance of a combination is a quadratic form of its coefficients: in float64, as large terms may
         cancel.
         """
+        assert norm.bias is None
         with torch.autocast(self.rows.device.type, enabled=False):
             coefficients, rows = self.coefficients.double(), self.rows.double()
             centred = rows - rows.mean(dim=-1, keepdim=True)

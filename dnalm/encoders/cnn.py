@@ -2,7 +2,7 @@
 
 Shapes used below
     B  sequences in the batch        L  bases per sequence
-    D  width of the states           K  bases that one state sees
+    D  width of the states
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dnalm.dna import BASES
-from dnalm.layers import check_tokens, silenced
+from dnalm.layers import check_tokens, convolve, silenced
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,8 @@ class CNN(nn.Module):
             ValueError: if `tokens` is not [B, L], or `real` has another shape.
         """
         check_tokens(tokens, real)
-        kernel, reach = self.initial_conv.weight, self.config.encoder_kernel // 2
-        codes = F.pad(tokens.masked_fill(~real, len(BASES)), (reach, reach), value=len(BASES))
-        around = codes.unfold(1, self.config.encoder_kernel, 1).unsqueeze(2)  # [B, L, 1, K]
-        each = torch.arange(len(BASES), dtype=tokens.dtype, device=tokens.device).unsqueeze(1)
-        one_hot = (around == each).to(kernel.dtype).flatten(2)  # [B, L, 4 K]
-        # A product: on a CPU the backward pass of a convolution of 4 channels was measured many times slower.
-        states = F.gelu(F.linear(one_hot, kernel.flatten(1), self.initial_conv.bias))  # [B, L, D]
+        codes = tokens.masked_fill(~real, len(BASES)).unsqueeze(2)  # [B, L, 1]
+        each = torch.arange(len(BASES), dtype=tokens.dtype, device=tokens.device)
+        one_hot = (codes == each).to(self.initial_conv.weight.dtype)  # [B, L, 4]
+        states = F.gelu(convolve(one_hot, self.initial_conv.weight, self.initial_conv.bias))  # [B, L, D]
         return silenced(states, real)
