@@ -1,16 +1,18 @@
 """Ways to a lower loss in as many steps, tried one against the other: what the speed records of GPTs use.
 
-    python -m bench.learning DATA [--trials adamw muon ...] [--steps 300] [--threads 1]
+    python -m bench.learning DATA [--trials adamw muon ...] [--seeds 0 1 ...] [--steps 300] [--threads 1]
 
-DATA is a folder made by `dnalm prepare`. Each trial trains the default recipe's model on the same batches,
-scores it at the end on the same validation bases, and writes bench/results/learning/NAME.json. All have the
-same short schedule: 20 steps of warm-up, and a rate that falls to 0 at the last step.
+DATA is a folder made by `dnalm prepare`. Each trial trains the default recipe's model, scores it at the end
+on the same validation bases, and writes bench/results/learning/NAME-SEED.json. Those of one seed have the
+same batches and first weights. All have the same short schedule: 20 steps of warm-up, and a rate that falls
+to 0 at the last step.
 """
 
 import argparse
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ from dnalm.optim import TrainConfig, build_optimizer, learning_rate
 from dnalm.records import git_state, hardware, versions
 from dnalm.tasks.language import LanguageModel, LanguageTask
 
-FORMAT, FORMAT_VERSION = "dnalm-learning", 1
+FORMAT, FORMAT_VERSION = "dnalm-learning", 2
 WARMUP = 20
 TAPS = 4
 """Tokens under a short convolution: its own and those before it."""
@@ -52,6 +54,7 @@ TRIALS = {
     "convolutions": Trial("short causal convolutions of queries, keys and values", convolutions=True),
     "muon": Trial("Muon for the matrices of the blocks (torch.optim.Muon), twice the rate", muon=True),
     "muon-convolutions": Trial("Muon and short convolutions", muon=True, convolutions=True),
+    "muon-warm-down": Trial("Muon, and the rate that falls in a line", muon=True, warm_down=True),
 }
 
 
@@ -104,10 +107,10 @@ def optimizers(model: LanguageModel, train: TrainConfig, muon: bool) -> list[tor
 
 
 def run_trial(
-    trial: Trial, task: LanguageTask, train: TrainConfig, say: Callable[[str], None]
+    trial: Trial, task: LanguageTask, train: TrainConfig, seed: int, say: Callable[[str], None]
 ) -> dict[str, float]:
     """Train and return the scores at the end."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     model = task.build_model()
     if trial.zero_start:
         for name, parameter in model.named_parameters():
@@ -117,7 +120,7 @@ def run_trial(
         convolved(model)
     used = optimizers(model, train, trial.muon)
     highest = [[group["lr"] for group in optimizer.param_groups] for optimizer in used]
-    batches = task.windows(train.batch_size, 0)
+    batches = task.windows(train.batch_size, seed)
     if trial.warm_down:
         train = replace(train, schedule="warm-down")
     for step in range(train.steps):
@@ -138,9 +141,7 @@ def run_trial(
         return task.evaluate(model)
 
 
-def result(
-    name: str, data: Path, train: TrainConfig, scores: dict[str, float], threads: int
-) -> dict[str, Any]:
+def result(name: str, data: Path, train: TrainConfig, seed: int, scores: dict[str, float]) -> dict[str, Any]:
     """Return what is kept of a trial."""
     genome = PreparedGenome(data)
     return {
@@ -150,8 +151,9 @@ def result(
         "about": TRIALS[name].about,
         "steps": train.steps,
         "lr": train.lr,
+        "seed": seed,
         "data": {"digest": genome.digest, "sources": [source["name"] for source in genome.meta["sources"]]},
-        "threads": threads,
+        "threads": torch.get_num_threads(),
         "machine": hardware(),
         "versions": versions(),
         "git": git_state(),
@@ -164,6 +166,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--trials", nargs="+", choices=TRIALS, default=list(TRIALS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--results", type=Path, default=RESULTS / "learning")
@@ -172,13 +175,14 @@ def main() -> None:
     options = default_options("default")
     task = LanguageTask(PreparedGenome(given.data), options.encoder, options.task)
     train = replace(options.train, steps=given.steps, warmup=WARMUP, min_lr=0.0)
-    for name in given.trials:
+    given.results.mkdir(parents=True, exist_ok=True)
+    for seed, name in product(given.seeds, given.trials):
+        about = f"{name}, seed {seed}"
         scores = run_trial(
-            TRIALS[name], task, train, lambda told, name=name: print(f"{name}: {told}", flush=True)
+            TRIALS[name], task, train, seed, lambda told, about=about: print(f"{about}: {told}", flush=True)
         )
-        given.results.mkdir(parents=True, exist_ok=True)
-        write_json(given.results / f"{name}.json", result(name, given.data, train, scores, given.threads))
-        print(f"{name}: validation loss {scores['val_loss']:.4f}", flush=True)
+        write_json(given.results / f"{name}-{seed}.json", result(name, given.data, train, seed, scores))
+        print(f"{about}: validation loss {scores['val_loss']:.4f}", flush=True)
 
 
 if __name__ == "__main__":

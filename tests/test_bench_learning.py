@@ -47,9 +47,10 @@ def test_a_model_with_convolutions_begins_as_it_was(task):
 
 
 def test_each_trial_is_another_way(task):
-    scores = {name: run_trial(trial, task, TRAIN, lambda _told: None) for name, trial in TRIALS.items()}
+    scores = {name: run_trial(trial, task, TRAIN, 0, lambda _told: None) for name, trial in TRIALS.items()}
     assert len({each["val_loss"] for each in scores.values()}) == len(TRIALS)
-    assert scores["adamw"] == run_trial(Trial(""), task, TRAIN, lambda _told: None)
+    assert scores["adamw"] == run_trial(Trial(""), task, TRAIN, 0, lambda _told: None)
+    assert scores["adamw"] != run_trial(Trial(""), task, TRAIN, 1, lambda _told: None)
 
 
 def test_files_and_their_table(toy, task, tmp_path, monkeypatch, capsys):
@@ -57,20 +58,37 @@ def test_files_and_their_table(toy, task, tmp_path, monkeypatch, capsys):
     small = replace(options, encoder=task.encoder, task=task.config, train=TRAIN)
     monkeypatch.setattr(learning, "default_options", lambda _name: small)
     threads = torch.get_num_threads()
-    words = [toy["vocab4"].folder, "--trials", "adamw", "zero-start", "--steps", 3]
+    words = [toy["vocab4"].folder, "--trials", "adamw", "zero-start", "--steps", 3, "--seeds", 0, 1]
     words += ["--threads", threads, "--results", tmp_path / "learning"]
     monkeypatch.setattr(sys, "argv", ["learning", *map(str, words)])
     learning.main()
     trials = performance.read_trials(tmp_path)
-    assert sorted(trial["trial"] for trial in trials) == ["adamw", "zero-start"]
-    assert trials[0]["scores"]["val_loss"] <= trials[1]["scores"]["val_loss"]
+    assert [(trial["trial"], trial["seed"]) for trial in trials] == [
+        ("adamw", 0),
+        ("adamw", 1),
+        ("zero-start", 0),
+        ("zero-start", 1),
+    ]
     assert trials[0]["data"]["sources"] == ["toy.fa"]
     assert str(tmp_path) not in json.dumps(trials)
-    rows = performance.trials_table(trials).splitlines()[2:]
-    assert rows[0].startswith(f"| {TRIALS[trials[0]['trial']].about} | ")
-    assert f"{trials[0]['scores']['val_loss']:.4f} |" in rows[0]
-    assert f"adamw: validation loss {trials[0]['scores']['val_loss']:.4f}"[:20] in capsys.readouterr().out
+    assert f"adamw, seed 1: validation loss {trials[1]['scores']['val_loss']:.4f}" in capsys.readouterr().out
+    table = performance.trials_table(trials)
+    assert all(f"| {TRIALS[name].about} | 2 | " in table for name in ("adamw", "zero-start"))
     assert performance.read_trials(tmp_path / "none") == []
+
+
+def test_a_way_stands_beside_the_recipe_of_the_same_seed():
+    losses = {("adamw", 0): 1.30, ("adamw", 1): 1.40, ("b", 0): 1.29, ("b", 1): 1.36, ("c", 2): 1.0}
+    trials = [
+        {"trial": name, "about": name.upper(), "seed": seed, "scores": {"val_loss": loss}}
+        for (name, seed), loss in losses.items()
+    ]
+    rows = performance.trials_table(trials).splitlines()[2:]
+    assert rows == [
+        "| C | 1 | 1.0000 |  |",
+        "| B | 2 | 1.3250 (1.2900 to 1.3600) | +0.0250 (+0.0100 to +0.0400) |",
+        "| ADAMW | 2 | 1.3500 (1.3000 to 1.4000) |  |",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +96,7 @@ def test_files_and_their_table(toy, task, tmp_path, monkeypatch, capsys):
     [({"format": "other"}, "another file than"), ({"steps": 7}, "of different data, steps or rates")],
 )
 def test_trials_that_cannot_be_compared_are_refused(tmp_path, change, message):
-    kept = {"format": "dnalm-learning", "format_version": 1, "steps": 3, "lr": 0.1, "data": {"digest": "a"}}
+    kept = {"format": "dnalm-learning", "format_version": 2, "steps": 3, "lr": 0.1, "data": {"digest": "a"}}
     (tmp_path / "learning").mkdir()
     (tmp_path / "learning" / "a.json").write_text(json.dumps(kept | {"scores": {"val_loss": 1.0}}))
     (tmp_path / "learning" / "b.json").write_text(json.dumps(kept | {"scores": {"val_loss": 1.0}} | change))

@@ -8,6 +8,7 @@ fills the template docs/performance.md.j2 with bench/results/*.json and writes d
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from dnalm.files import read_json
@@ -16,6 +17,7 @@ from dnalm.report.markdown import markdown
 from dnalm.report.plots import duration
 
 FORMAT, FORMAT_VERSION = "dnalm-bench", 1
+TRIALS_VERSION = 2
 Result = Mapping[str, Any]
 """The content of one file of the bench."""
 
@@ -48,14 +50,14 @@ def read_results(folder: Path) -> list[Result]:
 
 
 def read_trials(folder: Path) -> list[Result]:
-    """Read what `bench.learning` has written under `folder`, the lowest loss first; none if it is not there.
+    """Read what `bench.learning` has written under `folder`; none if it is not there.
 
     Raises:
         ValueError: if a file in it is another, or the trials are of different data or lengths.
     """
     trials = [read_json(path) for path in sorted((folder / "learning").glob("*.json"))]
     for trial in trials:
-        if trial.get("format") != "dnalm-learning" or trial.get("format_version") != FORMAT_VERSION:
+        if trial.get("format") != "dnalm-learning" or trial.get("format_version") != TRIALS_VERSION:
             raise ValueError(
                 f"{folder / 'learning'}: holds another file than those of bench.learning; remove it"
             )
@@ -63,16 +65,34 @@ def read_trials(folder: Path) -> list[Result]:
         raise ValueError(
             f"{folder / 'learning'}: trials of different data, steps or rates; run all of them again"
         )
-    return sorted(trials, key=lambda trial: float(trial["scores"]["val_loss"]))
+    return trials
 
 
 def trials_table(trials: Sequence[Result]) -> str:
-    """One row for each way to train that was tried: its validation loss."""
-    rows = [
-        [trial["about"], f"{trial['scores']['train_loss']:.4f}", f"{trial['scores']['val_loss']:.4f}"]
-        for trial in trials
-    ]
-    return markdown(["way", "training loss (nats per token)", "validation loss (nats per token)"], rows)
+    """One row for each way to train that was tried, the lowest validation loss first.
+
+    Beside its loss, the mean over its seeds, stands how much lower it is than the recipe's own (`adamw`) with
+    the same seed: the mean over the seeds that both have.
+    """
+    about = {trial["trial"]: trial["about"] for trial in trials}
+    losses: dict[str, dict[int, float]] = {name: {} for name in about}
+    for trial in trials:
+        losses[trial["trial"]][trial["seed"]] = float(trial["scores"]["val_loss"])
+    recipe, rows = losses.get("adamw", {}), []
+    for name, by_seed in sorted(losses.items(), key=lambda item: fmean(item[1].values())):
+        gains = [recipe[seed] - loss for seed, loss in by_seed.items() if seed in recipe and name != "adamw"]
+        rows.append([about[name], str(len(by_seed)), _mean(list(by_seed.values()), "")])
+        rows[-1].append(_mean(gains, "+") if gains else "")
+    return markdown(
+        ["way", "seeds", "validation loss (nats per token)", "lower than the recipe by, of the same seed"],
+        rows,
+    )
+
+
+def _mean(values: Sequence[float], sign: str) -> str:
+    """Say a mean of losses, with the range where there are several."""
+    mean = f"{fmean(values):{sign}.4f}"
+    return mean if len(values) == 1 else f"{mean} ({min(values):{sign}.4f} to {max(values):{sign}.4f})"
 
 
 def targets_table(results: Sequence[Result]) -> str:
