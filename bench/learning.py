@@ -48,8 +48,10 @@ class Trial:
 
 
 TRIALS = {
-    "adamw": Trial("the recipe: AdamW, a cosine"),
-    "warm-down": Trial("a constant rate, falling in a line over the second half", warm_down=True),
+    "adamw": Trial("AdamW, a cosine"),
+    "warm-down": Trial(
+        "the recipe: AdamW, a constant rate that falls in a line over the second half", warm_down=True
+    ),
     "zero-start": Trial("what a layer adds begins at 0", zero_start=True),
     "convolutions": Trial("short causal convolutions of queries, keys and values", convolutions=True),
     "muon": Trial("Muon for the matrices of the blocks (torch.optim.Muon), twice the rate", muon=True),
@@ -121,8 +123,7 @@ def run_trial(
     used = optimizers(model, train, trial.muon)
     highest = [[group["lr"] for group in optimizer.param_groups] for optimizer in used]
     batches = task.windows(train.batch_size, seed)
-    if trial.warm_down:
-        train = replace(train, schedule="warm-down")
+    train = replace(train, schedule="warm-down" if trial.warm_down else "cosine")
     for step in range(train.steps):
         share = learning_rate(step, train) / train.lr
         for optimizer, rates in zip(used, highest, strict=True):

@@ -10,6 +10,12 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+CHANGED = ", changed by flags"
+"""Stands behind the name of a recipe where flags changed what it trains."""
+FREE = frozenset({"eval_every", "checkpoint_every", "accumulate", "eval_bases", "final_bases"})
+"""Fields of a recipe of pretraining that do not change what is trained: how often and on how much it is
+judged, how often it is saved, in how many pieces a batch goes through."""
+
 
 def recipe_names() -> list[str]:
     """Return the names of the recipes that come with dnalm."""

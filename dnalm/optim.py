@@ -29,7 +29,7 @@ class TrainConfig:
     lr: float = 5e-4
     """Highest learning rate, reached after warm-up."""
     min_lr: float = 5e-5
-    """Learning rate at the last step (cosine in between)."""
+    """Learning rate at the last step."""
     warmup: int = 50
     """Steps of linear warm-up."""
     weight_decay: float = 0.1
@@ -46,9 +46,9 @@ class TrainConfig:
     """Steps between saves of the state that --resume goes on from."""
     patience: int = 0
     """Evaluations in a row without a lower validation loss after which training stops; 0 for never."""
-    schedule: Schedule = "cosine"
-    """The learning rate after warm-up: cosine, to min_lr at the last step; warm-down, as it is to the middle
-    of the run and then in a line to min_lr; plateau, see below."""
+    schedule: Schedule = "warm-down"
+    """The learning rate after warm-up: warm-down, as it is to the middle of the run and then in a line to
+    min_lr; cosine, to min_lr at the last step; plateau, see below."""
     plateau_patience: int = 3
     """With plateau, evaluations in a row without a lower validation loss that leave the rate as it is: with
     the next one it falls."""
@@ -112,7 +112,7 @@ class EpochConfig:
     lr: float = 2e-3
     """Highest learning rate, reached after warm-up."""
     min_lr: float = 0.0
-    """Learning rate at the last step (cosine in between)."""
+    """Learning rate at the last step."""
     warmup_share: float = 0.1
     """Share of all steps that is linear warm-up."""
     weight_decay: float = 0.01
@@ -173,7 +173,8 @@ def learning_rate(step: int, config: TrainConfig, losses: Sequence[float] = ()) 
     if config.schedule == "plateau":
         return max(config.min_lr, config.lr * config.plateau_factor ** _falls(losses[1:], config))
     if config.schedule == "warm-down":
-        left = min(1.0, (config.steps - step) / (0.5 * config.steps))
+        falls = config.steps - max(0.5 * config.steps, config.warmup)
+        left = min(1.0, (config.steps - step) / falls)
         return config.min_lr + (config.lr - config.min_lr) * left
     share = (step - config.warmup) / max(1, config.steps - 1 - config.warmup)
     return config.min_lr + (config.lr - config.min_lr) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, share)))

@@ -15,14 +15,14 @@ set_flags=(--sequences "$sequences" --scores "$scores")
 dnalm() { PYTHONPATH=$here "$python" -m dnalm "$@"; }
 keep() { mkdir -p "$here/docs/records/$1"; cp "$2" "$here/docs/records/$1/run.json"; }
 
-# core NAME MODES GENOME...: 261 steps of the default schedule (5 million tokens).
+# core NAME MODES GENOME...: 261 steps (5 million tokens) of 4,000, with the cosine that was then the default recipe's.
 core() {
   local name=$1 modes=$2
   shift 2
   [ -f "$work/$name/vocab4/meta.json" ] || dnalm prepare "$@" --out "$work/$name" --overwrite
   for mode in $modes; do
     [ -f "$work/cores/$name/ckpt_$mode.pt" ] || dnalm pretrain --data "$work/$name/$mode" --out "$work/cores/$name" \
-      --eval-every 261 --checkpoint-every 87 --stop-at 261 --overwrite
+      --schedule cosine --eval-every 261 --checkpoint-every 87 --stop-at 261 --overwrite
   done
 }
 

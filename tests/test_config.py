@@ -62,9 +62,9 @@ def test_published_recipe_is_what_was_published():
         "position": "learned",
     }  # fmt: skip
     train = {"steps": 4000, "batch_size": 64, "lr": 1e-3, "min_lr": 1e-4, "warmup": 100, "weight_decay": 0.1}
-    train |= {"decay": "all", "clip": 0.0, "eval_every": 1000}
+    train |= {"decay": "all", "clip": 0.0, "eval_every": 1000, "schedule": "cosine"}
     assert train.items() <= recipe["train"].items()
-    assert recipe["task"] == {"local_start": False}
+    assert recipe["task"] == {"local_start": False, "repeat_weight": 1.0}
 
 
 def test_fields_out_of_range_are_named_with_what_they_are():

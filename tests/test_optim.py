@@ -8,7 +8,7 @@ from dnalm.optim import EpochConfig, TrainConfig, build_optimizer, learning_rate
 
 
 def test_rate_rises_falls_by_cosine_and_ends_at_the_lowest():
-    config = TrainConfig(steps=1101, warmup=100, lr=1e-3, min_lr=1e-4)
+    config = TrainConfig(steps=1101, warmup=100, lr=1e-3, min_lr=1e-4, schedule="cosine")
     assert learning_rate(0, config) == pytest.approx(1e-5)
     assert learning_rate(99, config) == pytest.approx(1e-3)
     assert learning_rate(100, config) == pytest.approx(1e-3)
@@ -46,9 +46,17 @@ def test_on_a_plateau_the_rate_falls_as_torch_lets_it(seed):
     assert learning_rate(9, config, [0.1, 1.0, 0.9, 0.8, 0.7]) == 1e-3  # the untrained model is no epoch
 
 
+def test_after_a_warm_up_longer_than_half_the_run_the_rate_falls_at_once():
+    config = TrainConfig(steps=20, warmup=15, lr=1e-3, min_lr=0.0, schedule="warm-down")
+    assert [learning_rate(step, config) for step in (14, 15, 16, 19)] == pytest.approx(
+        [1e-3, 1e-3, 8e-4, 2e-4]
+    )
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "warm-down"])
 @pytest.mark.parametrize("steps", [1, 2, 5])
-def test_rate_is_sane_for_runs_shorter_than_warm_up(steps):
-    config = TrainConfig(steps=steps, warmup=3)
+def test_rate_is_sane_for_runs_shorter_than_warm_up(steps, schedule):
+    config = TrainConfig(steps=steps, warmup=3, schedule=schedule)
     assert all(0 < learning_rate(step, config) <= config.lr for step in range(steps))
 
 

@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +12,7 @@ import torch
 from dnalm import checkpoint, ranks
 from dnalm.commands.pretrain_files import clear, result_files, write_results
 from dnalm.commands.runs import RunOptions
-from dnalm.config import from_recipe, nearest
+from dnalm.config import CHANGED, FREE, from_recipe, nearest
 from dnalm.devices import Processor, choose_compiled
 from dnalm.encoders.gpt import GPTConfig
 from dnalm.evaluate.language import judge
@@ -202,18 +202,18 @@ def _recipe(options: Options) -> dict[str, Any]:
     return {"encoder": asdict(options.encoder), "train": asdict(options.train), "task": asdict(options.task)}
 
 
+def _settings(options: Options, free: Set[str]) -> dict[str, Any]:
+    """Return the settings of all tables but those in `free`."""
+    return {
+        key: value for table in _recipe(options).values() for key, value in table.items() if key not in free
+    }
+
+
 def _recipe_name(options: Options) -> str:
     """Return the recipe's name, and say so when flags have changed what it trains."""
     told = default_options(options.recipe, options.size)
-    same = (told.encoder, told.train, told.task) == (
-        options.encoder,
-        replace(
-            options.train,
-            **{key: getattr(told.train, key) for key in ("eval_every", "checkpoint_every", "accumulate")},
-        ),
-        replace(options.task, **{key: getattr(told.task, key) for key in ("eval_bases", "final_bases")}),
-    )
-    return options.recipe if same else f"{options.recipe}, changed by flags"
+    same = _settings(told, FREE) == _settings(options, FREE)
+    return options.recipe + ("" if same else CHANGED)
 
 
 def _identity(options: Options, task: LanguageTask, precision: str) -> dict[str, Any]:
@@ -221,10 +221,11 @@ def _identity(options: Options, task: LanguageTask, precision: str) -> dict[str,
     free = {"checkpoint_every", "final_bases", "accumulate"}
     if options.train.schedule != "plateau" and not options.train.patience:
         free.add("eval_every")  # otherwise evaluations decide the rate or the end
-    settings = {
-        key: value for table in _recipe(options).values() for key, value in table.items() if key not in free
+    return _settings(options, free) | {
+        "seed": options.run.seed,
+        "data": task.genome.digest,
+        "precision": precision,
     }
-    return settings | {"seed": options.run.seed, "data": task.genome.digest, "precision": precision}
 
 
 def _check_options(options: Options) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations, product
 from pathlib import Path
 
+from dnalm.config import CHANGED, FREE, read_recipe, recipe_names
 from dnalm.records import read_record
 from dnalm.report import binding_tables as binding
 from dnalm.report import interaction_tables as interaction
@@ -20,6 +21,10 @@ from dnalm.report.plots import duration, same_bases
 
 AT_TOKENS = (5_000_000, 20_000_000)
 """Where the recipes are compared, in tokens trained on."""
+TABLES = ("encoder", "train", "task")
+"""What a recipe of pretraining holds."""
+EARLIER = {"schedule": "cosine"}
+"""Settings of the runs whose records do not tell them."""
 NEAR = 0.05
 """How far from them, as a share, the two runs' common evaluation may lie."""
 
@@ -77,9 +82,10 @@ def recipes_table(records: Mapping[str, Run]) -> str:
     Two runs are compared where both were evaluated after exactly the same number of tokens, at the evaluation
     nearest to each of `AT_TOKENS`; nothing is interpolated. A run recorded at several stops counts once.
     """
-    rows: dict[tuple[str, str, int], list[str]] = {}
+    rows: dict[tuple[str, str, str, int], list[str]] = {}
     for at, (name, run), (other_name, other) in product(AT_TOKENS, records.items(), records.items()):
-        if (recipe_name(run), recipe_name(other)) != ("default", "published"):
+        recipe = recipe_name(run)
+        if not recipe.startswith("default") or recipe_name(other) != "published":
             continue
         if not _alike(run, other, "mode"):
             continue
@@ -90,11 +96,11 @@ def recipes_table(records: Mapping[str, Run]) -> str:
         tokens = min(common, key=lambda count: abs(count - at))
         gain = theirs[tokens] - ours[tokens]
         lower = "default" if gain > 0 else "published" if gain < 0 else "neither"
-        rows[data_name(run), run["metrics"]["mode"], at] = [
-            *(data_name(run), run["metrics"]["mode"], f"{tokens:,}", f"{ours[tokens]:.4f} ({name})"),
+        rows[data_name(run), run["metrics"]["mode"], recipe, at] = [
+            *(data_name(run), run["metrics"]["mode"], recipe, f"{tokens:,}", f"{ours[tokens]:.4f} ({name})"),
             *(f"{theirs[tokens]:.4f} ({other_name})", f"{gain:+.4f}", lower),
         ]
-    columns = ["data", "mode", "tokens", "default (nats per token)", "published (nats per token)"]
+    columns = ["data", "mode", "recipe", "tokens", "its loss (nats per token)", "published (nats per token)"]
     return markdown([*columns, "published less default", "lower"], list(rows.values()))
 
 
@@ -152,8 +158,22 @@ def data_name(run: Run) -> str:
 
 
 def recipe_name(run: Run) -> str:
-    """Name the recipe of a run; where flags changed what it trains, the name says so."""
-    return str(run["recipe"]["name"])
+    """Name the recipe of a run, and what it has other than the recipe of that name that comes with dnalm now.
+
+    Flags changed it, or the recipe has changed since. A recipe from a file is named as the run names it.
+    """
+    told = run["recipe"]
+    name = told["name"].removesuffix(CHANGED)
+    if name not in recipe_names():
+        return str(told["name"])
+    settings = EARLIER | {key: value for table in TABLES for key, value in told.get(table, {}).items()}
+    other = {
+        key: settings[key]
+        for table in read_recipe(name).values()
+        for key, value in table.items()
+        if key not in FREE and settings.get(key, value) != value
+    }
+    return f"{name} with {', '.join(f'{key} {value}' for key, value in other.items())}" if other else name
 
 
 def _progress(run: Run) -> str:

@@ -1,5 +1,6 @@
 """Tests for dnalm/commands/pretrain.py: the verb on a small genome, and every mistake."""
 
+import dataclasses
 import json
 import shutil
 import sys
@@ -12,6 +13,7 @@ from dnalm import checkpoint
 from dnalm.cli import main
 from dnalm.commands import pretrain
 from dnalm.commands.runs import RunOptions
+from dnalm.config import FREE, read_recipe
 from dnalm.devices import Compute, choose_precision
 from dnalm.encoders.gpt import GPTConfig
 from dnalm.genome import PreparedGenome
@@ -193,12 +195,21 @@ def test_default_recipe_and_the_settings_of_the_code_are_one():
     assert (options.encoder, options.train, options.task) == (GPTConfig(), TrainConfig(), LanguageConfig())
 
 
+@pytest.mark.parametrize("name", ["default", "published"])
+def test_a_recipe_tells_all_that_decides_what_is_trained(name):
+    # so that a record can be held against it, whatever the code's own settings become
+    told = {key for table in read_recipe(name).values() for key in table}
+    parts = (GPTConfig(), TrainConfig(), LanguageConfig())
+    fields = {field.name for part in parts for field in dataclasses.fields(part)}
+    assert fields - told - FREE == {"plateau_patience", "plateau_factor"}  # of a schedule that neither has
+
+
 def test_published_recipe_is_the_published_one():
     options = pretrain.default_options("published")
     assert options.encoder == GPTConfig(4, 4, 384, 300, 0.2, False, "learned")
     expected = TrainConfig(
         steps=4000, batch_size=64, lr=1e-3, min_lr=1e-4, warmup=100, weight_decay=0.1,
-        decay="all", beta2=0.999, clip=0.0, eval_every=1000,
+        decay="all", beta2=0.999, clip=0.0, eval_every=1000, schedule="cosine",
     )  # fmt: skip
     assert options.train == expected
 

@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from matplotlib.image import imread
 
+from dnalm.config import read_recipe
+
 
 def make_run(mode, bits=1.95, width=0.004, steps=1000, recipe="default", data="toy.fa", best=1.96):
     iterations = list(range(0, steps + 1, steps // 10))
@@ -32,12 +34,11 @@ def make_run(mode, bits=1.95, width=0.004, steps=1000, recipe="default", data="t
         "elapsed_time": [i * 0.08 for i in iterations],
     }  # fmt: skip
     gain = both[order] - bits
+    told = read_recipe(recipe)
     return {
         "format": "dnalm-run", "format_version": 1, "verb": "pretrain", "status": "done",
         "command": ["dnalm", "pretrain", "--data", f"data/{mode}", "--out", "my outputs", "--recipe", recipe],
-        "recipe": {
-            "name": recipe, "encoder": {"block_size": 300}, "train": {"steps": steps, "batch_size": 64},
-        },
+        "recipe": {"name": recipe} | told | {"train": told["train"] | {"steps": steps}},
         "versions": {"dnalm": "0.1.0", "torch": "2.13"}, "seed": 0,
         "data": {"name": mode, "sources": [{"name": data, "bytes": 9, "sha256": "00"}],
                  "split": {"kind": "contigs", "val_contigs": ["XV", "XVI"]}},

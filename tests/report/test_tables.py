@@ -12,6 +12,11 @@ from dnalm.report.markdown import markdown as markdown_table
 DOCS = Path(__file__).parents[2] / "docs"
 
 
+@pytest.fixture(autouse=True)
+def made_up_runs_may_have_any_length(monkeypatch):
+    monkeypatch.setattr(tables, "FREE", tables.FREE | {"steps"})
+
+
 def cells(markdown):
     """The rows under the header of a Markdown table, cell by cell."""
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in markdown.splitlines()[2:]]
@@ -46,11 +51,11 @@ def test_recipes_are_compared_at_equal_tokens(make_run):
     theirs = make_run("vocab4", 1.96, steps=2500, recipe="published")
     first, second = cells(tables.recipes_table({"a": ours, "b": theirs}))
     losses = [run["metrics"]["history"]["val_losses"] for run in (ours, theirs)]
-    assert first[2] == "4,800,000"
-    assert first[3:5] == [f"{losses[0][1]:.4f} (a)", f"{losses[1][1]:.4f} (b)"]
-    assert second[2] == "19,200,000"
-    assert second[5] == f"{losses[1][4] - losses[0][4]:+.4f}"
-    assert (first[6], second[6]) == ("default", "default")
+    assert first[2:4] == ["default", "4,800,000"]
+    assert first[4:6] == [f"{losses[0][1]:.4f} (a)", f"{losses[1][1]:.4f} (b)"]
+    assert second[3] == "19,200,000"
+    assert second[6] == f"{losses[1][4] - losses[0][4]:+.4f}"
+    assert (first[7], second[7]) == ("default", "default")
 
 
 @pytest.mark.parametrize(
@@ -78,6 +83,39 @@ def test_vocabularies_are_compared_on_the_same_bases(make_run, bits, overlap):
     assert row[5:] == [f"{1.945 - bits:+.4f}", overlap, "v, f"]
     records["f"] = make_run("full", 1.945, best=1.93)
     assert tables.vocabularies_table(records) == NONE_YET
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({}, "default"),
+        ({"eval_every": 7, "accumulate": 4}, "default"),  # trained in the same way
+        ({"schedule": "cosine", "lr": 1e-3}, "default with lr 0.001, schedule cosine"),
+        ({"schedule": None}, "default with schedule cosine"),  # a record of before it was told
+        ({"warmup": None}, "default"),
+    ],
+)
+@pytest.mark.parametrize("said", ["default", "default, changed by flags"])
+def test_a_recipe_is_named_with_what_is_other_in_the_run(make_run, change, name, said):
+    run = make_run("vocab4")
+    run["recipe"]["name"] = said
+    train = {key: value for key, value in (run["recipe"]["train"] | change).items() if value is not None}
+    run["recipe"]["train"] = train
+    assert tables.recipe_name(run) == name
+
+
+def test_a_recipe_of_ones_own_is_named_as_the_run_names_it(make_run):
+    run = make_run("vocab4")
+    run["recipe"] |= {"name": "mine.toml, changed by flags", "train": {"lr": 7.0}}
+    assert tables.recipe_name(run) == "mine.toml, changed by flags"
+
+
+def test_each_default_recipe_is_compared_by_itself(make_run):
+    ours, earlier = (make_run("vocab4", 1.94, steps=2500) for _ in range(2))
+    earlier["recipe"]["train"]["schedule"] = "cosine"
+    theirs = make_run("vocab4", 1.96, steps=2500, recipe="published")
+    rows = cells(tables.recipes_table({"a": ours, "b": earlier, "c": theirs}))
+    assert [row[2] for row in rows] == ["default", "default with schedule cosine"] * 2
 
 
 def test_a_bar_in_a_name_does_not_break_the_table():
@@ -126,7 +164,7 @@ def test_a_run_recorded_at_several_stops_is_compared_once(make_run):
 def racer(make_run, recipe, losses, steps=1000, digest="d", eval_bases=76_800):
     run = make_run("vocab4", recipe=recipe, steps=steps)
     run["data"]["digest"] = digest
-    run["recipe"]["task"] = {"eval_bases": eval_bases}
+    run["recipe"]["task"]["eval_bases"] = eval_bases
     run["timings"]["training_s"] = 90.0
     run["metrics"]["history"] |= {
         "iterations": [0, 500, 1000], "val_losses": losses, "elapsed_time": [1.0, 30.0, 90.0],
