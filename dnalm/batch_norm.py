@@ -58,16 +58,22 @@ def normalises(model: nn.Module) -> bool:
     return any(name.endswith("running_mean") for name, _ in model.named_buffers())
 
 
-def over_all_processes(model: nn.Module, accumulate: int) -> None:
+def over_all_processes(model: nn.Module, accumulate: int, smallest: int) -> None:
     """Let the batch normalisation in a model be over the rows of all processes, in place.
 
     Of micro-batches one after the other each is normalised by its own rows: the whole batch's are never there
     together.
 
+    Args:
+        model: changed in place.
+        accumulate: micro-batches a step of each process.
+        smallest: rows of the smallest batch.
+
     Raises:
-        ValueError: if it cannot be, of another kind of layer.
+        ValueError: if it cannot be, of another kind of layer, or a micro-batch has too few rows for it.
     """
-    if ranks.place().world * accumulate == 1 or not normalises(model):
+    world = ranks.place().world
+    if world * accumulate == 1 or not normalises(model):
         return
     layers = [module for module in model.modules() if hasattr(module, "running_mean")]
     known = (nn.BatchNorm1d, WholeBatchNorm)
@@ -76,5 +82,11 @@ def over_all_processes(model: nn.Module, accumulate: int) -> None:
             "this model normalises over the whole batch in a layer of its own, which must not be cut into "
             "shares: train it with --accumulate 1, in one process"
         )
-    for layer in layers if ranks.place().world > 1 else []:
+    if smallest // (world * accumulate) * world < 2:
+        raise ValueError(
+            f"the smallest batch has {smallest} rows, too few for {world * accumulate} shares (processes "
+            "times micro-batches): this model normalises over at least 2 rows at once; choose another "
+            "--batch-size, or a lower --accumulate"
+        )
+    for layer in layers if world > 1 else []:
         layer.__class__ = WholeBatchNorm

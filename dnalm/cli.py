@@ -10,12 +10,11 @@ import importlib
 import io
 import os
 import re
-import signal
 import sys
 import tempfile
 import textwrap
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import MISSING, fields, replace
 from difflib import get_close_matches
 from itertools import pairwise
@@ -23,6 +22,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from dnalm import __version__, exchange, ranks
+from dnalm.stopping import sigterm_as_ctrl_c
 
 
 class Verb(NamedTuple):
@@ -110,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _joined(list(sys.argv[1:] if argv is None else argv))
     name = args[0] if args and args[0] in VERBS else ""
     try:
-        with _sigterm_as_ctrl_c():
+        with sigterm_as_ctrl_c():
             _dispatch(args)
         sys.stdout.flush()
         return DONE
@@ -380,19 +380,3 @@ def _tell(verb: str, message: str, code: int) -> int:
     with contextlib.suppress(BrokenPipeError):
         print(f"dnalm {verb}: {message}" if verb else f"dnalm: {message}", file=sys.stderr)
     return code
-
-
-@contextlib.contextmanager
-def _sigterm_as_ctrl_c() -> Iterator[None]:
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        before = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not the main thread: signals are someone else's
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -80,12 +80,14 @@ class Processor(NamedTuple):
             unused: whether a step may leave out parameters that are trained: the processes then look for it.
         """
         from lightning_fabric import Fabric
+        from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
         precision: Any = FABRIC_NAMES[self.precision]
         # It announces its precision; dnalm does too.
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
         if self.strategy == "single":
-            fabric = Fabric(accelerator=self.device, devices=1, precision=precision)
+            plugins: list[Any] = [LightningEnvironment()]  # whatever a batch script's variables say
+            fabric = Fabric(accelerator=self.device, devices=1, precision=precision, plugins=plugins)
         else:
             here = ranks.place()
             fabric = Fabric(
@@ -94,7 +96,7 @@ class Processor(NamedTuple):
                 num_nodes=here.world // here.here,
                 strategy=_strategy(self.strategy, here.world, unused),
                 precision=precision,
-                plugins=[_environment(here.launcher)],
+                plugins=[_environment(here)],
             )
         fabric.launch()
         return fabric
@@ -155,11 +157,14 @@ def _strategy(name: str, world: int, unused: bool) -> "Strategy":
     )
 
 
-def _environment(launcher: str) -> "ClusterEnvironment":
+def _environment(here: ranks.Place) -> "ClusterEnvironment":
     from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
     from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
-    return TorchElasticEnvironment() if launcher == "torchrun" else SLURMEnvironment()
+    if here.launcher == "torchrun":
+        return TorchElasticEnvironment()
+    os.environ.setdefault("SLURM_NTASKS_PER_NODE", str(here.here))  # it insists on it; srun sets it if given
+    return SLURMEnvironment()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 
 from dnalm import checkpoint, exchange, ranks
-from dnalm.batch_norm import normalises, over_all_processes
+from dnalm.batch_norm import over_all_processes
 from dnalm.devices import alone, compile_mode, is_sharded
 from dnalm.files import finite
 from dnalm.memory import advice, keep_freed_memory, largest_that_fits, ran_out, said
@@ -41,6 +41,11 @@ class Batches(Protocol):
 
     def batch(self, step: int, rank: int = 0, world: int = 1) -> tuple[Tensor | None, ...]:
         """Return rank's share of the batch of `step`: a NamedTuple of tensors, the tokens first."""
+        ...
+
+    @property
+    def smallest(self) -> int:
+        """Rows of the smallest batch."""
         ...
 
 
@@ -111,11 +116,14 @@ class Loop:
         self.seed, self.identity, self.watch = seed, finite(dict(identity)), watch
         self._whole = model
         self.model = copy.deepcopy(model) if is_sharded(fabric) else model
-        over_all_processes(self.model, config.accumulate)
+        self._batches = task.windows(config.batch_size, seed)
+        over_all_processes(self.model, config.accumulate, self._batches.smallest)
         self._compiled = compiled
         if compiled:
             self.model.compile(mode=compile_mode(fabric, config.accumulate))
         self.step = 0
+        self.saved: int | None = None
+        """The step of the state saved last; None before the first."""
         self.elapsed = 0.0
         """Seconds of training and evaluation, over all sittings."""
         self._training, self._taken = 0.0, 0
@@ -127,7 +135,6 @@ class Loop:
         self.wrapped = fabric.setup_module(self.model)
         self._names = {parameter: name for name, parameter in self.model.named_parameters()}
         self._optimizer: Any = fabric.setup_optimizers(build_optimizer(self.model, config))
-        self._batches = task.windows(config.batch_size, seed)
 
     @property
     def best(self) -> float:
@@ -184,7 +191,7 @@ class Loop:
             while self.step < last and not self.patience_spent and not any_asked(stopped):
                 begin = time.monotonic()
                 self._log.append(self._step_that_fits())
-                if self.step % LOG_EVERY == 0 or self.step == last:
+                if self.step % LOG_EVERY == 0 or self.step == self.config.steps:
                     self._write_log()  # waits for the device
                 self._training += time.monotonic() - begin
                 self._taken += 1
@@ -262,11 +269,6 @@ class Loop:
         counts = [self.task.counted(batch) if len(_first(batch)) else 0.0 for batch in batches]
         (every,) = exchange.total([sum(counts)])
         self._counted = every
-        if not all(counts) and normalises(self.model):
-            raise ValueError(
-                f"the last batch of an epoch has fewer rows than there are processes ({world}), and this "
-                "model normalises over the batch; choose another --batch-size"
-            )
         spare = None if all(counts) else self._batches.batch(self.step, 0, pieces)
         return [
             (share, batch if count else spare, world * count / every if every else 0.0)
@@ -347,6 +349,7 @@ class Loop:
         }
         if ranks.leads():
             save_state(self.folder, tensors, about)
+        self.saved = self.step
 
     def resume(self, say: Callable[[str], None]) -> None:
         """Go on from the newest whole state in the folder.
@@ -368,6 +371,7 @@ class Loop:
             if key != "model":
                 self._optimizer.state[parameters[of]][key] = part(tensor, parameters[of])
         self.step, self.elapsed, self.evaluations = about["step"], about["elapsed"], about["evaluations"]
+        self.saved = self.step
         self._log = [torch.tensor(loss, device=self.fabric.device) for loss in about["unlogged_losses"]]
         self.fabric.strategy.precision.load_state_dict(about["scaler"])
         self._lines = about["log_lines"]

@@ -11,12 +11,15 @@ from typing import Any
 
 import torch
 
+OUT = ("allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
+"""Words of the plain errors that say so: of torch's allocator on a CPU, CUDA's runtime, MPS, cuBLAS."""
+
 
 def ran_out(error: BaseException) -> bool:
     """Tell whether an error says that memory ran out, on a device or on the CPU."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and "allocate memory" in str(error)  # of torch's CPU allocator
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT)
 
 
 @contextlib.contextmanager

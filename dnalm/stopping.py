@@ -14,7 +14,8 @@ from dnalm import exchange, ranks
 def stop_signal() -> Iterator[threading.Event]:
     """Catch Ctrl-C and SIGTERM: the first asks the loop to stop, a second one stops at once.
 
-    Of several processes, each gets one from the terminal and another from its launcher: the first counts.
+    Of several processes, each gets one from the terminal and another from its launcher: the first counts, and
+    no other one disturbs how they end.
     """
     stopped = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -30,11 +31,35 @@ def stop_signal() -> Iterator[threading.Event]:
         stopped.set()
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    ending = False
     try:
         yield stopped
+    except KeyboardInterrupt:
+        ending = ranks.place().world > 1
+        raise
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if ending else handler)
+
+
+@contextlib.contextmanager
+def sigterm_as_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM raise KeyboardInterrupt; of several processes, none after it disturbs how one ends."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    after = before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    except BaseException:
+        after = signal.SIG_IGN if ranks.place().world > 1 else before
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, after)
 
 
 def any_asked(stopped: threading.Event) -> bool:

@@ -13,6 +13,7 @@ python=${PYTHON:-$here/.venv/bin/python}
 
 dnalm() { PYTHONPATH=$here "$python" -m dnalm "$@"; }
 keep() { mkdir -p "$here/docs/records/$1"; cp "$2" "$here/docs/records/$1/run.json"; }
+saved() { [ -d "$1/last" ] || [ -d "$1/last-before" ]; }
 prepared() { [ -f "$1/full/meta.json" ] && [ -f "$1/vocab4/meta.json" ]; }
 
 prepared "$work/yeast" || dnalm prepare "$yeast" --out "$work/yeast" --val-contigs XV,XVI --overwrite
@@ -28,7 +29,7 @@ pretrain() {
     kept=$work/records/$name-$step
     if [ "$step" -le "$stop" ] && [ ! -f "$kept/run.json" ]; then
       how=--overwrite
-      if [ -d "$out/$(basename "$data")/last" ]; then how=--resume; fi
+      if saved "$out/$(basename "$data")"; then how=--resume; fi
       dnalm pretrain --data "$data" --out "$out" --recipe "$recipe" --schedule cosine --eval-every 261 \
         --checkpoint-every 87 --final-bases 0 --stop-at "$step" --threads "${THREADS:-0}" "$how"
       mkdir -p "$kept"
@@ -43,7 +44,7 @@ whole() {
   local name=$1 out=$work/runs/$1 how=--overwrite
   shift
   if [ "$stop" -lt 4000 ]; then return; fi
-  if [ -d "$out/vocab4/last" ]; then how=--resume; fi
+  if saved "$out/vocab4"; then how=--resume; fi
   [ -f "$out/ckpt_vocab4.pt" ] || dnalm pretrain --data "$work/yeast/vocab4" --out "$out" --final-bases 200000 \
     --device "${DEVICE:-cpu}" "$@" "$how"
   keep "$name" "$out/vocab4/run.json"

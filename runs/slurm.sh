@@ -20,13 +20,17 @@ data=$1 out=$2
 shift 2
 mode=$(basename "$data")
 resume=()
+# The state on disk, by its description: it is another one after a run that has saved.
+state() { cat "$out/$mode"/last/checkpoint.json 2>/dev/null | cksum || true; }
 if [ -d "$out/$mode/last" ] || [ -d "$out/$mode/last-before" ]; then resume=(--resume); fi
 
-code=0
+code=0 before=$(state)
 # One process that fails ends the others too; the first goes on alone at the end, to judge the model.
 srun --kill-on-bad-exit=1 --wait=0 --cpus-per-task="$SLURM_CPUS_PER_TASK" "${PYTHON:-python}" -m dnalm pretrain --data "$data" --out "$out" --device cuda \
   "${resume[@]}" "$@" || code=$?
-if [ "$code" -eq 130 ]; then # stopped by the signal, its state saved
+# 130, or 143 where a signal came while a process was ending: stopped, or a mistake of which srun told the others. A
+# mistake has saved nothing.
+if { [ "$code" -eq 130 ] || [ "$code" -eq 143 ]; } && [ "$(state)" != "$before" ]; then
   scontrol requeue "$SLURM_JOB_ID"
   exit 0
 fi

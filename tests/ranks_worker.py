@@ -116,7 +116,7 @@ def normalise():
     draws = torch.Generator().manual_seed(5)
     rows, pull = torch.randn(7, 4, generator=draws) + 3.0, torch.randn(7, 4, generator=draws)
     one, two = torch.nn.BatchNorm1d(4), torch.nn.Sequential(torch.nn.BatchNorm1d(4))
-    over_all_processes(two, 1)
+    over_all_processes(two, 1, 7)
     own = slice(ranks.place().rank, None, 2)
     whole, share = rows.clone().requires_grad_(), rows[own].clone().requires_grad_()
     for _ in range(2):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from dnalm import __version__, cli
+from dnalm import __version__, cli, ranks
 
 CONTRACT = tomllib.loads((Path(__file__).parent / "contract" / "cli.toml").read_text())
 
@@ -324,6 +324,20 @@ def test_sigterm_is_as_ctrl_c_and_the_handler_is_put_back(fake, monkeypatch):
     monkeypatch.setattr(fake, "act", lambda _: (os.kill(os.getpid(), signal.SIGTERM), signal.pause()))
     assert cli.main(["count", "g"]) == 130
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_one_of_several_processes_ends_undisturbed(fake, monkeypatch):
+    monkeypatch.setattr(cli.ranks, "place", lambda: ranks.Place(1, 2, 2, "torchrun"))
+    monkeypatch.setattr(cli.ranks, "check_verb", lambda _verb: None)
+    monkeypatch.setattr(cli.exchange, "tells", lambda: os.kill(os.getpid(), signal.SIGTERM))  # once more
+    monkeypatch.setattr(cli.exchange, "end", lambda code: code)
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(fake, "act", lambda _: (os.kill(os.getpid(), signal.SIGTERM), signal.pause()))
+    try:
+        assert cli.main(["count", "g"]) == 130
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_runs_in_a_thread_of_another_program(options):

@@ -6,7 +6,15 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from dnalm.devices import Compute, Processor, choose_compiled, choose_precision, compile_mode
+from dnalm.devices import (
+    Compute,
+    Processor,
+    _environment,
+    choose_compiled,
+    choose_precision,
+    compile_mode,
+)
+from dnalm.ranks import Place
 
 
 @pytest.fixture
@@ -43,6 +51,20 @@ def test_a_fabric_computes_in_the_precision_asked_for():
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
     with Processor("cpu", "fp32").fabric().autocast():
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+
+
+def test_one_process_in_a_batch_script_of_several_tasks_is_a_run_of_one(monkeypatch):
+    for name, value in {"NTASKS": "4", "JOB_ID": "7", "PROCID": "0"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    assert Processor("cpu", "fp32").fabric().world_size == 1
+
+
+def test_processes_of_srun_need_not_be_told_how_many_there_are_on_a_machine(monkeypatch):
+    monkeypatch.setenv("SLURM_NTASKS", "8")
+    monkeypatch.delenv("SLURM_NTASKS_PER_NODE", raising=False)
+    monkeypatch.setattr(os, "environ", dict(os.environ))  # it sets one
+    assert _environment(Place(3, 8, 4, "srun")).detect()
+    assert os.environ["SLURM_NTASKS_PER_NODE"] == "4"
 
 
 @pytest.mark.parametrize(

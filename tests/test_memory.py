@@ -46,10 +46,24 @@ def test_the_advice_is_the_same_training():
 def test_only_memory_is_said_to_be_short():
     assert ran_out(torch.OutOfMemoryError("CUDA out of memory"))
     assert not ran_out(RuntimeError("shape"))
+    assert not ran_out(ValueError("out of memory"))
     with pytest.raises(ValueError, match="memory ran out: too many weights"), said("too many weights"):
         torch.empty(2**60)
     with pytest.raises(RuntimeError, match="shape"), said("too many weights"):
         raise RuntimeError("shape")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "[enforce fail at alloc_cpu.cpp:128] err == 0. DefaultCPUAllocator: can't allocate memory",
+        "CUDA error: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "MPS backend out of memory (MPS allocated: 9.05 GB, max allowed: 9.07 GB)",
+    ],
+)
+def test_memory_that_runs_out_elsewhere_is_known_by_its_words(words):
+    assert ran_out(RuntimeError(words))
 
 
 AGAIN = """

@@ -62,15 +62,17 @@ def test_slurm_starts_a_process_a_gpu_that_is_told_its_cores():
 def slurm(tmp_path):
     """A function that runs slurm.sh with an srun that ends with a code; what it told srun and scontrol."""
     told = tmp_path / "told"
-    for name, end in (("srun", "exit $CODE"), ("scontrol", "exit 0")):
+    save = 'if [ -n "$STEP" ]; then mkdir -p "$OUT/last"; echo "$STEP" > "$OUT/last/checkpoint.json"; fi'
+    for name, end in (("srun", f"{save}; exit $CODE"), ("scontrol", "exit 0")):
         path = tmp_path / name
         path.write_text(f'#!/usr/bin/env bash\necho "{name} $*" >> "{told}"\n{end}\n')
         path.chmod(0o755)
 
-    def run(code, out):
+    def run(code, out, saves=""):
         told.unlink(missing_ok=True)
         env = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "CODE": str(code)}
         env |= {"SLURM_JOB_ID": "7", "SLURM_CPUS_PER_TASK": "8", "PYTHON": "python"}
+        env |= {"OUT": str(out / "vocab4"), "STEP": saves}
         script = [
             shutil.which("bash"),
             str(ROOT / "runs" / "slurm.sh"),
@@ -86,18 +88,28 @@ def slurm(tmp_path):
 
 
 def test_a_job_that_slurm_stops_goes_on_later(slurm, tmp_path):
-    code, told = slurm(130, tmp_path / "out")
+    code, told = slurm(130, tmp_path / "out", saves="7")
     assert code == 0
     assert told[0].endswith(
         f"-m dnalm pretrain --data data/vocab4 --out {tmp_path}/out --device cuda --steps 9"
     )
     assert told[1:] == ["scontrol requeue 7"]
-    (tmp_path / "out" / "vocab4" / "last").mkdir(parents=True)
-    code, told = slurm(0, tmp_path / "out")
+    code, told = slurm(143, tmp_path / "out", saves="9")  # a process was hit by a signal as it ended
+    assert (code, told[1:]) == (0, ["scontrol requeue 7"])
+    code, told = slurm(0, tmp_path / "out", saves="20")
     assert code == 0
     assert told[0].endswith("--device cuda --resume --steps 9")
     assert len(told) == 1
-    assert slurm(2, tmp_path / "out")[0] == 2  # a mistake is not tried again
+
+
+@pytest.mark.parametrize("there", [False, True])
+@pytest.mark.parametrize("code", [2, 130, 143])  # srun tells of the processes that it ended, not of the first
+def test_a_mistake_is_not_tried_again(slurm, tmp_path, code, there):
+    if there:
+        slurm(0, tmp_path / "out", saves="7")
+    assert slurm(code, tmp_path / "out")[0] == code
+    assert len(slurm(code, tmp_path / "out")[1]) == 1
+    assert len(slurm(2, tmp_path / "out", saves="8")[1]) == 1  # as where a loss becomes no number
 
 
 @pytest.mark.slow

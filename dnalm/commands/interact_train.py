@@ -10,6 +10,7 @@ import torch
 
 from dnalm import checkpoint, ranks
 from dnalm.baselines.ladder import LADDER
+from dnalm.batch_norm import over_all_processes
 from dnalm.checkpoint import weights_digest
 from dnalm.commands.interact_encoders import ModelName, Reading, attention_of, shape_of, store_of
 from dnalm.commands.interact_start import go_on_from
@@ -132,7 +133,8 @@ def _start(
     options: Options, task: InteractionTask, model: InteractionModel, pairs: PairSet, processor: Processor
 ) -> None:
     """Say what is trained, and train it; or try a few steps, where a dry run is asked for."""
-    task.windows(options.train.batch_size, options.run.seed)  # refuses a batch that is too small
+    batches = task.windows(options.train.batch_size, options.run.seed)
+    over_all_processes(model, options.train.accumulate, batches.smallest)  # refuses shares that are too small
     parameters = f"{task.about['parameters']:,} parameters, {model.trained_count:,} of them trained"
     options.run.say(
         f"{options.out.name}: {len(task.train):,} training and {len(task.validation):,} validation pairs of "

@@ -55,7 +55,8 @@ class Options:
     compile: Literal["auto", "on", "off"] = "auto"
     """Training steps through torch.compile; auto: on CUDA, from 2,000 steps on, where it pays."""
     stop_at: int = 0
-    """Stop after this step as if interrupted, with scores and state saved; 0 for none."""
+    """Stop after this step, score the model and save the state; 0 for none. A run that goes on from there
+    keeps the scores, and its best weights may be those of this step."""
     tensorboard: bool = False
     """Also log to OUT/MODE/tensorboard (needs dnalm[log])."""
 

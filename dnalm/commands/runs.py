@@ -14,6 +14,7 @@ from dnalm import exchange, ranks
 from dnalm.devices import Compute, Processor
 from dnalm.files import lock, write_json
 from dnalm.fit import Batches, Loop, Trainable
+from dnalm.memory import said
 from dnalm.records import Record, read_record
 from dnalm.resume import has_state, recover_run
 
@@ -85,9 +86,11 @@ class RunOptions:
             try:
                 yield
             except KeyboardInterrupt:
-                self.say(
-                    f"stopped at step {loop.step:,}; its state is saved, and --resume goes on from there"
-                )
+                kept = "no state is saved yet"
+                if loop.saved is not None:
+                    which = "its state" if loop.saved == loop.step else f"the state of step {loop.saved:,}"
+                    kept = f"{which} is saved, and --resume goes on from there"
+                self.say(f"stopped at step {loop.step:,}; {kept}")
                 raise
 
     def check_folder(self, folder: Path, files: Iterable[Path], elsewhere: str = "--out") -> None:
@@ -190,15 +193,20 @@ class JudgeOptions:
 def seconds_of_a_step(
     task: Trainable, model: nn.Module, batches: Batches, fabric: "Fabric", accumulate: int
 ) -> float:
-    """Take a few steps, the optimiser's part left out, and return the seconds that each takes."""
+    """Take a few steps, the optimiser's part left out, and return the seconds that each takes.
+
+    Raises:
+        ValueError: if a batch does not fit in memory.
+    """
     own = range(fabric.global_rank * accumulate, (fabric.global_rank + 1) * accumulate)
     begin = time.monotonic()
-    for step in range(TRIED):
-        for share in own:
-            batch = batches.batch(step, share, fabric.world_size * accumulate)
-            loss = task.loss(model, fabric.to_device(batch))
-            fabric.backward(loss)
-        loss.item()  # waits for the device
+    with said("a batch does not fit; use a lower --batch-size, or a higher --accumulate"):
+        for step in range(TRIED):
+            for share in own:
+                batch = batches.batch(step, share, fabric.world_size * accumulate)
+                loss = task.loss(model, fabric.to_device(batch))
+                fabric.backward(loss)
+            loss.item()  # waits for the device
     return (time.monotonic() - begin) / TRIED
 
 

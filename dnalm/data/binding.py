@@ -89,6 +89,11 @@ class BindingBatches:
         """Batches that hold every window once."""
         return -(-len(self.windows) // self.batch_size)
 
+    @property
+    def smallest(self) -> int:
+        """Rows of the smallest batch: an epoch's last."""
+        return len(self.windows) - (self.steps_per_epoch - 1) * self.batch_size
+
     def rows(self, step: int) -> npt.NDArray[np.int64]:
         """Return which windows are in batch `step`, [B]."""
         epoch, place = divmod(step, self.steps_per_epoch)

@@ -95,6 +95,11 @@ class LanguageWindows:
         starts: npt.NDArray[np.int64] = self.first[which] + picks - before
         return starts
 
+    @property
+    def smallest(self) -> int:
+        """Rows of the smallest batch: all are whole."""
+        return self.batch_size
+
     def batch(self, step: int, rank: int = 0, world: int = 1) -> LanguageBatch:
         """Return rank's share of batch `step`: rows rank, rank + world, ..."""
         at = self.starts(step)[rank::world, None] + np.arange(self.length + 1)  # [B, L + 1]

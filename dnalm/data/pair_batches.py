@@ -176,6 +176,11 @@ class PairBatches:
         whole, rest = divmod(len(self.pairs), self.batch_size)
         return max(1, whole + (rest > 1))
 
+    @property
+    def smallest(self) -> int:
+        """Rows of the smallest batch."""
+        return min(len(self.rows(0)), len(self.rows(self.steps_per_epoch - 1)))
+
     def rows(self, step: int) -> Rows:
         """Return which pairs are in batch `step`, [B]."""
         epoch, place = divmod(step, self.steps_per_epoch)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from dnalm.commands import interact_evaluate as judge
 from dnalm.commands.interact_encoders import Reading, attention_of, shape_of, store_of
@@ -17,7 +18,7 @@ from dnalm.encoders.kept import KeptConfig
 from dnalm.heads.cross_attention import CrossAttentionConfig
 from dnalm.optim import EpochConfig
 from dnalm.tasks.backbones import Backbone
-from dnalm.tasks.interaction import predict
+from dnalm.tasks.interaction import InteractionTask, predict
 from dnalm.tasks.interaction_load import open_interaction
 from dnalm.tasks.interaction_shape import EncodersConfig
 
@@ -231,6 +232,30 @@ def test_a_run_is_not_resumed_on_a_core_of_other_weights(options, binding, tmp_p
     shutil.copytree(binding.outputs / "full", core)
     with pytest.raises(ValueError, match="resume"):
         run(replace(options, run=replace(RUN, resume=True)))
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize(("size", "accumulate", "smallest"), [(16, 16, 16), (18, 9, 8), (76, 38, 4)])
+def test_micro_batches_of_one_pair_are_refused_before_anything_is_written(
+    options, size, accumulate, smallest, dry_run
+):
+    run(replace(options, out=options.out.with_name("other")))  # of its 80 pairs all is encoded
+    train = replace(QUICK, batch_size=size, accumulate=accumulate)
+    with pytest.raises(ValueError, match=f"has {smallest} rows, too few for {accumulate} shares"):
+        run(replace(options, train=train, run=replace(RUN, dry_run=dry_run)))
+    assert not options.out.exists()
+
+
+def test_a_dry_run_says_what_does_not_fit_in_memory(options, monkeypatch):
+    run(options)  # the genes and molecules are encoded
+
+    def greedy(*_args):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(InteractionTask, "loss", greedy)
+    dry = replace(options, out=options.out.with_name("other"), run=replace(RUN, dry_run=True))
+    with pytest.raises(ValueError, match="memory ran out: a batch does not fit; use a lower --batch-size"):
+        run(dry)
 
 
 def test_a_dry_run_encodes_nothing(options, capsys, encoded):

@@ -27,6 +27,9 @@ def test_every_window_once_an_epoch_in_another_order(windows):
         assert sorted(sum(epoch, [])) == list(range(23))
     assert epochs[0] != epochs[1]
     assert [len(rows) for rows in epochs[0]] == [4] * 5 + [3]
+    assert batches.smallest == 3
+    assert BindingBatches(windows, 23, seed=3).smallest == 23
+    assert BindingBatches(windows, 30, seed=3).smallest == 23
 
 
 def test_a_batch_is_a_function_of_seed_and_step_alone(windows):

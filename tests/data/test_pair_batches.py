@@ -46,6 +46,7 @@ def test_every_pair_once_an_epoch_in_another_order_and_no_batch_of_one(tokens, c
     for epoch in epochs:
         assert sorted(sum(epoch, [])) == list(range(count))
         assert [len(rows) for rows in epoch] == sizes
+    assert batches.smallest == min(sizes)
     assert epochs[0] != epochs[1]
 
 
