@@ -29,7 +29,7 @@ from dnalm.tasks.interaction_model import InteractionModel
 from dnalm.tasks.interaction_shape import InteractionShape
 from dnalm.tasks.language import LanguageConfig, LanguageTask
 
-STEPS = {"warmup": 1, "lr": 0.01, "min_lr": 0.001}
+STEPS = {"warmup": 1, "lr": 0.01, "min_lr": 0.001, "schedule": "cosine"}
 
 
 def language(data, weight=1.0):
