@@ -3,6 +3,7 @@
 Shapes used below
     K  bits that are set in a fingerprint
     A  atoms of a molecule, in the order in which they stand in its SMILES
+    M  molecules
 """
 
 import importlib
@@ -14,7 +15,21 @@ import numpy as np
 import numpy.typing as npt
 
 Salts = Literal["largest", "keep"]
-"""largest: of several fragments only the one with most heavy atoms stays; keep: all of them."""
+"""largest: of a salt its counter-ions go, and of what is left the fragment with most heavy atoms stays; keep:
+all fragments stay."""
+COUNTER_IONS = frozenset({
+    "[Na+]", "[Na]", "[K+]", "[K]", "[Ca+2]", "[Mg+2]", "N", "O", "Cl", "Br", "I", "O=S(=O)(O)O",
+    "O=P(O)(O)O", "O=[N+]([O-])O", "O=C(O)O", "CC(=O)O", "O=CO", "O=C(O)C(=O)O", "O=C(O)CC(=O)O",
+    "O=C(O)CCC(=O)O", "O=C(O)C(F)(F)F", "CC(O)C(=O)O", "O=C(O)CO", "O=C(O)C=CC(=O)O",
+    "O=C(O)CC(O)C(=O)O", "O=C(O)C(O)C(O)C(=O)O", "O=C(O)CC(O)(CC(=O)O)C(=O)O",
+    "O=C(O)C(O)C(O)C(O)C(O)CO", "O=C(O)c1ccccc1", "CS(=O)(=O)O", "CCS(=O)(=O)O", "O=S(=O)(O)CCO",
+    "O=S(=O)(O)CCS(=O)(=O)O", "O=S(=O)(O)c1ccccc1", "Cc1ccc(S(=O)(=O)O)cc1",
+    "O=S(=O)(O)c1ccc2ccccc2c1", "O=C(O)c1cc2ccccc2c(Cc2c(O)c(C(=O)O)cc3ccccc23)c1O",
+    "O=C(O)c1ccc2ccccc2c1O", "CNCC(O)C(O)C(O)C(O)CO", "NC(CO)(CO)CO", "OCCNCCO", "NCCO", "NCCN",
+})  # fmt: skip
+"""Ions and solvents that drugs are made salts and hydrates of, and which are not what acts: as `plain_smiles`
+spells them."""
+NON_METALS = frozenset({"H", "B", "C", "N", "O", "F", "Si", "P", "S", "Cl", "As", "Se", "Br", "Te", "I"})
 RADIUS, BITS = 2, 2048
 """Of the Morgan fingerprint (Rogers and Hahn 2010); radius 2 is what is called ECFP4."""
 ATOM = re.compile(r"\[[^\]]+\]|Br|Cl|[BCNOPSFIbcnops*]")
@@ -26,8 +41,9 @@ def canonical_smiles(smiles: str, salts: Salts = "largest") -> str | None:
 
     Args:
         smiles: as it was given.
-        salts: what is done with a molecule of several fragments. Of fragments with as many heavy atoms the
-            heavier stays, of equally heavy ones the first by its spelling.
+        salts: what is done with a molecule of several fragments. A salt of counter-ions alone stays as it is,
+            and so does one of a metal with something else that acts. Of fragments with as many heavy atoms
+            the heavier stays, of equally heavy ones the first by its spelling.
 
     Raises:
         ValueError: if RDKit is not installed.
@@ -36,21 +52,51 @@ def canonical_smiles(smiles: str, salts: Salts = "largest") -> str | None:
     molecule = chemistry.MolFromSmiles(smiles.strip()) if smiles.strip() else None
     if molecule is None or not molecule.GetNumAtoms():
         return None
-    if salts == "largest":
-        weight = _rdkit("Chem.Descriptors").MolWt
-        fragments = chemistry.GetMolFrags(molecule, asMols=True)
-        sizes = {chemistry.MolToSmiles(each): (-each.GetNumHeavyAtoms(), -weight(each)) for each in fragments}
-        return str(min(sizes, key=lambda spelling: (*sizes[spelling], spelling)))
-    return str(chemistry.MolToSmiles(molecule))
+    fragments = chemistry.GetMolFrags(molecule, asMols=True) if salts == "largest" else ()
+    acting = [each for each in fragments if _plain(each) not in COUNTER_IONS]
+    spelled = {chemistry.MolToSmiles(each): each for each in acting}
+    whole = len(fragments) < 2 or not acting or (len(spelled) > 1 and any(map(_is_metal, acting)))
+    if whole:
+        return str(chemistry.MolToSmiles(molecule))
+    weight = _rdkit("Chem.Descriptors").MolWt
+    sizes = {text: (-each.GetNumHeavyAtoms(), -weight(each)) for text, each in spelled.items()}
+    return str(min(sizes, key=lambda text: (*sizes[text], text)))
+
+
+def plain_smiles(smiles: str) -> str:
+    """Return what stereoisomers, isotopes, salts and charge forms of a molecule have in common, as SMILES.
+
+    Fingerprints and most tokenizers of molecules cannot tell these apart. Of several fragments it is that of
+    the largest.
+
+    Raises:
+        ValueError: if RDKit is not installed, or `smiles` is no molecule.
+    """
+    kept = _molecule(canonical_smiles(smiles) or smiles)
+    fragments = {_plain(each): -each.GetNumHeavyAtoms() for each in _rdkit().GetMolFrags(kept, asMols=True)}
+    return min(fragments, key=lambda text: (fragments[text], text))
+
+
+def molecule_clusters(smiles: Sequence[str]) -> npt.NDArray[np.int64]:
+    """Return a number for each molecule, [M], that all of one `plain_smiles` share.
+
+    Raises:
+        ValueError: if RDKit is not installed, or a text is no molecule.
+    """
+    known: dict[str, int] = {}
+    found = [known.setdefault(plain_smiles(each), len(known)) for each in smiles]
+    return np.array(found, dtype=np.int64)
 
 
 def scaffold(smiles: str) -> str:
     """Return the Bemis-Murcko scaffold of a molecule: its rings and what joins them; "" without a ring.
 
+    It is that of the molecule without stereo and charges: its isomers have the same.
+
     Raises:
         ValueError: if RDKit is not installed, or `smiles` is no molecule.
     """
-    molecule = _molecule(smiles)
+    molecule = _molecule(plain_smiles(smiles))
     rings = _rdkit("Chem.Scaffolds.MurckoScaffold").GetScaffoldForMol(molecule)
     return str(_rdkit().MolToSmiles(rings))
 
@@ -148,6 +194,20 @@ def draw_molecule(
     drawer.DrawMolecule(ready, highlightAtoms=list(discs), highlightAtomColors=discs, highlightBonds=[])
     drawer.FinishDrawing()
     return bytes(drawer.GetDrawingText())
+
+
+def _plain(molecule: Any) -> str:
+    """Return the SMILES of a molecule of RDKit's without charges where they can go, stereo and isotopes."""
+    chemistry = _rdkit()
+    bare = _rdkit("Chem.MolStandardize.rdMolStandardize").Uncharger().uncharge(molecule)
+    for atom in bare.GetAtoms():
+        atom.SetIsotope(0)
+    return str(chemistry.MolToSmiles(chemistry.RemoveHs(bare), isomericSmiles=False))
+
+
+def _is_metal(fragment: Any) -> bool:
+    """Tell whether a fragment holds an atom of a metal."""
+    return any(atom.GetSymbol() not in NON_METALS for atom in fragment.GetAtoms())
 
 
 def _molecule(smiles: str) -> Any:

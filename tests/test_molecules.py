@@ -5,7 +5,15 @@ import sys
 import numpy as np
 import pytest
 
-from dnalm.molecules import BITS, canonical_smiles, morgan_bits, scaffold
+from dnalm.molecules import (
+    BITS,
+    COUNTER_IONS,
+    canonical_smiles,
+    molecule_clusters,
+    morgan_bits,
+    plain_smiles,
+    scaffold,
+)
 
 
 @pytest.mark.parametrize("smiles", ["OCC", "C(O)C", " CCO ", "[CH3][CH2][OH]"])
@@ -27,17 +35,54 @@ def test_what_is_no_molecule_is_none(smiles, capfd):
 @pytest.mark.parametrize(
     ("smiles", "largest"),
     [
-        ("CC(=O)O.[Na+]", "CC(=O)O"),
+        ("CCCC(=O)[O-].[Na+]", "CCCC(=O)[O-]"),
         ("Cl.CCN", "CCN"),
         ("CCO.CCN", "CCO"),  # three heavy atoms each: oxygen is heavier
-        ("[Na+].[Cl-]", "[Cl-]"),
         ("CCO.OCC", "CCO"),
+        ("O.O.Cl.CCN", "CCN"),
+        ("C[N+](C)(C)CCO.O=C([O-])C(O)C(O)C(=O)O", "C[N+](C)(C)CCO"),  # the counter-ion is the larger one
+        ("CN.O=C(O)c1cc2ccccc2c(Cc2c(O)c(C(=O)O)cc3ccccc23)c1O", "CN"),
+        ("[Cu+2].O=S(=O)([O-])[O-]", "[Cu+2]"),
+        ("[Cd+2].O=S(=O)([O-])[O-]", "[Cd+2]"),
+        ("O=C([O-])[O-].[Li+].[Li+]", "[Li+]"),
+        # Nothing but counter-ions, or a metal with what it binds: whole.
+        ("CC(=O)[O-].[Na+]", "CC(=O)[O-].[Na+]"),
+        ("[Cl-].[Na+]", "[Cl-].[Na+]"),
+        ("O=S(=O)([O-])[O-].[Na+].[Na+]", "O=S(=O)([O-])[O-].[Na+].[Na+]"),
+        ("N.N.O=C([O-])C1(C(=O)[O-])CCC1.[Pt+2]", "N.N.O=C([O-])C1(C(=O)[O-])CCC1.[Pt+2]"),
     ],
 )
-def test_of_a_salt_the_largest_fragment_stays(smiles, largest):
+def test_of_a_salt_what_acts_stays(smiles, largest):
     assert canonical_smiles(smiles) == largest
     assert canonical_smiles(".".join(reversed(smiles.split(".")))) == largest
     assert "." in canonical_smiles(smiles, salts="keep")
+
+
+def test_counter_ions_are_spelled_as_they_are_looked_up():
+    assert {plain_smiles(each) for each in COUNTER_IONS} == COUNTER_IONS
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("C[C@H](N)C(=O)O", "C[C@@H](N)C(=O)O"),
+        ("C/C=C/C", "C/C=C\\C"),
+        ("CCCC(=O)[O-]", "CCCC(=O)O"),
+        ("C[NH3+]", "CN.Cl"),
+        ("[2H]C([2H])([2H])O", "CO"),
+        ("[13CH3]O", "CO"),
+        ("CC(=O)[O-].[Na+]", "CC(=O)O"),
+    ],
+)
+def test_forms_of_one_molecule_are_in_one_cluster(one, other):
+    assert canonical_smiles(one) != canonical_smiles(other)
+    assert plain_smiles(one) == plain_smiles(other)
+    assert molecule_clusters([one, "CCO", other, "CCS"]).tolist() == [0, 1, 0, 2]
+
+
+def test_isomers_have_one_scaffold():
+    assert scaffold("C[C@H]1CC[C@@H](c2ccccc2)CC1") == scaffold("CC1CCC(c2ccccc2)CC1")
+    assert scaffold("C[NH+]1CCCCC1") == scaffold("CN1CCCCC1") == "C1CCNCC1"
 
 
 def test_scaffolds_are_rings_and_what_joins_them():

@@ -11,13 +11,13 @@ import numpy.typing as npt
 from dnalm.commands.interact_rows import KINDS, Rows, choose_sequences, kinds_of, sort_rows
 from dnalm.data.gene_clusters import gene_clusters
 from dnalm.data.leakage import leakage_report, leakage_text
-from dnalm.data.negatives import NegativeKind, draw_negatives, known_keys
+from dnalm.data.negatives import NegativeKind, draw_negatives, pair_keys
 from dnalm.data.pair_splits import SplitKind, split_pairs
 from dnalm.data.pairs import FORMAT, PairSet, write_pairs
 from dnalm.files import lock, read_json, sha256
 from dnalm.formats.genes import GeneRow, read_gene_rows
 from dnalm.formats.pairs import pair_files, read_pair_rows
-from dnalm.molecules import Salts, scaffold
+from dnalm.molecules import Salts, molecule_clusters, scaffold
 
 Indices = npt.NDArray[np.int64]
 Labels = npt.NDArray[np.uint8]
@@ -28,13 +28,15 @@ class Options:
     """Clean pairs of genes and molecules, split them, and draw negatives where only positives are known."""
 
     pairs: Path
-    """CSV or TSV with GeneID, SMILES and Label, plain or gzip; or a folder with train/ and test/ of them."""
+    """CSV or TSV with GeneID, SMILES and Label, plain or gzip; or a folder with train/ and test/ of them,
+    which are taken together and split anew."""
     genes: Path
     """Gene sequences: FASTA, a table with GeneID and sequence (and kind), or HDF5 with one dataset a gene."""
     out: Path = Path("data/pairs")
     """Where the set goes."""
     split: SplitKind = "random"
-    """What no two parts share: pairs (random), molecules, scaffolds, genes, or genes and molecules both."""
+    """What no two parts share: pairs (random), molecules, scaffolds, genes, or genes and molecules both.
+    Near-identical genes are one here, and so are stereoisomers and charge forms of a molecule."""
     negatives: NegativeKind = "degree-matched"
     """Where all labels are 1: drawn as often as genes and molecules are in positives, or uniformly."""
     ratio: float = 1.0
@@ -44,7 +46,8 @@ class Options:
     gene_kind: str = KINDS
     """Which sequence of a gene is taken, by how its kind begins, the best first; of one kind the longest."""
     salts: Salts = "largest"
-    """largest: of a salt the largest fragment alone is the molecule. keep: all of it."""
+    """largest: of a salt the counter-ions go, and of the rest the largest fragment alone is the molecule; a
+    salt of these alone, or of a metal and more, stays whole. keep: all of it, always."""
     overwrite: bool = False
     """Replace a set prepared earlier in the same place."""
     dry_run: bool = False
@@ -64,7 +67,7 @@ def run(options: Options) -> None:
     genes, kinds = choose_sequences(read_gene_rows(options.genes), kinds_of(options.gene_kind))
     rows = sort_rows(read_pair_rows(options.pairs), genes, options.salts)
     pairs, missing = _split(options, rows, genes, kinds)
-    report = leakage_report(pairs)
+    report = leakage_report(pairs, molecule_clusters(pairs.smiles))
     if not options.dry_run:
         with lock(options.out):
             sources = [genes[gene].source_id for gene in pairs.gene_ids]
@@ -113,9 +116,9 @@ def _split(
         np.array(list(rows.kept.values()), dtype=np.uint8),
     )
     clusters = gene_clusters([genes[each].sequence for each in gene_ids])
-    scaffolds = [scaffold(each) for each in smiles]
-    parts = split_pairs(options.split, *given[:2], clusters, scaffolds, seed=options.seed)
-    columns, placed, missing = _with_negatives(options, given, parts, clusters, len(smiles))
+    scaffolds, molecule_cluster = [scaffold(each) for each in smiles], molecule_clusters(smiles)
+    parts = split_pairs(options.split, *given[:2], clusters, molecule_cluster, scaffolds, seed=options.seed)
+    columns, placed, missing = _with_negatives(options, given, parts, clusters, molecule_cluster)
     meta = _meta(options, rows, kinds, positives_only=bool(given[2].all()))
     meta["counts"]["between_parts"] = len(given[0]) - sum(map(len, parts.values()))
     meta["counts"]["negatives_missing"] = missing
@@ -141,7 +144,7 @@ def _with_negatives(
     given: tuple[Indices, Indices, Labels],
     parts: dict[str, Indices],
     clusters: Indices,
-    molecules: int,
+    molecule_cluster: Indices,
 ) -> tuple[list[Indices], dict[str, Indices], dict[str, int]]:
     """Return gene, molecule and label of all pairs part by part, the rows of each part, what it is short of.
 
@@ -150,11 +153,11 @@ def _with_negatives(
         given: gene, molecule and label of the pairs that were read.
         parts: rows of them.
         clusters: of the genes.
-        molecules: number of molecules.
+        molecule_cluster: clusters of the molecules.
     """
     gene, molecule, label = given
     drawn = bool(label.all()) and options.negatives != "none"
-    known = known_keys(gene, molecule, clusters, molecules)
+    known = pair_keys(gene, molecule, clusters, molecule_cluster)
     draws = np.random.default_rng([options.seed, 1])
     columns: list[list[Indices]] = [[], [], []]
     placed, missing, begin = {}, {}, 0
@@ -163,12 +166,15 @@ def _with_negatives(
             gene[part],
             molecule[part],
             known,
-            molecules,
+            clusters,
+            molecule_cluster,
             kind=options.negatives if drawn else "none",
             ratio=options.ratio,
             draws=draws,
         )
-        known = np.concatenate([known, genes * molecules + others])  # nor is one drawn for two parts
+        known = np.concatenate(
+            [known, pair_keys(genes, others, clusters, molecule_cluster)]
+        )  # none for two parts
         columns[0] += [gene[part], genes]
         columns[1] += [molecule[part], others]
         columns[2] += [label[part].astype(np.int64), np.zeros(len(genes), dtype=np.int64)]

@@ -8,16 +8,21 @@ import numpy as np
 from dnalm.data.pairs import PARTS, PairSet
 
 
-def leakage_report(pairs: PairSet) -> dict[str, Any]:
+def leakage_report(pairs: PairSet, molecule_cluster: np.ndarray[Any, np.dtype[np.int64]]) -> dict[str, Any]:
     """Return what each two parts have in common, and how often genes and molecules occur in each.
+
+    Args:
+        pairs: the set.
+        molecule_cluster: of each molecule, see `dnalm.molecules.molecule_clusters`.
 
     Returns:
         `shared`: for "train, test" and so on, how many pairs, genes, gene clusters (near-identical
-        sequences), molecules and scaffolds are in both, and the share of the second part's rows whose gene,
-        cluster, molecule or scaffold is in the first. `degrees`: by part, rows a gene and rows a molecule:
+        sequences), molecules, molecule clusters (stereoisomers, charge forms) and scaffolds are in both, and
+        the share of the second part's rows whose gene, cluster, molecule or scaffold is in the first.
+        `degrees`: by part, rows a gene and rows a molecule:
         least, median, 90th percentile, most.
     """
-    keys = _keys(pairs)
+    keys = _keys(pairs, molecule_cluster)
     shared = {}
     for one, other in combinations(PARTS, 2):
         first, second = pairs.parts[one], pairs.parts[other]
@@ -50,6 +55,7 @@ def leakage_text(report: dict[str, Any]) -> str:
                 ("genes", "genes"),
                 ("clusters", "near-identical gene groups"),
                 ("molecules", "molecules"),
+                ("molecule_clusters", "molecules but for stereo and charge"),
                 ("scaffolds", "scaffolds"),
             )
         ]
@@ -57,7 +63,9 @@ def leakage_text(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _keys(pairs: PairSet) -> dict[str, np.ndarray[Any, np.dtype[np.int64]]]:
+def _keys(
+    pairs: PairSet, molecule_cluster: np.ndarray[Any, np.dtype[np.int64]]
+) -> dict[str, np.ndarray[Any, np.dtype[np.int64]]]:
     """Return a number for what each pair is, by what may be shared; -1 for none."""
     spelled = {each: number for number, each in enumerate(dict.fromkeys(pairs.scaffolds))}
     scaffold = np.array([spelled[each] if each else -1 for each in pairs.scaffolds], dtype=np.int64)
@@ -66,6 +74,7 @@ def _keys(pairs: PairSet) -> dict[str, np.ndarray[Any, np.dtype[np.int64]]]:
         "genes": pairs.gene,
         "clusters": pairs.clusters[pairs.gene],
         "molecules": pairs.molecule,
+        "molecule_clusters": molecule_cluster[pairs.molecule],
         "scaffolds": scaffold[pairs.molecule],
     }
 

@@ -3,6 +3,7 @@
 Shapes used below
     N  pairs of a part               K  negatives drawn
     P  pairs of all parts            G  genes
+    M  molecules
 """
 
 from typing import Literal
@@ -16,25 +17,19 @@ ROUNDS = 100
 """Draws that are tried, each for all that is missing, before the pairs that are left are counted out."""
 
 
-def known_keys(gene: Indices, molecule: Indices, clusters: Indices, molecules: int) -> Indices:
-    """Return keys gene * `molecules` + molecule of positives, and of their molecules with genes like theirs.
+def pair_keys(gene: Indices, molecule: Indices, clusters: Indices, molecule_cluster: Indices) -> Indices:
+    """Return a number for each pair, [P], that pairs of like genes and like molecules share.
 
-    A model cannot tell two genes of one sequence apart: a positive of one, drawn as a negative of the other,
-    would contradict itself.
+    A model cannot tell two genes of one sequence apart, nor two stereoisomers by their fingerprints: a
+    positive of one, drawn as a negative of the other, would contradict itself.
 
     Args:
-        gene: [P] genes of all positives.
-        molecule: [P] their molecules.
+        gene: [P].
+        molecule: [P].
         clusters: [G] see `gene_clusters`.
-        molecules: number of molecules of the whole set.
+        molecule_cluster: [M] see `dnalm.molecules.molecule_clusters`.
     """
-    members = np.argsort(clusters, kind="stable")  # genes, cluster by cluster
-    sizes = np.bincount(clusters)
-    begins = np.cumsum(sizes) - sizes
-    often = sizes[clusters[gene]]  # for each pair, the genes of its cluster
-    place = np.arange(often.sum()) - np.repeat(np.cumsum(often) - often, often)
-    alike = members[np.repeat(begins[clusters[gene]], often) + place]
-    keys: Indices = np.unique(alike * molecules + np.repeat(molecule, often))
+    keys: Indices = clusters[gene] * len(molecule_cluster) + molecule_cluster[molecule]
     return keys
 
 
@@ -42,7 +37,8 @@ def draw_negatives(
     gene: Indices,
     molecule: Indices,
     known: Indices,
-    molecules: int,
+    clusters: Indices,
+    molecule_cluster: Indices,
     *,
     kind: NegativeKind,
     ratio: float,
@@ -53,9 +49,10 @@ def draw_negatives(
     Args:
         gene: [N] genes of the part's positives.
         molecule: [N] their molecules.
-        known: keys gene * `molecules` + molecule that must not be drawn: `known_keys` of all parts, and what
-            was drawn for another part.
-        molecules: number of molecules of the whole set.
+        known: `pair_keys` that must not be drawn: of the positives of all parts, and of what was drawn for
+            another part.
+        clusters: [G] see `gene_clusters`.
+        molecule_cluster: [M] see `dnalm.molecules.molecule_clusters`.
         kind: degree-matched: both ends from the positives, so that a gene that is often in a positive is as
             often in a negative (as published). uniform: each gene and each molecule alike.
         ratio: negatives a positive.
@@ -68,6 +65,13 @@ def draw_negatives(
     if kind == "none":
         return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
     genes, others = (gene, molecule) if kind == "degree-matched" else (np.unique(gene), np.unique(molecule))
+    molecules = len(molecule_cluster)
+
+    def unknown(keys: Indices) -> Indices:
+        return keys[
+            ~np.isin(pair_keys(keys // molecules, keys % molecules, clusters, molecule_cluster), known)
+        ]
+
     wanted = round(ratio * len(gene))
     found = np.empty(0, dtype=np.int64)
     for _ in range(ROUNDS):
@@ -75,10 +79,10 @@ def draw_negatives(
         if missing <= 0:
             break
         keys = draws.choice(genes, missing) * molecules + draws.choice(others, missing)
-        keys = keys[~np.isin(keys, known) & ~np.isin(keys, found)]
+        keys = unknown(keys[~np.isin(keys, found)])
         found = np.concatenate([found, draws.permutation(np.unique(keys))])
     if len(found) < wanted:
         every = (np.unique(gene)[:, None] * molecules + np.unique(molecule)).ravel()
-        left = np.setdiff1d(every, np.concatenate([known, found]))
+        left = unknown(np.setdiff1d(every, found))
         found = np.concatenate([found, draws.permutation(left)[: wanted - len(found)]])
     return found // molecules, found % molecules

@@ -27,14 +27,15 @@ def split_pairs(
     gene: Indices,
     molecule: Indices,
     clusters: Indices,
+    molecule_cluster: Indices,
     scaffolds: Sequence[str],
     *,
     seed: int = 0,
 ) -> dict[str, Indices]:
     """Return which pairs are in each part.
 
-    Genes of one cluster are one: random keeps their pairs with one molecule together, and all that is cold
-    keeps all of them. A molecule without a ring is a scaffold of its own.
+    Genes of one cluster are one, and so are molecules of one: random keeps their pairs together, and all that
+    is cold keeps all of them. A molecule without a ring is a scaffold of its own.
 
     Args:
         kind: random: pairs alone are shuffled, genes and molecules are in all parts. cold-molecule, scaffold,
@@ -43,6 +44,7 @@ def split_pairs(
         gene: [P] row of the gene.
         molecule: [P] row of the molecule.
         clusters: [G] see `gene_clusters`.
+        molecule_cluster: [M] see `dnalm.molecules.molecule_clusters`.
         scaffolds: [M] see `dnalm.molecules.scaffold`.
         seed: of the shuffling.
 
@@ -51,18 +53,21 @@ def split_pairs(
     """
     draws = np.random.default_rng(seed)
     if kind == "random":
-        part_of = _deal(clusters[gene] * len(scaffolds) + molecule, SHARES, draws, "pairs")
-    elif kind in ("cold-molecule", "scaffold"):
-        own = [each or f"molecule {row}" for row, each in enumerate(scaffolds)]
-        group = np.unique(own, return_inverse=True)[1] if kind == "scaffold" else np.arange(len(own))
         part_of = _deal(
-            group[molecule], SHARES, draws, "molecules" if kind == "cold-molecule" else "scaffolds"
+            clusters[gene] * len(molecule_cluster) + molecule_cluster[molecule], SHARES, draws, "pairs"
         )
+    elif kind == "cold-molecule":
+        part_of = _deal(molecule_cluster[molecule], SHARES, draws, "molecules")
+    elif kind == "scaffold":
+        own = [
+            each or f"molecule {row}" for row, each in zip(molecule_cluster.tolist(), scaffolds, strict=True)
+        ]
+        part_of = _deal(np.unique(own, return_inverse=True)[1][molecule], SHARES, draws, "scaffolds")
     elif kind == "cold-gene":
         part_of = _deal(clusters[gene], SHARES, draws, "genes")
     else:
         one = _deal(clusters[gene], SHARES_OF_BOTH, draws, "genes")
-        other = _deal(molecule, SHARES_OF_BOTH, draws, "molecules")
+        other = _deal(molecule_cluster[molecule], SHARES_OF_BOTH, draws, "molecules")
         part_of = np.where(one == other, one, -1)
     parts = {name: np.flatnonzero(part_of == place) for place, name in enumerate(SHARES)}
     if empty := [name for name, rows in parts.items() if not len(rows)]:

@@ -11,6 +11,7 @@ from dnalm import cli
 from dnalm.commands.interact_prepare import Options, run
 from dnalm.data.pair_splits import split_pairs
 from dnalm.data.pairs import PARTS, open_pairs
+from dnalm.molecules import molecule_clusters
 
 pytest.importorskip("rdkit")
 GENES, MOLECULES, PAIRS = 60, 48, 240
@@ -64,6 +65,9 @@ def test_each_split_gives_three_parts_with_as_many_negatives_as_positives(inputs
     shared = json.loads((inputs / "set" / "leakage.json").read_text())["shared"]
     cold = {"cold-molecule": ["molecules"], "scaffold": ["molecules", "scaffolds"], "cold-gene": ["genes"]}
     cold["cold-both"] = ["genes", "molecules"]
+    cold = {
+        kind: [*what, "molecule_clusters"] if "molecules" in what else what for kind, what in cold.items()
+    }
     for what in ["pairs", *cold.get(split, [])]:
         assert [entry[what] for entry in shared.values()] == [0, 0, 0]
     counts = pairs.meta["counts"]
@@ -85,6 +89,28 @@ def test_a_positive_is_no_negative_of_a_gene_with_the_same_sequence(inputs):
     keys = pairs.clusters[pairs.gene] * len(pairs.smiles) + pairs.molecule
     assert not set(keys[pairs.label == 1]) & set(keys[pairs.label == 0])
     parts = [set(keys[rows[pairs.label[rows] == 1]]) for rows in pairs.parts.values()]
+    assert not (parts[0] & parts[1] | parts[0] & parts[2] | parts[1] & parts[2])
+
+
+@pytest.mark.parametrize("split", ["random", "cold-molecule", "scaffold", "cold-both"])
+def test_isomers_are_in_one_part_and_contradict_nothing(inputs, split):
+    # Every molecule in both hands, each with genes of its own.
+    rows = [
+        (1 + (7 * chain + 3 * gene + hand) % 40, f"C{'C' * chain}[C{mark}H](N)O", 1)
+        for chain in range(12)
+        for gene in range(12)
+        for hand, mark in enumerate(("@", "@@"))
+    ]
+    (inputs / "pairs.csv").write_text(table(rows))
+    pairs = prepared(inputs, split=split)
+    assert len(pairs.smiles) == 24
+    flat = molecule_clusters(pairs.smiles)
+    assert len(set(flat.tolist())) == 12
+    keys = pairs.clusters[pairs.gene] * 24 + flat[pairs.molecule]
+    assert not set(keys[pairs.label == 1]) & set(keys[pairs.label == 0])
+    shared = json.loads((inputs / "set" / "leakage.json").read_text())["shared"]
+    assert all(entry["molecule_clusters" if split != "random" else "pairs"] == 0 for entry in shared.values())
+    parts = [set(keys[rows].tolist()) for rows in pairs.parts.values()]
     assert not (parts[0] & parts[1] | parts[0] & parts[2] | parts[1] & parts[2])
 
 
@@ -173,13 +199,13 @@ def test_half_of_the_smiles_may_be_none(inputs):
 
 
 def test_salts_may_be_kept(inputs):
-    rows = [(gene, "CC(=O)O.[Na+]", 1) for gene in range(1, 11)] + [
-        (gene, "CC(=O)O", 1) for gene in range(1, 11)
+    rows = [(gene, "CCC(=O)O.[Na+]", 1) for gene in range(1, 11)] + [
+        (gene, "CCC(=O)O", 1) for gene in range(1, 11)
     ]
     (inputs / "pairs.csv").write_text(table(rows))
     assert len(prepared(inputs, out=inputs / "largest", negatives="none").smiles) == 1
     kept = prepared(inputs, out=inputs / "keep", negatives="none", salts="keep")
-    assert kept.smiles == ["CC(=O)O", "CC(=O)O.[Na+]"]
+    assert kept.smiles == ["CCC(=O)O", "CCC(=O)O.[Na+]"]
     assert kept.meta["salts"] == "keep"
 
 

@@ -8,6 +8,9 @@ import pytest
 from dnalm.data.leakage import leakage_report, leakage_text
 from dnalm.data.pairs import PairSet
 
+ISOMERS = np.array([0, 1, 0, 2])
+"""Molecules 0 and 2 differ in their stereo alone."""
+
 
 @pytest.fixture
 def pairs():
@@ -29,7 +32,7 @@ def pairs():
 
 
 def test_what_is_shared_is_counted_by_hand(pairs):
-    shared = leakage_report(pairs)["shared"]["train, test"]
+    shared = leakage_report(pairs, ISOMERS)["shared"]["train, test"]
     assert (shared["pairs"], shared["pairs_rows"]) == (1, pytest.approx(1 / 3))
     assert (shared["genes"], shared["genes_rows"]) == (1, pytest.approx(1 / 3))
     assert (shared["clusters"], shared["clusters_rows"]) == (1, 1.0)  # gene 3 is the same as gene 0
@@ -38,12 +41,14 @@ def test_what_is_shared_is_counted_by_hand(pairs):
 
 
 def test_having_no_ring_is_not_a_scaffold_to_share(pairs):
-    shared = leakage_report(pairs)["shared"]["train, validation"]
+    shared = leakage_report(pairs, ISOMERS)["shared"]["train, validation"]
+    isomers = {key: shared.pop(key) for key in ("molecule_clusters", "molecule_clusters_rows")}
     assert set(shared.values()) == {0}
+    assert isomers == {"molecule_clusters": 1, "molecule_clusters_rows": 1.0}
 
 
 def test_degrees_are_rows_a_gene_and_a_molecule(pairs):
-    degrees = leakage_report(pairs)["degrees"]
+    degrees = leakage_report(pairs, ISOMERS)["degrees"]
     assert degrees["train"]["rows_a_gene"] == [2, 2, 2, 2]
     assert degrees["test"]["rows_a_gene"] == [1, 1.5, pytest.approx(1.9), 2]  # gene 0 one row, gene 3 two
     assert degrees["test"]["rows_a_molecule"] == [1, 1.5, pytest.approx(1.9), 2]
@@ -51,7 +56,7 @@ def test_degrees_are_rows_a_gene_and_a_molecule(pairs):
 
 
 def test_the_text_says_each_pair_of_parts_and_json_holds_the_report(pairs):
-    report = leakage_report(pairs)
+    report = leakage_report(pairs, ISOMERS)
     assert json.loads(json.dumps(report)) == report
     lines = leakage_text(report).splitlines()
     assert [line.split(" share ")[0] for line in lines] == [
@@ -60,4 +65,5 @@ def test_the_text_says_each_pair_of_parts_and_json_holds_the_report(pairs):
         "validation and test",
     ]
     assert "1 molecules (67% of test's rows)" in lines[1]
+    assert "1 molecules but for stereo and charge (100% of validation's rows)" in lines[0]
     assert "1 near-identical gene groups (100% of test's rows)" in lines[1]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dnalm.data.negatives import draw_negatives, known_keys
+from dnalm.data.negatives import draw_negatives, pair_keys
 
 MOLECULES = 50
 
@@ -20,10 +20,11 @@ def positives():
 
 def drawn(positives, kind="degree-matched", ratio=1.0, seed=0, known=None):
     gene, molecule = positives
+    alone = np.arange(gene.max() + 1), np.arange(MOLECULES)
     if known is None:
-        known = known_keys(gene, molecule, np.arange(gene.max() + 1), MOLECULES)
+        known = pair_keys(gene, molecule, *alone)
     draws = np.random.default_rng(seed)
-    return draw_negatives(gene, molecule, known, MOLECULES, kind=kind, ratio=ratio, draws=draws)
+    return draw_negatives(gene, molecule, known, *alone, kind=kind, ratio=ratio, draws=draws)
 
 
 @pytest.mark.parametrize("kind", ["degree-matched", "uniform"])
@@ -56,7 +57,9 @@ def test_degrees_are_matched_or_not(end):
     there = np.unique(positives[end])
     often = np.bincount(positives[end])[there]
     for kind, low, high in (("degree-matched", 0.7, 1), ("uniform", -0.2, 0.2)):
-        found = draw_negatives(*positives, known, 500, kind=kind, ratio=1, draws=draws)
+        found = draw_negatives(
+            *positives, known, np.arange(2000), np.arange(500), kind=kind, ratio=1, draws=draws
+        )
         agreement = np.corrcoef(often, np.bincount(found[end], minlength=2000)[there])[0, 1]
         assert low < agreement < high
 
@@ -67,7 +70,9 @@ def test_rates_of_degree_matched_draws_are_products_of_degrees():
     counts = {"degree-matched": np.zeros(8), "uniform": np.zeros(8)}
     for kind, count in counts.items():
         for _ in range(3000):
-            (one,), (other,) = draw_negatives(gene, molecule, known, 4, kind=kind, ratio=0.2, draws=draws)
+            (one,), (other,) = draw_negatives(
+                gene, molecule, known, np.arange(2), np.arange(4), kind=kind, ratio=0.2, draws=draws
+            )
             count[one * 4 + other] += 1
     # Left are 0 with 3 (3 * 1) and 1 with 0 and with 1 (2 * 1 each): 3, 2 and 2 of 7; sd 0.009.
     left = [3, 4, 5]
@@ -81,14 +86,15 @@ def test_none_are_drawn_when_none_are_wanted(positives):
 
 def test_all_that_are_left_are_found_and_no_more():
     gene, molecule = np.repeat(np.arange(4), 2), np.array([0, 1, 0, 2, 0, 3, 0, 1])
-    known = known_keys(gene, molecule, np.arange(4), 4)
+    alone = np.arange(4), np.arange(4)
+    known = pair_keys(gene, molecule, *alone)
     left = set(range(16)) - set(known.tolist())
     for kind in ("degree-matched", "uniform"):
         for seed in range(30):
             draws = np.random.default_rng(seed)
-            found = draw_negatives(gene, molecule, known, 4, kind=kind, ratio=1, draws=draws)
+            found = draw_negatives(gene, molecule, known, *alone, kind=kind, ratio=1, draws=draws)
             assert set((found[0] * 4 + found[1]).tolist()) == left
-            more = draw_negatives(gene, molecule, known, 4, kind=kind, ratio=5, draws=draws)
+            more = draw_negatives(gene, molecule, known, *alone, kind=kind, ratio=5, draws=draws)
             assert sorted((more[0] * 4 + more[1]).tolist()) == sorted(left)
 
 
@@ -106,7 +112,23 @@ def test_the_seed_decides(positives):
     assert not np.array_equal(one, other)
 
 
-def test_a_positive_of_a_gene_is_known_of_all_genes_like_it():
-    clusters = np.array([0, 1, 0, 2, 1, 0])
-    keys = known_keys(np.array([2, 3, 4]), np.array([7, 1, 0]), clusters, 10)
-    assert keys.tolist() == sorted([7, 27, 57, 31, 10, 40])
+def test_a_positive_is_known_of_all_genes_and_molecules_like_its_own():
+    clusters, molecule_cluster = np.array([0, 1, 0, 2, 1, 0]), np.array([0, 1, 1, 2])
+    keys = pair_keys(np.array([2, 0, 4, 3]), np.array([1, 2, 2, 0]), clusters, molecule_cluster)
+    assert keys[0] == keys[1]
+    assert len(set(keys.tolist())) == 3
+
+
+@pytest.mark.parametrize("rounds", [0, 100])  # counted out, and drawn
+def test_no_negative_is_like_what_is_known(monkeypatch, rounds):
+    monkeypatch.setattr("dnalm.data.negatives.ROUNDS", rounds)
+    clusters, molecule_cluster = np.array([0, 0, 1, 2]), np.array([0, 1, 1, 2])
+    gene, molecule = np.array([0, 1, 2, 3]), np.array([1, 0, 3, 2])
+    known = np.append(pair_keys(gene, molecule, clusters, molecule_cluster), 2 * 4 + 0)  # and 3 with 0
+    draws = np.random.default_rng(0)
+    found = draw_negatives(
+        gene, molecule, known, clusters, molecule_cluster, kind="uniform", ratio=9, draws=draws
+    )
+    # 0 and 1 are one gene, 1 and 2 one molecule: gene 0/1 has 0 and 1/2, 2 has 3, 3 has 1/2 and was given 0.
+    left = {(0, 3), (1, 3), (2, 0), (2, 1), (2, 2), (3, 3)}
+    assert set(zip(*(each.tolist() for each in found), strict=True)) == left
