@@ -92,6 +92,7 @@ class Loop:
         seed: of batches and dropout.
         identity: settings and data digests that a resumed run must share with the one before.
         watch: called with each new metrics line.
+        patience_from: the step of the first evaluation that counts for the patience.
         compiled: whether training steps go through torch.compile; evaluation never does.
 
     Raises:
@@ -109,11 +110,13 @@ class Loop:
         seed: int,
         identity: Mapping[str, Any],
         watch: Callable[[dict[str, Any]], None] | None = None,
+        patience_from: int = 0,
         compiled: bool = False,
     ) -> None:
         ranks.check_batch(config.batch_size, config.accumulate)
         self.task, self.config, self.folder, self.fabric = task, config, folder, fabric
         self.seed, self.identity, self.watch = seed, finite(dict(identity)), watch
+        self.patience_from = patience_from
         self._whole = model
         self.model = copy.deepcopy(model) if is_sharded(fabric) else model
         self._batches = task.windows(config.batch_size, seed)
@@ -122,10 +125,8 @@ class Loop:
         if compiled:
             self.model.compile(mode=compile_mode(fabric, config.accumulate))
         self.step = 0
-        self.saved: int | None = None
-        """The step of the state saved last; None before the first."""
-        self.elapsed = 0.0
-        """Seconds of training and evaluation, over all sittings."""
+        self.saved: int | None = None  # the step of the state saved last
+        self.elapsed = 0.0  # seconds of training and evaluation, over all sittings
         self._training, self._taken = 0.0, 0
         self._counted = 0.0  # in one step, over all processes
         self._shown: float | None = None  # the loss of the last line of metrics.jsonl
@@ -143,18 +144,18 @@ class Loop:
 
     def _rate(self, step: int) -> float:
         """Return the learning rate of a step."""
-        return learning_rate(step, self.config, self._planned)
+        return learning_rate(step, self.config, list(self._planned.values()))
 
     @property
-    def _planned(self) -> list[float]:
-        """Validation losses that decide how training goes on: not of where a run was stopped and judged."""
+    def _planned(self) -> dict[int, float]:
+        """Validation losses, by step, that decide how training goes on: not of where a run was stopped."""
         every = self.config.eval_every
-        return [scores["val_loss"] for scores in self.evaluations if scores["step"] % every == 0]
+        return {int(s["step"]): s["val_loss"] for s in self.evaluations if s["step"] % every == 0}
 
     @property
     def patience_spent(self) -> bool:
         """Whether the last evaluations, as many as the patience allows, brought no lower validation loss."""
-        losses = self._planned
+        losses = [loss for step, loss in self._planned.items() if step >= self.patience_from]
         since = len(losses) - 1 - losses.index(min(losses)) if losses else 0
         return 0 < self.config.patience <= since
 

@@ -183,6 +183,8 @@ class Reading:
             opened = (backbones or {}).get(side)
             if isinstance(part, TunedConfig):
                 opened = opened or _reopened(side, part, "it alone knows how a text is read")
+                if told := opened.report(read):
+                    self.say(told)
                 segments = opened.segments if shape.attends else 1
                 kept[side] = WindowedTexts(read, opened.windows, segments)
             elif isinstance(part, KeptConfig):
@@ -220,11 +222,13 @@ class Reading:
         attends: bool,
     ) -> Source:
         store = StateStore(self.store, part.identity, part.width)
-        if store.lacks(texts):
+        lacks = store.lacks(texts)
+        if lacks and backbone is None:
             lacking = f"its states of these genes or molecules are not all in {self.store}"
-            backbone = backbone or _reopened(side, part, lacking)
-            if told := backbone.report(texts):
-                self.say(told)
+            backbone = _reopened(side, part, lacking)
+        if backbone is not None and (told := backbone.report(texts)):
+            self.say(told)
+        if lacks and backbone is not None:
             backbone.encoder.to(self.processor.fabric().device)
             store.fill(texts, backbone.encode, self.say)
         states = store.states(texts)

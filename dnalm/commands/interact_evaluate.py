@@ -110,7 +110,7 @@ def _judged(
 ) -> dict[str, Any]:
     """Return what the results file holds."""
     rows = pairs.parts[options.part]
-    label, molecule = pairs.label[rows], pairs.molecule[rows]
+    label, (words, drawn) = pairs.label[rows], pairs.drawn(rows)
     subjects = {
         name: _subject(opened, path, pairs, reading)
         for (name, opened), path in zip(models.items(), options.runs, strict=True)
@@ -134,9 +134,9 @@ def _judged(
         entries[name], scored[name] = _model_entry(options, pairs, subject)
         paired = dict.fromkeys(("value", "low", "high"), float("nan"))
         if best is not None:
-            paired = paired_auroc(label, scored[name], ladder[best], molecule, SEED)
+            paired = paired_auroc(label, scored[name], ladder[best], drawn, SEED)
         entries[name]["minus_best_rung"] = {"rung": best, **paired}
-    warnings = _warnings(options, pairs)
+    warnings = _warnings(options, pairs) + _other_sets(models, pairs)
     for warning in warnings:
         options.judging.say(warning)
     return {
@@ -150,8 +150,9 @@ def _judged(
         "models": entries,
         "ladder": rungs,
         "best_rung": best,
+        "drawn": words,
         "pairs": [
-            {"one": one, "other": other, **paired_auroc(label, scored[one], scored[other], molecule, SEED)}
+            {"one": one, "other": other, **paired_auroc(label, scored[one], scored[other], drawn, SEED)}
             for one, other in combinations(scored, 2)
         ],
         "warnings": warnings,
@@ -241,7 +242,8 @@ def _opened(options: Options, pairs: PairSet) -> dict[str, OpenedInteraction]:
 
 
 def _scores(pairs: PairSet, rows: Rows, score: Numbers) -> dict[str, Any]:
-    return interaction_scores(pairs.label[rows], score, pairs.gene[rows], pairs.molecule[rows], SEED)
+    gene, molecule, (_, drawn) = pairs.gene[rows], pairs.molecule[rows], pairs.drawn(rows)
+    return interaction_scores(pairs.label[rows], score, gene, molecule, drawn, SEED)
 
 
 def _sequenced(pairs: PairSet, rows: Rows, score: Numbers) -> dict[str, Any] | None:
@@ -289,6 +291,20 @@ def _warnings(options: Options, pairs: PairSet) -> list[str]:
     return found
 
 
+def _other_sets(models: dict[str, OpenedInteraction], pairs: PairSet) -> list[str]:
+    """Name the models that went on from a run on other pairs, which may be among those judged."""
+    others = [
+        name
+        for name, opened in models.items()
+        if set(opened.about.get("init_sets", [opened.about.get("init_set", pairs.digest)])) - {pairs.digest}
+    ]
+    return [
+        f"{name}: went on from a run on another set of pairs, which may hold some that it is judged by here: "
+        "its scores may flatter it"
+        for name in others
+    ]
+
+
 def _table(results: dict[str, Any]) -> str:
     """Return the protocol, one line a model, a shuffle and a rung, and what the models are worth."""
     ratio = "" if results["ratio"] is None else f", ratio {results['ratio']:g}"
@@ -307,7 +323,7 @@ def _table(results: dict[str, Any]) -> str:
     lines.append(
         f"per gene, per molecule: mean AUROC within the {first['auroc_per_gene']['groups']:,} genes and "
         f"{first['auroc_per_molecule']['groups']:,} molecules with pairs of both kinds; sequenced: AUROC "
-        "where the gene has an mRNA or CDS"
+        f"where the gene has an mRNA or CDS; intervals: whole {results['drawn']} drawn again"
     )
     lines += [
         f"{each['one']} less {each['other']}: {each['value']:+.4f}, 95 % paired interval {each['low']:+.4f} "

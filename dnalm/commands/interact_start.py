@@ -14,7 +14,7 @@ from dnalm.tasks.interaction_shape import InteractionShape, is_kept
 
 
 def go_on_from(
-    path: Path, model: InteractionModel, pairs: PairSet, say: Callable[[str], None]
+    path: Path, model: InteractionModel, pairs: PairSet, say: Callable[[str], None], *, early: bool = False
 ) -> dict[str, Any]:
     """Put the weights of another run into a model, in place.
 
@@ -24,13 +24,15 @@ def go_on_from(
         path: the run's folder.
         model: of the same encoders and head, LoRA aside.
         pairs: the set that it will be trained on.
-        say: told where the run was trained on another set.
+        say: told where the run, or one that it went on from, was trained on another set.
+        early: whether kept states of the pretrained encoders are read first: they must be as they were then.
 
     Returns:
         What results say of it.
 
     Raises:
-        ValueError: if there is no such run, or its encoders or head are others.
+        ValueError: if there is no such run, its encoders or head are others, or its encoders were trained and
+            `early` asks for their states before that.
     """
     opened = open_interaction(path)
     before, now = opened.model.shape, model.shape
@@ -39,20 +41,26 @@ def go_on_from(
             f"--init-from {path}: its model has another {' and another '.join(differing)} than the options "
             f"ask for ({before.kind}, here {now.kind}); give the encoders and sizes that it was trained with"
         )
+    if early and any(isinstance(side, TunedConfig) for side in (before.gene, before.molecule)):
+        raise ValueError(
+            f"--init-from {path}: its encoders were trained, so that they have no kept states to begin with; "
+            "leave --unfreeze-at-epoch out, or go on from a run on frozen ones"
+        )
     found, wanted = opened.model.state_dict(), model.state_dict()
     sides = (("gene", before.gene, now.gene), ("molecule", before.molecule, now.molecule))
     begun = tuple(f"{side}.encoder." for side, one, other in sides if is_kept(one) and not is_kept(other))
     wanted = {key: each for key, each in wanted.items() if not key.startswith(begun)}
     checkpoint.put(found, wanted, str(path))
-    digest = str(opened.about.get("set"))
-    if digest != pairs.digest:
+    sets = sorted({str(opened.about.get("set")), *opened.about.get("init_sets", [])})
+    if sets != [pairs.digest]:
         say(
-            f"--init-from {path} was trained on another set of pairs, which may hold some that this one "
-            "judges by: its scores here may flatter it"
+            f"--init-from {path}: it, or what it went on from, was trained on another set of pairs, which "
+            "may hold some that this one judges by: its scores here may flatter it"
         )
     return {
         "init_from": str(path),
-        "init_set": digest,
+        "init_set": str(opened.about.get("set")),
+        "init_sets": sets,
         "init_weights": checkpoint.weights_digest(opened.model),
     }
 

@@ -83,6 +83,11 @@ def run(options: Options) -> None:
         raise ValueError("; ".join(wrong))
     processor = options.run.compute.resolve()
     ranks.check_batch(options.train.batch_size, options.train.accumulate)
+    if options.tuning.unfreeze_at_epoch >= options.train.epochs:
+        raise ValueError(
+            f"--unfreeze-at-epoch {options.tuning.unfreeze_at_epoch}: there are {options.train.epochs} "
+            "epochs, so that the encoders would never be trained; give a lower one, or more --epochs"
+        )
     if processor.strategy == "fsdp" and options.tuning.any:
         raise ValueError("--strategy fsdp does not go with pretrained encoders that are trained; use ddp")
     options.run.check_folder(options.out, [options.out / RESULTS])
@@ -105,7 +110,8 @@ def run(options: Options) -> None:
         "seed": options.run.seed,
     }
     if options.init_from is not None:
-        about |= go_on_from(options.init_from, model, pairs, options.run.say)
+        early_epochs = bool(options.tuning.unfreeze_at_epoch)
+        about |= go_on_from(options.init_from, model, pairs, options.run.say, early=early_epochs)
     reading = Reading(store_of(options.store, options.data), processor, options.run.say)
     early = shape.frozen if options.tuning.unfreeze_at_epoch else None
     if options.run.dry_run and (missing := reading.missing(early or shape, pairs)):
@@ -171,6 +177,7 @@ def _train(
         fabric=processor.fabric(unused=options.tuning.any),
         seed=options.run.seed,
         identity=_identity(options, task, pairs.digest, processor),
+        patience_from=options.tuning.unfreeze_at_epoch * steps,
     )
     if options.run.resume:
         loop.resume(options.run.say)
@@ -226,7 +233,7 @@ def _judged(
         kept = {key: best[key] for key in ("step", "val_loss", "identity")}
         plain = {"kind": "interaction", **model.shape.as_dict(), "about": task.about}
         checkpoint.save(options.out / BEST, task.weights(model), plain | kept)
-    held = task.validation
+    held, (words, drawn) = task.validation, pairs.drawn(pairs.parts["validation"])
     logits = predict(loop.alone(), task.tokens, held.gene, held.molecule)
     history: dict[str, list[Any]] = {
         "epoch": [round(scores["step"] / steps) for scores in loop.evaluations],
@@ -248,7 +255,8 @@ def _judged(
             "seconds": loop.elapsed,
             "history": history,
         },
-        "validation": interaction_scores(held.label, probability(logits), held.gene, held.molecule),
+        "validation": interaction_scores(held.label, probability(logits), held.gene, held.molecule, drawn),
+        "drawn": words,
         "temperature": fit_temperature(logits, held.label),
         "node_rate_validation": _node_rate(pairs),
     }

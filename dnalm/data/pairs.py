@@ -23,6 +23,8 @@ PARTS: tuple[Part, ...] = ("train", "validation", "test")
 FORMAT, FORMAT_VERSION = "dnalm-pairs", 1
 SEQUENCED = ("cds", "mrna")
 """Kinds, by how they begin, that hold what a gene is translated from; others are promoters and the like."""
+DRAWN = {"scaffold": ("scaffolds",), "cold-gene": ("genes",), "cold-both": ("genes", "molecules")}
+"""What a bootstrap draws, by the split; of others molecules."""
 GENES, MOLECULES, PAIRS, DROPPED = "genes.tsv.gz", "molecules.tsv.gz", "pairs.npz", "dropped.tsv.gz"
 GENE_COLUMNS = ("gene_id", "kind", "source_id", "cluster", "sequence")
 MOLECULE_COLUMNS = ("smiles", "scaffold")
@@ -60,6 +62,23 @@ class PairSet:
     def digest(self) -> str:
         """SHA-256 of all that decides a result: tables, pairs, labels and parts."""
         return str(self.meta["digest"])
+
+    def drawn(self, rows: npt.NDArray[np.int64]) -> tuple[str, list[npt.NDArray[np.int64]]]:
+        """Return what a bootstrap draws where some pairs are judged: in words, and of each pair, each [N].
+
+        What a split holds out as a whole is drawn as a whole: what is new in it is what there may be few of.
+
+        Args:
+            rows: of the pairs, [N].
+        """
+        kinds = DRAWN.get(str(self.meta.get("split")), ("molecules",))
+        rings = [each or f"molecule {row}" for row, each in enumerate(self.scaffolds)]
+        unit = {
+            "genes": self.clusters[self.gene],
+            "molecules": self.molecule,
+            "scaffolds": np.unique(rings, return_inverse=True)[1].astype(np.int64)[self.molecule],
+        }
+        return " and ".join(kinds), [unit[kind][rows] for kind in kinds]
 
     def sequenced(self) -> npt.NDArray[np.bool_]:
         """Return whether each pair's gene has an mRNA or a coding sequence, [P]."""

@@ -1,7 +1,8 @@
 """AUROC and average precision with their bootstrap by clusters of rows (Efron 1979), exact with ties.
 
-Rows of one molecule are not independent, so whole molecules are drawn. A draw only weighs the rows: the
-scores are sorted once, and every resample is a cumulative sum of weights.
+Rows of one molecule are not independent, so whole molecules are drawn, or genes, or both, each by itself
+(Owen 2007, The pigeonhole bootstrap). A draw only weighs the rows: the scores are sorted once, and every
+resample is a cumulative sum of weights.
 
 Shapes used below
     N  rows                          P  positive rows, Q negative ones: N = P + Q
@@ -78,7 +79,7 @@ def areas(
 def resampled_areas(
     label: npt.NDArray[np.generic],
     scores: Sequence[npt.NDArray[np.floating]],
-    cluster: Rows,
+    clusters: Sequence[Rows],
     *,
     seed: int = 0,
     resamples: int = RESAMPLES,
@@ -88,7 +89,8 @@ def resampled_areas(
     Args:
         label: 0 or 1, [N].
         scores: each [N].
-        cluster: which cluster a row is of, [N].
+        clusters: each [N]: which cluster a row is of. Of several kinds each is drawn by itself, and a row
+            counts as often as all of its clusters together: the product.
         seed: of the draws.
         resamples: R.
 
@@ -97,7 +99,7 @@ def resampled_areas(
     """
     ranked = [Ranked(label, score) for score in scores]
     parts: list[list[Areas]] = [[] for _ in scores]
-    for weights in _weights(cluster, seed, resamples):
+    for weights in _weights(clusters, seed, resamples):
         for each, kept in zip(ranked, parts, strict=True):
             kept.append(each.areas(weights))
     return [Areas(*(np.concatenate(column) for column in zip(*kept, strict=True))) for kept in parts]
@@ -112,14 +114,17 @@ def estimate(value: float, resampled: Numbers, clusters: int) -> Estimate:
     return Estimate(value, float(low), float(high))
 
 
-def _weights(cluster: Rows, seed: int, resamples: int) -> Iterator[Numbers]:
+def _weights(clusters: Sequence[Rows], seed: int, resamples: int) -> Iterator[Numbers]:
     """Yield how often each row is in each resample, [N, R], some resamples at a time."""
-    names, place = np.unique(cluster, return_inverse=True)
-    count = len(names)
-    draws = np.random.default_rng(seed)
-    step = max(1, AT_ONCE // max(1, len(cluster)))
+    kinds = [np.unique(cluster, return_inverse=True) for cluster in clusters]
+    draws = [np.random.default_rng([seed, kind] if kind else seed) for kind in range(len(kinds))]
+    step = max(1, AT_ONCE // max(1, len(clusters[0])))
     for start in range(0, resamples, step):
         taken = min(step, resamples - start)
-        drawn = draws.integers(0, count, (taken, count)) * taken + np.arange(taken)[:, None]  # [R, C]
-        often = np.bincount(drawn.ravel(), minlength=count * taken).reshape(count, taken)  # [C, R]
-        yield often.astype(np.float64)[place]
+        weights = np.ones((1, taken))
+        for (names, place), drawing in zip(kinds, draws, strict=True):
+            count = len(names)
+            drawn = drawing.integers(0, count, (taken, count)) * taken + np.arange(taken)[:, None]  # [R, C]
+            often = np.bincount(drawn.ravel(), minlength=count * taken).reshape(count, taken)  # [C, R]
+            weights = weights * often.astype(np.float64)[place]
+        yield weights

@@ -7,6 +7,7 @@ Shapes used below
     N  pairs
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,12 @@ COLDEST, HOTTEST = 0.05, 100.0
 
 
 def interaction_scores(
-    label: Labels, score: Numbers, gene: Rows, molecule: Rows, seed: int = 0
+    label: Labels,
+    score: Numbers,
+    gene: Rows,
+    molecule: Rows,
+    drawn: Sequence[Rows] | None = None,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """Score predicted interactions.
 
@@ -36,10 +42,11 @@ def interaction_scores(
         score: from 0 to 1; a probability, for Brier's score and the calibration error to mean anything, [N].
         gene: of each pair, [N].
         molecule: of each pair, [N].
+        drawn: what the bootstrap draws, each [N], see `resampled_areas`; molecules unless given.
         seed: of the bootstrap.
 
     Returns:
-        JSON values. `auroc` and `auprc` with their 95 % bootstrap intervals, whole molecules drawn;
+        JSON values. `auroc` and `auprc` with their 95 % bootstrap intervals;
         `prevalence`, which is the AUPRC of guessing; `auroc_per_gene` and `auroc_per_molecule`, means over
         those with pairs of both classes, and how many `groups` these are; `ef1`, the share of positives in
         the first 1 % of the list over their share in all; `brier`; `ece` and the bins behind it under
@@ -53,11 +60,14 @@ def interaction_scores(
             f"expected scores from 0 to 1, got {score.min():g} to {score.max():g}; the model may have "
             "diverged: train it again with a lower --lr"
         )
-    molecules = len(np.unique(molecule))
+    units = [molecule] if drawn is None else drawn
     if len(score):
-        (auroc, average), (drawn,) = areas(label, score), resampled_areas(label, [score], molecule, seed=seed)
-        auroc_found = estimate(auroc, drawn.auroc, molecules)
-        average_found = estimate(average, drawn.average_precision, molecules)
+        (auroc, average), (resampled,) = (
+            areas(label, score),
+            resampled_areas(label, [score], units, seed=seed),
+        )
+        auroc_found = estimate(auroc, resampled.auroc, _fewest(units))
+        average_found = estimate(average, resampled.average_precision, _fewest(units))
     else:
         auroc_found = average_found = estimate(np.nan, np.zeros(0), 0)
     bins = reliability(label, score)
@@ -77,7 +87,7 @@ def interaction_scores(
 
 
 def paired_auroc(
-    label: Labels, one: Numbers, other: Numbers, molecule: Rows, seed: int = 0
+    label: Labels, one: Numbers, other: Numbers, drawn: Sequence[Rows], seed: int = 0
 ) -> dict[str, float]:
     """Return AUROC of `one` less AUROC of `other` on the same pairs, with its 95 % paired interval.
 
@@ -85,14 +95,14 @@ def paired_auroc(
         label: 0 or 1, [N].
         one: scores, [N].
         other: scores, [N].
-        molecule: of each pair, [N]; whole molecules are drawn, the same for both.
+        drawn: what the bootstrap draws, the same for both, each [N], see `resampled_areas`.
         seed: of the bootstrap.
     """
     if not len(label):
         return estimate(np.nan, np.zeros(0), 0)._asdict()
     value = areas(label, one)[0] - areas(label, other)[0]
-    first, second = resampled_areas(label, [one, other], molecule, seed=seed)
-    return estimate(value, first.auroc - second.auroc, len(np.unique(molecule)))._asdict()
+    first, second = resampled_areas(label, [one, other], drawn, seed=seed)
+    return estimate(value, first.auroc - second.auroc, _fewest(drawn))._asdict()
 
 
 def grouped_auroc(label: Labels, score: Numbers, group: Rows) -> dict[str, Any]:
@@ -191,6 +201,11 @@ def probability(logits: Numbers, temperature: float = 1.0) -> Numbers:
     small = np.exp(-np.abs(scaled))
     found: Numbers = np.where(scaled >= 0, 1.0, small) / (1.0 + small)
     return found
+
+
+def _fewest(drawn: Sequence[Rows]) -> int:
+    """Return how many there are to be drawn of the kind that has the fewest."""
+    return min(len(np.unique(each)) for each in drawn)
 
 
 def _mean(values: Numbers) -> float:

@@ -77,7 +77,7 @@ def _from_fasta(path: Path) -> Iterator[GeneRow]:
 
 def _from_table(path: Path) -> Iterator[GeneRow]:
     for _line, row in read_table(path, ("GeneID", "sequence")):
-        kind, source = row.get("kind", "").strip() or UNKNOWN, row.get("source_id", "").strip()
+        kind, source = " ".join(row.get("kind", "").split()) or UNKNOWN, row.get("source_id", "").strip()
         yield GeneRow(plain_gene_id(row["GeneID"]), kind, source, row["sequence"])
 
 

@@ -63,8 +63,8 @@ def read_pair_rows(path: Path) -> Iterator[PairRow]:
 
 
 def plain_gene_id(text: str) -> str:
-    """Return a gene's name without blanks around it, and without the ".0" of a number kept as a float."""
-    text = text.strip()
+    """Return a gene's name with single blanks, and without the ".0" of a number kept as a float."""
+    text = " ".join(text.split())
     return text[:-2] if text.endswith(".0") and text[:-2].isdigit() else text
 
 

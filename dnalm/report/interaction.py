@@ -42,10 +42,10 @@ EXPLAINED = (
     "The ladder is what a model must climb to have shown that it reads sequences and structures: node rate "
     "(no feature), matrix factorisation (who pairs with whom in training), nearest molecules (chemistry "
     "alone), gradient boosting (fingerprints and 4-mers).",
-    f"Intervals are 95 % bootstrap intervals: whole molecules are drawn again, {RESAMPLES:,} times. A model "
-    "less the best rung is paired, the same molecules being drawn for both, so that it can be certain "
-    "though their own intervals overlap. The best rung is chosen on the pairs it is judged on, which "
-    "favours the ladder a little.",
+    f"Intervals are 95 % bootstrap intervals, of {RESAMPLES:,} resamples: whole molecules are drawn again, "
+    "or what the split holds out: scaffolds, genes, or genes and molecules both. A model less the best rung "
+    "is paired, the same being drawn for both, so that it can be certain though their own intervals "
+    "overlap. The best rung is chosen on the pairs it is judged on, which favours the ladder a little.",
     "AUPRC of guessing is the share of positives. Per gene and per molecule: the mean AUROC within a gene, "
     "or a molecule, that has pairs of both kinds, where being a busy one cannot help. EF is the share of "
     "positives in the first 1 % of the list over their share in all. Brier and ECE ask whether 0.8 means 8 "

@@ -25,7 +25,14 @@ SEGMENTS = 32
 """Pieces of a gene, equal in tokens, each with the mean of its states."""
 HUB_NAMES = {"dnabert2": "zhihan1996/DNABERT-2-117M", "chemberta": "DeepChem/ChemBERTa-77M-MLM"}
 """What a command line may say in place of a hub name."""
-FILES = ("config.json", "tokenizer.json", "vocab.json", "model.safetensors", "pytorch_model.bin")
+FILES = (
+    "config.json",
+    "tokenizer.json",
+    "vocab.json",
+    "merges.txt",
+    "model.safetensors",
+    "pytorch_model.bin",
+)
 """Of a hub folder, those that are read."""
 
 

@@ -74,7 +74,8 @@ class EncodersConfig:
     mol_revision: str = ""
     """Commit of the hub name of --mol-encoder."""
     morgan: bool = False
-    """Read a Morgan fingerprint beside --mol-encoder, a state for each of its bits: it loses no letter."""
+    """Read a Morgan fingerprint beside --mol-encoder, a state for each of its bits: it loses no atom or bond,
+    but stereo."""
 
     def __post_init__(self) -> None:
         wrong = too_small(self, dna_length=1, smiles_length=1, gene_windows=0)
@@ -93,7 +94,7 @@ class TuningConfig:
     """Train the last so many layers of pretrained encoders too; 0 for none."""
     unfreeze_at_epoch: int = 0
     """Epochs in which pretrained encoders are frozen first; then they are trained, whole or as
-    --unfreeze-last says."""
+    --unfreeze-last says. Patience counts from there."""
     lora_rank: int = 0
     """Train low-rank updates beside the layers of pretrained encoders (LoRA), of this rank; 0 for none."""
     gradient_checkpointing: bool = False

@@ -192,6 +192,19 @@ def test_a_folder_is_read_whole_and_a_dropped_row_names_its_file(inputs):
     assert [row[:3] for row in dropped(inputs / "two")] == [["test/a.csv", "42", "999"]]
 
 
+def test_blanks_inside_names_do_not_matter(inputs):
+    text = (inputs / "genes.tsv").read_text().splitlines()
+    head, rows = text[0].split("\t"), [line.split("\t") for line in text[1:]]
+    rows = [["g  " + row[0], *row[1:], "mRNA  variant 1"] for row in rows]
+    lines = ["\t".join([*head, "kind"]), *("\t".join(row) for row in rows)]
+    (inputs / "genes.tsv").write_text("\n".join(lines) + "\n")
+    header, *pairs = (inputs / "pairs.csv").read_text().splitlines()
+    (inputs / "pairs.csv").write_text("\n".join([header, *(f" g {line}" for line in pairs)]) + "\n")
+    made = prepared(inputs)
+    assert made.gene_ids[0] == "g 1"
+    assert set(made.kinds) == {"mRNA variant 1"}
+
+
 def test_half_of_the_smiles_may_be_none(inputs):
     rows = [(gene, text, 1) for gene in range(1, 21) for text in ("CCO", "")]
     (inputs / "pairs.csv").write_text(table(rows))

@@ -10,12 +10,15 @@ import pytest
 import torch
 
 from dnalm import checkpoint
+from dnalm.commands import interact_evaluate as judge
 from dnalm.commands.interact_encoders import Reading
 from dnalm.commands.interact_train import run
-from dnalm.commands.runs import RunOptions
+from dnalm.commands.runs import JudgeOptions, RunOptions
 from dnalm.data.pairs import open_pairs
 from dnalm.devices import Compute
 from dnalm.encoders.tuned import PADDING, TunedEncoder
+from dnalm.files import read_json
+from dnalm.tasks.backbone_names import dna_backbone
 from dnalm.tasks.backbones import Backbone
 from dnalm.tasks.core import load_core
 from dnalm.tasks.interaction import InteractionTask, predict
@@ -157,6 +160,53 @@ def test_a_run_on_another_set_is_gone_on_from_with_a_warning(options, pair_set, 
     again = replace(options, data=other, out=options.out.with_name("second"), run=replace(RUN, resume=True))
     with pytest.raises(ValueError, match="init_weights was"):
         run(again)
+    # What was seen is not forgotten where the next one goes on, nor where it is judged.
+    third = replace(options, data=other, init_from=options.out.with_name("second"), run=loud)
+    run(replace(third, out=options.out.with_name("third")))
+    assert "it, or what it went on from, was trained on another set of pairs" in capsys.readouterr().err
+    for name in ("second", "third"):
+        judging = JudgeOptions(compute=CPU, quiet=True, out=tmp_path / f"{name}.json")
+        judge.run(judge.Options((options.out.with_name(name),), data=other, judging=judging))
+        (told,) = [each for each in read_json(tmp_path / f"{name}.json")["warnings"] if "another set" in each]
+        assert told.startswith(f"{name}: went on from a run on another set of pairs")
+    judging = JudgeOptions(compute=CPU, quiet=True, out=tmp_path / "first.json")
+    judge.run(judge.Options((options.out,), data=options.data, judging=judging))
+    assert not any("another set" in each for each in read_json(tmp_path / "first.json")["warnings"])
+
+
+def test_states_of_before_an_encoder_was_trained_are_not_read_after(options):
+    run(options)
+    late = replace(options, init_from=options.out, out=options.out.with_name("late"))
+    late = replace(late, tuning=TuningConfig(unfreeze_at_epoch=1))
+    with pytest.raises(ValueError, match="its encoders were trained, so that they have no kept states"):
+        run(late)
+    assert not late.out.exists()
+
+
+def test_encoders_that_would_never_be_trained_are_refused(options):
+    with pytest.raises(ValueError, match="--unfreeze-at-epoch 2: there are 2 epochs, so that the encoders"):
+        run(replace(options, tuning=TuningConfig(unfreeze_at_epoch=2)))
+    assert not options.out.exists()
+
+
+def test_patience_counts_from_where_encoders_are_trained(options, monkeypatch):
+    whole = InteractionTask.evaluate
+    losses = iter([0.1, *np.linspace(0.2, 0.9, 19)])  # never lower
+    monkeypatch.setattr(InteractionTask, "evaluate", lambda *a: whole(*a) | {"val_loss": next(losses)})
+    train = replace(options.train, epochs=9, patience=2)
+    run(replace(options, tuning=TuningConfig(unfreeze_at_epoch=4), train=train))
+    assert history(options)["epoch"] == [0, 1, 2, 3, 4, 5, 6]
+
+
+def test_what_a_tokenizer_loses_is_said_in_every_run(options, capsys, monkeypatch):
+    def lossy(*given):
+        return replace(dna_backbone(*given), report=lambda texts: f"{len(texts)} texts lose something")
+
+    monkeypatch.setattr("dnalm.commands.interact_encoders.dna_backbone", lossy)
+    loud = replace(RUN, quiet=False, overwrite=True)
+    for tuning in (TuningConfig(), TuningConfig(), TuningConfig(freeze=False)):
+        run(replace(options, tuning=tuning, run=loud))
+        assert capsys.readouterr().err.count("16 texts lose something") == 1
 
 
 def test_the_rate_falls_where_no_epoch_is_better(options, monkeypatch):

@@ -63,6 +63,33 @@ def test_sequenced_pairs_are_those_whose_gene_has_mrna_or_cds():
     assert make_set().sequenced().tolist() == [True, False, True, True]
 
 
+@pytest.mark.parametrize(
+    ("split", "words", "units"),
+    [
+        ("random", "molecules", [[0, 1, 0, 1]]),
+        ("cold-molecule", "molecules", [[0, 1, 0, 1]]),
+        ("cold-gene", "genes", [[0, 0, 1, 0]]),
+        ("cold-both", "genes and molecules", [[0, 0, 1, 0], [0, 1, 0, 1]]),
+    ],
+)
+def test_what_a_split_holds_out_is_what_a_bootstrap_draws(split, words, units):
+    pairs = replace(make_set(), meta={"split": split})
+    told, drawn = pairs.drawn(np.array([3, 0, 1, 2]))
+    assert told == words
+    assert [each.tolist() for each in drawn] == [[unit[row] for row in (3, 0, 1, 2)] for unit in units]
+
+
+def test_of_scaffolds_molecules_without_a_ring_are_drawn_each_by_itself():
+    pairs = replace(
+        make_set(), smiles=["C", "CC", "c", "cc"], scaffolds=["", "", "ring", "ring"],
+        molecule=np.array([0, 1, 2, 3]), meta={"split": "scaffold"},
+    )  # fmt: skip
+    told, (drawn,) = pairs.drawn(np.arange(4))
+    assert told == "scaffolds"
+    assert len(set(drawn.tolist())) == 3
+    assert drawn[2] == drawn[3]
+
+
 def test_the_digest_is_of_all_that_decides_a_result():
     one = make_set()
     assert content_digest(one) == content_digest(replace(make_set(), meta={"seed": 2}))

@@ -62,7 +62,7 @@ def test_areas_are_those_of_scikit_learn(pairs, weighed):
 
 def test_resamples_are_those_of_drawing_the_rows(pairs, monkeypatch):
     label, score, _, molecule = pairs
-    (found,) = resampled_areas(label, [score], molecule, seed=3, resamples=20)
+    (found,) = resampled_areas(label, [score], [molecule], seed=3, resamples=20)
     drawn = np.random.default_rng(3).integers(0, 25, (20, 25))  # which molecules, one resample a line
     for resample, names in enumerate(drawn):
         rows = np.concatenate([np.flatnonzero(molecule == name) for name in names])
@@ -71,14 +71,47 @@ def test_resamples_are_those_of_drawing_the_rows(pairs, monkeypatch):
             expected, abs=1e-12
         )
     monkeypatch.setattr(clustered, "AT_ONCE", 7 * 900)  # seven resamples at a time
-    (pieces,) = resampled_areas(label, [score], molecule, seed=3, resamples=20)
+    (pieces,) = resampled_areas(label, [score], [molecule], seed=3, resamples=20)
     np.testing.assert_allclose(pieces, found, atol=1e-14)
+
+
+def test_genes_and_molecules_drawn_together_are_each_drawn_by_themselves(pairs, monkeypatch):
+    label, score, gene, molecule = pairs
+    (found,) = resampled_areas(label, [score], [molecule, gene], seed=3, resamples=20)
+    molecules = np.random.default_rng(3).integers(0, 25, (20, 25))
+    there, place = np.unique(gene, return_inverse=True)
+    genes = np.random.default_rng([3, 1]).integers(0, len(there), (20, len(there)))
+    for resample in range(20):
+        weight = np.bincount(molecules[resample], minlength=25)[molecule]
+        weight = weight * np.bincount(genes[resample], minlength=len(there))[place]
+        expected = sklearn_areas(label, score, weight.astype(float))
+        assert (found.auroc[resample], found.average_precision[resample]) == pytest.approx(
+            expected, abs=1e-12
+        )
+    monkeypatch.setattr(clustered, "AT_ONCE", 7 * 900)
+    (pieces,) = resampled_areas(label, [score], [molecule, gene], seed=3, resamples=20)
+    np.testing.assert_allclose(pieces, found, atol=1e-14)
+
+
+def test_few_genes_that_are_held_out_leave_more_to_chance_than_many_molecules():
+    # A number for each of 8 genes tells nothing, and 300 molecules do not make it surer.
+    covers = {"genes": 0, "molecules": 0}
+    for seed in range(40):
+        draws = np.random.default_rng(seed)
+        gene, molecule = np.repeat(np.arange(8), 300), np.tile(np.arange(300), 8)
+        label = (draws.random(2400) < draws.random(8)[gene]).astype(np.uint8)
+        score = np.clip(0.5 + 0.2 * draws.normal(size=8)[gene] + 0.05 * draws.normal(size=2400), 0, 1)
+        for name, unit in (("genes", gene), ("molecules", molecule)):
+            found = interaction_scores(label, score, gene, molecule, [unit])["auroc"]
+            covers[name] += found["low"] < 0.5 < found["high"]
+    assert covers["genes"] > 30
+    assert covers["molecules"] < 20
 
 
 def test_a_resample_of_one_class_is_left_out():
     # two molecules, one of each class: a resample is of both, 1 and 0, or of one
     label, score = np.array([1, 1, 0, 0]), np.array([0.9, 0.4, 0.5, 0.1])
-    (found,) = resampled_areas(label, [score], np.array([5, 5, 8, 8]), resamples=200)
+    (found,) = resampled_areas(label, [score], [np.array([5, 5, 8, 8])], resamples=200)
     known = np.isfinite(found.auroc)
     assert 60 < known.sum() < 140  # half, and 5 standard deviations
     np.testing.assert_array_equal(found.auroc[known], 0.75)
@@ -122,15 +155,15 @@ def test_one_sort_and_2000_resamples_of_20000_rows_take_seconds():
 def test_paired_difference(pairs):
     label, score, _, molecule = pairs
     worse = np.random.default_rng(5).permutation(score)
-    found = paired_auroc(label, score, worse, molecule)
+    found = paired_auroc(label, score, worse, [molecule])
     assert found["value"] == pytest.approx(areas(label, score)[0] - areas(label, worse)[0])
     assert 0 < found["low"] < found["value"] < found["high"]
-    assert paired_auroc(label, score, score, molecule) == {"value": 0, "low": 0, "high": 0}
-    back = paired_auroc(label, worse, score, molecule)
+    assert paired_auroc(label, score, score, [molecule]) == {"value": 0, "low": 0, "high": 0}
+    back = paired_auroc(label, worse, score, [molecule])
     assert (back["value"], back["low"]) == pytest.approx((-found["value"], -found["high"]))
     # A score that differs little is told apart, though the intervals of both overlap by far.
     near = score + 0.02 * (label - 0.5)
-    close, alone = paired_auroc(label, near, score, molecule), resampled_areas(label, [near], molecule)[0]
+    close, alone = paired_auroc(label, near, score, [molecule]), resampled_areas(label, [near], [molecule])[0]
     assert close["high"] - close["low"] < 0.5 * np.ptp(np.quantile(alone.auroc, [0.025, 0.975]))
     assert close["low"] > 0
 
@@ -219,7 +252,7 @@ def test_one_class_has_no_ranking_and_no_crash(pairs, label):
     assert found["auroc_per_gene"]["groups"] == found["auroc_per_molecule"]["groups"] == 0
     assert found["prevalence"] == label
     assert np.isfinite([found["brier"], found["ece"]]).all()
-    assert np.isnan(list(paired_auroc(np.full(900, label), score, score, molecule).values())).all()
+    assert np.isnan(list(paired_auroc(np.full(900, label), score, score, [molecule]).values())).all()
 
 
 def test_no_rows_at_all():
@@ -234,6 +267,8 @@ def test_one_molecule_has_a_value_and_no_interval(pairs):
     found = interaction_scores(label, score, gene, np.zeros(900, dtype=np.int64))["auroc"]
     assert found["value"] == areas(label, score)[0]
     assert np.isnan([found["low"], found["high"]]).all()
+    none = interaction_scores(label, score, gene, gene, [gene, np.zeros(900, dtype=np.int64)])["auroc"]
+    assert np.isnan([none["low"], none["high"]]).all()
 
 
 @pytest.mark.parametrize("wrong", [-0.1, 1.1, np.nan])
