@@ -50,7 +50,16 @@ def test_each_trial_is_another_way(task):
     scores = {name: run_trial(trial, task, TRAIN, 0, lambda _told: None) for name, trial in TRIALS.items()}
     assert len({each["val_loss"] for each in scores.values()}) == len(TRIALS)
     assert scores["adamw"] == run_trial(Trial(""), task, TRAIN, 0, lambda _told: None)
-    assert scores["adamw"] != run_trial(Trial(""), task, TRAIN, 1, lambda _told: None)
+
+
+def test_a_seed_is_of_the_first_weights_and_of_the_batches(task, monkeypatch):
+    asked, weights = [], []
+    windows, build = task.windows, task.build_model
+    monkeypatch.setattr(task, "windows", lambda size, seed: asked.append(seed) or windows(size, seed))
+    monkeypatch.setattr(task, "build_model", lambda: weights.append(torch.initial_seed()) or build())
+    for seed in (0, 5):
+        run_trial(Trial(""), task, TRAIN, seed, lambda _told: None)
+    assert asked == weights == [0, 5]
 
 
 def test_files_and_their_table(toy, task, tmp_path, monkeypatch, capsys):

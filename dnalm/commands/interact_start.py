@@ -41,7 +41,13 @@ def go_on_from(
             f"--init-from {path}: its model has another {' and another '.join(differing)} than the options "
             f"ask for ({before.kind}, here {now.kind}); give the encoders and sizes that it was trained with"
         )
-    if early and any(isinstance(side, TunedConfig) for side in (before.gene, before.molecule)):
+    trained = any(isinstance(side, TunedConfig) for side in (before.gene, before.molecule))
+    if trained and any(isinstance(side, TunedConfig) and side.lora_rank for side in (now.gene, now.molecule)):
+        raise ValueError(
+            f"--init-from {path}: its encoders were trained, and --lora-rank begins on frozen ones; leave it "
+            "out, or go on from a run on frozen ones"
+        )
+    if early and trained:
         raise ValueError(
             f"--init-from {path}: its encoders were trained, so that they have no kept states to begin with; "
             "leave --unfreeze-at-epoch out, or go on from a run on frozen ones"

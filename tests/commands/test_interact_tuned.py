@@ -180,6 +180,8 @@ def test_states_of_before_an_encoder_was_trained_are_not_read_after(options):
     late = replace(late, tuning=TuningConfig(unfreeze_at_epoch=1))
     with pytest.raises(ValueError, match="its encoders were trained, so that they have no kept states"):
         run(late)
+    with pytest.raises(ValueError, match="its encoders were trained, and --lora-rank begins on frozen ones"):
+        run(replace(late, tuning=TuningConfig(lora_rank=2)))
     assert not late.out.exists()
 
 

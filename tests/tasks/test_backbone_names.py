@@ -113,6 +113,16 @@ def test_hub_tokens_lose_chlorine_and_the_report_says_so(chemberta):
     assert "'l'" in hub.report(["CCCl", "CCC"])
 
 
+def test_of_a_hub_name_all_that_a_vocabulary_is_checked_by_is_asked_for(chemberta, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "dnalm.tasks.backbone_names.hub_folder",
+        lambda _name, _revision, files: asked.extend(files) or chemberta,
+    )
+    molecule_backbone("chemberta", "0" * 40, "hub")
+    assert {"vocab.json", "merges.txt", "config.json"} <= set(asked)
+
+
 def test_a_molecule_without_a_token_has_the_state_of_its_ends(chemberta):
     backbone = molecule_backbone(str(chemberta), None, "hub")
     found = backbone.encode(["#", "C"])
