@@ -214,8 +214,8 @@ def _add_evaluation(
 ) -> None:
     """Put what `dnalm evaluate` found beside what else was judged on the same windows.
 
-    A model is known by the digest of its weights: one that was trained anew since is told apart by its name.
-    Where a file tells no digest, two of one name are the same if their R is.
+    A model is known by the digest of its file of weights: one that was trained anew since is told apart by
+    its name. Where a file tells no digest, two of one name are the same if their R is.
     """
     home = _home(comparisons, content["split"], content["part"])
     names: dict[str, str] = {}

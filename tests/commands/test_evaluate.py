@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from dnalm.cli import main
+from dnalm.files import sha256
 from dnalm.report.binding import kind_of
 from dnalm.report.results import read_results
+from dnalm.tasks.binding import BindingModel
 
 SHORT = ["--epochs", "1", "--gap", "100", "--precision", "fp32"]
 MOTIF = """MEME version 4
@@ -152,6 +154,27 @@ def test_compare_knows_a_model_by_its_weights_and_tells_an_older_one_apart(bindi
     assert main([*train, "--lr", "1e-5", "--overwrite"]) == 0
     (test,) = (each for each in read_results(tmp_path).comparisons if each.part == "test")
     assert test.models() == ["vocab4 (evaluation_test, other weights)"]
+
+
+def test_a_model_is_known_where_merging_gives_other_bits(binding, models, tmp_path, monkeypatch):
+    """As on another device, or with another code path of the CPU's matrix library."""
+    out = shutil.copytree(models, tmp_path / "models") / "evaluation_test.json"
+    merge = BindingModel.merge
+
+    @torch.no_grad()
+    def nudged(model):
+        merge(model)
+        weight = model.head.conv1d.weight
+        weight.copy_(torch.nextafter(weight, torch.full_like(weight, torch.inf)))
+
+    monkeypatch.setattr(BindingModel, "merge", nudged)
+    assert evaluate(binding, out.parent / "vocab4", "--part", "test", "--out", out) == 0
+    (test,) = (each for each in read_results(out.parent).comparisons if each.part == "test")
+    assert test.models() == ["vocab4"]
+    weights = sha256(out.parent / "vocab4" / "checkpoint" / "model.safetensors")
+    for content in (out.parent / "results_vocab4.json").read_text(), out.read_text():
+        told = json.loads(content)
+        assert told.get("models", {}).get("vocab4", told)["model"]["weights"] == weights
 
 
 def test_models_trained_otherwise_are_no_twins(binding, tmp_path, capsys):
