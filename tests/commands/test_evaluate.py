@@ -177,6 +177,25 @@ def test_a_model_is_known_where_merging_gives_other_bits(binding, models, tmp_pa
         assert told.get("models", {}).get("vocab4", told)["model"]["weights"] == weights
 
 
+def test_an_evaluation_of_weights_that_an_unfinished_run_replaced_is_told_apart(
+    binding, models, tmp_path, stopping
+):
+    out = shutil.copytree(models, tmp_path / "models") / "evaluation_test.json"
+    assert evaluate(binding, out.parent / "vocab4", "--part", "test", "--out", out) == 0
+    core = ["--checkpoint-dir", str(binding.outputs), "--epochs", "2", "--overwrite"]
+    with stopping():
+        train = ["finetune", "--out", str(out.parent), *core, *binding.flags, *SHORT[2:]]
+        assert main([*train, "--lr", "1e-5"]) == 130
+    assert not (out.parent / "results_vocab4.json").exists()
+    (test,) = (each for each in read_results(out.parent).comparisons if each.part == "test")
+    assert test.models() == ["vocab4 (evaluation_test, other weights)"]
+    assert evaluate(binding, out.parent / "vocab4", "--part", "test", "--out", out) == 2  # it is there
+    out.unlink()
+    assert evaluate(binding, out.parent / "vocab4", "--part", "test", "--out", out) == 0
+    (test,) = (each for each in read_results(out.parent).comparisons if each.part == "test")
+    assert test.models() == ["vocab4"]  # of the checkpoint that the unfinished run has come to
+
+
 def test_models_trained_otherwise_are_no_twins(binding, tmp_path, capsys):
     core = ["--checkpoint-dir", str(binding.outputs)]
     train = ["finetune", "--out", str(tmp_path), *core, *binding.flags, *SHORT]
