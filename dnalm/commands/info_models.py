@@ -58,13 +58,14 @@ def finetune(model: Path, vocab4: bool) -> str:
 
 def evaluate(model: Path) -> str:
     """Return the command that scores a binding model, on the windows of its run where they are known."""
-    used: list[str] = []
+    flags: list[str] = []
     part = "validation"
     if (model / "run.json").is_file():
         data = read_record(model / "run.json").get("data")
-        used = list(inside(data, "files") or {})
+        used = {what: inside(data, "files", what, "path") for what in ("sequences", "scores")}
+        if all(used.values()):  # older records have the names alone
+            flags = [word for what, path in used.items() for word in (f"--{what}", path)]
         part = "test" if inside(data, "windows", "test") else part  # the published split has none
-    flags = ["--sequences", used[0], "--scores", used[1]] if len(used) == 2 else []
     return dnalm("evaluate", model, "--part", part, *flags)
 
 
