@@ -25,6 +25,7 @@ from dnalm.commands.label_windows import (
     Tiles,
     TrackLabels,
     Windows,
+    first_of,
     label_genome,
 )
 from dnalm.files import lock, need_space, read_json, sha256
@@ -154,7 +155,7 @@ def _label(options: Options, plan: Plan, stage: Path) -> str:
                 empty=f"without {plan.thing}",
             )
             record.content["data"]["genome"] = source.summary
-    missing = _missing(plan, found)
+    notes = _notes(plan, found)
     if not found.windows:
         raise ValueError(
             f"{options.genome}: no window is left of {found.bases:,} bases: {_left_out(found)}; "
@@ -163,10 +164,11 @@ def _label(options: Options, plan: Plan, stage: Path) -> str:
     labelling = time.monotonic() - begin
     tables = {stage / name: scores for name, scores in zip(plan.labels, found.scores, strict=True)}
     write_tracks(stage / SEQUENCES, found.windows, found.letters, tables)
-    metrics = _metrics(plan, found, missing)
+    metrics = _metrics(plan, found) | notes
     record.finish("done", metrics, labelling_s=labelling)
-    for message in missing.values():
-        print(message, file=sys.stderr)
+    for messages in notes.values():
+        for message in messages.values():
+            print(message, file=sys.stderr)
     return _summary(options, plan, found, metrics)
 
 
@@ -234,14 +236,39 @@ def _tables(out: Path) -> list[Path]:
     return sorted([*out.glob(SEQUENCES), *out.glob("scores.txt.gz"), *out.glob("scores_*.txt.gz")])
 
 
+def _notes(plan: Plan, found: Labelled) -> dict[str, dict[str, str]]:
+    """Return messages by file: of contigs that the genome does not have, and of those with other lengths."""
+    notes: dict[str, dict[str, str]] = {"not_in_genome": _missing(plan, found), "other_lengths": {}}
+    for label in plan.labels.values():
+        if isinstance(label, TrackLabels):
+            longer = [contig for contig in label.longer if contig in found.windowed]
+            if longer:
+                notes["other_lengths"][label.names.path.name] = _longer(label, longer)
+    return notes
+
+
+def _longer(label: TrackLabels, contigs: list[str]) -> str:
+    told = [
+        f"{contig} ({label.longer[contig][0]:,} bases there, {label.longer[contig][1]:,} in the genome)"
+        for contig in contigs
+    ]
+    be = "contig is" if len(contigs) == 1 else "contigs are"
+    return (
+        f"{label.names.path}: {len(contigs):,} {be} longer than in the genome: {first_of(told)}; if the "
+        "genome is the first piece of a contig of the same assembly, the labels are right; if it is whole, "
+        "the track is of another assembly and its labels belong to other places"
+    )
+
+
 def _missing(plan: Plan, found: Labelled) -> dict[str, str]:
     """Return a message for each file with contigs that the genome does not have, or with other ends."""
     messages = {}
     for names in [plan.windows.names, *(label.names for label in plan.labels.values())]:
         if names is not None and (missing := names.missing(found.contigs)):
-            shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
             be = "contig is" if len(missing) == 1 else "contigs are"
-            messages[names.path.name] = f"{names.path}: {len(missing):,} {be} not in the genome: {shown}"
+            messages[names.path.name] = (
+                f"{names.path}: {len(missing):,} {be} not in the genome: {first_of(missing)}"
+            )
     for label in plan.labels.values():
         if isinstance(label, PeakLabels) and label.beyond:
             what = "1 peak reaches" if label.beyond == 1 else f"{label.beyond:,} peaks reach"
@@ -251,7 +278,7 @@ def _missing(plan: Plan, found: Labelled) -> dict[str, str]:
     return messages
 
 
-def _metrics(plan: Plan, found: Labelled, missing: dict[str, str]) -> dict[str, Any]:
+def _metrics(plan: Plan, found: Labelled) -> dict[str, Any]:
     shares = {
         name: float(np.mean(scores != 0)) for name, scores in zip(plan.labels, found.scores, strict=True)
     }
@@ -264,7 +291,6 @@ def _metrics(plan: Plan, found: Labelled, missing: dict[str, str]) -> dict[str, 
         "sites": counts,
         "genome": {"contigs": len(found.contigs), "bases": found.bases},
         "left_out": {reason: count for reason, count in found.left_out.items() if count},
-        "not_in_genome": missing,
     }
 
 

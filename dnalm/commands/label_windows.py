@@ -88,8 +88,8 @@ class ContigNames:
         if self._names and not self._found:
             raise ValueError(
                 f"{self.path}: none of its contigs is in the genome: here they are called "
-                f"{_first(self._names)}, there {_first(genome)}; pass --rename chr to add or remove chr, or "
-                "--rename FILE with two columns, the name here and the name there"
+                f"{first_of(self._names)}, there {first_of(genome)}; pass --rename chr to add or remove chr, "
+                "or --rename FILE with two columns, the name here and the name there"
             )
         return [name for name in self._names if name not in self._found]
 
@@ -164,15 +164,33 @@ class TrackLabels:
     """The signal of a bigWig track; 0 where there is none."""
 
     count = 0
+    longer: dict[str, tuple[int, int]]
+    """Bases in the track and in the genome of contigs that are longer in the track: a piece was given, or the
+    track is of another assembly."""
 
     def __init__(self, path: Path, rename: Rename) -> None:
         self._track = BigWig(path)
         self.names = ContigNames(path, self._track.contigs, rename)
         self._name: str | None = None
+        self.longer = {}
 
     def begin(self, contig: str, letters: Letters) -> None:
-        """Turn to a contig."""
+        """Turn to a contig.
+
+        Raises:
+            ValueError: if it is shorter in the track: a genome is all of what was measured, or a piece.
+        """
         self._name = self.names.find(contig)
+        if self._name is None:
+            return
+        bases, here = self._track.contigs[self._name], len(letters)
+        if bases < here:
+            raise ValueError(
+                f"{self.names.path}: {contig} has {bases:,} bases in the track and {here:,} in the genome: "
+                "is it of another assembly? Take a track and a genome of the same one"
+            )
+        if bases > here:
+            self.longer[contig] = (bases, here)
 
     def values(self, start: int, end: int) -> Scores:
         """Return the signal of the bases."""
@@ -260,6 +278,8 @@ class Labelled(NamedTuple):
     """[N, L] for each of the labels."""
     contigs: list[str]
     """All of the genome."""
+    windowed: Counter[str]
+    """Windows on each contig that has any, kept or not."""
     bases: int
     """Of the genome."""
     left_out: Counter[str]
@@ -282,13 +302,14 @@ def label_genome(
     kept: list[tuple[Letters, list[Scores]]] = [
         (np.zeros((0, windows.length), np.uint8), [np.zeros((0, windows.length), np.float32) for _ in labels])
     ]
-    contigs, bases, left_out = [], 0, Counter[str]()
+    contigs, bases, windowed, left_out = [], 0, Counter[str](), Counter[str]()
     for contig, letters in read_contigs(source):
         contigs.append(contig)
         bases += len(letters)
         for label in labels:
             label.begin(contig, letters)
         for start, count in windows.stretches(contig, len(letters), left_out):
+            windowed[contig] += count
             end = start + count * windows.length
             rows = letters[start:end].reshape(count, windows.length)
             scores = [label.values(start, end).reshape(rows.shape) for label in labels]
@@ -302,7 +323,8 @@ def label_genome(
                 at = start + keep * windows.length
                 names += [window_name(Interval(contig, a, a + windows.length)) for a in at.tolist()]
     every = [np.concatenate(parts) for parts in zip(*(scores for _, scores in kept), strict=True)]
-    return Labelled(names, np.concatenate([rows for rows, _ in kept]), every, contigs, bases, left_out)
+    rows = np.concatenate([rows for rows, _ in kept])
+    return Labelled(names, rows, every, contigs, windowed, bases, left_out)
 
 
 def read_contigs(source: Source) -> Iterator[tuple[str, Letters]]:
@@ -337,5 +359,6 @@ def _letters(contig: str, pieces: list[bytes], source: Source) -> Letters:
     return np.frombuffer(text, dtype=np.uint8)
 
 
-def _first(names: list[str]) -> str:
+def first_of(names: list[str]) -> str:
+    """Return names of contigs, the first few of them, for a message."""
     return ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")

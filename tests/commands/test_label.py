@@ -245,6 +245,38 @@ def test_tracks_come_back_exactly(genome, tmp_path, capsys):
     )
 
 
+def test_a_track_of_another_length_is_refused_or_told(tmp_path, capsys):
+    genome = tmp_path / "g.fa"
+    genome.write_text(f">chr1\n{'ACGTC' * 6}\n>chr2\n{'ACGTC' * 4}\n")
+    rows = [("chr1", 2, 3, 1.0), ("chr2", 0, 1, 2.0)]
+    same = bigwig(tmp_path / "same.bw", rows, {"chr1": 30, "chr2": 20})
+    _, err = run(capsys, genome, "--track", same, "--window", 10, "--out", tmp_path / "same")
+    assert err == ""
+    assert read_record(tmp_path / "same/run.json")["metrics"]["other_lengths"] == {}
+    # shorter by less than a window: no window reaches beyond it, and yet it is another chr2
+    short = bigwig(tmp_path / "short.bw", rows, {"chr1": 30, "chr2": 19})
+    message = refuse(capsys, genome, "--track", short, "--window", 15, "--out", tmp_path / "short")
+    assert (
+        "short.bw: chr2 has 19 bases in the track and 20 in the genome: is it of another assembly?" in message
+    )
+    assert {path.name for path in (tmp_path / "short").glob("*")} <= {".lock"}
+    # longer: a piece of chr1, or another assembly, which nothing tells
+    long = bigwig(tmp_path / "long.bw", rows, {"chr1": 1031, "chr2": 20})
+    _, err = run(capsys, genome, "--track", long, "--window", 10, "--out", tmp_path / "long")
+    wanted = (
+        "long.bw: 1 contig is longer than in the genome: chr1 (1,031 bases there, 30 in the genome); if the "
+        "genome is the first piece of a contig of the same assembly, the labels are right; if it is whole, "
+        "the track is of another assembly"
+    )
+    assert wanted in err
+    assert wanted in read_record(tmp_path / "long/run.json")["metrics"]["other_lengths"]["long.bw"]
+    assert binding(tmp_path / "long").names == binding(tmp_path / "same").names
+    # of a contig without windows nothing is said
+    (tmp_path / "w.bed").write_text("chr2\t0\t10\n")
+    flags = ["--track", long, "--windows", tmp_path / "w.bed"]
+    assert run(capsys, genome, *flags, "--out", tmp_path / "listed")[1] == ""
+
+
 def test_windows_of_a_file(genome, tmp_path, capsys):
     (tmp_path / "w.bed").write_text("1\t33\t37\n1\t3\t7\n1\t51\t55\n9\t1\t5\n")
     (tmp_path / "names").write_text("# here there\n1\tchr1\n9 chr9\n")
@@ -370,14 +402,15 @@ def test_real_chr2(shared_data, tmp_path, capsys):
 
 
 def test_real_track_on_the_published_windows(shared_data, tmp_path, capsys):
-    """The names agree, the assemblies do not (hg19 and hg38): this tells that the files are read, no more."""
+    """The names agree, the assemblies do not (hg19 and hg38): the files are read, and the user is told."""
     pytest.importorskip("pybigtools")
     names, _ = read_scores(shared_data / "binding/chr22_scores.txt.gz")
     rows = ("{}\t{}\t{}\n".format(*parse_name(name)) for name in names)
     (tmp_path / "w.bed").write_text("".join(rows))
     track = shared_data / "tracks/hg38_chr22_K562_accessibility.bw"
     flags = ["--track", track, "--windows", tmp_path / "w.bed", "--rename", "chr", "--out", tmp_path / "o"]
-    run(capsys, shared_data / "genomes/hg19_chr22_1-22000000.fa.gz", *flags)
+    _, err = run(capsys, shared_data / "genomes/hg19_chr22_1-22000000.fa.gz", *flags)
+    assert ": 22 (50,818,468 bases there, 22,000,000 in the genome)" in err
     found = binding(tmp_path / "o")
     assert len(found.names) > 2_000
     assert (found.scores >= 0).all()
