@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dnalm.commands.label_windows import (
+    UNCOVERED,
     Labelled,
     Labels,
     ListedWindows,
@@ -63,7 +64,7 @@ class Options:
     peaks: Path | None = None
     """Score 1 inside the peaks of this BED or narrowPeak file."""
     track: tuple[Path, ...] = ()
-    """Score by the signal of bigWig files; several give a table of scores each."""
+    """Score by the signal of bigWig files, on the contigs that all of them have; a table of scores each."""
     windows: Path | None = None
     """BED file of windows, all of one length; left out, the genome is cut into tiles."""
     window: int = 300
@@ -157,9 +158,11 @@ def _label(options: Options, plan: Plan, stage: Path) -> str:
             record.content["data"]["genome"] = source.summary
     notes = _notes(plan, found)
     if not found.windows:
+        advice = "choose a lower --threshold, a shorter --window, or keep windows without labels by --all"
+        if found.left_out[UNCOVERED]:
+            advice = "every track must have the windows' contigs; label tracks of different contigs apart"
         raise ValueError(
-            f"{options.genome}: no window is left of {found.bases:,} bases: {_left_out(found)}; "
-            "choose a lower --threshold, a shorter --window, or keep windows without labels by --all"
+            f"{options.genome}: no window is left of {found.bases:,} bases: {_left_out(found)}; {advice}"
         )
     labelling = time.monotonic() - begin
     tables = {stage / name: scores for name, scores in zip(plan.labels, found.scores, strict=True)}
@@ -237,14 +240,25 @@ def _tables(out: Path) -> list[Path]:
 
 
 def _notes(plan: Plan, found: Labelled) -> dict[str, dict[str, str]]:
-    """Return messages by file: of contigs that the genome does not have, and of those with other lengths."""
-    notes: dict[str, dict[str, str]] = {"not_in_genome": _missing(plan, found), "other_lengths": {}}
+    """Return messages by file: contigs that one of file and genome does not have, and other lengths."""
+    notes: dict[str, dict[str, str]] = {"not_in_genome": _missing(plan, found)}
+    notes |= {"not_in_labels": {}, "other_lengths": {}}
     for label in plan.labels.values():
+        names = label.names
+        if names is not None and (lacking := [each for each in names.lacking if each in found.windowed]):
+            notes["not_in_labels"][names.path.name] = _lacking(label, names.path, lacking)
         if isinstance(label, TrackLabels):
             longer = [contig for contig in label.longer if contig in found.windowed]
             if longer:
                 notes["other_lengths"][label.names.path.name] = _longer(label, longer)
     return notes
+
+
+def _lacking(label: Labels, path: Path, contigs: list[str]) -> str:
+    of = f"{len(contigs):,} {'contig' if len(contigs) == 1 else 'contigs'} of the genome"
+    if isinstance(label, TrackLabels):
+        return f"{path}: nothing for {of}, whose windows are left out: {first_of(contigs)}"
+    return f"{path}: no peak on {of}, where every label is 0: {first_of(contigs)}"
 
 
 def _longer(label: TrackLabels, contigs: list[str]) -> str:

@@ -206,6 +206,9 @@ def test_peaks(genome, tmp_path, capsys):
     assert "3 peaks" in out
     assert "1 contig is not in the genome: chr7" in err
     assert "1 peak reaches beyond the end of the contig" in err
+    assert "p.narrowPeak: no peak on 1 contig of the genome, where every label is 0: chr2" in err
+    told = read_record(tmp_path / "o/run.json")["metrics"]["not_in_labels"]
+    assert told["p.narrowPeak"].endswith("every label is 0: chr2")  # of the empty contig there is no window
     run(capsys, *flags, "--out", tmp_path / "all", "--all")
     assert len(binding(tmp_path / "all").names) == 6  # of seven tiles, one holds an N
 
@@ -217,10 +220,10 @@ def bigwig(path, rows, lengths):
 
 
 def test_tracks_come_back_exactly(genome, tmp_path, capsys):
-    one = bigwig(
-        tmp_path / "one.bw", [("1", 0, 3, 0.1), ("1", 9, 11, -2.5), ("chrX", 1, 2, 1.0)], {"1": 54, "chrX": 9}
-    )
-    two = bigwig(tmp_path / "two.bw", [("2", 19, 20, 7.0)], {"2": 20})
+    lengths = {"1": 54, "2": 20, "chrX": 9}
+    rows = [("1", 0, 3, 0.1), ("1", 9, 11, -2.5), ("2", 0, 1, 0.0), ("chrX", 1, 2, 1.0)]
+    one = bigwig(tmp_path / "one.bw", rows, lengths)
+    two = bigwig(tmp_path / "two.bw", [("1", 0, 1, 0.0), ("2", 19, 20, 7.0)], {"1": 54, "2": 20})
     flags = [genome, "--window", 10, "--rename", "chr"]
     _, err = run(capsys, *flags, "--track", one, two, "--out", tmp_path / "o")
     names, first = read_scores(tmp_path / "o/scores_one.txt.gz")
@@ -242,6 +245,33 @@ def test_tracks_come_back_exactly(genome, tmp_path, capsys):
     other = bigwig(tmp_path / "deep/one.bw", [("1", 0, 3, 0.1)], {"1": 54})
     assert "two files are called one" in refuse(
         capsys, *flags, "--track", one, other, "--out", tmp_path / "p"
+    )
+
+
+def test_windows_of_a_contig_that_a_track_lacks_are_no_zeros(genome, tmp_path, capsys):
+    one = bigwig(tmp_path / "one.bw", [("chr1", 0, 3, 0.5)], {"chr1": 54})
+    both = bigwig(tmp_path / "both.bw", [("chr1", 0, 1, 1.0), ("chr2", 0, 1, 1.0)], {"chr1": 54, "chr2": 20})
+    flags = [genome, "--window", 10, "--all"]
+    out, err = run(capsys, *flags, "--track", one, "--out", tmp_path / "o")
+    assert binding(tmp_path / "o").names == [f"chr1_{i}_{i + 9}" for i in (0, 10, 20, 40)]  # 30 has an N
+    assert "2 windows on a contig that a track does not have" in out
+    message = "one.bw: nothing for 1 contig of the genome, whose windows are left out: chr2"
+    assert message in err
+    metrics = read_record(tmp_path / "o/run.json")["metrics"]
+    assert message in metrics["not_in_labels"]["one.bw"]
+    assert metrics["left_out"]["on a contig that a track does not have"] == 2
+    # Nor are they where another track has it: the scores of the first would be zeros that nobody measured.
+    _, err = run(capsys, *flags, "--track", both, one, "--out", tmp_path / "p")
+    assert read_scores(tmp_path / "p/scores_both.txt.gz")[0] == binding(tmp_path / "o").names
+    assert message in err
+    assert "both.bw" not in err
+    run(capsys, *flags, "--track", both, "--out", tmp_path / "q")
+    assert binding(tmp_path / "q").names[-2:] == ["chr2_0_9", "chr2_10_19"]
+    two = bigwig(tmp_path / "two.bw", [("chr2", 0, 1, 1.0)], {"chr2": 20})
+    message = refuse(capsys, *flags, "--track", one, two, "--out", tmp_path / "r")
+    assert (
+        "7 windows on a contig that a track does not have; every track must have the windows' contigs"
+        in message
     )
 
 
