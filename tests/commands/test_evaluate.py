@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dnalm.cli import main
-from dnalm.files import sha256
+from dnalm.files import sha256, write_json
 from dnalm.report.binding import kind_of
 from dnalm.report.results import read_results
 from dnalm.tasks.binding import BindingModel
@@ -194,6 +194,28 @@ def test_an_evaluation_of_weights_that_an_unfinished_run_replaced_is_told_apart(
     assert evaluate(binding, out.parent / "vocab4", "--part", "test", "--out", out) == 0
     (test,) = (each for each in read_results(out.parent).comparisons if each.part == "test")
     assert test.models() == ["vocab4"]  # of the checkpoint that the unfinished run has come to
+
+
+def test_without_results_the_checkpoint_tells_whose_an_evaluation_is(binding, models, tmp_path):
+    assert evaluate(binding, models / "vocab4", "--out", tmp_path / "evaluation_validation.json") == 0
+    kept = tmp_path / "vocab4" / "checkpoint" / "checkpoint.json"
+
+    def names():
+        return read_results(tmp_path).comparisons[0].models()
+
+    older = ["vocab4 (evaluation_validation, other weights)"]
+    assert names() == ["vocab4"]  # an evaluation alone, copied here: there is nothing to compare it with
+    write_json(tmp_path / "vocab4" / "run.json", {})
+    assert names() == older  # a run was begun anew, and has no weights yet
+    write_json(kept, {"files": {"model.safetensors": {"sha256": "others"}}})
+    assert names() == older
+    shutil.copy(models / "vocab4" / "checkpoint" / "checkpoint.json", kept)
+    assert names() == ["vocab4"]
+    write_json(kept, [])
+    with pytest.raises(ValueError, match=r"checkpoint\.json: expected the digest of model\.safetensors"):
+        names()
+    shutil.copy(models / "results_vocab4.json", tmp_path)  # results say it themselves
+    assert names() == ["vocab4"]
 
 
 def test_models_trained_otherwise_are_no_twins(binding, tmp_path, capsys):

@@ -287,28 +287,6 @@ def test_constant_prediction_is_undefined_and_last(no_pictures, tmp_path):
     assert read_results(tmp_path).comparisons[0].models() == ["vocab4", "flat"]
 
 
-def test_without_results_the_checkpoint_tells_whose_an_evaluation_is(tmp_path):
-    evaluate(tmp_path, {"vocab4": (guess(1.0, 1), model_of(weights="w1"))}, baselines=False)
-    kept = tmp_path / "vocab4" / "checkpoint" / "checkpoint.json"
-
-    def names():
-        return read_results(tmp_path).comparisons[0].models()
-
-    older = ["vocab4 (evaluation_test, other weights)"]
-    assert names() == ["vocab4"]  # an evaluation alone, copied here: there is nothing to compare it with
-    write_json(tmp_path / "vocab4" / "run.json", {})
-    assert names() == older  # a run was begun anew, and has no weights yet
-    write_json(kept, {"files": {"model.safetensors": {"sha256": "w2"}}})
-    assert names() == older
-    write_json(kept, {"files": {"model.safetensors": {"sha256": "w1"}}})
-    assert names() == ["vocab4"]
-    write_json(kept, [])
-    with pytest.raises(ValueError, match=r"checkpoint\.json: expected the digest of model\.safetensors"):
-        names()
-    add(tmp_path, "vocab4", 1.0, weights="w1")  # results say it themselves
-    assert names() == ["vocab4"]
-
-
 def test_page_holds_every_picture(tmp_path):
     add(tmp_path, "vocab4", 4.0)
     predicted = add(tmp_path, "baseline", 1.0, **CNN)
