@@ -107,6 +107,17 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise ValueError(f"{weights}: expected safetensors, got something else ({error})") from error
 
 
+def stored_digest(description: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a checkpoint's file of tensors, by which results know a model.
+
+    What is worked out of the tensors, as in merging, has other bits on another device or CPU library.
+
+    Args:
+        description: as `describe` and `load` return it.
+    """
+    return str(description["files"][WEIGHTS]["sha256"])
+
+
 def check_names(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], source: str) -> None:
     """Check that the tensors `found` in a file are those a model wants, by name and shape.
 

@@ -196,7 +196,7 @@ def _judged(
         "format": "dnalm-binding-results",
         "format_version": 1,
         "name": options.name,
-        "model": task.about | {"weights": weights_digest(model)},
+        "model": task.about | {"weights": checkpoint.stored_digest(best)},
         "split": prepared.split_about | {"part": "validation"},
         "training": {
             "epochs": history["epoch"][-1],

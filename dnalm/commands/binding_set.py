@@ -39,7 +39,7 @@ class Prepared:
     windows: BindingSet
     split: Split
     about: dict[str, Any]
-    """For the run record: files, digests, split."""
+    """For the run record: files with their paths as given, digests, split."""
     split_about: dict[str, Any]
     """For results: kind, windows of each part, near-duplicates, digest."""
 
@@ -83,7 +83,9 @@ def prepare_set(
             f"label shorter windows (--window {shape.longest}), or pretrain with --block-size {length}"
         )
     split = split_of(windows, config)
-    files = {what: {"name": path.name, "sha256": sha256(path)} for what, path in given.items()}
+    files = {
+        what: {"name": path.name, "path": str(path), "sha256": sha256(path)} for what, path in given.items()
+    }
     digest = _digest(windows, split)
     return Prepared(
         windows,

@@ -14,7 +14,6 @@ from lightning_fabric import Fabric
 
 from dnalm.baselines.motif_scan import MotifScan
 from dnalm.bootstrap import moments
-from dnalm.checkpoint import weights_digest
 from dnalm.commands.binding_set import Prepared, SplitConfig, prepare_set
 from dnalm.commands.runs import JudgeOptions
 from dnalm.data.binding import BindingWindows
@@ -119,7 +118,7 @@ def _judged(
         "bases": truth.size,
         "models": {
             name: {
-                "model": models[name].about | {"weights": weights_digest(models[name].model)},
+                "model": models[name].about | {"weights": models[name].weights},
                 "path": str(path),
                 "scores": binding_scores(truth, tracks[name]),
                 "detail": binding_detail(names, truth, tracks[name]),

@@ -58,13 +58,14 @@ def finetune(model: Path, vocab4: bool) -> str:
 
 def evaluate(model: Path) -> str:
     """Return the command that scores a binding model, on the windows of its run where they are known."""
-    used: list[str] = []
+    flags: list[str] = []
     part = "validation"
     if (model / "run.json").is_file():
         data = read_record(model / "run.json").get("data")
-        used = list(inside(data, "files") or {})
+        used = {what: inside(data, "files", what, "path") for what in ("sequences", "scores")}
+        if all(used.values()):  # older records have the names alone
+            flags = [word for what, path in used.items() for word in (f"--{what}", path)]
         part = "test" if inside(data, "windows", "test") else part  # the published split has none
-    flags = ["--sequences", used[0], "--scores", used[1]] if len(used) == 2 else []
     return dnalm("evaluate", model, "--part", part, *flags)
 
 
@@ -174,7 +175,9 @@ def pt_file(path: Path) -> Finding:
         and bool((embedding == head).all())
     )
     count = sum(tensor.numel() for name, tensor in tensors.items() if not (tied and name == "lm_head.weight"))
-    plain = {name: value for name, value in content.items() if isinstance(value, str | int | float)}
+    told = content.get("characters")
+    aside = {name: value for name, value in content.items() if name != "characters"}
+    plain = {name: value for name, value in aside.items() if isinstance(value, str | int | float)}
     arguments = content.get("model_args")
     if not isinstance(arguments, dict) or not tensors:
         facts = {
@@ -184,7 +187,8 @@ def pt_file(path: Path) -> Finding:
             "keys": list(content)[:20],
         }
         return Finding("pt", "PyTorch file of tensors, not a published language model", facts)
-    vocabulary = {4: VOCAB4.characters, 40: HG38_CHARACTERS}.get(arguments.get("vocab_size", 0))
+    by_size = {4: VOCAB4.characters, 40: HG38_CHARACTERS}.get(arguments.get("vocab_size", 0))
+    vocabulary = told if isinstance(told, str) else by_size
     facts = {
         "model_args": {
             name: value for name, value in arguments.items() if isinstance(value, str | int | float)

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dnalm.commands.label_windows import (
+    UNCOVERED,
     Labelled,
     Labels,
     ListedWindows,
@@ -25,6 +26,7 @@ from dnalm.commands.label_windows import (
     Tiles,
     TrackLabels,
     Windows,
+    first_of,
     label_genome,
 )
 from dnalm.files import lock, need_space, read_json, sha256
@@ -62,7 +64,7 @@ class Options:
     peaks: Path | None = None
     """Score 1 inside the peaks of this BED or narrowPeak file."""
     track: tuple[Path, ...] = ()
-    """Score by the signal of bigWig files; several give a table of scores each."""
+    """Score by the signal of bigWig files, on the contigs that all of them have; a table of scores each."""
     windows: Path | None = None
     """BED file of windows, all of one length; left out, the genome is cut into tiles."""
     window: int = 300
@@ -154,19 +156,22 @@ def _label(options: Options, plan: Plan, stage: Path) -> str:
                 empty=f"without {plan.thing}",
             )
             record.content["data"]["genome"] = source.summary
-    missing = _missing(plan, found)
+    notes = _notes(plan, found)
     if not found.windows:
+        advice = "choose a lower --threshold, a shorter --window, or keep windows without labels by --all"
+        if found.left_out[UNCOVERED]:
+            advice = "every track must have the windows' contigs; label tracks of different contigs apart"
         raise ValueError(
-            f"{options.genome}: no window is left of {found.bases:,} bases: {_left_out(found)}; "
-            "choose a lower --threshold, a shorter --window, or keep windows without labels by --all"
+            f"{options.genome}: no window is left of {found.bases:,} bases: {_left_out(found)}; {advice}"
         )
     labelling = time.monotonic() - begin
     tables = {stage / name: scores for name, scores in zip(plan.labels, found.scores, strict=True)}
     write_tracks(stage / SEQUENCES, found.windows, found.letters, tables)
-    metrics = _metrics(plan, found, missing)
+    metrics = _metrics(plan, found) | notes
     record.finish("done", metrics, labelling_s=labelling)
-    for message in missing.values():
-        print(message, file=sys.stderr)
+    for messages in notes.values():
+        for message in messages.values():
+            print(message, file=sys.stderr)
     return _summary(options, plan, found, metrics)
 
 
@@ -234,14 +239,50 @@ def _tables(out: Path) -> list[Path]:
     return sorted([*out.glob(SEQUENCES), *out.glob("scores.txt.gz"), *out.glob("scores_*.txt.gz")])
 
 
+def _notes(plan: Plan, found: Labelled) -> dict[str, dict[str, str]]:
+    """Return messages by file: contigs that one of file and genome does not have, and other lengths."""
+    notes: dict[str, dict[str, str]] = {"not_in_genome": _missing(plan, found)}
+    notes |= {"not_in_labels": {}, "other_lengths": {}}
+    for label in plan.labels.values():
+        names = label.names
+        if names is not None and (lacking := [each for each in names.lacking if each in found.windowed]):
+            notes["not_in_labels"][names.path.name] = _lacking(label, names.path, lacking)
+        if isinstance(label, TrackLabels):
+            longer = [contig for contig in label.longer if contig in found.windowed]
+            if longer:
+                notes["other_lengths"][label.names.path.name] = _longer(label, longer)
+    return notes
+
+
+def _lacking(label: Labels, path: Path, contigs: list[str]) -> str:
+    of = f"{len(contigs):,} {'contig' if len(contigs) == 1 else 'contigs'} of the genome"
+    if isinstance(label, TrackLabels):
+        return f"{path}: nothing for {of}, whose windows are left out: {first_of(contigs)}"
+    return f"{path}: no peak on {of}, where every label is 0: {first_of(contigs)}"
+
+
+def _longer(label: TrackLabels, contigs: list[str]) -> str:
+    told = [
+        f"{contig} ({label.longer[contig][0]:,} bases there, {label.longer[contig][1]:,} in the genome)"
+        for contig in contigs
+    ]
+    be = "contig is" if len(contigs) == 1 else "contigs are"
+    return (
+        f"{label.names.path}: {len(contigs):,} {be} longer than in the genome: {first_of(told)}; if the "
+        "genome is the first piece of a contig of the same assembly, the labels are right; if it is whole, "
+        "the track is of another assembly and its labels belong to other places"
+    )
+
+
 def _missing(plan: Plan, found: Labelled) -> dict[str, str]:
     """Return a message for each file with contigs that the genome does not have, or with other ends."""
     messages = {}
     for names in [plan.windows.names, *(label.names for label in plan.labels.values())]:
         if names is not None and (missing := names.missing(found.contigs)):
-            shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
             be = "contig is" if len(missing) == 1 else "contigs are"
-            messages[names.path.name] = f"{names.path}: {len(missing):,} {be} not in the genome: {shown}"
+            messages[names.path.name] = (
+                f"{names.path}: {len(missing):,} {be} not in the genome: {first_of(missing)}"
+            )
     for label in plan.labels.values():
         if isinstance(label, PeakLabels) and label.beyond:
             what = "1 peak reaches" if label.beyond == 1 else f"{label.beyond:,} peaks reach"
@@ -251,7 +292,7 @@ def _missing(plan: Plan, found: Labelled) -> dict[str, str]:
     return messages
 
 
-def _metrics(plan: Plan, found: Labelled, missing: dict[str, str]) -> dict[str, Any]:
+def _metrics(plan: Plan, found: Labelled) -> dict[str, Any]:
     shares = {
         name: float(np.mean(scores != 0)) for name, scores in zip(plan.labels, found.scores, strict=True)
     }
@@ -264,7 +305,6 @@ def _metrics(plan: Plan, found: Labelled, missing: dict[str, str]) -> dict[str, 
         "sites": counts,
         "genome": {"contigs": len(found.contigs), "bases": found.bases},
         "left_out": {reason: count for reason, count in found.left_out.items() if count},
-        "not_in_genome": missing,
     }
 
 

@@ -32,6 +32,7 @@ NAMED = 5
 """Contigs named at most in a message."""
 AMBIGUITY = "with N or another ambiguity code"
 BEYOND = "beyond the end of the contig"
+UNCOVERED = "on a contig that a track does not have"
 
 
 class Rename:
@@ -71,11 +72,15 @@ class ContigNames:
     def __init__(self, path: Path, names: Iterable[str], rename: Rename) -> None:
         self.path, self._names, self._rename = path, list(dict.fromkeys(names)), rename
         self._known, self._found = set(self._names), set[str]()
+        self.lacking: list[str] = []
+        """Contigs of the genome met so far that are not in this file."""
 
     def find(self, contig: str) -> str | None:
         """Return what a contig of the genome is called in this file; None where it is not there."""
         name = next((name for name in self._rename.candidates(contig) if name in self._known), None)
-        if name is not None:
+        if name is None:
+            self.lacking.append(contig)
+        else:
             self._found.add(name)
         return name
 
@@ -88,8 +93,8 @@ class ContigNames:
         if self._names and not self._found:
             raise ValueError(
                 f"{self.path}: none of its contigs is in the genome: here they are called "
-                f"{_first(self._names)}, there {_first(genome)}; pass --rename chr to add or remove chr, or "
-                "--rename FILE with two columns, the name here and the name there"
+                f"{first_of(self._names)}, there {first_of(genome)}; pass --rename chr to add or remove chr, "
+                "or --rename FILE with two columns, the name here and the name there"
             )
         return [name for name in self._names if name not in self._found]
 
@@ -104,8 +109,8 @@ class Labels(Protocol):
     def names(self) -> ContigNames | None:
         """The contigs of the file of labels; None where labels do not come from places in a file."""
 
-    def begin(self, contig: str, letters: Letters) -> None:
-        """Turn to a contig of these upper-case letters, [G]."""
+    def begin(self, contig: str, letters: Letters) -> bool:
+        """Turn to a contig of these upper-case letters, [G]; return whether its labels are known."""
 
     def values(self, start: int, end: int) -> Scores:
         """Return its labels from `start` to before `end`, [end - start]."""
@@ -120,11 +125,12 @@ class MotifLabels:
         self._matrix, self._threshold, self._every_site, self.count = matrix, threshold, every_site, 0
         self._sites: Sites
 
-    def begin(self, contig: str, letters: Letters) -> None:
+    def begin(self, contig: str, letters: Letters) -> bool:
         """Find the sites of a contig."""
         codes = BASE_CODES[letters]
         self._sites = find_sites(codes, self._matrix, self._threshold, every_site=self._every_site)
         self.count += len(self._sites.starts)
+        return True
 
     def values(self, start: int, end: int) -> Scores:
         """Return the scores of the bases."""
@@ -146,14 +152,15 @@ class PeakLabels:
         """Peaks met so far that lie beyond the end of their contig, wholly or in part."""
         self._inside = np.zeros(0, dtype=np.float32)
 
-    def begin(self, contig: str, letters: Letters) -> None:
-        """Mark the peaks of a contig; what lies beyond its end is left aside."""
+    def begin(self, contig: str, letters: Letters) -> bool:
+        """Mark the peaks of a contig, which may have none; what lies beyond its end is left aside."""
         self._inside = np.zeros(len(letters), dtype=np.float32)
         name = self.names.find(contig)
         for start, end in self._peaks[name] if name is not None else []:
             self._inside[start:end] = 1
             self.count += start < len(letters)
             self.beyond += end > len(letters)
+        return True
 
     def values(self, start: int, end: int) -> Scores:
         """Return 1 for each base inside a peak."""
@@ -161,23 +168,41 @@ class PeakLabels:
 
 
 class TrackLabels:
-    """The signal of a bigWig track; 0 where there is none."""
+    """The signal of a bigWig track; 0 where there is none on a contig that it has."""
 
     count = 0
+    longer: dict[str, tuple[int, int]]
+    """Bases in the track and in the genome of contigs that are longer in the track: a piece was given, or the
+    track is of another assembly."""
 
     def __init__(self, path: Path, rename: Rename) -> None:
         self._track = BigWig(path)
         self.names = ContigNames(path, self._track.contigs, rename)
         self._name: str | None = None
+        self.longer = {}
 
-    def begin(self, contig: str, letters: Letters) -> None:
-        """Turn to a contig."""
+    def begin(self, contig: str, letters: Letters) -> bool:
+        """Turn to a contig; return whether the track has it: its header lists those that hold data.
+
+        Raises:
+            ValueError: if it is shorter in the track: a genome is all of what was measured, or a piece.
+        """
         self._name = self.names.find(contig)
+        if self._name is None:
+            return False
+        bases, here = self._track.contigs[self._name], len(letters)
+        if bases < here:
+            raise ValueError(
+                f"{self.names.path}: {contig} has {bases:,} bases in the track and {here:,} in the genome: "
+                "is it of another assembly? Take a track and a genome of the same one"
+            )
+        if bases > here:
+            self.longer[contig] = (bases, here)
+        return True
 
     def values(self, start: int, end: int) -> Scores:
         """Return the signal of the bases."""
-        if self._name is None:
-            return np.zeros(end - start, dtype=np.float32)
+        assert self._name is not None
         return self._track.values(self._name, start, end)
 
 
@@ -260,6 +285,8 @@ class Labelled(NamedTuple):
     """[N, L] for each of the labels."""
     contigs: list[str]
     """All of the genome."""
+    windowed: Counter[str]
+    """Windows on each contig that has any, kept or not."""
     bases: int
     """Of the genome."""
     left_out: Counter[str]
@@ -282,13 +309,16 @@ def label_genome(
     kept: list[tuple[Letters, list[Scores]]] = [
         (np.zeros((0, windows.length), np.uint8), [np.zeros((0, windows.length), np.float32) for _ in labels])
     ]
-    contigs, bases, left_out = [], 0, Counter[str]()
+    contigs, bases, windowed, left_out = [], 0, Counter[str](), Counter[str]()
     for contig, letters in read_contigs(source):
         contigs.append(contig)
         bases += len(letters)
-        for label in labels:
-            label.begin(contig, letters)
+        covered = all([label.begin(contig, letters) for label in labels])
         for start, count in windows.stretches(contig, len(letters), left_out):
+            windowed[contig] += count
+            if not covered:  # of one table at least the scores would be zeros that nobody measured
+                left_out[UNCOVERED] += count
+                continue
             end = start + count * windows.length
             rows = letters[start:end].reshape(count, windows.length)
             scores = [label.values(start, end).reshape(rows.shape) for label in labels]
@@ -302,7 +332,8 @@ def label_genome(
                 at = start + keep * windows.length
                 names += [window_name(Interval(contig, a, a + windows.length)) for a in at.tolist()]
     every = [np.concatenate(parts) for parts in zip(*(scores for _, scores in kept), strict=True)]
-    return Labelled(names, np.concatenate([rows for rows, _ in kept]), every, contigs, bases, left_out)
+    rows = np.concatenate([rows for rows, _ in kept])
+    return Labelled(names, rows, every, contigs, windowed, bases, left_out)
 
 
 def read_contigs(source: Source) -> Iterator[tuple[str, Letters]]:
@@ -337,5 +368,6 @@ def _letters(contig: str, pieces: list[bytes], source: Source) -> Letters:
     return np.frombuffer(text, dtype=np.uint8)
 
 
-def _first(names: list[str]) -> str:
+def first_of(names: list[str]) -> str:
+    """Return names of contigs, the first few of them, for a message."""
     return ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")

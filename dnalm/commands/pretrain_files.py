@@ -52,6 +52,7 @@ def write_results(
         out / names["checkpoint"],
         {
             "model_args": task.model_args(),
+            "characters": task.genome.tokenizer.characters,
             "model": {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()},
             "best_val_loss": best["val_loss"],
             "iter": best["step"],

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from dnalm.bootstrap import Estimate, Numbers, paired_difference
+from dnalm.files import read_json
 from dnalm.report.result_files import (
     COUNT,
     NUMBER,
@@ -214,17 +215,17 @@ def _add_evaluation(
 ) -> None:
     """Put what `dnalm evaluate` found beside what else was judged on the same windows.
 
-    A model is known by the digest of its weights: one that was trained anew since is told apart by its name.
-    Where a file tells no digest, two of one name are the same if their R is.
+    A model is known by the digest of its file of weights: one that was trained anew since is told apart by
+    its name. Where a file tells no digest, two of one name are the same if their R is.
     """
     home = _home(comparisons, content["split"], content["part"])
     names: dict[str, str] = {}
     for name, one in (content["models"] | content["baselines"]).items():
         new = Judged(one["scores"], one.get("model"), one.get("detail"))
         old = home.judged.get(name)
-        now = trained.get(name, {}).get("model", {}).get("weights")
+        now = _weights_now(path.parent / name, trained.get(name))
         then = (new.model or {}).get("weights")
-        if now and then and now != then:  # it was trained anew since
+        if now is not None and then and now != then:  # it was trained anew since
             name_here = f"{name} ({path.stem}, other weights)"
             home.judged[name_here] = new
         elif old and not (now and then) and not _same(_value(old), _value(new)):
@@ -238,6 +239,28 @@ def _add_evaluation(
         found = estimate(pair)
         if all(map(math.isfinite, found)):
             home.pairs[names.get(pair["one"], pair["one"]), names.get(pair["other"], pair["other"])] = found
+
+
+def _weights_now(folder: Path, results: Mapping[str, Any] | None) -> str | None:
+    """Return the digest of the weights that a model has; None where it is not known, "" where there are none.
+
+    Args:
+        folder: of its run.
+        results: its results_NAME.json; None where a run that was begun anew has not come so far.
+    """
+    if results is not None:
+        told: str | None = results["model"].get("weights")
+        return told
+    kept = folder / "checkpoint" / "checkpoint.json"
+    if not kept.is_file():
+        return "" if (folder / "run.json").is_file() else None
+    content = read_json(kept)
+    try:
+        return str(content["files"]["model.safetensors"]["sha256"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"{kept}: expected the digest of model.safetensors, got none: damaged; train the model again"
+        ) from error
 
 
 def _value(judged: Judged) -> float | None:

@@ -8,6 +8,7 @@ from torch import nn
 
 from dnalm import checkpoint
 from dnalm.encoders.cnn import CNNConfig
+from dnalm.files import sha256
 from dnalm.tasks.binding import BindingModel, BindingShape, TuneConfig
 from dnalm.tasks.published import BindingFile, characters_of, gpt_shape, read_binding_file
 
@@ -22,6 +23,8 @@ class OpenedBinding:
     """What results say of a model: kind, tune, both_strands, random_core, causal, parameters ..."""
     identity: dict[str, Any]
     """Its training run: the set's digest under `set`, the settings of the split; empty where not known."""
+    weights: str
+    """SHA-256 of the file that holds its tensors."""
 
 
 def open_binding(path: Path) -> OpenedBinding:
@@ -47,7 +50,8 @@ def open_binding(path: Path) -> OpenedBinding:
     model.merge()
     folder = checkpoint.locate(path)
     name = folder.parent.name if folder.name == "checkpoint" else folder.name
-    return OpenedBinding(name, model.eval(), content["about"], content.get("identity") or {})
+    identity, stored = content.get("identity") or {}, checkpoint.stored_digest(content)
+    return OpenedBinding(name, model.eval(), content["about"], identity, stored)
 
 
 def _opened_file(path: Path, file: BindingFile) -> OpenedBinding:
@@ -76,7 +80,7 @@ def _opened_file(path: Path, file: BindingFile) -> OpenedBinding:
         "trained_parameters": None if file.kind == "gpt" else model.parameter_count,
         "core": None,
     }
-    return OpenedBinding(path.stem, model.eval(), about, {})
+    return OpenedBinding(path.stem, model.eval(), about, {}, sha256(path))
 
 
 def _load(module: nn.Module, file: BindingFile, prefix: str, path: Path) -> None:

@@ -108,7 +108,8 @@ def read_language_file(path: Path) -> tuple[GPTConfig, str, dict[str, Tensor]]:
         )
     config = _config(content["model_args"], path)
     core = _core(_tensors(content, "model", path), config, f"{path}, model")
-    return gpt_shape(config), characters_of(config["vocab_size"], path), core
+    characters = characters_of(config["vocab_size"], path, content.get("characters"))
+    return gpt_shape(config), characters, core
 
 
 def gpt_shape(config: Mapping[str, Any]) -> GPTConfig:
@@ -116,17 +117,30 @@ def gpt_shape(config: Mapping[str, Any]) -> GPTConfig:
     return GPTConfig(**{name: value for name, value in config.items() if name != "vocab_size"})
 
 
-def characters_of(vocab_size: int, path: Path) -> str:
-    """Return the vocabulary of a published file, which tells its size alone.
+def characters_of(vocab_size: int, path: Path, told: Any = None) -> str:
+    """Return the vocabulary of a `.pt` file.
+
+    Args:
+        vocab_size: V.
+        path: of the file.
+        told: its `characters`; None in a published file, which tells the size alone.
 
     Raises:
-        ValueError: if it is neither of the two published ones.
+        ValueError: if what is told is no vocabulary of V tokens, or nothing is told and the size is not that
+            of one of the two published ones.
     """
+    if told is not None:
+        if not isinstance(told, str) or not told.isascii() or not len(told) == len(set(told)) == vocab_size:
+            raise ValueError(
+                f"{path}: expected its characters to be {vocab_size} different ones of ASCII, a token each, "
+                f"got {str(told)[:300]!r}; use another copy, or the folder that dnalm wrote beside it"
+            )
+        return told
     known = {len(text): text for text in (VOCAB4.characters, HG38_CHARACTERS)}
     if vocab_size not in known:
         raise ValueError(
             f"{path}: its vocabulary of {vocab_size} tokens is neither A C G T nor hg38's 40 characters, and "
-            "a .pt file does not say which letters they are; give the folder that dnalm wrote beside it"
+            "the file does not say which letters they are; give the folder that dnalm wrote beside it"
         )
     return known[vocab_size]
 

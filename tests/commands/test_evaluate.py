@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from dnalm.cli import main
+from dnalm.files import sha256, write_json
 from dnalm.report.binding import kind_of
 from dnalm.report.results import read_results
+from dnalm.tasks.binding import BindingModel
 
 SHORT = ["--epochs", "1", "--gap", "100", "--precision", "fp32"]
 MOTIF = """MEME version 4
@@ -152,6 +154,68 @@ def test_compare_knows_a_model_by_its_weights_and_tells_an_older_one_apart(bindi
     assert main([*train, "--lr", "1e-5", "--overwrite"]) == 0
     (test,) = (each for each in read_results(tmp_path).comparisons if each.part == "test")
     assert test.models() == ["vocab4 (evaluation_test, other weights)"]
+
+
+def test_a_model_is_known_where_merging_gives_other_bits(binding, models, tmp_path, monkeypatch):
+    """As on another device, or with another code path of the CPU's matrix library."""
+    out = shutil.copytree(models, tmp_path / "models") / "evaluation_test.json"
+    merge = BindingModel.merge
+
+    @torch.no_grad()
+    def nudged(model):
+        merge(model)
+        weight = model.head.conv1d.weight
+        weight.copy_(torch.nextafter(weight, torch.full_like(weight, torch.inf)))
+
+    monkeypatch.setattr(BindingModel, "merge", nudged)
+    assert evaluate(binding, out.parent / "vocab4", "--part", "test", "--out", out) == 0
+    (test,) = (each for each in read_results(out.parent).comparisons if each.part == "test")
+    assert test.models() == ["vocab4"]
+    weights = sha256(out.parent / "vocab4" / "checkpoint" / "model.safetensors")
+    for content in (out.parent / "results_vocab4.json").read_text(), out.read_text():
+        told = json.loads(content)
+        assert told.get("models", {}).get("vocab4", told)["model"]["weights"] == weights
+
+
+def test_an_evaluation_of_weights_that_an_unfinished_run_replaced_is_told_apart(
+    binding, models, tmp_path, stopping
+):
+    out = shutil.copytree(models, tmp_path / "models") / "evaluation_test.json"
+    assert evaluate(binding, out.parent / "vocab4", "--part", "test", "--out", out) == 0
+    core = ["--checkpoint-dir", str(binding.outputs), "--epochs", "2", "--overwrite"]
+    with stopping():
+        train = ["finetune", "--out", str(out.parent), *core, *binding.flags, *SHORT[2:]]
+        assert main([*train, "--lr", "1e-5"]) == 130
+    assert not (out.parent / "results_vocab4.json").exists()
+    (test,) = (each for each in read_results(out.parent).comparisons if each.part == "test")
+    assert test.models() == ["vocab4 (evaluation_test, other weights)"]
+    assert evaluate(binding, out.parent / "vocab4", "--part", "test", "--out", out) == 2  # it is there
+    out.unlink()
+    assert evaluate(binding, out.parent / "vocab4", "--part", "test", "--out", out) == 0
+    (test,) = (each for each in read_results(out.parent).comparisons if each.part == "test")
+    assert test.models() == ["vocab4"]  # of the checkpoint that the unfinished run has come to
+
+
+def test_without_results_the_checkpoint_tells_whose_an_evaluation_is(binding, models, tmp_path):
+    assert evaluate(binding, models / "vocab4", "--out", tmp_path / "evaluation_validation.json") == 0
+    kept = tmp_path / "vocab4" / "checkpoint" / "checkpoint.json"
+
+    def names():
+        return read_results(tmp_path).comparisons[0].models()
+
+    older = ["vocab4 (evaluation_validation, other weights)"]
+    assert names() == ["vocab4"]  # an evaluation alone, copied here: there is nothing to compare it with
+    write_json(tmp_path / "vocab4" / "run.json", {})
+    assert names() == older  # a run was begun anew, and has no weights yet
+    write_json(kept, {"files": {"model.safetensors": {"sha256": "others"}}})
+    assert names() == older
+    shutil.copy(models / "vocab4" / "checkpoint" / "checkpoint.json", kept)
+    assert names() == ["vocab4"]
+    write_json(kept, [])
+    with pytest.raises(ValueError, match=r"checkpoint\.json: expected the digest of model\.safetensors"):
+        names()
+    shutil.copy(models / "results_vocab4.json", tmp_path)  # results say it themselves
+    assert names() == ["vocab4"]
 
 
 def test_models_trained_otherwise_are_no_twins(binding, tmp_path, capsys):

@@ -209,7 +209,7 @@ class TestJson:
 
 
 class TestPt:
-    def published(self, path, vocab_size=4):
+    def published(self, path, vocab_size=4, **more):
         wte = torch.randn(vocab_size, 8)
         checkpoint.write_pt(
             path,
@@ -219,6 +219,7 @@ class TestPt:
                 | {"lm_head.weight": wte.clone()},
                 "best_val_loss": 1.35,
                 "iter": 4000,
+                **more,
             },
         )
         return identify(path)
@@ -232,6 +233,10 @@ class TestPt:
         assert found.facts["best_val_loss"] == 1.35
         assert self.published(tmp_path / "b.pt", 40).facts["vocabulary"].startswith("'\\n0123")
         assert self.published(tmp_path / "c.pt", 7).facts["vocabulary"] == "not told by the file"
+        own = self.published(tmp_path / "d.pt", 7, characters="\n>ACGTn")
+        assert own.facts["vocabulary"] == "'\\n>ACGTn'"
+        assert "characters" not in own.facts
+        assert "--config full" in own.next[0]
 
     def test_the_format_before_pytorch_1_6(self, tmp_path):
         torch.save({"w": torch.zeros(3)}, tmp_path / "old", _use_new_zipfile_serialization=False)

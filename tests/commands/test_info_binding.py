@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dnalm import checkpoint
-from dnalm.cli import VERBS
+from dnalm.cli import VERBS, main
 from dnalm.commands.info import Options, identify, run
 from dnalm.encoders.gpt import GPT, GPTConfig
 from dnalm.files import write_json
@@ -44,14 +44,19 @@ def results(name="vocab4"):
     }
 
 
-def run_record(verb="finetune", status="done", files=("a b/sequences.txt.gz", "a b/scores.txt.gz"), test=2):
+def run_record(verb="finetune", status="done", paths=True, test=2):
+    files = {
+        what: {"name": f"{what}.txt.gz", "sha256": "digest"}
+        | ({"path": f"a b/{what}.txt.gz"} if paths else {})
+        for what in ("sequences", "scores")
+    }
     return {
         "format": "dnalm-run",
         "format_version": 1,
         "verb": verb,
         "status": status,
         "command": ["dnalm", verb, "--overwrite", "--out", "models"],
-        "data": {"files": dict.fromkeys(files, "digest"), "windows": {"test": test}},
+        "data": {"files": files, "windows": {"test": test}},
         "metrics": {"scores": {"pearson_r": R}},
     }
 
@@ -250,6 +255,20 @@ class TestModels:
         assert identify(models / "vocab4" / "checkpoint").title == "binding model"
         assert identify(models / "vocab4" / "checkpoint").next == found.next
         assert words(found.next[0])[:2] == ["evaluate", str(models / "vocab4")]
+
+    def test_the_command_that_is_offered_for_a_trained_model_works(self, binding, tmp_path, monkeypatch):
+        monkeypatch.chdir(binding.sequences.parent)  # paths as a user types them, from where they are
+        train = ["--epochs", "1", "--gap", "100", "--out", str(tmp_path), "--device", "cpu"]
+        files = ["--sequences", binding.sequences.name, "--scores", binding.scores.name]
+        assert main(["baseline", *train, *files]) == 0
+        command = words(identify(tmp_path / "baseline").next[0])
+        assert command == ["evaluate", str(tmp_path / "baseline"), "--part", "test", *files]
+        assert main([*command, "--device", "cpu"]) == 0
+
+    def test_a_record_without_paths_offers_none(self, models):
+        write_json(models / "vocab4" / "run.json", run_record(paths=False))
+        command = words(identify(models / "vocab4").next[0])
+        assert command == ["evaluate", str(models / "vocab4"), "--part", "test"]
 
     def test_the_published_split_has_no_test_part_to_offer(self, models):
         write_json(models / "vocab4" / "run.json", run_record(test=0))

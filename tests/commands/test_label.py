@@ -1,4 +1,4 @@
-"""Tests for dnalm/commands/label.py and label_windows.py."""
+"""Tests for dnalm/commands/label.py and label_windows.py; those of tracks are in test_label_tracks.py."""
 
 import gzip
 import json
@@ -9,7 +9,7 @@ import pytest
 from dnalm.cli import main
 from dnalm.commands import label_windows
 from dnalm.dna import BASE_CODES
-from dnalm.formats.binding import parse_name, read_binding, read_scores
+from dnalm.formats.binding import parse_name, read_binding
 from dnalm.formats.motif import choose_motif
 from dnalm.motifs import log_odds, scan, site_scores
 from dnalm.records import read_record
@@ -206,43 +206,11 @@ def test_peaks(genome, tmp_path, capsys):
     assert "3 peaks" in out
     assert "1 contig is not in the genome: chr7" in err
     assert "1 peak reaches beyond the end of the contig" in err
+    assert "p.narrowPeak: no peak on 1 contig of the genome, where every label is 0: chr2" in err
+    told = read_record(tmp_path / "o/run.json")["metrics"]["not_in_labels"]
+    assert told["p.narrowPeak"].endswith("every label is 0: chr2")  # of the empty contig there is no window
     run(capsys, *flags, "--out", tmp_path / "all", "--all")
     assert len(binding(tmp_path / "all").names) == 6  # of seven tiles, one holds an N
-
-
-def bigwig(path, rows, lengths):
-    pybigtools = pytest.importorskip("pybigtools")
-    pybigtools.open(str(path), "w").write(lengths, iter(rows))
-    return path
-
-
-def test_tracks_come_back_exactly(genome, tmp_path, capsys):
-    one = bigwig(
-        tmp_path / "one.bw", [("1", 0, 3, 0.1), ("1", 9, 11, -2.5), ("chrX", 1, 2, 1.0)], {"1": 54, "chrX": 9}
-    )
-    two = bigwig(tmp_path / "two.bw", [("2", 19, 20, 7.0)], {"2": 20})
-    flags = [genome, "--window", 10, "--rename", "chr"]
-    _, err = run(capsys, *flags, "--track", one, two, "--out", tmp_path / "o")
-    names, first = read_scores(tmp_path / "o/scores_one.txt.gz")
-    assert names == ["chr1_0_9", "chr1_10_19", "chr2_10_19"]  # those with signal in either
-    wanted = np.zeros((3, 10), dtype=np.float32)
-    wanted[0, :3], wanted[0, 9], wanted[1, 0] = 0.1, -2.5, -2.5
-    np.testing.assert_array_equal(first, wanted)
-    found = read_binding(tmp_path / "o/sequences.txt.gz", tmp_path / "o/scores_two.txt.gz")
-    np.testing.assert_array_equal(found.scores[2], [0] * 9 + [7])
-    assert not found.scores[:2].any()
-    assert "1 contig is not in the genome: chrX" in err
-    # A set of one track in the same place leaves no table of the other behind.
-    run(capsys, *flags, "--track", two, "--out", tmp_path / "o", "--overwrite")
-    assert sorted(path.name for path in (tmp_path / "o").glob("*.gz")) == [
-        "scores.txt.gz",
-        "sequences.txt.gz",
-    ]
-    (tmp_path / "deep").mkdir()
-    other = bigwig(tmp_path / "deep/one.bw", [("1", 0, 3, 0.1)], {"1": 54})
-    assert "two files are called one" in refuse(
-        capsys, *flags, "--track", one, other, "--out", tmp_path / "p"
-    )
 
 
 def test_windows_of_a_file(genome, tmp_path, capsys):
@@ -367,17 +335,3 @@ def test_real_chr2(shared_data, tmp_path, capsys):
     # Another contig than the published one, so only alike: there 3.90 % of the bases are in a site.
     assert (found.scores > 0).mean() == pytest.approx(0.039, abs=0.003)
     assert all(name.startswith("chr2_") for name in found.names)
-
-
-def test_real_track_on_the_published_windows(shared_data, tmp_path, capsys):
-    """The names agree, the assemblies do not (hg19 and hg38): this tells that the files are read, no more."""
-    pytest.importorskip("pybigtools")
-    names, _ = read_scores(shared_data / "binding/chr22_scores.txt.gz")
-    rows = ("{}\t{}\t{}\n".format(*parse_name(name)) for name in names)
-    (tmp_path / "w.bed").write_text("".join(rows))
-    track = shared_data / "tracks/hg38_chr22_K562_accessibility.bw"
-    flags = ["--track", track, "--windows", tmp_path / "w.bed", "--rename", "chr", "--out", tmp_path / "o"]
-    run(capsys, shared_data / "genomes/hg19_chr22_1-22000000.fa.gz", *flags)
-    found = binding(tmp_path / "o")
-    assert len(found.names) > 2_000
-    assert (found.scores >= 0).all()

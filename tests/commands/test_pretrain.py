@@ -18,6 +18,7 @@ from dnalm.devices import Compute, choose_precision
 from dnalm.encoders.gpt import GPTConfig
 from dnalm.genome import PreparedGenome
 from dnalm.optim import TrainConfig
+from dnalm.tasks.core import load_core
 from dnalm.tasks.language import LanguageConfig, LanguageModel
 
 SMALL = ["--n-layer", "1", "--n-head", "2", "--n-embd", "8", "--block-size", "20", "--batch-size", "4"]
@@ -68,13 +69,16 @@ def test_record_tells_all(trained, toy, mode):
 @pytest.mark.parametrize("mode", ["full", "vocab4"])
 def test_published_checkpoint_is_the_folders_best_model(trained, toy, mode):
     content = torch.load(trained / f"ckpt_{mode}.pt", weights_only=True)
-    assert content.keys() == {"model_args", "model", "best_val_loss", "iter"}
+    assert content.keys() == {"model_args", "characters", "model", "best_val_loss", "iter"}
     args = content["model_args"]
     assert args.pop("vocab_size") == toy[mode].tokenizer.vocab_size
     model = LanguageModel(GPTConfig(**args), toy[mode].tokenizer.vocab_size)
     model.load_state_dict(content["model"])  # strict: the published names, all of them
     tensors, about = checkpoint.load(trained / mode)
-    assert about["characters"] == toy[mode].tokenizer.characters
+    assert about["characters"] == content["characters"] == toy[mode].tokenizer.characters
+    by_folder, by_file = load_core(trained, mode), load_core(trained / f"ckpt_{mode}.pt", mode)
+    assert by_file.characters == by_folder.characters
+    assert by_file.encoder == by_folder.encoder
     for name, tensor in tensors.items():
         assert torch.equal(tensor, content["model"][name])
     assert content["best_val_loss"] == about["val_loss"]

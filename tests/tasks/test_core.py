@@ -7,6 +7,7 @@ from dnalm.checkpoint import write_pt
 from dnalm.encoders.gpt import GPTConfig
 from dnalm.tasks.core import load_core
 from dnalm.tasks.language import LanguageModel
+from dnalm.tokenizers import HG38_CHARACTERS
 
 ARGS = {
     "n_layer": 1, "n_head": 2, "n_embd": 8, "block_size": 6, "dropout": 0.0, "bias": False, "vocab_size": 4,
@@ -28,6 +29,20 @@ def test_a_published_checkpoint_is_read_with_every_tensor(tmp_path):
     wanted = LanguageModel(core.encoder, 4).transformer.state_dict()
     assert all(torch.equal(core.tensors[name], tensor) for name, tensor in wanted.items())
     assert core.tensors.keys() == wanted.keys()
+
+
+def test_letters_are_those_that_the_file_tells_or_the_published_ones_of_its_size(tmp_path):
+    own = "".join(map(chr, range(60, 100)))  # 40, as many as hg38 has
+    args, state = ARGS | {"vocab_size": 40}, LanguageModel(GPTConfig(1, 2, 8, 6, position="learned"), 40)
+    for more, characters in (({"characters": own}, own), ({}, HG38_CHARACTERS)):
+        made = file(tmp_path, args, state.state_dict(), **more) / "ckpt_vocab4.pt"
+        assert load_core(made, "full").characters == characters
+
+
+@pytest.mark.parametrize("told", ["ACG", "ACGTN", "AACG", "ACG\xe9", 4, ["A", "C", "G", "T"]])
+def test_letters_that_are_no_vocabulary_of_the_model_are_refused(tmp_path, told):
+    with pytest.raises(ValueError, match=r"ckpt_vocab4\.pt: expected its characters to be 4 different"):
+        load_core(file(tmp_path, characters=told), "vocab4")
 
 
 def test_what_wrappers_put_before_names_is_taken_off(tmp_path):
