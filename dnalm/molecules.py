@@ -17,18 +17,21 @@ import numpy.typing as npt
 Salts = Literal["largest", "keep"]
 """largest: of a salt its counter-ions go, and of what is left the fragment with most heavy atoms stays; keep:
 all fragments stay."""
-COUNTER_IONS = frozenset({
+MINERALS = frozenset({
     "[Na+]", "[Na]", "[K+]", "[K]", "[Ca+2]", "[Mg+2]", "N", "O", "Cl", "Br", "I", "O=S(=O)(O)O",
-    "O=P(O)(O)O", "O=[N+]([O-])O", "O=C(O)O", "CC(=O)O", "O=CO", "O=C(O)C(=O)O", "O=C(O)CC(=O)O",
-    "O=C(O)CCC(=O)O", "O=C(O)C(F)(F)F", "CC(O)C(=O)O", "O=C(O)CO", "O=C(O)C=CC(=O)O",
-    "O=C(O)CC(O)C(=O)O", "O=C(O)C(O)C(O)C(=O)O", "O=C(O)CC(O)(CC(=O)O)C(=O)O",
-    "O=C(O)C(O)C(O)C(O)C(O)CO", "O=C(O)c1ccccc1", "CS(=O)(=O)O", "CCS(=O)(=O)O", "O=S(=O)(O)CCO",
-    "O=S(=O)(O)CCS(=O)(=O)O", "O=S(=O)(O)c1ccccc1", "Cc1ccc(S(=O)(=O)O)cc1",
-    "O=S(=O)(O)c1ccc2ccccc2c1", "O=C(O)c1cc2ccccc2c(Cc2c(O)c(C(=O)O)cc3ccccc23)c1O",
-    "O=C(O)c1ccc2ccccc2c1O", "CNCC(O)C(O)C(O)C(O)CO", "NC(CO)(CO)CO", "OCCNCCO", "NCCO", "NCCN",
+    "O=P(O)(O)O", "O=[N+]([O-])O", "O=C(O)O",
 })  # fmt: skip
-"""Ions and solvents that drugs are made salts and hydrates of, and which are not what acts: as `plain_smiles`
-spells them."""
+"""Mineral ions and solvents that drugs are made salts and hydrates of, as `plain_smiles` spells them."""
+COUNTER_IONS = MINERALS | {
+    "CC(=O)O", "O=CO", "O=C(O)C(=O)O", "O=C(O)CC(=O)O", "O=C(O)CCC(=O)O", "O=C(O)C(F)(F)F",
+    "CC(O)C(=O)O", "O=C(O)CO", "O=C(O)C=CC(=O)O", "O=C(O)CC(O)C(=O)O", "O=C(O)C(O)C(O)C(=O)O",
+    "O=C(O)CC(O)(CC(=O)O)C(=O)O", "O=C(O)C(O)C(O)C(O)C(O)CO", "O=C(O)c1ccccc1", "CS(=O)(=O)O",
+    "CCS(=O)(=O)O", "O=S(=O)(O)CCO", "O=S(=O)(O)CCS(=O)(=O)O", "O=S(=O)(O)c1ccccc1",
+    "Cc1ccc(S(=O)(=O)O)cc1", "O=S(=O)(O)c1ccc2ccccc2c1",
+    "O=C(O)c1cc2ccccc2c(Cc2c(O)c(C(=O)O)cc3ccccc23)c1O", "O=C(O)c1ccc2ccccc2c1O",
+    "CNCC(O)C(O)C(O)C(O)CO", "NC(CO)(CO)CO", "OCCNCCO", "NCCO", "NCCN",
+}  # fmt: skip
+"""With the organic ones: what is not what acts, unless it stands beside minerals alone."""
 NON_METALS = frozenset({"H", "B", "C", "N", "O", "F", "Si", "P", "S", "Cl", "As", "Se", "Br", "Te", "I"})
 RADIUS, BITS = 2, 2048
 """Of the Morgan fingerprint (Rogers and Hahn 2010); radius 2 is what is called ECFP4."""
@@ -41,8 +44,8 @@ def canonical_smiles(smiles: str, salts: Salts = "largest") -> str | None:
 
     Args:
         smiles: as it was given.
-        salts: what is done with a molecule of several fragments. A salt of counter-ions alone stays as it is,
-            and so does one of a metal with something else that acts. Of fragments with as many heavy atoms
+        salts: what is done with a molecule of several fragments. A salt of minerals alone stays as it is, and
+            so does one of another metal with something else that acts. Of fragments with as many heavy atoms
             the heavier stays, of equally heavy ones the first by its spelling.
 
     Raises:
@@ -53,7 +56,9 @@ def canonical_smiles(smiles: str, salts: Salts = "largest") -> str | None:
     if molecule is None or not molecule.GetNumAtoms():
         return None
     fragments = chemistry.GetMolFrags(molecule, asMols=True) if salts == "largest" else ()
-    acting = [each for each in fragments if _plain(each) not in COUNTER_IONS]
+    plain = [(_plain(each), each) for each in fragments]
+    acting = [each for text, each in plain if text not in COUNTER_IONS]
+    acting = acting or [each for text, each in plain if text not in MINERALS]
     spelled = {chemistry.MolToSmiles(each): each for each in acting}
     whole = len(fragments) < 2 or not acting or (len(spelled) > 1 and any(map(_is_metal, acting)))
     if whole:

@@ -45,8 +45,10 @@ def test_what_is_no_molecule_is_none(smiles, capfd):
         ("[Cu+2].O=S(=O)([O-])[O-]", "[Cu+2]"),
         ("[Cd+2].O=S(=O)([O-])[O-]", "[Cd+2]"),
         ("O=C([O-])[O-].[Li+].[Li+]", "[Li+]"),
-        # Nothing but counter-ions, or a metal with what it binds: whole.
-        ("CC(=O)[O-].[Na+]", "CC(=O)[O-].[Na+]"),
+        ("CC(=O)[O-].[Na+]", "CC(=O)[O-]"),  # a counter-ion itself, beside a mineral
+        ("CC(=O)O.[NH4+].O", "CC(=O)O"),
+        ("CC(=O)[O-].CC(=O)[O-].[Cu+2]", "[Cu+2]"),
+        # Nothing but minerals, or a metal with what it binds: whole.
         ("[Cl-].[Na+]", "[Cl-].[Na+]"),
         ("O=S(=O)([O-])[O-].[Na+].[Na+]", "O=S(=O)([O-])[O-].[Na+].[Na+]"),
         ("N.N.O=C([O-])C1(C(=O)[O-])CCC1.[Pt+2]", "N.N.O=C([O-])C1(C(=O)[O-])CCC1.[Pt+2]"),

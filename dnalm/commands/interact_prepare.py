@@ -47,7 +47,7 @@ class Options:
     """Which sequence of a gene is taken, by how its kind begins, the best first; of one kind the longest."""
     salts: Salts = "largest"
     """largest: of a salt the counter-ions go, and of the rest the largest fragment alone is the molecule; a
-    salt of these alone, or of a metal and more, stays whole. keep: all of it, always."""
+    salt of minerals alone, or of another metal and more, stays whole. keep: all of it, always."""
     overwrite: bool = False
     """Replace a set prepared earlier in the same place."""
     dry_run: bool = False
