@@ -93,6 +93,9 @@ def run(options: Options) -> None:
         attention_of(options.model, options.attention),
         options.tuning,
     )
+    cautions = [backbone.caution for backbone in backbones.values() if backbone.caution]
+    for caution in cautions:
+        options.run.say(caution)
     torch.manual_seed(options.run.seed)
     model = InteractionModel(shape, backbones)
     model.prepare_training(options.tuning)
@@ -103,7 +106,7 @@ def run(options: Options) -> None:
         "set": pairs.digest,
         "split": pairs.meta["split"],
         "seed": options.run.seed,
-    }
+    } | ({"cautions": cautions} if cautions else {})
     if options.init_from is not None:
         about |= go_on_from(options.init_from, model, pairs, options.run.say)
     reading = Reading(store_of(options.store, options.data), processor, options.run.say)

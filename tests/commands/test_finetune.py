@@ -332,3 +332,23 @@ def test_refuses_a_cache_that_is_too_small(binding, tmp_path, capsys):
 def test_refuses_options_that_make_no_sense(binding, tmp_path, capsys, flags, message):
     assert message in refused(capsys, baseline(binding, tmp_path / "m", *flags))
     assert not (tmp_path / "m").exists()
+
+
+def test_a_core_whose_training_never_began_is_none(binding, stopped_core, tmp_path, capsys):
+    cores = stopped_core(0)
+    capsys.readouterr()
+    flags = ["--checkpoint-dir", str(cores)]
+    assert "got one that is untrained" in refused(capsys, finetune(binding, tmp_path / "m", *flags))
+    assert not (tmp_path / "m").exists()
+    assert finetune(binding, tmp_path / "m", *flags, "--random-core") == 0
+    assert "unfinished" not in capsys.readouterr().err  # its weights are not taken
+
+
+def test_a_core_of_a_stopped_run_is_taken_and_told(binding, stopped_core, tmp_path, capsys):
+    cores = stopped_core(2)
+    capsys.readouterr()
+    assert finetune(binding, tmp_path, "--checkpoint-dir", str(cores)) == 0
+    said = f"{cores / 'vocab4'}: its pretraining is unfinished (2 steps, status interrupted)"
+    assert capsys.readouterr().err.count(said) == 1
+    about = json.loads((tmp_path / "results_vocab4.json").read_text())["model"]
+    assert about["core"].endswith("toy.fa, 2 steps, unfinished (interrupted)")

@@ -219,3 +219,22 @@ def test_overwrite_replaces_a_run_and_nothing_else(data, tmp_path):
     run(options(data, out, overwrite=True, train=replace(QUICK, epochs=1)))
     assert (out / "notes.txt").read_text() == "mine"
     assert json.loads((out / "results.json").read_text())["training"]["epochs"] == 1
+
+
+def test_a_core_that_is_untrained_is_refused_and_one_of_a_stopped_run_is_told(
+    foundation, stopped_core, capsys
+):
+    def on(core):
+        encoders = replace(foundation.encoders, dna_encoder=str(core / "vocab4"))
+        return replace(foundation, encoders=encoders, run=replace(foundation.run, quiet=False))
+
+    with pytest.raises(ValueError, match="got one that is untrained"):
+        run(on(stopped_core(0)))
+    assert not foundation.out.exists()
+    begun = stopped_core(2)
+    capsys.readouterr()
+    run(on(begun))
+    caution = f"{begun / 'vocab4'}: its pretraining is unfinished (2 steps, status interrupted)"
+    assert capsys.readouterr().err.count(caution) == 1
+    (kept,) = json.loads((foundation.out / "results.json").read_text())["model"]["cautions"]
+    assert kept.startswith(caution)
