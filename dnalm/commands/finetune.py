@@ -65,7 +65,7 @@ def run(options: Options) -> None:
     shape = BindingShape(core.encoder, core.characters, options.head, options.tuning)
     about = {"core": core.origin, "random_core": options.random_core}
     tensors = None if options.random_core else core.tensors
-    train_binding(options, Start("finetune", shape, tensors, about, core.local_start))
+    train_binding(options, Start("finetune", shape, tensors, about, core.path, core.local_start))
 
 
 def _going_on(options: Options, path: Path) -> Start:
@@ -92,4 +92,4 @@ def _going_on(options: Options, path: Path) -> Start:
         "random_core": bool(opened.about.get("random_core")),
     }
     core, head = dict(model.encoder.state_dict()), dict(model.head.state_dict())
-    return Start("finetune", shape, core, about, head=head, trained_on=str(opened.identity.get("set")))
+    return Start("finetune", shape, core, about, path, head=head, trained_on=str(opened.identity.get("set")))

@@ -85,7 +85,8 @@ def run(options: Options) -> None:
     ranks.check_batch(options.train.batch_size, options.train.accumulate)
     if processor.strategy == "fsdp" and options.tuning.any:
         raise ValueError("--strategy fsdp does not go with pretrained encoders that are trained; use ddp")
-    options.run.check_folder(options.out, [options.out / RESULTS])
+    begun = [] if options.init_from is None else [options.init_from]
+    options.run.check_folder(options.out, [options.out / RESULTS], "interact train", reads=begun)
     pairs = open_pairs(options.data)
     shape, backbones = shape_of(
         options.encoders,

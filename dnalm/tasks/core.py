@@ -25,6 +25,8 @@ class Core:
     """Its vocabulary, in id order."""
     tensors: dict[str, Tensor]
     """By their names in `GPT`."""
+    path: Path
+    """Where it was found: a folder or a `.pt` file."""
     origin: str
     """Where it was found and what it was trained on, in words."""
     local_start: bool
@@ -76,7 +78,7 @@ def _is_model(path: Path) -> bool:
 
 def _core(path: Path, untrained: bool) -> Core:
     if path.is_file():
-        return Core(*read_language_file(path), str(path), local_start=False, caution="")
+        return Core(*read_language_file(path), path, str(path), local_start=False, caution="")
     return _from_folder(path, untrained)
 
 
@@ -94,7 +96,7 @@ def _from_folder(path: Path, untrained: bool) -> Core:
         )
     encoder = {key: value for key, value in about["encoder"].items() if key != "name"}
     core = {name.removeprefix(PREFIX): each for name, each in tensors.items() if name.startswith(PREFIX)}
-    return Core(GPTConfig(**encoder), about["characters"], core, *_told(path, about.get("step")))
+    return Core(GPTConfig(**encoder), about["characters"], core, path, *_told(path, about.get("step")))
 
 
 def _told(path: Path, step: int | None) -> tuple[str, bool, str]:
