@@ -61,6 +61,10 @@ def run(options: Options) -> None:
     Raises:
         ValueError: for a mistake in the options, the models or the data.
     """
+    if not options.models:
+        raise ValueError(
+            "no model is named; name folders of dnalm finetune or dnalm baseline, or published .pt files"
+        )
     processor = options.judging.resolve()
     scan = _scan(options)
     models = _named([open_binding(path) for path in options.models], options.models)

@@ -216,3 +216,11 @@ def test_refuses_to_replace_results(binding, models, tmp_path, capsys):
     assert out.read_text() == "mine"
     assert evaluate(binding, models / "baseline", models / "baseline") == 2
     assert "named twice" in capsys.readouterr().err
+
+
+def test_refuses_to_judge_nothing(binding, tmp_path, capsys):
+    out = tmp_path / "r.json"
+    for flags in ([], ["--split", "blocks"], ["--part", "all"]):
+        assert evaluate(binding, *flags, "--out", out) == 2
+        assert "no model is named; name folders of dnalm finetune" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
