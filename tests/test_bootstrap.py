@@ -1,10 +1,13 @@
 """Tests for dnalm/bootstrap.py."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
 from torchmetrics import PearsonCorrCoef
 
+from dnalm import bootstrap
 from dnalm.bootstrap import moments, paired_difference, pearson, pearson_estimate
 
 
@@ -63,3 +66,35 @@ def test_refuses_other_windows(tracks):
     truth, predicted = tracks
     with pytest.raises(ValueError, match="of the same windows"):
         paired_difference(moments(truth, predicted), moments(truth + 1, predicted))
+
+
+@pytest.mark.parametrize("at_once", [1, 7, bootstrap.AT_ONCE, 5 * bootstrap.RESAMPLES])
+@pytest.mark.parametrize("count", [1, 3, 50])
+def test_resamples_are_those_of_all_at_once(monkeypatch, at_once, count):
+    monkeypatch.setattr(bootstrap, "AT_ONCE", at_once)
+    all_at_once = np.random.default_rng(7).multinomial(
+        count, np.full(count, 1 / count), size=bootstrap.RESAMPLES
+    )
+    pieces = list(bootstrap.resamples(count, 7))
+    assert max(map(len, pieces)) == min(at_once, bootstrap.RESAMPLES)
+    assert np.array_equal(np.concatenate(pieces), all_at_once)
+
+
+def test_an_interval_does_not_depend_on_how_many_resamples_are_held(tracks, monkeypatch):
+    truth, predicted = tracks
+    one, other = moments(truth, predicted), moments(truth, predicted + truth**2)
+    found = pearson_estimate(one, 3), paired_difference(one, other, 3)
+    monkeypatch.setattr(bootstrap, "AT_ONCE", bootstrap.RESAMPLES)
+    for few, all_at_once in zip(
+        found, (pearson_estimate(one, 3), paired_difference(one, other, 3)), strict=True
+    ):
+        assert few == pytest.approx(all_at_once, rel=1e-12)  # the products may round otherwise
+
+
+def test_memory_does_not_grow_with_the_resamples():
+    sums = moments(*np.random.default_rng(0).normal(size=(2, 4000, 3)))
+    tracemalloc.start()
+    pearson_estimate(sums)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10_000_000  # all draws at once are 64 MB, twice

@@ -13,7 +13,8 @@ from dnalm.simulate_interaction import simulate_pairs
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 TUNED = "--epochs 1 --gap 50"
-SMALL = "--n-layer 1 --n-head 1 --n-embd 8 --block-size 16 --batch-size 2 --steps 2 --eval-bases 50"
+SMALL = "--n-layer 1 --n-head 1 --n-embd 8 --block-size 16 --batch-size 4 --eval-bases 800"
+SMALL += " --steps 40 --eval-every 10 --warmup 4"
 
 
 def commands():

@@ -45,6 +45,8 @@ class Start:
     """The encoder's tensors; None for weights drawn at random."""
     about: dict[str, Any]
     """Said of the model in results: `core`, in words, and whether it is a `random_core`."""
+    path: Path | None = None
+    """Where it was read; None where nothing was."""
     local_start: bool = False
     """Whether weights drawn at random begin as pretraining did, with local heads."""
     head: dict[str, Tensor] | None = None
@@ -63,7 +65,8 @@ def train_binding(options: BindingOptions, start: Start) -> None:
     processor = options.run.compute.resolve()
     ranks.check_batch(options.train.batch_size, options.train.accumulate)
     beside = result_files(options.out, options.name)
-    options.run.check_folder(options.out / options.name, beside, elsewhere="--out or --name")
+    folder, reads = options.out / options.name, [] if start.path is None else [start.path]
+    options.run.check_folder(folder, beside, start.verb, elsewhere="--out or --name", reads=reads)
     prepared = prepare_set(options.sequences, options.scores, options.data, start.shape)
     options.run.say(prepared.summary)
     if start.trained_on not in (None, prepared.about["digest"]):
@@ -101,7 +104,7 @@ def train_binding(options: BindingOptions, start: Start) -> None:
     if options.run.dry_run:
         _dry_run(options, task, model, processor)
         return
-    with options.run.holding(options.out / options.name):
+    with options.run.holding(folder):
         _train(options, start, task, model, prepared, processor)
 
 

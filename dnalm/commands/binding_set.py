@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from dnalm.data.splits import GAP, Split, blocks_split, near_duplicates, published_split
+from dnalm.data.splits import GAP, K, Split, blocks_split, near_duplicates, no_split, published_split
 from dnalm.files import sha256
 from dnalm.formats.binding import BindingSet, parse_name, read_binding
 from dnalm.tasks.binding import BindingShape
@@ -41,7 +41,9 @@ class Prepared:
     about: dict[str, Any]
     """For the run record: files with their paths as given, digests, split."""
     split_about: dict[str, Any]
-    """For results: kind, windows of each part, near-duplicates, digest."""
+    """For results: kind, windows of each part, near-duplicates (None: not looked for), digest."""
+    unsplit: str = ""
+    """Why the set is not split, where it is not."""
 
     def part(self, name: Part) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
         """Return letters and scores of one part, each [M, L]."""
@@ -67,9 +69,21 @@ class Prepared:
 
 
 def prepare_set(
-    sequences: Path, scores: Path, config: SplitConfig, shape: BindingShape | None = None
+    sequences: Path,
+    scores: Path,
+    config: SplitConfig,
+    shape: BindingShape | None = None,
+    *,
+    whole: bool = False,
 ) -> Prepared:
     """Read a set, check that the model can take its windows, and split it.
+
+    Args:
+        sequences: the table of windows.
+        scores: the true score at each base.
+        config: how they are split.
+        shape: of the model; None where none reads them.
+        whole: take a set that cannot be split, or is too short to look for near-copies, as it is.
 
     Raises:
         ValueError: if the files are wrong, the windows are longer than the model's block, or a part is empty.
@@ -82,7 +96,14 @@ def prepare_set(
             f"{sequences}: its windows have {length:,} bases and the model's block {shape.longest:,}; "
             f"label shorter windows (--window {shape.longest}), or pretrain with --block-size {length}"
         )
-    split = split_of(windows, config)
+    unsplit = ""
+    try:
+        split = split_of(windows, config)
+    except ValueError as error:
+        if not whole:
+            raise
+        split, unsplit = no_split(), str(error)
+    judged = split.kind != "none" and not (whole and length < K)
     files = {
         what: {"name": path.name, "path": str(path), "sha256": sha256(path)} for what, path in given.items()
     }
@@ -94,9 +115,10 @@ def prepare_set(
         {
             "kind": split.kind,
             "windows": split.windows,
-            "near_duplicates": near_duplicates(windows.letters, split),
+            "near_duplicates": near_duplicates(windows.letters, split) if judged else None,
             "digest": digest,
         },
+        unsplit,
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from dnalm import checkpoint
 from dnalm.commands import demo_binding, demo_interaction, prepare, pretrain
 from dnalm.commands.runs import RunOptions
 from dnalm.devices import Compute
@@ -100,6 +101,11 @@ def _stages(
     def pretrain_all() -> None:
         for training in trainings:
             pretrain.run(training)
+        if not checkpoint.describe(out / "outputs" / "vocab4")["step"]:
+            raise ValueError(
+                f"--steps {options.steps}: so few steps made no model better than an untrained one, and what "
+                "follows begins from it; give more"
+            )
 
     def tune() -> None:
         for tuning in tunings:

@@ -38,7 +38,8 @@ class Options:
     scores: Path = Path("data/binding/scores.txt.gz")
     """The true score at each base."""
     part: Literal["validation", "test", "all"] = "validation"
-    """The validation part has chosen the models' epochs, the test part nothing; all: every window."""
+    """The validation part has chosen the models' epochs, the test part nothing; all: every window, of a
+    set that is too small to split, too."""
     split: Literal["auto", "blocks", "published"] = "auto"
     """auto: the split that the models were trained with; published for .pt files."""
     motif: Path | None = None
@@ -60,13 +61,18 @@ def run(options: Options) -> None:
     Raises:
         ValueError: for a mistake in the options, the models or the data.
     """
+    if not options.models:
+        raise ValueError(
+            "no model is named; name folders of dnalm finetune or dnalm baseline, or published .pt files"
+        )
     processor = options.judging.resolve()
     scan = _scan(options)
     models = _named([open_binding(path) for path in options.models], options.models)
     config = _split_config(options, models)
     shapes = [opened.model.shape for opened in models.values()]
     narrowest = min(shapes, key=lambda shape: shape.longest or sys.maxsize)
-    prepared = prepare_set(options.sequences, options.scores, config, narrowest)
+    whole = options.part == "all"
+    prepared = prepare_set(options.sequences, options.scores, config, narrowest, whole=whole)
     warnings = _warnings(options, models, prepared)
     for warning in warnings:
         options.judging.say(warning)
@@ -162,6 +168,11 @@ def _split_config(options: Options, models: dict[str, OpenedBinding]) -> SplitCo
 def _warnings(options: Options, models: dict[str, OpenedBinding], prepared: Prepared) -> list[str]:
     """Say what makes the figures less than they seem."""
     found = []
+    if prepared.unsplit:
+        found.append(
+            "the mean score is not judged beside the models: it is that of the training part, and these "
+            f"windows cannot be split ({prepared.unsplit})"
+        )
     for name, opened in models.items():
         digest = opened.identity.get("set")
         if digest is None:
@@ -202,8 +213,10 @@ def _baselines(
     scan: MotifScan | None, prepared: Prepared, letters: npt.NDArray[np.uint8], truth: Tracks
 ) -> dict[str, Tracks]:
     """Return what needs no training: the mean training score at each position, and the scan of a motif."""
-    mean = prepared.part("train")[1].mean(0, dtype=np.float64)
-    found: dict[str, Tracks] = {"mean score": np.broadcast_to(mean.astype(np.float32), truth.shape)}
+    found: dict[str, Tracks] = {}
+    if not prepared.unsplit:
+        mean = prepared.part("train")[1].mean(0, dtype=np.float64)
+        found["mean score"] = np.broadcast_to(mean.astype(np.float32), truth.shape)
     if scan is not None:
         found["motif scan"] = scan.predict(letters)
     return found
@@ -213,8 +226,7 @@ def _table(results: dict[str, Any]) -> str:
     """Return one line a model, and the best model against each of the others."""
     best = max(results["models"], key=lambda name: np.nan_to_num(_r(results["models"][name]), nan=-1.0))
     lines = [
-        f"{results['part']} part of the {results['split']['kind']} split: {results['windows']:,} windows, "
-        f"{results['bases']:,} bases",
+        f"{_judged_on(results)}: {results['windows']:,} windows, {results['bases']:,} bases",
         f"{'':<24}{'Pearson R':>10}  {'95 % interval':<18}{'batch mean':>10}{'MSE':>9}"
         f"{'AUROC':>8}{'AUPRC':>8}",
     ]
@@ -233,6 +245,15 @@ def _table(results: dict[str, Any]) -> str:
         if best in (pair["one"], pair["other"])
     ]
     return "\n".join(lines)
+
+
+def _judged_on(results: dict[str, Any]) -> str:
+    kind = results["split"]["kind"]
+    return (
+        "all of the set, which is not split"
+        if kind == "none"
+        else f"{results['part']} part of the {kind} split"
+    )
 
 
 def _r(entry: dict[str, Any]) -> float:

@@ -23,7 +23,8 @@ class Options(BindingOptions):
     config: Literal["full", "vocab4"] = "vocab4"
     """The core's vocabulary."""
     checkpoint_dir: Path = Path("outputs")
-    """What was --out of `dnalm pretrain`; or a model folder, or a published ckpt_*.pt."""
+    """What was --out of `dnalm pretrain`; or a model folder, or a published ckpt_*.pt. One that is
+    untrained is refused, one of an unfinished run is told."""
     init_from: Path | None = None
     """A model of `dnalm finetune` to go on from, core and head, on the same windows and split;
     --checkpoint-dir is not read then. A head trained on whitened states magnifies small changes of the core:
@@ -58,11 +59,13 @@ def run(options: Options) -> None:
     if options.init_from is not None:
         train_binding(options, _going_on(options, options.init_from))
         return
-    core = load_core(options.checkpoint_dir, options.config)
+    core = load_core(options.checkpoint_dir, options.config, untrained=options.random_core)
+    if core.caution and not options.random_core:
+        options.run.say(core.caution)
     shape = BindingShape(core.encoder, core.characters, options.head, options.tuning)
     about = {"core": core.origin, "random_core": options.random_core}
     tensors = None if options.random_core else core.tensors
-    train_binding(options, Start("finetune", shape, tensors, about, core.local_start))
+    train_binding(options, Start("finetune", shape, tensors, about, core.path, core.local_start))
 
 
 def _going_on(options: Options, path: Path) -> Start:
@@ -89,4 +92,4 @@ def _going_on(options: Options, path: Path) -> Start:
         "random_core": bool(opened.about.get("random_core")),
     }
     core, head = dict(model.encoder.state_dict()), dict(model.head.state_dict())
-    return Start("finetune", shape, core, about, head=head, trained_on=str(opened.identity.get("set")))
+    return Start("finetune", shape, core, about, path, head=head, trained_on=str(opened.identity.get("set")))

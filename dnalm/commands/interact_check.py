@@ -99,7 +99,7 @@ def _encoder(flag: str, config: EncodersConfig) -> str:
     (backbone,) = backbones.values()
     sees = "sees of each token its left alone" if backbone.causal else "sees the whole text"
     size = f"{backbone.parameters:,} parameters; states of width {backbone.width}"
-    return f"{name}, {size}; {sees}"
+    return f"{name}, {size}; {sees}" + (f"; {backbone.caution}" if backbone.caution else "")
 
 
 def _characters() -> str:

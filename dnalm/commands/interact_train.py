@@ -79,18 +79,12 @@ def run(options: Options) -> None:
     Raises:
         ValueError: for a mistake in the options or the data.
     """
-    if wrong := options.run.wrong():
-        raise ValueError("; ".join(wrong))
+    _check(options)
     processor = options.run.compute.resolve()
-    ranks.check_batch(options.train.batch_size, options.train.accumulate)
-    if options.tuning.unfreeze_at_epoch >= options.train.epochs:
-        raise ValueError(
-            f"--unfreeze-at-epoch {options.tuning.unfreeze_at_epoch}: there are {options.train.epochs} "
-            "epochs, so that the encoders would never be trained; give a lower one, or more --epochs"
-        )
     if processor.strategy == "fsdp" and options.tuning.any:
         raise ValueError("--strategy fsdp does not go with pretrained encoders that are trained; use ddp")
-    options.run.check_folder(options.out, [options.out / RESULTS])
+    begun = [] if options.init_from is None else [options.init_from]
+    options.run.check_folder(options.out, [options.out / RESULTS], "interact train", reads=begun)
     pairs = open_pairs(options.data)
     shape, backbones = shape_of(
         options.encoders,
@@ -98,6 +92,9 @@ def run(options: Options) -> None:
         attention_of(options.model, options.attention),
         options.tuning,
     )
+    cautions = [backbone.caution for backbone in backbones.values() if backbone.caution]
+    for caution in cautions:
+        options.run.say(caution)
     torch.manual_seed(options.run.seed)
     model = InteractionModel(shape, backbones)
     model.prepare_training(options.tuning)
@@ -108,7 +105,7 @@ def run(options: Options) -> None:
         "set": pairs.digest,
         "split": pairs.meta["split"],
         "seed": options.run.seed,
-    }
+    } | ({"cautions": cautions} if cautions else {})
     if options.init_from is not None:
         early_epochs = bool(options.tuning.unfreeze_at_epoch)
         about |= go_on_from(options.init_from, model, pairs, options.run.say, early=early_epochs)
@@ -133,6 +130,18 @@ def run(options: Options) -> None:
     if options.init_from is None:
         model.calibrate(task.tokens, task.train.gene, task.train.molecule)
     _start(options, task, model, pairs, processor)
+
+
+def _check(options: Options) -> None:
+    """Refuse options that do not go together."""
+    if wrong := options.run.wrong():
+        raise ValueError("; ".join(wrong))
+    ranks.check_batch(options.train.batch_size, options.train.accumulate)
+    if options.tuning.unfreeze_at_epoch >= options.train.epochs:
+        raise ValueError(
+            f"--unfreeze-at-epoch {options.tuning.unfreeze_at_epoch}: there are {options.train.epochs} "
+            "epochs, so that the encoders would never be trained; give a lower one, or more --epochs"
+        )
 
 
 def _start(

@@ -90,7 +90,7 @@ def run(options: Options) -> None:
     genome = PreparedGenome(options.data)
     genome.verify()
     mode = options.data.resolve().name
-    options.run.check_folder(options.out / mode, result_files(options.out, mode))
+    options.run.check_folder(options.out / mode, result_files(options.out, mode), "pretrain")
     task = LanguageTask(genome, options.encoder, options.task)
     # Refuses a block longer than the genome's stretches.
     task.windows(options.train.batch_size, options.run.seed)

@@ -3,7 +3,7 @@
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,8 @@ if TYPE_CHECKING:  # slow to import
 
 TRIED = 3
 """Steps of a dry run."""
+LIKE = {"baseline": "finetune"}
+"""Verbs that leave the same files as another: their runs may replace each other's, and no other verb's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,13 +95,23 @@ class RunOptions:
                 self.say(f"stopped at step {loop.step:,}; {kept}")
                 raise
 
-    def check_folder(self, folder: Path, files: Iterable[Path], elsewhere: str = "--out") -> None:
+    def check_folder(
+        self,
+        folder: Path,
+        files: Sequence[Path],
+        verb: str,
+        *,
+        elsewhere: str = "--out",
+        reads: Sequence[Path] = (),
+    ) -> None:
         """Refuse to write over what is not this run's, before anything is written.
 
         Args:
             folder: the run's own.
             files: what the run writes beside it.
+            verb: of the run.
             elsewhere: the flags by which a run goes to another place.
+            reads: models that it begins from.
 
         Raises:
             ValueError: naming what is there, or that there is nothing to resume.
@@ -107,6 +119,13 @@ class RunOptions:
         if not ranks.leads():
             return
         there = folder / "run.json"
+        _check_kind(there, verb, elsewhere)
+        own = {path.resolve() for path in (folder, *files)}
+        for path in reads:
+            if own & {path.resolve(), *path.resolve().parents}:
+                raise ValueError(
+                    f"{path}: this run would begin from it and write over it; choose another {elsewhere}"
+                )
         saved = has_state(folder)
         if self.resume:
             if not saved:
@@ -208,6 +227,19 @@ def seconds_of_a_step(
                 fabric.backward(loss)
             loss.item()  # waits for the device
     return (time.monotonic() - begin) / TRIED
+
+
+def _check_kind(record: Path, verb: str, elsewhere: str) -> None:
+    """Refuse a folder whose `run.json` is of another kind of run than `verb` is."""
+    try:
+        found = str(read_record(record)["verb"])
+    except (OSError, ValueError, KeyError):
+        return  # none, or none that can be read
+    if LIKE.get(found, found) != LIKE.get(verb, verb):
+        raise ValueError(
+            f"{record.parent}: holds a run of dnalm {found}, which dnalm {verb} does not replace; choose "
+            f"another {elsewhere}"
+        )
 
 
 def _foreign(path: Path) -> bool:

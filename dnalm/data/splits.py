@@ -52,9 +52,9 @@ PAIRS = 1 << 22
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Which windows are for what: indices, each in one of the four at most and all of them in one."""
+    """Which windows are for what: indices, each in one of the four at most; if split at all, all in one."""
 
-    kind: Literal["blocks", "published"]
+    kind: Literal["blocks", "published", "none"]
     train: Indices
     validation: Indices
     test: Indices
@@ -84,6 +84,12 @@ def published_split(count: int) -> Split:
     random.Random(PUBLISHED_SEED).shuffle(indices)
     order, none = np.array(indices, dtype=np.int64), np.empty(0, dtype=np.int64)
     return Split("published", train=order[first:], validation=order[:first], test=none, left_out=none)
+
+
+def no_split() -> Split:
+    """Return the split of windows that are not divided: every part is empty."""
+    none = np.empty(0, dtype=np.int64)
+    return Split("none", train=none, validation=none, test=none, left_out=none)
 
 
 def blocks_split(intervals: Sequence[Interval], *, seed: int = 0, gap: int = GAP) -> Split:

@@ -7,12 +7,11 @@ import numpy.typing as npt
 from torch import nn
 
 from dnalm.baselines.markov import Ladder, ladder
+from dnalm.bootstrap import resamples
 from dnalm.data.language import choose_pieces
 from dnalm.genome import PreparedGenome
 from dnalm.tasks.language import LanguageScores, LanguageTask
 
-RESAMPLES = 2000
-"""Bootstrap resamples behind an interval."""
 FEWEST_PIECES = 10
 """Pieces without which nothing is said of chance."""
 
@@ -55,12 +54,8 @@ def interval(
         counts: [P], for example bases in each piece.
         seed: of the resampling.
     """
-    draws = np.random.default_rng(seed)
-    picks = draws.multinomial(
-        len(totals), np.full(len(totals), 1 / len(totals)), size=RESAMPLES
-    )  # [R, P] how often
-    means = (picks @ totals) / (picks @ counts)
-    low, high = np.quantile(means, [0.025, 0.975])
+    means = [(picks @ totals) / (picks @ counts) for picks in resamples(len(totals), seed)]
+    low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
     return float(low), float(high)
 
 

@@ -103,19 +103,25 @@ def _titles(comparisons: Sequence[Comparison]) -> list[str]:
     """Name what each comparison was judged on, with the split where there are several."""
     splits = {comparison.split["digest"]: _split_name(comparison.split) for comparison in comparisons}
     return [
-        _part_name(c.part) + (f" of the {splits[c.split['digest']]}" if len(splits) > 1 else "")
+        _part_name(c) + (f" of the {splits[c.split['digest']]}" if len(splits) > 1 else "")
         for c in comparisons
     ]
 
 
-def _part_name(part: str) -> str:
-    if part == "all":
-        return "All windows, those trained on included"
-    return f"{part.capitalize()} part"
+def _part_name(comparison: Comparison) -> str:
+    if comparison.part != "all":
+        return f"{comparison.part.capitalize()} part"
+    return "All windows" + ("" if _is_whole(comparison.split) else ", those trained on included")
+
+
+def _is_whole(split: Mapping[str, Any]) -> bool:
+    """Whether the windows are not split at all."""
+    return bool(split["kind"] == "none")
 
 
 def _split_name(split: Mapping[str, Any]) -> str:
-    return f"{split['kind']} split {split['digest'][:8]}"
+    kind = "set without a split" if _is_whole(split) else f"{split['kind']} split"
+    return f"{kind} {split['digest'][:8]}"
 
 
 def _heading(title: str, comparison: Comparison) -> str:
@@ -136,6 +142,12 @@ def _parts(results: BindingResults) -> list[str]:
         )
     for digest, split in splits.items():
         name = _split_name(split).capitalize()
+        if _is_whole(split):
+            text.append(
+                f"{name}: its windows could not be divided into parts, and all of them are judged. Believe "
+                "the figures of models that were trained on none of them."
+            )
+            continue
         text.append(f"{name}: {_how_split(split)} {_near(split)}")
         if digest in tested:
             text.append(

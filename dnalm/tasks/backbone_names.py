@@ -45,7 +45,7 @@ def dna_backbone(name: str, revision: str | None, gene_windows: int) -> Backbone
         gene_windows: 0 to read the first `TOKENS` tokens, or how many windows, evenly spaced, to read.
 
     Raises:
-        ValueError: if there is none, or a file is missing, damaged or of another model.
+        ValueError: if there is none, a file is missing, damaged or of another model, or it is untrained.
     """
     path = Path(name)
     if path.suffix == ".pt" or any((path / f).exists() for f in ("checkpoint.json", "checkpoint")):
@@ -98,7 +98,7 @@ def _genome(where: Path, gene_windows: int) -> Backbone:
             for begin, bases in pieces
         ]
 
-    return _of_genes(str(where), encoder, core.characters, windows, gene_windows)
+    return _of_genes(str(where), encoder, core.characters, windows, gene_windows, core.caution)
 
 
 def _dnabert2(folder: Path, source: str, gene_windows: int) -> Backbone:
@@ -115,11 +115,17 @@ def _dnabert2(folder: Path, source: str, gene_windows: int) -> Backbone:
 
 
 def _of_genes(
-    source: str, encoder: GPT | DNABert2, tokenizer: str, windows: Windows, gene_windows: int
+    source: str,
+    encoder: GPT | DNABert2,
+    tokenizer: str,
+    windows: Windows,
+    gene_windows: int,
+    caution: str = "",
 ) -> Backbone:
     """Return an encoder of genes, whose states are kept as segments."""
     read = {"windows": gene_windows or f"first {TOKENS}", "segments": SEGMENTS}
-    return Backbone(source, encoder, _identity(source, encoder, tokenizer, read), windows, SEGMENTS)
+    identity = _identity(source, encoder, tokenizer, read)
+    return Backbone(source, encoder, identity, windows, SEGMENTS, caution=caution)
 
 
 def _chemberta(folder: Path, source: str, how: How) -> Backbone:

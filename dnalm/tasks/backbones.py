@@ -51,6 +51,8 @@ class Backbone:
     """How many states of a text are kept, each a mean over a segment; None for one of each token."""
     report: Callable[[Sequence[str]], str] = lambda _texts: ""
     """Tells what of these texts the tokens leave out, in words; nothing where they leave nothing out."""
+    caution: str = ""
+    """What to tell of its own training before a model is built on it; nothing where that is done."""
 
     def __post_init__(self) -> None:
         self.encoder.eval().requires_grad_(False)

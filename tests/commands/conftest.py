@@ -57,6 +57,27 @@ def binding(toy, tmp_path_factory) -> Binding:
 
 
 @pytest.fixture
+def stopped_core(toy, tmp_path, monkeypatch):
+    """A function: stopped_core(step) pretrains a vocab4 core up to a step, and returns its --out."""
+    take = Loop._take_step
+
+    def stopped_core(step: int) -> Path:
+        def stop(loop):
+            if loop.step == step:
+                raise KeyboardInterrupt
+            return take(loop)
+
+        out = tmp_path / f"cores of step {step}"
+        with monkeypatch.context() as patch:
+            patch.setattr(Loop, "_take_step", stop)
+            args = ["--data", str(toy["vocab4"].folder), "--out", str(out), "--eval-every", "1"]
+            assert main(["pretrain", *args, *CORE]) == 130
+        return out
+
+    return stopped_core
+
+
+@pytest.fixture
 def stopping(monkeypatch):
     """A context in which a run is stopped, as by Ctrl-C, after its first epoch."""
     whole = Loop._evaluate

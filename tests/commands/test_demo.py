@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from dnalm import checkpoint
 from dnalm.commands import demo
 from dnalm.devices import Compute
 from dnalm.encoders.gpt import GPTConfig
@@ -34,7 +35,7 @@ def small():
 def options(small, tmp_path_factory):
     """A demo that has run, in a path with a space."""
     out = tmp_path_factory.mktemp("demo") / "my demo"
-    options = demo.Options(out=out, steps=2, epochs=1, compute=Compute(device="cpu"), quiet=True)
+    options = demo.Options(out=out, steps=16, epochs=1, compute=Compute(device="cpu"), quiet=True)
     demo.run(options)
     return options
 
@@ -89,6 +90,17 @@ def test_interrupted_rerun_leaves_no_old_report(options, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         demo.run(options)
     assert not (options.out / "report.html").exists()
+
+
+def test_says_that_there_were_too_few_steps(options, monkeypatch):
+    tensors, about = checkpoint.load(options.out / "outputs" / "vocab4")
+    untrained = {key: about[key] for key in about if key not in ("files", "sha256")} | {"step": 0}
+    vocab4 = options.out / "outputs" / "vocab4" / "checkpoint"
+    with monkeypatch.context() as patch:
+        patch.setattr(demo.pretrain, "run", lambda _training: checkpoint.save(vocab4, tensors, untrained))
+        with pytest.raises(ValueError, match="--steps 16: so few steps .* give more"):
+            demo.run(options)
+    checkpoint.save(vocab4, tensors, untrained | {"step": about["step"]})
 
 
 def test_refuses_a_folder_that_is_not_its_own(tmp_path):

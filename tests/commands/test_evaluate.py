@@ -280,3 +280,56 @@ def test_refuses_to_replace_results(binding, models, tmp_path, capsys):
     assert out.read_text() == "mine"
     assert evaluate(binding, models / "baseline", models / "baseline") == 2
     assert "named twice" in capsys.readouterr().err
+
+
+def test_refuses_to_judge_nothing(binding, tmp_path, capsys):
+    out = tmp_path / "r.json"
+    for flags in ([], ["--split", "blocks"], ["--part", "all"]):
+        assert evaluate(binding, *flags, "--out", out) == 2
+        assert "no model is named; name folders of dnalm finetune" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def small_set(binding, folder, count, length):
+    """Write the first bases of some windows as a set of its own, and return its files."""
+    from dnalm.formats.binding import BindingSet, write_binding
+
+    windows = binding.windows
+    names = [f"chr9_{100 * i}_{100 * i + length - 1}" for i in range(count)]
+    begin = slice(15, 15 + length) if length < 40 else slice(None)
+    small = BindingSet(names, windows.letters[:count, begin], windows.scores[:count, begin])
+    folder.mkdir()
+    write_binding(folder / "s.gz", folder / "y.gz", small)
+    return binding._replace(sequences=folder / "s.gz", scores=folder / "y.gz")
+
+
+@pytest.mark.parametrize("length", [40, 10])
+@pytest.mark.parametrize("split", ["auto", "published"])
+def test_all_of_a_set_too_small_to_split_is_judged(binding, models, tmp_path, capsys, length, split):
+    few = small_set(binding, tmp_path / "few", 3, length)
+    out = tmp_path / "evaluation_all.json"
+    flags = ["--motif", write_motif(tmp_path), "--threshold", "5", "--split", split, "--out", out]
+    assert evaluate(few, models / "baseline", *flags) == 2  # of the validation part there is none
+    assert not out.exists()
+    capsys.readouterr()
+    assert evaluate(few, models / "baseline", *flags, "--part", "all") == 0
+    told = capsys.readouterr()
+    assert told.err.count("the mean score is not judged beside the models") == 1
+    assert f"all of the set, which is not split: 3 windows, {3 * length} bases" in told.out
+    found = json.loads(out.read_text())
+    assert (found["windows"], set(found["baselines"])) == (3, {"motif scan"})
+    assert found["split"]["kind"] == "none"
+    assert found["split"]["near_duplicates"] is None
+    assert any("cannot be split" in warning for warning in found["warnings"])
+    assert main(["compare", str(tmp_path)]) == 0  # the page takes it
+    assert "without a split" in (tmp_path / "report.html").read_text()
+
+
+def test_all_of_a_set_too_short_to_search_is_judged_with_the_mean_score(binding, models, tmp_path):
+    short = small_set(binding, tmp_path / "short", 240, 10)
+    out = tmp_path / "r.json"
+    assert evaluate(short, models / "baseline", "--out", out) == 2
+    assert evaluate(short, models / "baseline", "--out", out, "--part", "all") == 0
+    found = json.loads(out.read_text())
+    assert (found["split"]["kind"], found["split"]["near_duplicates"]) == ("blocks", None)
+    assert set(found["baselines"]) == {"mean score"}

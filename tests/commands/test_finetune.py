@@ -332,3 +332,56 @@ def test_refuses_a_cache_that_is_too_small(binding, tmp_path, capsys):
 def test_refuses_options_that_make_no_sense(binding, tmp_path, capsys, flags, message):
     assert message in refused(capsys, baseline(binding, tmp_path / "m", *flags))
     assert not (tmp_path / "m").exists()
+
+
+def test_a_core_whose_training_never_began_is_none(binding, stopped_core, tmp_path, capsys):
+    cores = stopped_core(0)
+    capsys.readouterr()
+    flags = ["--checkpoint-dir", str(cores)]
+    assert "got one that is untrained" in refused(capsys, finetune(binding, tmp_path / "m", *flags))
+    assert not (tmp_path / "m").exists()
+    assert finetune(binding, tmp_path / "m", *flags, "--random-core") == 0
+    assert "unfinished" not in capsys.readouterr().err  # its weights are not taken
+
+
+def test_a_core_of_a_stopped_run_is_taken_and_told(binding, stopped_core, tmp_path, capsys):
+    cores = stopped_core(2)
+    capsys.readouterr()
+    assert finetune(binding, tmp_path, "--checkpoint-dir", str(cores)) == 0
+    said = f"{cores / 'vocab4'}: its pretraining is unfinished (2 steps, status interrupted)"
+    assert capsys.readouterr().err.count(said) == 1
+    about = json.loads((tmp_path / "results_vocab4.json").read_text())["model"]
+    assert about["core"].endswith("toy.fa, 2 steps, unfinished (interrupted)")
+
+
+def test_a_pretrained_model_is_not_replaced_by_what_is_trained_on_it(binding, tmp_path, capsys):
+    shutil.copytree(binding.outputs, tmp_path / "o")
+    before = {path: path.read_bytes() for path in (tmp_path / "o").rglob("*") if path.is_file()}
+    for flags in ([], ["--overwrite"], ["--resume"]):
+        for given in (["--checkpoint-dir", str(tmp_path / "o")], []):  # another core, too
+            message = refused(capsys, finetune(binding, tmp_path / "o", *given, *flags))
+            assert "holds a run of dnalm pretrain, which dnalm finetune does not replace" in message
+            assert "--overwrite" not in message
+    assert before == {path: path.read_bytes() for path in (tmp_path / "o").rglob("*") if path.is_file()}
+    given = ["--checkpoint-dir", str(tmp_path / "o")]
+    assert finetune(binding, tmp_path / "o", *given, "--name", "tuned", "--epochs", "1") == 0
+
+
+def test_a_model_is_not_replaced_by_one_that_goes_on_from_it(models, binding, tmp_path, capsys):
+    shutil.copytree(models, tmp_path / "m")
+    before = checkpoint.describe(tmp_path / "m" / "vocab4")
+    for path in ("vocab4", "vocab4/checkpoint", "gpt_binding_model_vocab4.pt"):
+        for flags in ([], ["--overwrite"]):
+            flags = ["--init-from", str(tmp_path / "m" / path), *flags]
+            message = refused(capsys, finetune(binding, tmp_path / "m", *flags))
+            assert "would begin from it and write over it; choose another --out or --name" in message
+    assert checkpoint.describe(tmp_path / "m" / "vocab4") == before
+    assert (tmp_path / "m" / "gpt_binding_model_vocab4.pt").exists()
+
+
+def test_a_core_in_the_models_own_folder_is_not_written_over(binding, tmp_path, capsys):
+    core = tmp_path / "m" / "vocab4"
+    shutil.copytree(binding.outputs / "vocab4" / "checkpoint", core / "checkpoint")
+    shutil.copy(binding.outputs / "vocab4" / "metrics.jsonl", core)  # no record: it is not known to be a run
+    flags = ["--checkpoint-dir", str(core), "--overwrite"]
+    assert "would begin from it" in refused(capsys, finetune(binding, tmp_path / "m", *flags))

@@ -85,3 +85,13 @@ def test_a_dnabert2_of_random_weights_in_the_hubs_layout(capsys, tmp_path, share
     assert code == 0
     count = sum(parameter.numel() for parameter in encoder.parameters())
     assert f"{count:,} parameters; states of width 24; sees the whole text" in told
+
+
+def test_a_core_that_is_untrained_does_not_work_and_one_of_a_stopped_run_is_told(capsys, stopped_core):
+    untrained, begun = stopped_core(0) / "vocab4", stopped_core(2) / "vocab4"
+    code, _, told = check(capsys, "--dna-encoder", str(untrained))
+    assert code == 2
+    assert "got one that is untrained" in told
+    code, told, _ = check(capsys, "--dna-encoder", str(begun))
+    assert code == 0
+    assert told.count("its pretraining is unfinished (2 steps, status interrupted)") == 1

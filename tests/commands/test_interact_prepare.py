@@ -11,7 +11,6 @@ from dnalm import cli
 from dnalm.commands.interact_prepare import Options, run
 from dnalm.data.pair_splits import split_pairs
 from dnalm.data.pairs import PARTS, open_pairs
-from dnalm.molecules import molecule_clusters
 
 pytest.importorskip("rdkit")
 GENES, MOLECULES, PAIRS = 60, 48, 240
@@ -75,43 +74,6 @@ def test_each_split_gives_three_parts_with_as_many_negatives_as_positives(inputs
     assert pairs.label.sum() == PAIRS - counts["between_parts"]
     assert (counts["between_parts"] > 0) == (split == "cold-both")
     assert (pairs.meta["split"], pairs.meta["negatives"], pairs.meta["ratio"]) == (split, "degree-matched", 1)
-
-
-def test_a_positive_is_no_negative_of_a_gene_with_the_same_sequence(inputs):
-    header, first, _second, *others = (inputs / "genes.tsv").read_text().splitlines()
-    twin = "2\t" + first.split("\t")[1]
-    (inputs / "genes.tsv").write_text("\n".join([header, first, twin, *others]) + "\n")
-    rows = [(1, smiles_of(row), 1) for row in range(20)] + [(2, smiles_of(row), 1) for row in range(16, 40)]
-    rows += [(gene, smiles_of(gene), 1) for gene in range(3, 43)]
-    (inputs / "pairs.csv").write_text(table(rows))
-    pairs = prepared(inputs, ratio=3)
-    assert pairs.clusters[0] == pairs.clusters[1]
-    keys = pairs.clusters[pairs.gene] * len(pairs.smiles) + pairs.molecule
-    assert not set(keys[pairs.label == 1]) & set(keys[pairs.label == 0])
-    parts = [set(keys[rows[pairs.label[rows] == 1]]) for rows in pairs.parts.values()]
-    assert not (parts[0] & parts[1] | parts[0] & parts[2] | parts[1] & parts[2])
-
-
-@pytest.mark.parametrize("split", ["random", "cold-molecule", "scaffold", "cold-both"])
-def test_isomers_are_in_one_part_and_contradict_nothing(inputs, split):
-    # Every molecule in both hands, each with genes of its own.
-    rows = [
-        (1 + (7 * chain + 3 * gene + hand) % 40, f"C{'C' * chain}[C{mark}H](N)O", 1)
-        for chain in range(12)
-        for gene in range(12)
-        for hand, mark in enumerate(("@", "@@"))
-    ]
-    (inputs / "pairs.csv").write_text(table(rows))
-    pairs = prepared(inputs, split=split)
-    assert len(pairs.smiles) == 24
-    flat = molecule_clusters(pairs.smiles)
-    assert len(set(flat.tolist())) == 12
-    keys = pairs.clusters[pairs.gene] * 24 + flat[pairs.molecule]
-    assert not set(keys[pairs.label == 1]) & set(keys[pairs.label == 0])
-    shared = json.loads((inputs / "set" / "leakage.json").read_text())["shared"]
-    assert all(entry["molecule_clusters" if split != "random" else "pairs"] == 0 for entry in shared.values())
-    parts = [set(keys[rows].tolist()) for rows in pairs.parts.values()]
-    assert not (parts[0] & parts[1] | parts[0] & parts[2] | parts[1] & parts[2])
 
 
 @pytest.mark.parametrize("negatives", ["degree-matched", "uniform"])
@@ -190,19 +152,6 @@ def test_a_folder_is_read_whole_and_a_dropped_row_names_its_file(inputs):
         (inputs / "both" / part / "a.csv").write_text("\n".join([header, *some]) + "\n")
     assert prepared(inputs, pairs=inputs / "both", out=inputs / "two").digest == whole
     assert [row[:3] for row in dropped(inputs / "two")] == [["test/a.csv", "42", "999"]]
-
-
-def test_blanks_inside_names_do_not_matter(inputs):
-    text = (inputs / "genes.tsv").read_text().splitlines()
-    head, rows = text[0].split("\t"), [line.split("\t") for line in text[1:]]
-    rows = [["g  " + row[0], *row[1:], "mRNA  variant 1"] for row in rows]
-    lines = ["\t".join([*head, "kind"]), *("\t".join(row) for row in rows)]
-    (inputs / "genes.tsv").write_text("\n".join(lines) + "\n")
-    header, *pairs = (inputs / "pairs.csv").read_text().splitlines()
-    (inputs / "pairs.csv").write_text("\n".join([header, *(f" g {line}" for line in pairs)]) + "\n")
-    made = prepared(inputs)
-    assert made.gene_ids[0] == "g 1"
-    assert set(made.kinds) == {"mRNA variant 1"}
 
 
 def test_half_of_the_smiles_may_be_none(inputs):

@@ -219,3 +219,41 @@ def test_overwrite_replaces_a_run_and_nothing_else(data, tmp_path):
     run(options(data, out, overwrite=True, train=replace(QUICK, epochs=1)))
     assert (out / "notes.txt").read_text() == "mine"
     assert json.loads((out / "results.json").read_text())["training"]["epochs"] == 1
+
+
+def test_a_core_that_is_untrained_is_refused_and_one_of_a_stopped_run_is_told(
+    foundation, stopped_core, capsys
+):
+    def on(core):
+        encoders = replace(foundation.encoders, dna_encoder=str(core / "vocab4"))
+        return replace(foundation, encoders=encoders, run=replace(foundation.run, quiet=False))
+
+    with pytest.raises(ValueError, match="got one that is untrained"):
+        run(on(stopped_core(0)))
+    assert not foundation.out.exists()
+    begun = stopped_core(2)
+    capsys.readouterr()
+    run(on(begun))
+    caution = f"{begun / 'vocab4'}: its pretraining is unfinished (2 steps, status interrupted)"
+    assert capsys.readouterr().err.count(caution) == 1
+    (kept,) = json.loads((foundation.out / "results.json").read_text())["model"]["cautions"]
+    assert kept.startswith(caution)
+
+
+def test_a_run_is_not_replaced_by_one_that_goes_on_from_it(trained, data):
+    for overwrite in (False, True):
+        again = options(data, trained, overwrite=overwrite)
+        with pytest.raises(ValueError, match="would begin from it and write over it; choose another --out"):
+            run(replace(again, init_from=trained))
+    assert (trained / "results.json").exists()
+
+
+def test_a_core_is_not_replaced_by_what_is_trained_on_it(foundation, stopped_core):
+    core = stopped_core(2) / "vocab4"
+    encoders = replace(foundation.encoders, dna_encoder=str(core))
+    for how in ({}, {"overwrite": True}, {"resume": True}):
+        with pytest.raises(
+            ValueError, match="holds a run of dnalm pretrain, which dnalm interact train does"
+        ):
+            run(replace(foundation, encoders=encoders, out=core, run=replace(RUN, **how)))
+    assert (core / "checkpoint").exists()

@@ -366,3 +366,14 @@ def test_a_foreign_summary_does_not_stop_the_end(toy, tmp_path):
     (tmp_path / "summary_full.json").write_text("{}")
     assert main(["pretrain", "--data", str(toy["vocab4"].folder), "--out", str(tmp_path), *SMALL]) == 0
     assert not (tmp_path / "training_time_comparison.png").exists()
+
+
+def test_a_run_of_another_kind_is_not_replaced(toy, trained, tmp_path, capsys):
+    shutil.copytree(trained, tmp_path / "o")
+    record = tmp_path / "o" / "vocab4" / "run.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"verb": "finetune"}))
+    command = ["pretrain", "--data", str(toy["vocab4"].folder), "--out", str(tmp_path / "o"), *SMALL]
+    for flags in ([], ["--overwrite"]):
+        assert main([*command, *flags]) == 2
+        assert "holds a run of dnalm finetune, which dnalm pretrain does not" in capsys.readouterr().err
+    assert (tmp_path / "o" / "vocab4" / "last").exists()

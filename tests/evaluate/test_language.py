@@ -1,5 +1,7 @@
 """Tests for dnalm/evaluate/language.py."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -70,3 +72,16 @@ def test_too_few_pieces_are_no_ground_for_a_verdict():
     sentence = verdict(few, rungs(np.full(5, 190.0), 5))
     assert sentence.endswith("on too few bases to tell more.")
     assert gain_over(few, rungs(np.full(5, 190.0), 5))["winner"] == "neither"
+
+
+def test_an_interval_is_that_of_all_resamples_at_once():
+    draws = np.random.default_rng(1)
+    totals, counts = draws.normal(size=300) ** 2, draws.integers(1, 1000, 300)
+    picks = np.random.default_rng(5).multinomial(300, np.full(300, 1 / 300), size=2000)
+    wanted = np.quantile((picks @ totals) / (picks @ counts), [0.025, 0.975])
+    assert interval(totals, counts, 5) == pytest.approx(tuple(wanted), rel=1e-12)  # of rounding
+    tracemalloc.start()
+    interval(np.ones(4000), np.ones(4000, dtype=np.int64))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10_000_000  # all draws at once are 64 MB, twice

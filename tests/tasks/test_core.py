@@ -3,8 +3,10 @@
 import pytest
 import torch
 
+from dnalm import checkpoint
 from dnalm.checkpoint import write_pt
-from dnalm.encoders.gpt import GPTConfig
+from dnalm.encoders.gpt import GPT, GPTConfig
+from dnalm.files import write_json
 from dnalm.tasks.core import load_core
 from dnalm.tasks.language import LanguageModel
 from dnalm.tokenizers import HG38_CHARACTERS
@@ -75,3 +77,53 @@ def test_refuses_another_file_whatever_its_keys(tmp_path):
     write_pt(tmp_path / "ckpt_vocab4.pt", {1: torch.zeros(1), "x": 2})
     with pytest.raises(ValueError, match="checkpoint with model_args and model, got .*1, x"):
         load_core(tmp_path, "vocab4")
+
+
+def folder(tmp_path, step, status):
+    """A folder of `dnalm pretrain`, as far as it is read here."""
+    args = {"n_layer": 1, "n_head": 2, "n_embd": 8, "block_size": 6}
+    about = {"kind": "language", "encoder": {"name": "gpt", **args}, "characters": "ACGT"}
+    about |= {} if step is None else {"step": step}
+    encoder = GPT(GPTConfig(**args), 4).state_dict()
+    tensors = {f"transformer.{name}": tensor for name, tensor in encoder.items()}
+    checkpoint.save(tmp_path / "vocab4" / "checkpoint", tensors, about)
+    if status is not None:
+        run = {"data": {"sources": [{"name": "g.fa"}]}, "recipe": {"task": {}}, "status": status}
+        write_json(tmp_path / "vocab4" / "run.json", run)
+    return tmp_path
+
+
+@pytest.mark.parametrize("status", ["running", "interrupted", "failed", "done", None])
+@pytest.mark.parametrize("config", ["vocab4", None])
+def test_a_core_of_before_the_first_step_is_refused_unless_its_shape_alone_is_wanted(
+    tmp_path, status, config
+):
+    where = folder(tmp_path, 0, status)
+    where = where if config else where / "vocab4"
+    with pytest.raises(ValueError, match="got one that is untrained: .* --resume.*--random-core"):
+        load_core(where, config)
+    assert load_core(where, config, untrained=True).encoder.n_embd == 8
+
+
+@pytest.mark.parametrize(
+    ("step", "status", "told"),
+    [
+        (250, "done", ""),
+        (1250, "running", ", 1,250 steps, unfinished (running)"),
+        (1, "interrupted", ", 1 step, unfinished (interrupted)"),
+        (None, "failed", ", unfinished (failed)"),
+    ],
+)
+def test_a_core_whose_training_is_not_done_is_called_so(tmp_path, step, status, told):
+    core = load_core(folder(tmp_path, step, status), "vocab4")
+    path = tmp_path / "vocab4"
+    assert core.origin == f"{path}, pretrained on g.fa{told}"
+    assert bool(core.caution) == (status != "done")
+    if core.caution:
+        steps = told.partition("unfinished")[0].removeprefix(", ")
+        assert core.caution.startswith(f"{path}: its pretraining is unfinished ({steps}status {status});")
+
+
+def test_of_a_core_without_a_record_nothing_is_told(tmp_path):
+    core = load_core(folder(tmp_path, 250, None), "vocab4")
+    assert (core.origin, core.caution) == (str(tmp_path / "vocab4"), "")
