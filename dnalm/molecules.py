@@ -56,13 +56,15 @@ def canonical_smiles(smiles: str, salts: Salts = "largest") -> str | None:
     if molecule is None or not molecule.GetNumAtoms():
         return None
     fragments = chemistry.GetMolFrags(molecule, asMols=True) if salts == "largest" else ()
+    whole = str(chemistry.MolToSmiles(molecule))
+    if len(fragments) < 2:
+        return whole
     plain = [(_plain(each), each) for each in fragments]
     acting = [each for text, each in plain if text not in COUNTER_IONS]
     acting = acting or [each for text, each in plain if text not in MINERALS]
     spelled = {chemistry.MolToSmiles(each): each for each in acting}
-    whole = len(fragments) < 2 or not acting or (len(spelled) > 1 and any(map(_is_metal, acting)))
-    if whole:
-        return str(chemistry.MolToSmiles(molecule))
+    if not acting or (len(spelled) > 1 and any(map(_is_metal, acting))):
+        return whole
     weight = _rdkit("Chem.Descriptors").MolWt
     sizes = {text: (-each.GetNumHeavyAtoms(), -weight(each)) for text, each in spelled.items()}
     return str(min(sizes, key=lambda text: (*sizes[text], text)))

@@ -187,8 +187,9 @@ def pt_file(path: Path) -> Finding:
             "keys": list(content)[:20],
         }
         return Finding("pt", "PyTorch file of tensors, not a published language model", facts)
-    by_size = {4: VOCAB4.characters, 40: HG38_CHARACTERS}.get(arguments.get("vocab_size", 0))
-    vocabulary = told if isinstance(told, str) else by_size
+    size = arguments.get("vocab_size")
+    known = {4: VOCAB4.characters, 40: HG38_CHARACTERS}
+    vocabulary = told if isinstance(told, str) else known.get(size) if isinstance(size, int) else None
     facts = {
         "model_args": {
             name: value for name, value in arguments.items() if isinstance(value, str | int | float)

@@ -233,6 +233,8 @@ class TestPt:
         assert found.facts["best_val_loss"] == 1.35
         assert self.published(tmp_path / "b.pt", 40).facts["vocabulary"].startswith("'\\n0123")
         assert self.published(tmp_path / "c.pt", 7).facts["vocabulary"] == "not told by the file"
+        odd = self.published(tmp_path / "e.pt", model_args={"vocab_size": [4]})
+        assert odd.facts["vocabulary"] == "not told by the file"
         own = self.published(tmp_path / "d.pt", 7, characters="\n>ACGTn")
         assert own.facts["vocabulary"] == "'\\n>ACGTn'"
         assert "characters" not in own.facts
