@@ -71,6 +71,9 @@ def test_isomers_are_in_one_part_and_contradict_nothing(inputs, split):
     assert not set(keys[pairs.label == 1]) & set(keys[pairs.label == 0])
     shared = json.loads((inputs / "set" / "leakage.json").read_text())["shared"]
     assert all(entry["molecule_clusters" if split != "random" else "pairs"] == 0 for entry in shared.values())
+    for names, entry in shared.items():
+        one, other = (set(flat[pairs.molecule[pairs.parts[name]]].tolist()) for name in names.split(", "))
+        assert entry["molecule_clusters"] == len(one & other)
     parts = [set(keys[rows].tolist()) for rows in pairs.parts.values()]
     assert not (parts[0] & parts[1] | parts[0] & parts[2] | parts[1] & parts[2])
 

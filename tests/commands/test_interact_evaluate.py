@@ -95,6 +95,28 @@ def evaluate(pairs, monkeypatch):
     return start
 
 
+def test_intervals_draw_what_the_split_holds_out(evaluate, pairs, monkeypatch, tmp_path, capsys):
+    scored, paired = verb.interaction_scores, verb.paired_auroc
+    seen = []
+
+    def score(label, score, gene, molecule, drawn, seed):
+        seen.append(np.array_equal(drawn, [gene]))  # each gene is a cluster of its own
+        return scored(label, score, gene, molecule, drawn, seed)
+
+    def compare(label, one, other, drawn, seed):
+        seen.append(np.array_equal(drawn, [pairs.gene[pairs.parts["test"]]]))
+        return paired(label, one, other, drawn, seed)
+
+    monkeypatch.setattr(verb, "interaction_scores", score)
+    monkeypatch.setattr(verb, "paired_auroc", compare)
+    cold = replace(pairs, meta=pairs.meta | {"split": "cold-gene"})
+    found = evaluate("rule", "noise", part="test", data=cold, out=tmp_path / "r.json")
+    assert len(seen) > 10
+    assert all(seen)
+    assert found["drawn"] == "genes"
+    assert "intervals: whole genes drawn again" in capsys.readouterr().out
+
+
 def test_results_hold_what_the_contract_says(evaluate, pairs, tmp_path):
     found = evaluate("rule", "noise", part="test", out=tmp_path / "r.json")
     about = ("format", "format_version", "part", "split", "negatives", "ratio", "seed", "digest")

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 
+import dnalm.commands.interact_train
 import dnalm.fit
 from dnalm.checkpoint import weights_digest
 from dnalm.commands.interact_train import Options, default_options, run
 from dnalm.commands.runs import RunOptions
 from dnalm.data.pairs import open_pairs
 from dnalm.devices import Compute
-from dnalm.evaluate.interaction import fit_temperature
+from dnalm.evaluate.interaction import fit_temperature, interaction_scores, probability
 from dnalm.optim import EpochConfig
 from dnalm.tasks.interaction import predict
 from dnalm.tasks.interaction_load import open_interaction
@@ -49,6 +50,22 @@ def test_the_recipe_is_the_published_one():
     assert found.encoders == EncodersConfig("cnn", "lstm", 1000, 200)
     with pytest.raises(ValueError, match=r"no table \[tuning\]|there is no such file"):
         default_options("no-such-recipe")
+
+
+def test_the_interval_draws_what_the_split_holds_out(data, tmp_path, monkeypatch):
+    cold = open_pairs(data)
+    cold.meta["split"] = "cold-both"
+    monkeypatch.setattr(dnalm.commands.interact_train, "open_pairs", lambda _folder: cold)
+    run(options(data, tmp_path / "r"))
+    results = json.loads((tmp_path / "r" / "results.json").read_text())
+    assert results["drawn"] == "genes and molecules"
+    rows = cold.parts["validation"]
+    model = open_interaction(tmp_path / "r").model
+    tokens = model.shape.tokens(cold)
+    gene, molecule = cold.gene[rows], cold.molecule[rows]
+    score = probability(predict(model, tokens, gene, molecule))
+    wanted = interaction_scores(cold.label[rows], score, gene, molecule, cold.drawn(rows)[1])["auroc"]
+    assert results["validation"]["auroc"] == pytest.approx(wanted)
 
 
 def test_every_file_is_there_and_says_what_was_done(trained, data):
