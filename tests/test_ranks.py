@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import signal
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from dnalm import checkpoint, exchange, ranks
 from dnalm.devices import Compute, choose_strategy
 from dnalm.files import lock
 from dnalm.ranks import Place, place
+from dnalm.stopping import stop_signal
 
 WORKER = Path(__file__).with_name("ranks_worker.py")
 ROOT = WORKER.parents[1]
@@ -232,6 +234,21 @@ def test_what_processes_cannot_share_is_refused(as_second_of_three):
         choose_strategy("fsdp", "cpu", "fp16")
     assert not ranks.leads()
     assert not exchange.tells()  # before they have met, the first speaks for all
+
+
+def test_no_further_signal_disturbs_how_one_of_several_ends(as_second_of_three):
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        with pytest.raises(KeyboardInterrupt), stop_signal():
+            raise KeyboardInterrupt
+        assert [signal.getsignal(number) for number in numbers] == [signal.SIG_IGN] * 2
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    with stop_signal():
+        pass
+    assert {number: signal.getsignal(number) for number in numbers} == before
 
 
 @pytest.mark.parametrize(("told", "count"), [("4,3", 7), ("4(x2),3", 11), ("4(x2)", 9)])
