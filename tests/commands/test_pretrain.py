@@ -208,6 +208,14 @@ def test_a_recipe_tells_all_that_decides_what_is_trained(name):
     assert fields - told - FREE == {"plateau_patience", "plateau_factor"}  # of a schedule that neither has
 
 
+def test_a_recipe_is_called_changed_only_where_what_is_trained_is():
+    told = pretrain.default_options("default")
+    judged = replace(told.train, eval_every=7, checkpoint_every=9, accumulate=4)
+    judged = replace(told, train=judged, task=replace(told.task, eval_bases=600, final_bases=700))
+    assert pretrain._recipe_name(judged) == "default"
+    assert pretrain._recipe_name(replace(told, train=replace(told.train, lr=1.0))).endswith("by flags")
+
+
 def test_published_recipe_is_the_published_one():
     options = pretrain.default_options("published")
     assert options.encoder == GPTConfig(4, 4, 384, 300, 0.2, False, "learned")
