@@ -9,33 +9,16 @@ import pytest
 from dnalm.cli import main
 from dnalm.commands import label_windows
 from dnalm.dna import BASE_CODES
-from dnalm.formats.binding import parse_name, read_binding
+from dnalm.formats.binding import parse_name
 from dnalm.formats.motif import choose_motif
 from dnalm.motifs import log_odds, scan, site_scores
 from dnalm.records import read_record
 from dnalm.simulate import MOTIF, simulate_genome
+from tests.commands.labelling import binding, refuse, run, write_genome
 
 THRESHOLD = 7.0
 HOMER = ">AAACC\tx\t5\n" + "0.97\t0.01\t0.01\t0.01\n" * 3 + "0.01\t0.97\t0.01\t0.01\n" * 2
 """AAACC, and GGTTT on the other strand."""
-
-
-def run(capsys, *arguments):
-    """Run the verb, which must end well: (stdout, stderr)."""
-    code = main(["label", *map(str, arguments)])
-    out, err = capsys.readouterr()
-    assert code == 0, err
-    return out, err
-
-
-def refuse(capsys, *arguments):
-    """Run the verb, which must refuse: its message."""
-    assert main(["label", *map(str, arguments)]) == 2
-    return capsys.readouterr().err
-
-
-def binding(out):
-    return read_binding(out / "sequences.txt.gz", out / "scores.txt.gz")
 
 
 def contigs_of(path):
@@ -53,11 +36,7 @@ def motif(tmp_path):
 
 @pytest.fixture
 def genome(tmp_path):
-    """In tiles of 10: chr1 holds a site, one across two tiles, an N, and a rest of 4; chr2 holds none."""
-    path = tmp_path / "my genome.fa"
-    chr1 = "".join(["ttaaacctgt", "CTCTCTCTAA", "ACCTCTCTCT", "CTCTNCTCTC", "CTCTCTCTCT", "GGTT"])
-    path.write_text(f">chr1 words\n{chr1[:17]}\n{chr1[17:]}\n>empty\n>chr2\n{'CT' * 10}\n")
-    return path
+    return write_genome(tmp_path)
 
 
 @pytest.fixture(scope="module")

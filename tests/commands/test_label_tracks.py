@@ -3,27 +3,9 @@
 import numpy as np
 import pytest
 
-from dnalm.cli import main
 from dnalm.formats.binding import parse_name, read_binding, read_scores
 from dnalm.records import read_record
-
-
-def run(capsys, *arguments):
-    """Run the verb, which must end well: (stdout, stderr)."""
-    code = main(["label", *map(str, arguments)])
-    out, err = capsys.readouterr()
-    assert code == 0, err
-    return out, err
-
-
-def refuse(capsys, *arguments):
-    """Run the verb, which must refuse: its message."""
-    assert main(["label", *map(str, arguments)]) == 2
-    return capsys.readouterr().err
-
-
-def binding(out):
-    return read_binding(out / "sequences.txt.gz", out / "scores.txt.gz")
+from tests.commands.labelling import binding, refuse, run, write_genome
 
 
 def bigwig(path, rows, lengths):
@@ -34,11 +16,7 @@ def bigwig(path, rows, lengths):
 
 @pytest.fixture
 def genome(tmp_path):
-    """In tiles of 10: chr1 holds a site, one across two tiles, an N, and a rest of 4; chr2 holds none."""
-    path = tmp_path / "my genome.fa"
-    chr1 = "".join(["ttaaacctgt", "CTCTCTCTAA", "ACCTCTCTCT", "CTCTNCTCTC", "CTCTCTCTCT", "GGTT"])
-    path.write_text(f">chr1 words\n{chr1[:17]}\n{chr1[17:]}\n>empty\n>chr2\n{'CT' * 10}\n")
-    return path
+    return write_genome(tmp_path)
 
 
 def test_tracks_come_back_exactly(genome, tmp_path, capsys):
