@@ -7,6 +7,7 @@
 #
 # PAIRS, GENES: CTD's positive pairs and the sequences of their genes.  WORK: default work.  SEED: default 0 1 2.
 # The core is WORK/cores/human/vocab4, as runs/binding.sh makes it; CORE=... names another.
+# The records that are there were made before isomers of a molecule were one in splits: made again, parts differ.
 # Run it again to go on: what WORK has the results of is left alone.  No weights or scores leave WORK.
 set -euo pipefail
 pairs=$1 genes=$2 work=${3:-work}
