@@ -51,6 +51,9 @@ class Start:
     """Whether weights drawn at random begin as pretraining did, with local heads."""
     head: dict[str, Tensor] | None = None
     """The head's tensors, where it is trained already; None for an untrained one."""
+    weights: str = ""
+    """What a resumed run knows a trained start by, see `checkpoint.stored_digest`; of an untrained head the
+    core's own tensors serve."""
     trained_on: str | None = None
     """Digest of the windows and the split that the start was trained on, where it has seen any."""
 
@@ -124,7 +127,7 @@ def _train(
 ) -> None:
     folder = options.out / options.name
     fabric = processor.fabric()
-    core = weights_digest(model.encoder if start.head is None else model)
+    core = start.weights or weights_digest(model.encoder)
     states_seconds = 0.0
     if model.frozen and options.max_cache:
         task, states_seconds = _with_states(options, task, model, prepared, fabric)

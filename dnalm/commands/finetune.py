@@ -92,4 +92,13 @@ def _going_on(options: Options, path: Path) -> Start:
         "random_core": bool(opened.about.get("random_core")),
     }
     core, head = dict(model.encoder.state_dict()), dict(model.head.state_dict())
-    return Start("finetune", shape, core, about, path, head=head, trained_on=str(opened.identity.get("set")))
+    return Start(
+        "finetune",
+        shape,
+        core,
+        about,
+        path,
+        head=head,
+        weights=opened.weights,
+        trained_on=str(opened.identity.get("set")),
+    )

@@ -108,6 +108,10 @@ def test_a_trained_model_is_gone_on_from_core_and_head(models, binding, tmp_path
     assert found["model"]["trained_parameters"] == found["model"]["parameters"]
     assert f"then trained as {models / 'vocab4'}" in found["model"]["core"]
     assert history["train_loss"][-1] < history["train_loss"][0]
+    # Known to --resume by the file that it began from: what is merged of it has other bits elsewhere.
+    identity = checkpoint.describe(tmp_path / "second" / "last")["identity"]
+    stored = checkpoint.stored_digest(checkpoint.describe(models / "vocab4"))
+    assert identity["core weights"] == stored
 
 
 @pytest.mark.parametrize(
