@@ -120,6 +120,12 @@ def test_models_of_different_splits_are_not_mixed(binding, models, tmp_path, cap
     assert main(["baseline", "--out", str(other), *binding.flags, *SHORT, "--split", "published"]) == 0
     assert evaluate(binding, models / "vocab4", other / "baseline") == 2
     assert "different splits" in capsys.readouterr().err
+    out = tmp_path / "all.json"
+    assert evaluate(binding, models / "vocab4", other / "baseline", "--part", "all", "--out", out) == 0
+    warnings = json.loads(out.read_text())["warnings"]
+    assert [each.split(":")[0] for each in warnings] == ["vocab4", "baseline"]
+    assert "holds the windows it was trained on" in warnings[0]
+    assert "on other windows or another split; windows it has seen may be among these" in warnings[1]
     assert evaluate(binding, other / "baseline", "--part", "test") == 2
     assert "the published split has no such part" in capsys.readouterr().err
 
