@@ -77,6 +77,7 @@ class Named:
 
     def __init__(self, batches: Any) -> None:
         self._batches = batches
+        self.smallest = batches.smallest
 
     def batch(self, *place: int) -> Any:
         """Return the batch."""

@@ -194,6 +194,8 @@ class Loop:
                 self._log.append(self._step_that_fits())
                 if self.step % LOG_EVERY == 0 or self.step == self.config.steps:
                     self._write_log()  # waits for the device
+                elif self.step == last:
+                    self._log[-1].item()  # as does this: the times of a run that goes on are whole
                 self._training += time.monotonic() - begin
                 self._taken += 1
                 self._after_step(last)
@@ -267,7 +269,7 @@ class Loop:
         pieces = world * self.config.accumulate
         own = range(rank * self.config.accumulate, (rank + 1) * self.config.accumulate)
         batches = [self._batches.batch(self.step, share, pieces) for share in own]
-        counts = [self.task.counted(batch) if len(_first(batch)) else 0.0 for batch in batches]
+        counts = [self.task.counted(b) if b[0] is not None and len(b[0]) else 0.0 for b in batches]
         (every,) = exchange.total([sum(counts)])
         self._counted = every
         spare = None if all(counts) else self._batches.batch(self.step, 0, pieces)
@@ -379,12 +381,6 @@ class Loop:
         if ranks.leads():
             cut_log(self.folder, self._lines)
         exchange.wait()  # all have read it before the first writes the next
-
-
-def _first(batch: tuple[Tensor | None, ...]) -> Tensor:
-    """Return the tokens of a batch."""
-    assert batch[0] is not None
-    return batch[0]
 
 
 def _progress(quiet: bool) -> Progress:

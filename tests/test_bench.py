@@ -12,7 +12,7 @@ import torch
 
 from bench import harness
 from bench.cases import CASES, load
-from bench.cases.step import flops, recipe
+from bench.cases.step import dnalm_step, flops, recipe, setup
 from bench.figures import answers, figures, model_flops, quotients, spread
 from bench.products import product
 from bench.profile import BATCH, kind_of, shares
@@ -205,6 +205,17 @@ def test_the_peak_is_the_best_of_several_products(monkeypatch):
     clock = itertools.count()
     monkeypatch.setattr("time.perf_counter", lambda: next(clock))
     assert work.run() == 1.0  # all take a second: the largest is the best
+
+
+def test_the_step_that_is_measured_is_that_of_the_loop(tmp_path):
+    # What stands around the loop's own parts there, to see them in a profile, must have all that it asks for.
+    settings = Settings(str(tmp_path), threads=torch.get_num_threads(), quick=True)
+    setup(settings)
+    work = dnalm_step("fp32")(settings)
+    assert work.run() > 0
+    parts = work.profile()
+    assert sum(parts.values()) == pytest.approx(1)
+    assert parts["batch"] > 0
 
 
 def test_a_profile_is_shown_by_kind(measured):

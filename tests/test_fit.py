@@ -3,13 +3,11 @@
 import json
 import os
 import signal
-from contextlib import nullcontext
 
 import pytest
 import torch
 
 from dnalm import checkpoint, ranks
-from dnalm.batch_norm import over_all_processes
 from dnalm.devices import Processor
 from dnalm.encoders.gpt import GPTConfig
 from dnalm.fit import Loop
@@ -97,6 +95,20 @@ def test_a_resumed_run_ends_with_the_same_bits(start, tmp_path, stop):
         for name in "ab"
     ]
     assert logs[0] == logs[1]
+
+
+def test_where_a_run_is_stopped_its_time_is_whole(start, tmp_path, monkeypatch):
+    loop, waited = start(tmp_path / "a"), []
+    item = torch.Tensor.item
+
+    def waiting(tensor):
+        if loop._log and tensor is loop._log[-1]:
+            waited.append(loop.step)
+        return item(tensor)
+
+    monkeypatch.setattr(torch.Tensor, "item", waiting)
+    loop.run(stop_at=3, quiet=True)
+    assert waited == [3]
 
 
 def test_after_a_crash_it_goes_on_from_the_last_save(start, tmp_path):
@@ -361,25 +373,6 @@ def test_a_model_that_normalises_in_a_layer_of_its_own_is_not_cut(start, tmp_pat
         ValueError, match=r"normalises over the whole batch .* with --accumulate 1, in one process"
     ):
         start(tmp_path / "b", TrainConfig(batch_size=4, accumulate=2))
-
-
-@pytest.mark.parametrize(
-    ("size", "accumulate", "world", "fits"),
-    [
-        (4, 2, 1, True),
-        (4, 4, 1, False),
-        (6, 4, 1, False),
-        (2, 1, 2, True),
-        (3, 3, 2, False),
-        (1, 1, 2, False),
-    ],
-)
-def test_a_share_of_one_row_cannot_be_normalised_by_itself(monkeypatch, size, accumulate, world, fits):
-    monkeypatch.setattr("dnalm.ranks.place", lambda: ranks.Place(0, world, world, "torchrun"))
-    model = torch.nn.Sequential(torch.nn.BatchNorm1d(3))
-    refused = pytest.raises(ValueError, match=f"has {size} rows, too few for {world * accumulate} shares")
-    with nullcontext() if fits else refused:
-        over_all_processes(model, accumulate, size)
 
 
 def test_the_number_of_micro_batches_may_change_on_the_way(start, tmp_path):

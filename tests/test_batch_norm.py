@@ -1,0 +1,28 @@
+"""Tests for dnalm/batch_norm.py; that of several processes is in test_ranks.py."""
+
+from contextlib import nullcontext
+
+import pytest
+import torch
+
+from dnalm import ranks
+from dnalm.batch_norm import over_all_processes
+
+
+@pytest.mark.parametrize(
+    ("size", "accumulate", "world", "fits"),
+    [
+        (4, 2, 1, True),
+        (4, 4, 1, False),
+        (6, 4, 1, False),
+        (2, 1, 2, True),
+        (3, 3, 2, False),
+        (1, 1, 2, False),
+    ],
+)
+def test_a_share_of_one_row_cannot_be_normalised_by_itself(monkeypatch, size, accumulate, world, fits):
+    monkeypatch.setattr("dnalm.ranks.place", lambda: ranks.Place(0, world, world, "torchrun"))
+    model = torch.nn.Sequential(torch.nn.BatchNorm1d(3))
+    refused = pytest.raises(ValueError, match=f"has {size} rows, too few for {world * accumulate} shares")
+    with nullcontext() if fits else refused:
+        over_all_processes(model, accumulate, size)
