@@ -226,11 +226,12 @@ class Reading:
         if lacks and backbone is None:
             lacking = f"its states of these genes or molecules are not all in {self.store}"
             backbone = _reopened(side, part, lacking)
-        if backbone is not None and (told := backbone.report(texts)):
-            self.say(told)
-        if lacks and backbone is not None:
-            backbone.encoder.to(self.processor.fabric().device)
-            store.fill(texts, backbone.encode, self.say)
+        if backbone is not None:
+            if told := backbone.report(texts):
+                self.say(told)
+            if lacks:
+                backbone.encoder.to(self.processor.fabric().device)
+                store.fill(texts, backbone.encode, self.say)
         states = store.states(texts)
         return states if attends else states.only_means()
 

@@ -66,8 +66,7 @@ def run(options: Options) -> None:
     _say(options, f"reading {options.genes} and {options.pairs}")
     genes, kinds = choose_sequences(read_gene_rows(options.genes), kinds_of(options.gene_kind))
     rows = sort_rows(read_pair_rows(options.pairs), genes, options.salts)
-    pairs, missing = _split(options, rows, genes, kinds)
-    report = leakage_report(pairs, molecule_clusters(pairs.smiles))
+    pairs, missing, report = _split(options, rows, genes, kinds)
     if not options.dry_run:
         with lock(options.out):
             sources = [genes[gene].source_id for gene in pairs.gene_ids]
@@ -103,8 +102,8 @@ def _check(options: Options) -> None:
 
 def _split(
     options: Options, rows: Rows, genes: dict[str, GeneRow], kinds: dict[str, int]
-) -> tuple[PairSet, dict[str, int]]:
-    """Return the set, and the negatives that each part is short of."""
+) -> tuple[PairSet, dict[str, int], dict[str, Any]]:
+    """Return the set, the negatives that each part is short of, and what the parts share."""
     _say(options, f"splitting {len(rows.kept):,} pairs ({options.split})")
     gene_ids = sorted({gene for gene, _ in rows.kept}, key=_natural)
     smiles = sorted({each for _, each in rows.kept})
@@ -136,7 +135,7 @@ def _split(
         meta=meta,
     )
     meta["parts"] = {name: _about(pairs, part) for name, part in placed.items()}
-    return pairs, missing
+    return pairs, missing, leakage_report(pairs, molecule_cluster)
 
 
 def _with_negatives(

@@ -18,6 +18,7 @@ from dnalm.report.plots import duration
 
 FORMAT, FORMAT_VERSION = "dnalm-bench", 1
 TRIALS_VERSION = 2
+"""Of the files of `bench.learning`."""
 Result = Mapping[str, Any]
 """The content of one file of the bench."""
 

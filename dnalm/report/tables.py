@@ -21,12 +21,12 @@ from dnalm.report.plots import duration, same_bases
 
 AT_TOKENS = (5_000_000, 20_000_000)
 """Where the recipes are compared, in tokens trained on."""
+NEAR = 0.05
+"""How far from them, as a share, the two runs' common evaluation may lie."""
 TABLES = ("encoder", "train", "task")
 """What a recipe of pretraining holds."""
 EARLIER = {"schedule": "cosine"}
 """Settings of the runs whose records do not tell them."""
-NEAR = 0.05
-"""How far from them, as a share, the two runs' common evaluation may lie."""
 
 
 def read_records(folder: Path) -> dict[str, Run]:
