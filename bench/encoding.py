@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import torch
 
-from dnalm.encoders.chemberta import ChemBERTa, ChemBERTaConfig
-from dnalm.encoders.dnabert2 import DNABert2, DNABert2Config
+from dnalm.models.chemberta import ChemBERTa, ChemBERTaConfig
+from dnalm.models.dnabert2 import DNABert2, DNABert2Config
 
 GENE, MOLECULE = 512, 60
 """G and M: the published length, and a usual one."""

@@ -21,7 +21,7 @@ from bench.cases import load
 from bench.figures import answers, figures
 from bench.work import Settings
 from dnalm.files import write_json
-from dnalm.records import git_state, hardware, versions
+from dnalm.record import git_state, hardware, versions
 
 FORMAT, FORMAT_VERSION = "dnalm-bench", 1
 TOGETHER = 8

@@ -22,13 +22,13 @@ from torch import Tensor, nn
 
 from bench.harness import RESULTS
 from dnalm.commands.pretrain import default_options
-from dnalm.encoders.gpt import Block
 from dnalm.files import write_json
-from dnalm.genome import PreparedGenome
-from dnalm.layers import look_up
-from dnalm.optim import TrainConfig, build_optimizer, learning_rate
-from dnalm.records import git_state, hardware, versions
-from dnalm.tasks.language import LanguageModel, LanguageTask
+from dnalm.genome.folder import PreparedGenome
+from dnalm.models.gpt import Block
+from dnalm.models.layers import look_up
+from dnalm.record import git_state, hardware, versions
+from dnalm.train.language import LanguageModel, LanguageTask
+from dnalm.train.optim import TrainConfig, build_optimizer, learning_rate
 
 FORMAT, FORMAT_VERSION = "dnalm-learning", 2
 WARMUP = 20

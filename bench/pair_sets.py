@@ -10,11 +10,11 @@ import numpy.typing as npt
 import torch
 
 from dnalm.data.pair_batches import PairRows, PairTokens
-from dnalm.encoders.kept import KeptConfig
-from dnalm.heads.cross_attention import CrossAttentionConfig
-from dnalm.tasks.interaction import InteractionTask
-from dnalm.tasks.interaction_model import InteractionModel
-from dnalm.tasks.interaction_shape import InteractionShape
+from dnalm.models.cross_attention import CrossAttentionConfig
+from dnalm.models.kept import KeptConfig
+from dnalm.models.pair import InteractionModel
+from dnalm.models.pair_shape import InteractionShape
+from dnalm.train.pairs import InteractionTask
 
 Rows = npt.NDArray[np.int64]
 GENES, MOLECULES, WIDTH, SEGMENTS, TOKENS = 2_000, 10_000, 384, 32, 60

@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dnalm.encoders.gpt import GPTConfig
-from dnalm.optim import TrainConfig
+from dnalm.models.gpt import GPTConfig
+from dnalm.train.optim import TrainConfig
 
 
 class Block(nn.Module):

@@ -15,8 +15,8 @@ import torch
 import transformers
 from torch.utils.data import Dataset
 
-from dnalm.encoders.gpt import GPTConfig
-from dnalm.optim import TrainConfig
+from dnalm.models.gpt import GPTConfig
+from dnalm.train.optim import TrainConfig
 
 FOREVER = 1_000_000
 """Steps: more than are ever taken."""

@@ -3,7 +3,7 @@
 import sys
 
 from dnalm.cli import main
-from dnalm.exchange import end
+from dnalm.process import end
 
 if __name__ == "__main__":
     sys.exit(end(main()))

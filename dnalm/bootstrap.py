@@ -14,6 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from dnalm.errors import InputError
+
 Numbers = npt.NDArray[np.float64]
 
 RESAMPLES = 2000
@@ -70,10 +72,10 @@ def paired_difference(one: Numbers, other: Numbers, seed: int = 0) -> Estimate:
     """Return R of `one` less R of `other` over the same windows, resampled together; each is [N, 6].
 
     Raises:
-        ValueError: if they are not of the same windows.
+        InputError: if they are not of the same windows.
     """
     if one.shape != other.shape or not np.allclose(one[:, [0, 1, 3]], other[:, [0, 1, 3]], rtol=1e-6):
-        raise ValueError(
+        raise InputError(
             f"expected moments of the same windows and truth, got {len(one):,} and {len(other):,} windows"
         )
     value = pearson(one.sum(0)) - pearson(other.sum(0))

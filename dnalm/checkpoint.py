@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 import dnalm
+from dnalm.errors import InputError
 from dnalm.files import atomic_file, atomic_folder, finite, read_json, sha256, write_json
 
 FORMAT = "dnalm-checkpoint"
@@ -55,13 +56,13 @@ def locate(path: Path) -> Path:
     """Return the checkpoint folder that `path` names: itself, or `checkpoint` inside a run's folder.
 
     Raises:
-        ValueError: if there is none.
+        InputError: if there is none.
     """
     for folder in (path, path / "checkpoint"):
         if (folder / DESCRIPTION).is_file():
             return folder
     what = "it is not there" if not path.exists() else f"no {DESCRIPTION} in it"
-    raise ValueError(
+    raise InputError(
         f"{path}: expected a model folder written by dnalm, but {what}; `dnalm info` tells what a path is"
     )
 
@@ -70,19 +71,19 @@ def describe(path: Path) -> dict[str, Any]:
     """Return the description of a checkpoint without reading its tensors.
 
     Raises:
-        ValueError: if `path` is no checkpoint folder, or of another format.
+        InputError: if `path` is no checkpoint folder, or of another format.
     """
     folder = locate(path)
     content = read_json(folder / DESCRIPTION)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise ValueError(f"{folder}: expected a checkpoint written by dnalm, got another {DESCRIPTION}")
+        raise InputError(f"{folder}: expected a checkpoint written by dnalm, got another {DESCRIPTION}")
     if content.get("format_version") != FORMAT_VERSION:
-        raise ValueError(
+        raise InputError(
             f"{folder}: checkpoint of format {content.get('format_version')}, "
             f"this dnalm reads {FORMAT_VERSION}"
         )
     if content.get("sha256") != _digest_of({key: content[key] for key in content if key != "sha256"}):
-        raise ValueError(
+        raise InputError(
             f"{folder / DESCRIPTION}: damaged, its content is not what was written; use another copy"
         )
     return content
@@ -92,19 +93,19 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return the tensors, on the CPU, and the description of a checkpoint.
 
     Raises:
-        ValueError: if `path` is no checkpoint, is damaged or incomplete; the file is named.
+        InputError: if `path` is no checkpoint, is damaged or incomplete; the file is named.
     """
     content = describe(path)
     weights = locate(path) / WEIGHTS
     if not weights.is_file():
-        raise ValueError(f"{weights}: missing; the checkpoint is incomplete, use another copy")
+        raise InputError(f"{weights}: missing; the checkpoint is incomplete, use another copy")
     expected = content["files"][WEIGHTS]
     if weights.stat().st_size != expected["bytes"] or sha256(weights) != expected["sha256"]:
-        raise ValueError(f"{weights}: damaged, its content is not what {DESCRIPTION} says; use another copy")
+        raise InputError(f"{weights}: damaged, its content is not what {DESCRIPTION} says; use another copy")
     try:
         return safetensors.torch.load_file(weights), content
     except safetensors.SafetensorError as error:
-        raise ValueError(f"{weights}: expected safetensors, got something else ({error})") from error
+        raise InputError(f"{weights}: expected safetensors, got something else ({error})") from error
 
 
 def stored_digest(description: Mapping[str, Any]) -> str:
@@ -122,7 +123,7 @@ def check_names(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], sourc
     """Check that the tensors `found` in a file are those a model wants, by name and shape.
 
     Raises:
-        ValueError: naming what is missing, left over or of another shape.
+        InputError: naming what is missing, left over or of another shape.
     """
     wrong = []
     if missing := sorted(wanted.keys() - found.keys()):
@@ -133,7 +134,7 @@ def check_names(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], sourc
         if wanted[name].shape != found[name].shape:
             wrong.append(f"{name} is {list(found[name].shape)}, wanted {list(wanted[name].shape)}")
     if wrong:
-        raise ValueError(f"{source}: its tensors are not this model's: " + "; ".join(wrong[:5]))
+        raise InputError(f"{source}: its tensors are not this model's: " + "; ".join(wrong[:5]))
 
 
 @torch.no_grad()
@@ -141,7 +142,7 @@ def put(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], source: str) 
     """Copy the tensors `found` in a file into those of a model, all of them or none.
 
     Raises:
-        ValueError: if they are not exactly this model's; `source` and the tensors are named.
+        InputError: if they are not exactly this model's; `source` and the tensors are named.
     """
     check_names(found, wanted, source)
     for name, tensor in wanted.items():
@@ -170,7 +171,7 @@ def read_pt(path: Path) -> dict[str, Any]:
     stand-ins for it: numpy's numbers become Python's, and a `GPTConfig` becomes a dictionary of its numbers.
 
     Raises:
-        ValueError: if it is no such file, or asks for code to be run; what it asked for is named.
+        InputError: if it is no such file, or asks for code to be run; what it asked for is named.
     """
     try:
         with torch.serialization.safe_globals(ALLOWED):
@@ -181,15 +182,15 @@ def read_pt(path: Path) -> dict[str, Any]:
         named = re.search(r"GLOBAL (\S+)", str(error))
         if named:
             raise _refusal(path, named[1]) from error
-        raise ValueError(f"{path}: expected a PyTorch file of tensors, got something else") from error
+        raise InputError(f"{path}: expected a PyTorch file of tensors, got something else") from error
     except OSError:
         raise
     except Exception as error:  # a damaged file can fail in torch in any way
-        raise ValueError(
+        raise InputError(
             f"{path}: expected a PyTorch file of tensors, got something else or a damaged one"
         ) from error
     if not isinstance(content, dict):
-        raise ValueError(f"{path}: expected a dictionary of tensors, got {type(content).__name__}")
+        raise InputError(f"{path}: expected a dictionary of tensors, got {type(content).__name__}")
     return content
 
 

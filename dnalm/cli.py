@@ -4,7 +4,6 @@ Nothing heavy is imported here, so that `dnalm --help` answers at once: a verb's
 """
 
 import contextlib
-import dis
 import errno
 import importlib
 import io
@@ -21,8 +20,9 @@ from itertools import pairwise
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from dnalm import __version__, exchange, ranks
-from dnalm.stopping import sigterm_as_ctrl_c
+from dnalm import __version__, process
+from dnalm.errors import InputError
+from dnalm.process import sigterm_as_ctrl_c
 
 
 class Verb(NamedTuple):
@@ -64,9 +64,7 @@ VERBS: dict[str, Verb] = {
         "dnalm.commands.interact_evaluate", "score models beside a ladder of baselines", PAIRED
     ),
     "interact compare": Verb("dnalm.commands.interact_compare", "one table and page of several runs", PAIRED),
-    "interact screen": Verb(
-        "dnalm.commands.interact_screen", "rank molecules for a gene, or genes for a molecule", PAIRED
-    ),
+    "interact screen": Verb("dnalm.use.screen", "rank molecules for a gene, or genes for a molecule", PAIRED),
     "info": Verb("dnalm.commands.info", "say what a file or folder is and what to do with it", "Around them"),
     "demo": Verb(
         "dnalm.commands.demo", "all of it on a simulated genome, in minutes, with a report", "Around them"
@@ -120,7 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _tell(name, "interrupted", INTERRUPTED)
     except Exception as error:
-        message = LOST if exchange.another_is_gone(error) else _mistake(error, args)
+        message = LOST if process.is_lost_peer(error) else _mistake(error, args)
         if message is not None:
             return _tell(name, message, MISTAKE)
         return _tell(name, _fault(error, args), FAULT)
@@ -166,7 +164,7 @@ def _dispatch(args: list[str]) -> None:
     elif args[0] in ("-V", "--version"):
         print(f"dnalm {__version__}")
     elif args[0] in VERBS:
-        ranks.check_verb(args[0])
+        process.check_verb(args[0])
         module = importlib.import_module(VERBS[args[0]].module)
         options = _parse(module, args[0], args[1:])
         if options is not None:
@@ -175,17 +173,17 @@ def _dispatch(args: list[str]) -> None:
         print(f"{verbs}\n\ndnalm {args[0]} VERB --help shows the flags of one")
     elif verbs:
         names = [name.partition(" ")[2] for name in VERBS if name.startswith(f"{args[0]} ")]
-        raise ValueError(
+        raise InputError(
             f"unknown verb {args[0]} {args[1]}{_nearest(args[1], names)}; those of {args[0]} are "
             f"{', '.join(names)}"
         )
     elif args[0].startswith("-"):
         flags = ["--help", "--version"]
-        raise ValueError(
+        raise InputError(
             f"unknown flag {args[0]}{_nearest(args[0], flags)}; the verb comes first: dnalm VERB [--flags]"
         )
     else:
-        raise ValueError(
+        raise InputError(
             f"unknown verb {args[0]}{_nearest(args[0], VERBS)}; the verbs are {', '.join(VERBS)}"
         )
 
@@ -198,7 +196,7 @@ def _parse(module: ModuleType, verb: str, args: list[str]) -> Any | None:
     has `PRESETS`, flags beside the recipe that stand for other flags, `default_options` is given them too.
 
     Raises:
-        ValueError: if the arguments are not right; the message says which and why.
+        InputError: if the arguments are not right; the message says which and why.
     """
     args = [_plain_flag(arg) for arg in args]
     start = None
@@ -217,10 +215,10 @@ def _parse(module: ModuleType, verb: str, args: list[str]) -> Any | None:
         flags = [arg.partition("=")[0].replace("_", "-") for arg in args if re.match(r"--?[A-Za-z]", arg)]
         strange = next((flag for flag in flags if flag not in known), None)
         if strange is not None:
-            raise ValueError(f"unknown flag {strange}{_nearest(strange, known)}; see dnalm {verb} --help")
+            raise InputError(f"unknown flag {strange}{_nearest(strange, known)}; see dnalm {verb} --help")
         if unknown:
-            raise ValueError(f"unexpected argument {unknown[0]!r}; see dnalm {verb} --help")
-        raise ValueError(_plain_message(text, module.Options, verb))
+            raise InputError(f"unexpected argument {unknown[0]!r}; see dnalm {verb} --help")
+        raise InputError(_plain_message(text, module.Options, verb))
     return options
 
 
@@ -328,20 +326,9 @@ def _mistake(error: Exception, args: list[str]) -> str | None:
         else:
             reason = error.strerror or str(error) or type(error).__name__
         return f"{os.fsdecode(where)}: {reason}" if isinstance(where, str | bytes) and where else reason
-    if isinstance(error, ValueError) and _raised_by_dnalm(error):
+    if isinstance(error, InputError):
         return str(error)
     return None
-
-
-def _raised_by_dnalm(error: ValueError) -> bool:
-    """Whether a `raise` statement of dnalm's is where the error began, and not a slip inside some call."""
-    last = error.__traceback__
-    while last is not None and last.tb_next is not None:
-        last = last.tb_next
-    if last is None:
-        return False
-    package = str(last.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
-    return package == "dnalm" and dis.opname[last.tb_frame.f_code.co_code[last.tb_lasti]] == "RAISE_VARARGS"
 
 
 def _disk_full(error: BaseException | None) -> bool:
@@ -375,7 +362,7 @@ def _fault(error: Exception, args: list[str]) -> str:
 
 
 def _tell(verb: str, message: str, code: int) -> int:
-    if not exchange.tells():
+    if not process.is_error_reporter():
         return code
     with contextlib.suppress(BrokenPipeError):
         print(f"dnalm {verb}: {message}" if verb else f"dnalm: {message}", file=sys.stderr)

@@ -8,11 +8,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
+from dnalm.errors import InputError
+
 T = TypeVar("T")
 
-CHANGED = ", changed by flags"
+MODIFIED_SUFFIX = ", changed by flags"
 """Stands behind the name of a recipe where flags changed what it trains."""
-FREE = frozenset({"eval_every", "checkpoint_every", "accumulate", "eval_bases", "final_bases"})
+NON_TRAINING_FIELDS = frozenset({"eval_every", "checkpoint_every", "accumulate", "eval_bases", "final_bases"})
 """Fields of a recipe of pretraining that do not change what is trained: how often and on how much it is
 judged, how often it is saved, in how many pieces a batch goes through."""
 
@@ -29,7 +31,7 @@ def read_recipe(name_or_file: str) -> dict[str, dict[str, Any]]:
     """Read a recipe that comes with dnalm, or a TOML file.
 
     Raises:
-        ValueError: if there is none of that name, or it is not TOML of tables.
+        InputError: if there is none of that name, or it is not TOML of tables.
     """
     names = recipe_names()
     if name_or_file in names:
@@ -37,16 +39,16 @@ def read_recipe(name_or_file: str) -> dict[str, dict[str, Any]]:
     elif Path(name_or_file).is_file():
         text = _text_of(Path(name_or_file))
     else:
-        raise ValueError(
+        raise InputError(
             f"--recipe {name_or_file}: there is no such file, and the recipes are {', '.join(names)}"
             + nearest(name_or_file, names)
         )
     try:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"--recipe {name_or_file}: expected TOML, but {error}") from error
+        raise InputError(f"--recipe {name_or_file}: expected TOML, but {error}") from error
     if loose := [key for key, value in content.items() if not isinstance(value, dict)]:
-        raise ValueError(
+        raise InputError(
             f"--recipe {name_or_file}: {loose[0]} stands outside a table; write it below [train] or the like"
         )
     return content
@@ -56,14 +58,14 @@ def _text_of(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise ValueError(f"--recipe {path}: expected a TOML file in UTF-8, got something else") from error
+        raise InputError(f"--recipe {path}: expected a TOML file in UTF-8, got something else") from error
 
 
 def fill(target: T, table: dict[str, Any], where: str) -> T:
     """Return the dataclass instance `target` with the fields of `table` replaced.
 
     Raises:
-        ValueError: listing every field that does not exist (with the nearest that does) or has another type.
+        InputError: listing every field that does not exist (with the nearest that does) or has another type.
     """
     known = {field.name: getattr(target, field.name) for field in dataclasses.fields(target)}  # type: ignore[arg-type]
     wrong = []
@@ -76,18 +78,18 @@ def fill(target: T, table: dict[str, Any], where: str) -> T:
         else:
             values[key] = float(value) if isinstance(known[key], float) else value
     if wrong:
-        raise ValueError(f"{where}: " + "; ".join(wrong))
+        raise InputError(f"{where}: " + "; ".join(wrong))
     try:
         return dataclasses.replace(target, **values)  # type: ignore[type-var]
     except ValueError as error:
-        raise ValueError(f"{where}: {error}") from error
+        raise InputError(f"{where}: {error}") from error
 
 
 def fill_tables(recipe: str, known: dict[str, Any]) -> dict[str, Any]:
     """Return the dataclass instances `known`, by table, filled from a recipe.
 
     Raises:
-        ValueError: if the recipe does not exist or has wrong tables or fields, all of them named.
+        InputError: if the recipe does not exist or has wrong tables or fields, all of them named.
     """
     tables = read_recipe(recipe)
     wrong = []
@@ -102,7 +104,7 @@ def fill_tables(recipe: str, known: dict[str, Any]) -> dict[str, Any]:
         except ValueError as error:
             wrong.append(str(error))
     if wrong:
-        raise ValueError("\n".join(wrong))
+        raise InputError("\n".join(wrong))
     return parts
 
 
@@ -115,13 +117,13 @@ def from_recipe(start: T, recipe: str, tables: Sequence[str]) -> T:
         tables: the fields that a recipe fills, each a dataclass.
 
     Raises:
-        ValueError: if the recipe does not exist or has wrong tables or fields, all of them named.
+        InputError: if the recipe does not exist or has wrong tables or fields, all of them named.
     """
     filled = fill_tables(recipe, {name: getattr(start, name) for name in tables})
     return dataclasses.replace(start, recipe=recipe, **filled)  # type: ignore[type-var]
 
 
-def too_small(settings: object, **least: float) -> list[str]:
+def check_minimum(settings: object, **least: float) -> list[str]:
     """Return in words which fields of a dataclass are below the least that they may be; NaN is, too."""
     return [
         f"{name} must be at least {low}, got {value}"
@@ -130,7 +132,7 @@ def too_small(settings: object, **least: float) -> list[str]:
     ]
 
 
-def no_shares(settings: object, *names: str) -> list[str]:
+def check_fractions(settings: object, *names: str) -> list[str]:
     """Return in words which fields of a dataclass, shares that are dropped, are not from 0 to below 1."""
     return [
         f"{name} must be at least 0 and below 1, got {value}"

@@ -1,7 +1,11 @@
 """Words of the field: the letters of DNA and what they stand for.
 
 Base codes are A 0, C 1, G 2, T 3, so that the complement of code c is 3 - c.
+
+Intervals of a genome: words of the field.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -33,3 +37,18 @@ COMPLEMENT: npt.NDArray[np.uint8] = np.arange(256, dtype=np.uint8)
 """[256]: the letter of the other strand for each IUPAC letter, in its case; any other byte stays itself."""
 for _letter, _other in zip("ACGTRYKMBVDHSWN", "TGCAYRMKVBHDSWN", strict=True):
     COMPLEMENT[[ord(_letter), ord(_letter.lower())]] = ord(_other), ord(_other.lower())
+
+
+class Interval(NamedTuple):
+    """A stretch of one contig."""
+
+    contig: str
+    start: int
+    """First base, counted from 0."""
+    end: int
+    """Behind the last base: the interval is half-open, as in BED."""
+
+    @property
+    def length(self) -> int:
+        """Bases."""
+        return self.end - self.start

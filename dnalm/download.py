@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from dnalm import __version__
+from dnalm.errors import InputError
 from dnalm.files import need_space
 
 DELAYS = (1.0, 2.0, 4.0)
@@ -80,7 +81,7 @@ def download(wanted: Download, tick: Tick) -> None:
     A piece from an earlier run is gone on with, if there is a digest to tell that the pieces belong together.
 
     Raises:
-        ValueError: if it cannot be had, is not the wanted file, or does not fit on the disk. Nothing is
+        InputError: if it cannot be had, is not the wanted file, or does not fit on the disk. Nothing is
             left in its place; a piece is left only where the next run can go on with it.
     """
     if wanted.digest is None:
@@ -97,13 +98,13 @@ def download(wanted: Download, tick: Tick) -> None:
         if error.errno not in DISK_FULL:
             raise
         wanted.part.unlink(missing_ok=True)
-        raise ValueError(
+        raise InputError(
             f"{wanted.target}: the disk filled up, and the piece that was there is removed; free about "
             f"{wanted.about_bytes / 1e6:,.0f} MB or choose another --out"
         ) from error
     if wanted.digest not in (None, found):
         wanted.part.unlink()
-        raise ValueError(
+        raise InputError(
             f"{wanted.url}: not the expected file, nothing was kept\n"
             f"  expected {wanted.algorithm} {wanted.digest}\n"
             f"  got      {wanted.algorithm} {found}\n{wanted.advice}"
@@ -115,7 +116,7 @@ def read_text(url: str, advice: str) -> str:
     """Return a small text file, such as a list of digests.
 
     Raises:
-        ValueError: if it cannot be had.
+        InputError: if it cannot be had.
     """
 
     def receive() -> str:
@@ -140,7 +141,7 @@ def _patiently(url: str, advice: str, action: Callable[[], T]) -> T:
         except _Cut as cut:
             tries += 1
             if tries > len(DELAYS) or (tries == 1 and isinstance(cut, _Unreachable)):
-                raise ValueError(
+                raise InputError(
                     f"{url}: could not be downloaded ({cut}; tries: {tries})\n"
                     f"  again: the same command goes on where this one stopped, if it can\n{advice}"
                 ) from cut
@@ -152,7 +153,7 @@ def _receive(wanted: Download, tick: Tick) -> None:
 
     Raises:
         _Cut: if the connection ends before the file does.
-        ValueError: if the server's file has another size than the wanted one.
+        InputError: if the server's file has another size than the wanted one.
     """
     begun = wanted.part.stat().st_size if wanted.part.exists() else 0
     if wanted.bytes is not None and begun >= wanted.bytes:
@@ -199,7 +200,7 @@ def _check_size(wanted: Download, size: int | None, at_most: bool = False) -> No
     if size is None or wanted.bytes is None or size == wanted.bytes or (at_most and size < wanted.bytes):
         return
     wanted.part.unlink(missing_ok=True)
-    raise ValueError(
+    raise InputError(
         f"{wanted.url}: not the expected file, nothing was kept\n"
         f"  expected {wanted.bytes:,} bytes\n  got      {size:,} bytes{' or more' * at_most}\n{wanted.advice}"
     )
@@ -228,7 +229,7 @@ def _open(url: str, headers: dict[str, str], advice: str) -> Iterator[Any]:
             raise _RangeRefused(answer) from error
         if error.code in PASSING:
             raise _Cut(answer) from error
-        raise ValueError(f"{url}: could not be downloaded ({answer})\n{advice}") from error
+        raise InputError(f"{url}: could not be downloaded ({answer})\n{advice}") from error
     except urllib.error.URLError as error:
         raise _Unreachable(f"no connection to {urlsplit(url).netloc}: {error.reason}") from error
     except (OSError, HTTPException) as error:

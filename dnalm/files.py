@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from dnalm.errors import InputError
+
 CHUNK = 1 << 20
 """Bytes read or hashed at a time."""
 
@@ -111,12 +113,12 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        ValueError: if the file is not JSON; the message names it.
+        InputError: if the file is not JSON; the message names it.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: expected JSON, got something else ({error}); was it cut short?") from error
+        raise InputError(f"{path}: expected JSON, got something else ({error}); was it cut short?") from error
 
 
 def sha256(path: Path) -> str:
@@ -130,7 +132,7 @@ def lock(folder: Path) -> Iterator[None]:
     """Hold `folder` (made if absent) for this process alone; the system lets go when the process dies.
 
     Raises:
-        ValueError: if another live process holds it.
+        InputError: if another live process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a+") as file:
@@ -141,7 +143,7 @@ def lock(folder: Path) -> Iterator[None]:
                 raise
             file.seek(0)
             owner = file.read().strip() or "unknown"
-            raise ValueError(
+            raise InputError(
                 f"{folder}: another dnalm (process {owner}) is writing here; "
                 "wait for it or choose another folder"
             ) from error
@@ -155,14 +157,14 @@ def need_space(folder: Path, size: int) -> None:
     """Check that `size` bytes fit on the disk of `folder`, before anything is written.
 
     Raises:
-        ValueError: if they do not.
+        InputError: if they do not.
     """
     there = folder
     while not there.exists():
         there = there.parent
     free = shutil.disk_usage(there).free
     if free < size:
-        raise ValueError(
+        raise InputError(
             f"{folder}: about {size / 1e6:,.0f} MB are needed and {free / 1e6:,.0f} MB are free; "
             "free some space or choose another --out"
         )

@@ -23,8 +23,8 @@ from dnalm.data.binding import base_codes
 from dnalm.dna import BASES
 from dnalm.files import sha256
 from dnalm.formats.binding import read_sequences
-from dnalm.records import Record
-from dnalm.tasks.binding_load import open_binding
+from dnalm.models.open import open_binding
+from dnalm.record import Record
 
 DISTANCES = (0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20)
 """Bases to the left of the state's own."""

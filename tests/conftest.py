@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from dnalm.genome import PreparedGenome
+from dnalm.genome.folder import PreparedGenome
 from dnalm.genome.plan import Plan
 from dnalm.genome.prepare import prepare
 

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import torch
 
-from dnalm.devices import Processor
-from dnalm.encoders.gpt import GPTConfig
-from dnalm.fit import Loop
-from dnalm.genome import PreparedGenome
-from dnalm.optim import TrainConfig
-from dnalm.resume import has_state, recover_run
-from dnalm.tasks.language import LanguageConfig, LanguageTask
+from dnalm.device import Processor
+from dnalm.genome.folder import PreparedGenome
+from dnalm.models.gpt import GPTConfig
+from dnalm.train.language import LanguageConfig, LanguageTask
+from dnalm.train.loop import Loop
+from dnalm.train.optim import TrainConfig
+from dnalm.train.resume import has_state, recover_run
 
 CONFIG = TrainConfig(
     steps=60, batch_size=4, lr=0.01, min_lr=0.001, warmup=2, eval_every=7, checkpoint_every=2

@@ -7,27 +7,26 @@ from unittest.mock import patch
 
 import torch
 
-from dnalm import exchange, ranks
-from dnalm.batch_norm import over_all_processes
+from dnalm import process
 from dnalm.data.binding import BindingWindows
+from dnalm.data.binding_states import StateCache
 from dnalm.data.pair_batches import PairRows, PairTokens, Ragged
-from dnalm.devices import Processor
-from dnalm.encoders.cnn import CNNConfig
-from dnalm.encoders.gpt import GPTConfig
-from dnalm.encoders.kmer import KmerConfig
-from dnalm.encoders.morgan import MorganConfig
-from dnalm.fit import Loop
-from dnalm.genome import PreparedGenome
-from dnalm.heads.cross_attention import CrossAttentionConfig
-from dnalm.heads.regression import RegressionHeadConfig
-from dnalm.optim import TrainConfig
-from dnalm.state_store import StateStore
-from dnalm.states import StateCache
-from dnalm.tasks.binding import BindingModel, BindingShape, BindingTask
-from dnalm.tasks.interaction import InteractionTask
-from dnalm.tasks.interaction_model import InteractionModel
-from dnalm.tasks.interaction_shape import InteractionShape
-from dnalm.tasks.language import LanguageConfig, LanguageTask
+from dnalm.data.state_cache import StateStore
+from dnalm.device import Processor
+from dnalm.genome.folder import PreparedGenome
+from dnalm.models.bags import KmerConfig, MorganConfig
+from dnalm.models.binding import BindingModel, BindingShape, BindingTask
+from dnalm.models.cnn import CNNConfig
+from dnalm.models.cross_attention import CrossAttentionConfig
+from dnalm.models.gpt import GPTConfig
+from dnalm.models.heads import RegressionHeadConfig
+from dnalm.models.pair import InteractionModel
+from dnalm.models.pair_shape import InteractionShape
+from dnalm.train.language import LanguageConfig, LanguageTask
+from dnalm.train.loop import Loop
+from dnalm.train.optim import TrainConfig
+from dnalm.train.pairs import InteractionTask
+from dnalm.train.sharding import synchronize_batch_norm
 
 STEPS = {"warmup": 1, "lr": 0.01, "min_lr": 0.001, "schedule": "cosine"}
 
@@ -98,11 +97,11 @@ def train(job, strategy="single"):
             scored.append(len(inputs[2]) if job["task"] == "pairs" else 1)
 
     part.register_forward_pre_hook(count)
-    if exchange.first(there):
+    if process.broadcast(there):
         loop.resume(print)
-    with patch("dnalm.tasks.language.EVALUATION_BATCH", 4), patch("dnalm.tasks.binding.PREDICT_BATCH", 4):
+    with patch("dnalm.train.language.EVALUATION_BATCH", 4), patch("dnalm.models.binding.PREDICT_BATCH", 4):
         loop.run(stop_at=job.get("stop_at"), quiet=True)
-    (Path(job["folder"]) / f"scored{ranks.place().rank}.json").write_text(json.dumps(sum(scored)))
+    (Path(job["folder"]) / f"scored{process.current().rank}.json").write_text(json.dumps(sum(scored)))
     return loop
 
 
@@ -116,8 +115,8 @@ def normalise():
     draws = torch.Generator().manual_seed(5)
     rows, pull = torch.randn(7, 4, generator=draws) + 3.0, torch.randn(7, 4, generator=draws)
     one, two = torch.nn.BatchNorm1d(4), torch.nn.Sequential(torch.nn.BatchNorm1d(4))
-    over_all_processes(two, 1, 7)
-    own = slice(ranks.place().rank, None, 2)
+    synchronize_batch_norm(two, 1, 7)
+    own = slice(process.current().rank, None, 2)
     whole, share = rows.clone().requires_grad_(), rows[own].clone().requires_grad_()
     for _ in range(2):
         (one(whole) * pull).sum().backward()
@@ -155,7 +154,7 @@ def fill(job):
     cache = StateCache(Path(job["folder"]) / "cache", 10**6, lambda _message: None)
     found = cache.get(squares, tokens, 2, {"weights": "a"}).states
     assert torch.equal(found.float(), torch.stack([tokens.float(), tokens.float() ** 2], dim=-1))
-    own = {"rank": ranks.place().rank, "texts": sorted(calls), "filled": filled, "rows": sum(rows)}
+    own = {"rank": process.current().rank, "texts": sorted(calls), "filled": filled, "rows": sum(rows)}
     (Path(job["folder"]) / f"rank{own['rank']}.json").write_text(json.dumps(own))
 
 
@@ -171,9 +170,9 @@ def main(path):
             fill(job)
         else:
             train(job, job["strategy"])
-        exchange.wait()
+        process.barrier()
 
 
 if __name__ == "__main__":
     main(sys.argv[1])
-    exchange.end(0)
+    process.end(0)

@@ -5,8 +5,8 @@ from contextlib import nullcontext
 import pytest
 import torch
 
-from dnalm import ranks
-from dnalm.batch_norm import over_all_processes
+from dnalm import process
+from dnalm.train.sharding import synchronize_batch_norm
 
 
 @pytest.mark.parametrize(
@@ -21,8 +21,8 @@ from dnalm.batch_norm import over_all_processes
     ],
 )
 def test_a_share_of_one_row_cannot_be_normalised_by_itself(monkeypatch, size, accumulate, world, fits):
-    monkeypatch.setattr("dnalm.ranks.place", lambda: ranks.Place(0, world, world, "torchrun"))
+    monkeypatch.setattr("dnalm.process.current", lambda: process.ProcessInfo(0, world, world, "torchrun"))
     model = torch.nn.Sequential(torch.nn.BatchNorm1d(3))
     refused = pytest.raises(ValueError, match=f"has {size} rows, too few for {world * accumulate} shares")
     with nullcontext() if fits else refused:
-        over_all_processes(model, accumulate, size)
+        synchronize_batch_norm(model, accumulate, size)

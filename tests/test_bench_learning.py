@@ -9,10 +9,10 @@ import torch
 
 from bench import learning
 from bench.learning import TRIALS, ShortConvolution, Trial, convolved, run_trial
-from dnalm.encoders.gpt import GPTConfig
-from dnalm.optim import TrainConfig
+from dnalm.models.gpt import GPTConfig
 from dnalm.report import performance
-from dnalm.tasks.language import LanguageConfig, LanguageTask
+from dnalm.train.language import LanguageConfig, LanguageTask
+from dnalm.train.optim import TrainConfig
 
 TRAIN = TrainConfig(steps=4, batch_size=4, lr=0.01, min_lr=0.0, warmup=2)
 

@@ -7,12 +7,12 @@ import torch
 from bench import one_hot
 from bench.plain import Plain, plain_step
 from bench.published import Published, published_batch, published_step
-from dnalm.encoders.cnn import CNNConfig
-from dnalm.encoders.gpt import GPTConfig
-from dnalm.heads.regression import RegressionHeadConfig
-from dnalm.optim import TrainConfig
-from dnalm.tasks.binding import BindingModel, BindingShape
-from dnalm.tasks.language import LanguageModel
+from dnalm.models.binding import BindingModel, BindingShape
+from dnalm.models.cnn import CNNConfig
+from dnalm.models.gpt import GPTConfig
+from dnalm.models.heads import RegressionHeadConfig
+from dnalm.train.language import LanguageModel
+from dnalm.train.optim import TrainConfig
 
 SMALL = GPTConfig(n_layer=2, n_head=2, n_embd=16, block_size=12, position="learned")
 NAMES = {"attention.joint": "joint", "attention.out": "out", "mlp.0": "up", "mlp.2": "down"}

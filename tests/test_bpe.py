@@ -6,8 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from dnalm.bpe import DNABPE, LOOKAHEAD
 from dnalm.files import sha256
+from dnalm.tokens.bpe import DNABPE, LOOKAHEAD
 
 LONGEST = 32
 """Bases of the longest token of the tokenizer that is made here, and of the published one."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from dnalm import __version__, cli, ranks
+from dnalm import __version__, cli, process
 
 CONTRACT = tomllib.loads((Path(__file__).parent / "contract" / "cli.toml").read_text())
 
@@ -327,7 +327,7 @@ def test_sigterm_is_as_ctrl_c_and_the_handler_is_put_back(fake, monkeypatch):
 
 
 def test_one_of_several_processes_ends_undisturbed(fake, monkeypatch):
-    monkeypatch.setattr(cli.ranks, "place", lambda: ranks.Place(1, 2, 2, "torchrun"))
+    monkeypatch.setattr(cli.ranks, "place", lambda: process.ProcessInfo(1, 2, 2, "torchrun"))
     monkeypatch.setattr(cli.ranks, "check_verb", lambda _verb: None)
     monkeypatch.setattr(cli.exchange, "tells", lambda: os.kill(os.getpid(), signal.SIGTERM))  # once more
     monkeypatch.setattr(cli.exchange, "end", lambda code: code)

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from dnalm.combination import Combination
-from dnalm.encoders.gpt import GPT, GPTConfig, start_local
-from dnalm.first_attention import counted_attention
-from dnalm.tasks.lora import add_lora, merge_lora
+from dnalm.models.combination import Combination
+from dnalm.models.first_attention import counted_attention
+from dnalm.models.gpt import GPT, GPTConfig, start_local
+from dnalm.models.lora import add_lora, merge_lora
 
 WIDTH = 6
 
@@ -81,7 +81,7 @@ def test_an_update_beside_a_layer_is_not_left_out(monkeypatch):
             nn.init.normal_(parameter, std=0.2)
     made = []
     monkeypatch.setattr(
-        "dnalm.encoders.gpt.counted_attention",
+        "dnalm.models.gpt.counted_attention",
         lambda *given: made.append(counted_attention(*given)) or made[-1],
     )
     beside = gpt(tokens, real)
@@ -111,7 +111,7 @@ def test_in_bf16_the_first_block_is_as_near_to_the_exact_numbers_as_multiplied(b
         return [float((a - b).norm() / b.norm()) for a, b in zip(found(torch.float32), exact, strict=True)]
 
     rows = errors()
-    monkeypatch.setattr("dnalm.encoders.gpt.few_tokens", lambda *given: False)
+    monkeypatch.setattr("dnalm.models.gpt.few_tokens", lambda *given: False)
     multiplied = errors()
     assert all(0 < one <= 1.5 * other for one, other in zip(rows, multiplied, strict=True))
     assert (rows == multiplied) == bias  # with biases nothing is counted

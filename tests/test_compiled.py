@@ -5,11 +5,11 @@ import json
 import pytest
 import torch
 
-from dnalm.devices import Compute, Processor
-from dnalm.encoders.gpt import GPTConfig
-from dnalm.fit import Loop
-from dnalm.optim import TrainConfig
-from dnalm.tasks.language import LanguageConfig, LanguageTask
+from dnalm.device import Compute, Processor
+from dnalm.models.gpt import GPTConfig
+from dnalm.train.language import LanguageConfig, LanguageTask
+from dnalm.train.loop import Loop
+from dnalm.train.optim import TrainConfig
 
 ON_CUDA = (
     pytest.mark.gpu,

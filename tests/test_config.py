@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from dnalm.config import fill, no_shares, read_recipe, recipe_names, too_small
+from dnalm.config import check_fractions, check_minimum, fill, read_recipe, recipe_names
 
 
 @dataclass(frozen=True)
@@ -69,11 +69,11 @@ def test_published_recipe_is_what_was_published():
 
 def test_fields_out_of_range_are_named_with_what_they_are():
     settings = SimpleNamespace(width=0, heads=2, rate=math.nan, dropout=1.0, other=0.0)
-    assert too_small(settings, width=1, heads=2, rate=0) == [
+    assert check_minimum(settings, width=1, heads=2, rate=0) == [
         "width must be at least 1, got 0",
         "rate must be at least 0, got nan",
     ]
-    assert no_shares(settings, "dropout", "other", "rate") == [
+    assert check_fractions(settings, "dropout", "other", "rate") == [
         "dropout must be at least 0 and below 1, got 1.0",
         "rate must be at least 0 and below 1, got nan",
     ]

@@ -6,15 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from dnalm.devices import (
-    Compute,
-    Processor,
-    _environment,
-    choose_compiled,
-    choose_precision,
-    compile_mode,
-)
-from dnalm.ranks import Place
+from dnalm.device import Compute, Processor, _environment, choose_compiled, choose_precision, compile_mode
+from dnalm.process import ProcessInfo
 
 
 @pytest.fixture
@@ -63,7 +56,7 @@ def test_processes_of_srun_need_not_be_told_how_many_there_are_on_a_machine(monk
     monkeypatch.setenv("SLURM_NTASKS", "8")
     monkeypatch.delenv("SLURM_NTASKS_PER_NODE", raising=False)
     monkeypatch.setattr(os, "environ", dict(os.environ))  # it sets one
-    assert _environment(Place(3, 8, 4, "srun")).detect()
+    assert _environment(ProcessInfo(3, 8, 4, "srun")).detect()
     assert os.environ["SLURM_NTASKS_PER_NODE"] == "4"
 
 
@@ -128,8 +121,8 @@ def test_one_graph_for_one_process_and_one_micro_batch_on_cuda(device, world, ac
 
 
 def test_same_bits_every_time_are_asked_of_cuda(monkeypatch):
-    monkeypatch.setattr("dnalm.devices.choose_device", lambda wanted: "cuda")
-    monkeypatch.setattr("dnalm.devices.choose_precision", lambda wanted, device: "bf16")
+    monkeypatch.setattr("dnalm.device.choose_device", lambda wanted: "cuda")
+    monkeypatch.setattr("dnalm.device.choose_precision", lambda wanted, device: "bf16")
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
     try:
         Compute(device="cuda").resolve()

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from dnalm.first_attention import LARGEST_GAP, counted_attention, few_tokens
-from dnalm.layers import causal_attention, look_up, rotary_angles
+from dnalm.models.first_attention import LARGEST_GAP, counted_attention, few_tokens
+from dnalm.models.layers import causal_attention, look_up, rotary_angles
 
 HEADS, WIDTH = 3, 8
 

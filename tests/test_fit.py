@@ -7,12 +7,12 @@ import signal
 import pytest
 import torch
 
-from dnalm import checkpoint, ranks
-from dnalm.devices import Processor
-from dnalm.encoders.gpt import GPTConfig
-from dnalm.fit import Loop
-from dnalm.optim import TrainConfig
-from dnalm.tasks.language import LanguageConfig, LanguageTask
+from dnalm import checkpoint, process
+from dnalm.device import Processor
+from dnalm.models.gpt import GPTConfig
+from dnalm.train.language import LanguageConfig, LanguageTask
+from dnalm.train.loop import Loop
+from dnalm.train.optim import TrainConfig
 
 CONFIG = TrainConfig(steps=8, batch_size=4, lr=0.01, min_lr=0.001, warmup=2, eval_every=3, checkpoint_every=3)
 
@@ -312,7 +312,7 @@ def test_one_of_several_processes_does_not_try_what_fits(start, tmp_path, monkey
     loop = start(tmp_path / "a")
     too_large(loop, 0)
     monkeypatch.setattr(loop, "_attempt", lambda _rows: pytest.fail("it tries alone"))
-    monkeypatch.setattr("dnalm.ranks.place", lambda: ranks.Place(0, 2, 2, "torchrun"))
+    monkeypatch.setattr("dnalm.process.current", lambda: process.ProcessInfo(0, 2, 2, "torchrun"))
     with pytest.raises(ValueError, match="a micro-batch of 2 rows does not fit; use a higher --accumulate"):
         loop._step_that_fits()
 

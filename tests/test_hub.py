@@ -10,9 +10,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from dnalm import hub
 from dnalm.checkpoint import write_pt
-from dnalm.hub import hub_folder, read_config, read_tensors
+from dnalm.formats import hub
+from dnalm.formats.hub import hub_folder, read_config, read_tensors
 
 NAME, COMMIT = "someone/model", "0123456789abcdef" * 2 + "01234567"
 TENSORS = {"a": torch.arange(6.0).view(2, 3), "b.c": torch.ones(4)}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dnalm import checkpoint
-from dnalm.resume import BEFORE, BEST, LAST, newest_state, recover_run, save_state
+from dnalm.train.resume import BEFORE, BEST, LAST, newest_state, recover_run, save_state
 
 ROOT = Path(__file__).resolve().parents[1]
 

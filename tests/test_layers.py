@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from dnalm import layers
-from dnalm.layers import causal_attention, convolve, dropout, look_up, rotary_angles, rotate, silenced
+from dnalm.models import layers
+from dnalm.models.layers import causal_attention, convolve, dropout, look_up, rotary_angles, rotate, silenced
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32], ids=["own mask", "torch's"])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dnalm.memory import advice, largest_that_fits, ran_out, said
+from dnalm.train.memory import advice, largest_that_fits, raise_on_out_of_memory, ran_out
 
 
 def attempt(most, tried):
@@ -47,9 +47,12 @@ def test_only_memory_is_said_to_be_short():
     assert ran_out(torch.OutOfMemoryError("CUDA out of memory"))
     assert not ran_out(RuntimeError("shape"))
     assert not ran_out(ValueError("out of memory"))
-    with pytest.raises(ValueError, match="memory ran out: too many weights"), said("too many weights"):
+    with (
+        pytest.raises(ValueError, match="memory ran out: too many weights"),
+        raise_on_out_of_memory("too many weights"),
+    ):
         torch.empty(2**60)
-    with pytest.raises(RuntimeError, match="shape"), said("too many weights"):
+    with pytest.raises(RuntimeError, match="shape"), raise_on_out_of_memory("too many weights"):
         raise RuntimeError("shape")
 
 

@@ -8,12 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dnalm import motifs
 from dnalm.bootstrap import moments, pearson
 from dnalm.dna import BASE_CODES, encode
 from dnalm.formats.binding import read_binding
 from dnalm.formats.motif import Motif, choose_motif
-from dnalm.motifs import better_of_close, find_sites, log_odds, paint, scan, site_scores, threshold_for_pvalue
+from dnalm.genome import motif_scan
+from dnalm.genome.motif_scan import (
+    better_of_close,
+    find_sites,
+    log_odds,
+    paint,
+    scan,
+    site_scores,
+    threshold_for_pvalue,
+)
 
 TWO = Motif("two", np.array([[0.7, 0.1, 0.1, 0.1], [0.1, 0.7, 0.1, 0.1]]))
 """Likes AC; on the other strand GT."""
@@ -60,12 +68,12 @@ def test_scan_by_hand():
 def test_scan_is_its_definition_whatever_the_blocks(text, width, block):
     matrix = log_odds(random_motif(width, seed=width))
     codes = np.array([BASE_CODES[ord(letter)] for letter in text], dtype=np.uint8)
-    before, motifs.BLOCK = motifs.BLOCK, block
+    before, motif_scan.BLOCK = motif_scan.BLOCK, block
     try:
         scores, forward = scan(codes, matrix)
         both, _ = scan(np.stack([codes, codes]), matrix)
     finally:
-        motifs.BLOCK = before
+        motif_scan.BLOCK = before
     wanted, strand = by_definition(codes, matrix)
     np.testing.assert_allclose(scores, wanted, rtol=1e-6, atol=1e-5)  # float32, and sums near 0
     clear = np.abs(wanted) < math.inf
@@ -113,7 +121,9 @@ def test_each_base_gets_the_score_of_its_site():
 
 
 def test_where_sites_overlap_the_higher_score_counts():
-    sites = motifs.Sites(np.array([2, 5, 7]), np.array([3, 1, 2], dtype=np.float32), np.ones(3, dtype=bool))
+    sites = motif_scan.Sites(
+        np.array([2, 5, 7]), np.array([3, 1, 2], dtype=np.float32), np.ones(3, dtype=bool)
+    )
     wanted = [0, 0, 3, 3, 3, 3, 1, 2, 2, 2, 2, 0]
     np.testing.assert_array_equal(paint(sites, 4, 0, 12), wanted)
     for start, end in itertools.combinations(range(13), 2):  # any piece is a piece of the whole
@@ -151,7 +161,7 @@ def test_threshold_for_a_pvalue_against_all_words(background, pvalue):
     threshold = threshold_for_pvalue(motif, pvalue)
     assert chances[scores >= threshold].sum() <= pvalue * (1 + 1e-9)  # conservative, but for sums' rounding
     # And the least such score, but for rounding up by at most a step a letter.
-    looser = chances[scores >= threshold - 6 * motifs.STEP].sum()
+    looser = chances[scores >= threshold - 6 * motif_scan.STEP].sum()
     assert looser > pvalue or pvalue == 1.0
 
 
@@ -194,4 +204,4 @@ def test_gives_the_published_scores(shared_data):
 
 def test_the_published_best_score(shared_data):
     motif = choose_motif(shared_data / "motifs" / "foxa1.homer.motif")
-    assert motifs.best_score(motif) == pytest.approx(11.4287, abs=1e-3)  # three decimals in the file
+    assert motif_scan.best_score(motif) == pytest.approx(11.4287, abs=1e-3)  # three decimals in the file

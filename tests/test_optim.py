@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from dnalm.optim import EpochConfig, TrainConfig, build_optimizer, learning_rate
+from dnalm.train.optim import EpochConfig, TrainConfig, build_optimizer, learning_rate
 
 
 def test_rate_rises_falls_by_cosine_and_ends_at_the_lowest():

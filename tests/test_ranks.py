@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from dnalm import checkpoint, exchange, ranks
-from dnalm.devices import Compute, choose_strategy
+from dnalm import checkpoint, process
+from dnalm.device import Compute, choose_strategy
 from dnalm.files import lock
-from dnalm.ranks import Place, place
-from dnalm.stopping import stop_signal
+from dnalm.process import ProcessInfo, current, stop_signal
 
 WORKER = Path(__file__).with_name("ranks_worker.py")
 ROOT = WORKER.parents[1]
@@ -192,7 +191,7 @@ def test_a_mistake_is_said_once_and_nobody_hangs(toy, tmp_path, torchrun):
     assert time.monotonic() - begin < 60
 
 
-ONE = Place(0, 1, 1, "")
+ONE = ProcessInfo(0, 1, 1, "")
 
 
 @pytest.mark.parametrize(
@@ -203,17 +202,17 @@ ONE = Place(0, 1, 1, "")
         ({"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}, ONE),  # a batch script, not started by srun
         (
             {"TORCHELASTIC_RUN_ID": "x", "RANK": "5", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4"},
-            Place(5, 8, 4, "torchrun"),
+            ProcessInfo(5, 8, 4, "torchrun"),
         ),
         ({"TORCHELASTIC_RUN_ID": "x", "RANK": "0", "WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1"}, ONE),
         (
             {"SLURM_PROCID": "3", "SLURM_STEP_NUM_TASKS": "8", "SLURM_STEP_TASKS_PER_NODE": "4(x2)"},
-            Place(3, 8, 4, "srun"),
+            ProcessInfo(3, 8, 4, "srun"),
         ),
     ],
 )
 def test_the_launcher_is_known_by_its_environment(env, wanted):
-    assert place(env) == wanted
+    assert current(env) == wanted
 
 
 @pytest.fixture
@@ -223,17 +222,17 @@ def as_second_of_three(monkeypatch):
 
 
 def test_what_processes_cannot_share_is_refused(as_second_of_three):
-    ranks.check_batch(6, 2)
+    process.check_batch(6, 2)
     with pytest.raises(ValueError, match="--batch-size 8 cannot be shared alike by 3 processes; it stays"):
-        ranks.check_batch(8, 1)
+        process.check_batch(8, 1)
     with pytest.raises(ValueError, match="by 3 processes of 2 micro-batches each.* a multiple of 6"):
-        ranks.check_batch(9, 2)
+        process.check_batch(9, 2)
     with pytest.raises(ValueError, match="compare runs in one process; torchrun and srun are for pretrain"):
-        ranks.check_verb("compare")
+        process.check_verb("compare")
     with pytest.raises(ValueError, match="--strategy fsdp: not available in fp16"):
         choose_strategy("fsdp", "cpu", "fp16")
-    assert not ranks.leads()
-    assert not exchange.tells()  # before they have met, the first speaks for all
+    assert not process.is_rank_zero()
+    assert not process.is_error_reporter()  # before they have met, the first speaks for all
 
 
 def test_no_further_signal_disturbs_how_one_of_several_ends(as_second_of_three):
@@ -256,10 +255,10 @@ def test_machines_that_have_not_as_many_processes_each_are_refused(monkeypatch, 
     for name, value in {"PROCID": "0", "STEP_NUM_TASKS": str(count), "STEP_TASKS_PER_NODE": told}.items():
         monkeypatch.setenv(f"SLURM_{name}", value)
     with pytest.raises(ValueError, match=f"{count} processes that machines do not share alike"):
-        ranks.check_verb("pretrain")
+        process.check_verb("pretrain")
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "8")
     monkeypatch.setenv("SLURM_STEP_TASKS_PER_NODE", "4(x2)")
-    ranks.check_verb("pretrain")
+    process.check_verb("pretrain")
 
 
 def test_a_strategy_needs_several_processes():
@@ -270,20 +269,22 @@ def test_a_strategy_needs_several_processes():
 
 
 def test_one_process_talks_to_itself():
-    assert exchange.total([1.5, 2.0]) == [1.5, 2.0]
-    assert exchange.first({"a": np.pi}) == {"a": np.pi}
-    assert ranks.leads()
-    assert exchange.tells()
-    assert not exchange.another_is_gone(RuntimeError("gloo: Connection closed by peer"))
+    assert process.all_reduce_sum([1.5, 2.0]) == [1.5, 2.0]
+    assert process.broadcast({"a": np.pi}) == {"a": np.pi}
+    assert process.is_rank_zero()
+    assert process.is_error_reporter()
+    assert not process.is_lost_peer(RuntimeError("gloo: Connection closed by peer"))
 
 
 @pytest.mark.parametrize(("count", "world"), [(0, 2), (1, 3), (2, 3), (7, 3), (6, 3), (64, 5)])
 def test_each_process_takes_its_turn_and_all_take_as_many(monkeypatch, count, world):
     def done_by(rank, others=None):
-        monkeypatch.setattr("dnalm.exchange.place", lambda: Place(rank, world, world, "torchrun"))
+        monkeypatch.setattr("dnalm.process.current", lambda: ProcessInfo(rank, world, world, "torchrun"))
         made = []
-        monkeypatch.setattr("dnalm.exchange.every", lambda own: made.append(own) or others or [own] * world)
-        return exchange.in_turn(range(count), lambda item: 10 * item, together=True), made[0]
+        monkeypatch.setattr(
+            "dnalm.process.all_gather", lambda own: made.append(own) or others or [own] * world
+        )
+        return process.map_over_ranks(range(count), lambda item: 10 * item, together=True), made[0]
 
     shares = [done_by(rank)[1] for rank in range(world)]
     assert {len(share) for share in shares} == {-(-count // world)}
@@ -294,7 +295,7 @@ def test_each_process_takes_its_turn_and_all_take_as_many(monkeypatch, count, wo
 
 @pytest.mark.parametrize(("count", "world"), [(0, 2), (1, 3), (7, 3), (64, 5)])
 def test_shares_are_all_of_it_in_order_and_alike(count, world):
-    shares = [Place(rank, world, world, "torchrun").share(range(count)) for rank in range(world)]
+    shares = [ProcessInfo(rank, world, world, "torchrun").share(range(count)) for rank in range(world)]
     assert [item for share in shares for item in share] == list(range(count))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
     assert ONE.share("abc") == "abc"

@@ -6,7 +6,7 @@ import socket
 import pytest
 import torch
 
-from dnalm.records import Record, peak_memory, read_record
+from dnalm.record import Record, peak_memory, read_record
 
 
 def test_a_record_is_there_from_the_start_and_complete_at_the_end(tmp_path):

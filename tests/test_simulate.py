@@ -5,10 +5,10 @@ import hashlib
 import numpy as np
 import pytest
 
-from dnalm import simulate
-from dnalm.baselines.markov import ladder
 from dnalm.dna import BASE_CODES, NOT_A_BASE, encode, reverse_complement
-from dnalm.simulate import simulate_genome
+from dnalm.evaluate.baselines.markov import ladder
+from dnalm.genome import simulate
+from dnalm.genome.simulate import simulate_genome
 
 BASES = 400_000
 

@@ -5,8 +5,8 @@ import csv
 import numpy as np
 import pytest
 
-from dnalm import simulate_interaction as simulated
-from dnalm.simulate_interaction import simulate_pairs
+from dnalm.genome import simulate_pairs as simulated
+from dnalm.genome.simulate_pairs import simulate_pairs
 
 
 @pytest.fixture(scope="module")

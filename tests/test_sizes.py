@@ -6,8 +6,8 @@ import torch
 from dnalm.checkpoint import load
 from dnalm.cli import main
 from dnalm.commands.pretrain import default_options
-from dnalm.encoders.gpt import GPT, GPTConfig
-from dnalm.sizes import SIZES
+from dnalm.models.gpt import GPT, GPTConfig
+from dnalm.models.sizes import SIZES
 
 
 @pytest.mark.parametrize("name", SIZES)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from dnalm import state_store
-from dnalm.state_store import StateStore
+from dnalm.data import state_cache
+from dnalm.data.state_cache import StateStore
 
 WIDTH = 6
 IDENTITY = {"name": "letters", "weights": "abc"}
@@ -62,7 +62,7 @@ def test_texts_are_encoded_the_shortest_first(store):
 
 
 def test_states_come_back_in_any_order_padded_with_zeros(store, monkeypatch):
-    monkeypatch.setattr(state_store, "PER_SHARD", 2)  # three shards
+    monkeypatch.setattr(state_cache, "PER_SHARD", 2)  # three shards
     store.fill(TEXTS, Counting(), silent)
     kept = store.states(TEXTS)
     rows = np.array([2, 0, 2, 1])
@@ -88,8 +88,8 @@ def test_the_mean_alone_is_one_state(store):
 
 
 def test_what_was_encoded_before_a_crash_is_kept(store, tmp_path, monkeypatch):
-    monkeypatch.setattr(state_store, "PER_SHARD", 2)
-    monkeypatch.setattr(state_store, "AT_ONCE", 1)
+    monkeypatch.setattr(state_cache, "PER_SHARD", 2)
+    monkeypatch.setattr(state_cache, "AT_ONCE", 1)
     with pytest.raises(KeyboardInterrupt):
         store.fill(TEXTS, Counting(fail_at=3), silent)  # in the second shard
     encode = Counting()
@@ -134,7 +134,7 @@ def test_a_shard_cut_short_is_named(store, tmp_path):
 
 
 def test_a_shard_that_was_removed_is_computed_again_and_replaces_no_other(store, tmp_path, monkeypatch):
-    monkeypatch.setattr(state_store, "PER_SHARD", 2)
+    monkeypatch.setattr(state_cache, "PER_SHARD", 2)
     store.fill(TEXTS, Counting(), silent)  # three shards
     (store.folder / "000001.safetensors").unlink()
     again = StateStore(tmp_path / "my store", IDENTITY, WIDTH)

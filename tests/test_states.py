@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from dnalm import ranks
-from dnalm.states import StateCache
+from dnalm import process
+from dnalm.data.binding_states import StateCache
 
 TOKENS = torch.arange(300, dtype=torch.int64).remainder(4).to(torch.uint8).view(100, 3)
 SIZE = 100 * 3 * 2 * 2
@@ -70,8 +70,8 @@ def test_states_of_another_size_than_asked_for_are_not_lengthened_by_zeros(cache
 
 def test_two_runs_at_once_do_not_write_the_same_share(cache, encode, monkeypatch):
     cache.folder.mkdir()
-    monkeypatch.setattr("dnalm.ranks.place", lambda: ranks.Place(1, 2, 2, "torchrun"))
-    monkeypatch.setattr("dnalm.exchange.wait", lambda: None)
+    monkeypatch.setattr("dnalm.process.current", lambda: process.ProcessInfo(1, 2, 2, "torchrun"))
+    monkeypatch.setattr("dnalm.process.barrier", lambda: None)
     for count in (1, 2):
         with pytest.raises(FileNotFoundError):  # the first process, which would join the shares, is not there
             cache.get(encode, TOKENS, 2, {})

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dnalm import checkpoint
-from dnalm.resume import BEST, LAST
+from dnalm.train.resume import BEST, LAST
 
 ROOT = Path(__file__).resolve().parents[1]
 FLAGS = ["--n-layer", "1", "--n-head", "2", "--n-embd", "8", "--block-size", "20", "--batch-size", "4"]

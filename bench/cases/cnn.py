@@ -57,9 +57,9 @@ def dnalm(precision: Any) -> Build:
         from bench.profile import shares
         from dnalm.commands.baseline import default_options
         from dnalm.data.binding import BindingWindows
-        from dnalm.devices import Compute
-        from dnalm.fit import Loop
-        from dnalm.tasks.binding import BindingModel, BindingShape, BindingTask
+        from dnalm.device import Compute
+        from dnalm.models.binding import BindingModel, BindingShape, BindingTask
+        from dnalm.train.loop import Loop
 
         options = default_options("baseline")
         processor = Compute(device=settings.device, precision=precision, threads=settings.threads).resolve()  # type: ignore[arg-type]

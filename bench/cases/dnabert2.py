@@ -20,7 +20,7 @@ def eager(model: Any, tokens: "Tensor") -> "Tensor":
     import torch
     import torch.nn.functional as F
 
-    from dnalm.encoders.dnabert2 import alibi_slopes
+    from dnalm.models.dnabert2 import alibi_slopes
 
     config, inputs = model.config, model.embeddings
     x: Tensor = inputs["word_embeddings"](tokens) + inputs["token_type_embeddings"].weight[0]
@@ -47,7 +47,7 @@ def reading(precision: str, *, plainly: bool) -> Build:
     def build(settings: Settings) -> Work:
         import torch
 
-        from dnalm.encoders.dnabert2 import DNABert2, DNABert2Config
+        from dnalm.models.dnabert2 import DNABert2, DNABert2Config
 
         shape = DNABert2Config()
         if settings.quick:

@@ -15,7 +15,7 @@ def with_states(windows: Any, model: Any, fabric: Any, folder: Path) -> Any:
 
     import torch
 
-    from dnalm.states import StateCache
+    from dnalm.data.binding_states import StateCache
 
     @torch.no_grad()
     def encode(tokens: Any) -> Any:
@@ -38,10 +38,10 @@ def dnalm(kept: bool, precision: Any) -> Build:
         from bench.binding_sets import made_up
         from dnalm.commands.finetune import default_options
         from dnalm.data.binding import BindingWindows
-        from dnalm.devices import Compute
-        from dnalm.encoders.gpt import GPTConfig
-        from dnalm.fit import Loop
-        from dnalm.tasks.binding import BindingModel, BindingShape, BindingTask
+        from dnalm.device import Compute
+        from dnalm.models.binding import BindingModel, BindingShape, BindingTask
+        from dnalm.models.gpt import GPTConfig
+        from dnalm.train.loop import Loop
 
         options = default_options("finetune")
         processor = Compute(device=settings.device, precision=precision, threads=settings.threads).resolve()  # type: ignore[arg-type]

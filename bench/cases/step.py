@@ -49,7 +49,7 @@ def recipe(settings: Settings, name: str, size: str = "", batch: int = 0) -> "Op
 def flops(options: "Options") -> float:
     """Return the model FLOPs of one step of dnalm's model: the same are counted for all."""
     from bench.figures import model_flops
-    from dnalm.encoders.gpt import GPT
+    from dnalm.models.gpt import GPT
 
     shape = options.encoder
     model = GPT(shape, 4)
@@ -86,10 +86,10 @@ def dnalm_step(
         import torch
 
         from bench.profile import Named, shares
-        from dnalm.devices import Compute
-        from dnalm.fit import Loop
-        from dnalm.genome import PreparedGenome
-        from dnalm.tasks.language import LanguageTask
+        from dnalm.device import Compute
+        from dnalm.genome.folder import PreparedGenome
+        from dnalm.train.language import LanguageTask
+        from dnalm.train.loop import Loop
 
         class Watched(LanguageTask):
             def windows(self, batch_size: int, seed: int) -> Any:
@@ -137,7 +137,7 @@ def published(settings: Settings) -> Work:
     import torch
 
     from bench.published import published_step
-    from dnalm.genome import PreparedGenome
+    from dnalm.genome.folder import PreparedGenome
 
     options, genome = recipe(settings, "published"), PreparedGenome(data(settings))
     torch.manual_seed(0)
@@ -154,7 +154,7 @@ def plain(bf16: bool, mode: str = "") -> Build:
         import torch
 
         from bench.plain import plain_step
-        from dnalm.genome import PreparedGenome
+        from dnalm.genome.folder import PreparedGenome
 
         options, genome = recipe(settings, "default"), PreparedGenome(data(settings))
         torch.manual_seed(0)
@@ -179,7 +179,7 @@ def trainer(bf16: bool, mode: str = "") -> Build:
     def build(settings: Settings) -> Work:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
         from bench.trainer import trainer_steps
-        from dnalm.genome import PreparedGenome
+        from dnalm.genome.folder import PreparedGenome
 
         options, genome = recipe(settings, "default"), PreparedGenome(data(settings))
         count = steps(settings)

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from dnalm.commands.binding_options import BindingOptions
 from dnalm.commands.binding_run import Start, redraw, train_binding
 from dnalm.config import from_recipe
-from dnalm.encoders.cnn import CNNConfig
-from dnalm.tasks.binding import BindingShape
+from dnalm.models.binding import BindingShape
+from dnalm.models.cnn import CNNConfig
 
 TABLES = ("data", "augment", "encoder", "head", "train")
 """What a recipe may set."""
@@ -27,7 +27,7 @@ def default_options(recipe: str) -> Options:
     """Return the options that `--recipe` stands for; flags are laid over them.
 
     Raises:
-        ValueError: if the recipe does not exist or has wrong fields, all of them named.
+        InputError: if the recipe does not exist or has wrong fields, all of them named.
     """
     return from_recipe(Options(), recipe, TABLES)
 
@@ -36,7 +36,7 @@ def run(options: Options) -> None:
     """Train, judge, and write everything that OUT should hold.
 
     Raises:
-        ValueError: for a mistake in the options or the data.
+        InputError: for a mistake in the options or the data.
     """
     if options.plot_only:
         redraw(options.out)

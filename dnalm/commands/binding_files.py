@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from dnalm import checkpoint
-from dnalm.encoders.cnn import CNNConfig
 from dnalm.files import atomic_file, write_json
+from dnalm.models.binding import BindingModel, BindingShape
+from dnalm.models.cnn import CNNConfig
+from dnalm.models.published import CHANNELS, KERNEL, binding_file_content
 from dnalm.report.binding_plots import training_curves
-from dnalm.resume import clear_run
-from dnalm.tasks.binding import BindingModel, BindingShape
-from dnalm.tasks.published import CHANNELS, KERNEL, binding_file_content
-from dnalm.tokenizers import HG38_CHARACTERS, VOCAB4
+from dnalm.tokens.characters import HG38_CHARACTERS, VOCAB4
+from dnalm.train.resume import clear_run
 
 
 def result_files(out: Path, name: str) -> list[Path]:

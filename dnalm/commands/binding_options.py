@@ -7,11 +7,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dnalm.commands.binding_set import SplitConfig
 from dnalm.commands.runs import RunOptions
-from dnalm.heads.regression import RegressionHeadConfig
-from dnalm.optim import EpochConfig
-from dnalm.tasks.binding import BindingShape
+from dnalm.data.binding_set import SplitConfig
+from dnalm.errors import InputError
+from dnalm.models.binding import BindingShape
+from dnalm.models.heads import RegressionHeadConfig
+from dnalm.train.optim import EpochConfig
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class AugmentConfig:
 
     def __post_init__(self) -> None:
         if self.max_shift < 0:
-            raise ValueError(f"max_shift must be at least 0, got {self.max_shift}")
+            raise InputError(f"max_shift must be at least 0, got {self.max_shift}")
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def check_options(options: BindingOptions) -> None:
     """Refuse options that do not go together or are out of range.
 
     Raises:
-        ValueError: naming all of them.
+        InputError: naming all of them.
     """
     wrong = options.run.wrong()
     if options.max_cache < 0 or not math.isfinite(options.max_cache):
@@ -65,7 +66,7 @@ def check_options(options: BindingOptions) -> None:
     if not options.name or "/" in options.name or options.name.startswith("."):
         wrong.append(f"--name must be a plain file name, got {options.name!r}")
     if wrong:
-        raise ValueError("; ".join(wrong))
+        raise InputError("; ".join(wrong))
 
 
 def recipe_of(options: BindingOptions) -> dict[str, Any]:

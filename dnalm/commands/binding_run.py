@@ -9,30 +9,25 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from dnalm import checkpoint, ranks
+from dnalm import checkpoint, process
 from dnalm.bootstrap import moments
 from dnalm.checkpoint import weights_digest
 from dnalm.commands.binding_files import clear, result_files, write_results
-from dnalm.commands.binding_options import (
-    BindingOptions,
-    check_options,
-    identity_of,
-    recipe_of,
-    trained_as,
-)
-from dnalm.commands.binding_set import Prepared, prepare_set
+from dnalm.commands.binding_options import BindingOptions, check_options, identity_of, recipe_of, trained_as
 from dnalm.commands.runs import seconds_of_a_step
 from dnalm.data.augment import reverse_complements, shifted_copies
 from dnalm.data.binding import BindingWindows
-from dnalm.devices import Processor
-from dnalm.encoders.gpt import GPT, start_local
+from dnalm.data.binding_set import Prepared, prepare_set
+from dnalm.data.binding_states import StateCache
+from dnalm.device import Processor
+from dnalm.errors import InputError
 from dnalm.evaluate.binding import binding_detail, binding_scores
-from dnalm.fit import Loop
-from dnalm.records import Record, peak_memory
+from dnalm.models.binding import BindingModel, BindingShape, BindingTask, predict
+from dnalm.models.gpt import GPT, start_local
+from dnalm.record import Record, peak_memory
 from dnalm.report.binding import refresh_comparisons
-from dnalm.resume import BEST
-from dnalm.states import StateCache
-from dnalm.tasks.binding import BindingModel, BindingShape, BindingTask, predict
+from dnalm.train.loop import Loop
+from dnalm.train.resume import BEST
 
 
 @dataclass(frozen=True)
@@ -62,18 +57,18 @@ def train_binding(options: BindingOptions, start: Start) -> None:
     """Train a binding model, judge it on the validation part, and write everything that OUT should hold.
 
     Raises:
-        ValueError: for a mistake in the options or the data.
+        InputError: for a mistake in the options or the data.
     """
     check_options(options)
     processor = options.run.compute.resolve()
-    ranks.check_batch(options.train.batch_size, options.train.accumulate)
+    process.check_batch(options.train.batch_size, options.train.accumulate)
     beside = result_files(options.out, options.name)
     folder, reads = options.out / options.name, [] if start.path is None else [start.path]
     options.run.check_folder(folder, beside, start.verb, elsewhere="--out or --name", reads=reads)
     prepared = prepare_set(options.sequences, options.scores, options.data, start.shape)
     options.run.say(prepared.summary)
     if start.trained_on not in (None, prepared.about["digest"]):
-        raise ValueError(
+        raise InputError(
             "--init-from was trained on other windows or another split, and may have seen those it would be "
             "judged on; give the --sequences, --scores and --split it was trained with"
         )
@@ -147,7 +142,7 @@ def _train(
     )
     if options.run.resume:
         loop.resume(options.run.say)
-    elif ranks.leads():
+    elif process.is_rank_zero():
         clear(options.out, options.name)
     record = Record(
         folder / "run.json",
@@ -159,7 +154,7 @@ def _train(
     )
     with options.run.recording(record, loop, lambda: {"step": loop.step}):
         complete = loop.run(quiet=options.run.quiet)
-        if not ranks.leads():
+        if not process.is_rank_zero():
             return
         results = _judged(options, loop, task, model, prepared, steps, states_seconds)
         results["device"] = str(processor)

@@ -27,7 +27,7 @@ def run(options: Options) -> None:
     """Write the two comparison plots and report.html into the folder, and print the findings.
 
     Raises:
-        ValueError: if there is no such folder or no result in it, or a file in it is damaged.
+        InputError: if there is no such folder or no result in it, or a file in it is damaged.
     """
     if not options.quiet:
         print(f"comparing the binding models in {options.folder}", file=sys.stderr)

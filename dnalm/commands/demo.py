@@ -10,12 +10,13 @@ from pathlib import Path
 from dnalm import checkpoint
 from dnalm.commands import demo_binding, demo_interaction, prepare, pretrain
 from dnalm.commands.runs import RunOptions
-from dnalm.devices import Compute
+from dnalm.device import Compute
+from dnalm.errors import InputError
 from dnalm.files import lock, need_space, write_text
+from dnalm.genome.simulate import simulate_genome
 from dnalm.report.binding import binding_chapter
 from dnalm.report.page import Chapter, genome_chapter, pretraining_chapter, write_page
 from dnalm.report.plots import duration
-from dnalm.simulate import simulate_genome
 
 MARKER = ".dnalm-demo"
 """The file that says a folder is a demo's own, so that it may be made anew."""
@@ -54,7 +55,7 @@ def run(options: Options) -> None:
     """Simulate, prepare, pretrain, and write OUT/report.html.
 
     Raises:
-        ValueError: if OUT holds something else than a demo, or an option is out of range.
+        InputError: if OUT holds something else than a demo, or an option is out of range.
     """
     report = options.out / "report.html"
     chapters: list[Chapter] = []
@@ -90,7 +91,7 @@ def _stages(
     """Return what the demo does, in order: in words, and what does it; the last fills `chapters`.
 
     Raises:
-        ValueError: if an option is out of range.
+        InputError: if an option is out of range.
     """
     out, quiet, compute = options.out, options.quiet, options.compute
     genome = out / "genome.fa"
@@ -102,7 +103,7 @@ def _stages(
         for training in trainings:
             pretrain.run(training)
         if not checkpoint.describe(out / "outputs" / "vocab4")["step"]:
-            raise ValueError(
+            raise InputError(
                 f"--steps {options.steps}: so few steps made no model better than an untrained one, and what "
                 "follows begins from it; give more"
             )
@@ -174,10 +175,10 @@ def _training(options: Options, mode: str) -> pretrain.Options:
 
 def _check_folder(out: Path) -> None:
     if out.exists() and not out.is_dir():
-        raise ValueError(f"{out}: expected a folder or nothing, got a file; choose another --out")
+        raise InputError(f"{out}: expected a folder or nothing, got a file; choose another --out")
     names = {path.name for path in out.iterdir()} if out.exists() else set()
     if names - {".lock"} and MARKER not in names:
-        raise ValueError(
+        raise InputError(
             f"{out}: expected a new folder or an earlier demo, got a folder that holds other files; "
             "choose another --out"
         )

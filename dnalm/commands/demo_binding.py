@@ -7,7 +7,7 @@ from pathlib import Path
 from dnalm.commands import baseline, evaluate, finetune, label
 from dnalm.commands.binding_options import BindingOptions
 from dnalm.commands.runs import JudgeOptions, RunOptions
-from dnalm.devices import Compute
+from dnalm.device import Compute
 
 WINDOW = 200
 """Bases of a window, less than the block of the demo's models."""
@@ -36,7 +36,7 @@ def trainings(out: Path, *, epochs: int, run: RunOptions) -> list[Callable[[], N
     """Return what trains the demo's binding models: a pretrained core, an untrained one, the CNN.
 
     Raises:
-        ValueError: if an option is out of range.
+        InputError: if an option is out of range.
     """
 
     def small(options: BindingOptions) -> BindingOptions:

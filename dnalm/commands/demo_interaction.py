@@ -5,17 +5,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from dnalm.commands import interact_evaluate, interact_prepare, interact_screen, interact_train
-from dnalm.commands.interact_encoders import ModelName
+from dnalm.commands import interact_evaluate, interact_prepare, interact_train
 from dnalm.commands.runs import JudgeOptions, RunOptions
 from dnalm.data.pairs import open_pairs
-from dnalm.devices import Compute
-from dnalm.heads.cross_attention import CrossAttentionConfig
-from dnalm.report.binding_words import figure_of
-from dnalm.report.interaction import interaction_chapter
-from dnalm.report.interaction_results import Judged, auroc_of, read_results
-from dnalm.report.page import Chapter
-from dnalm.simulate_interaction import (
+from dnalm.device import Compute
+from dnalm.errors import InputError
+from dnalm.genome.simulate_pairs import (
     BEST_AUROC,
     GENES,
     GENES_FILE,
@@ -24,6 +19,13 @@ from dnalm.simulate_interaction import (
     PAIRS_FILE,
     simulate_pairs,
 )
+from dnalm.models.cross_attention import CrossAttentionConfig
+from dnalm.models.input_encoder import ModelName
+from dnalm.report.binding_words import figure_of
+from dnalm.report.interaction import interaction_chapter
+from dnalm.report.page import Chapter
+from dnalm.report.read_pairs import Judged, auroc_of, read_results
+from dnalm.use import screen as interact_screen
 
 EPOCHS = {"original": 2, "kmer-morgan": 4, "foundation": 4, "foundation-pooled": 4}
 """Of each model: 51 s in all on two cores, the judging with them."""
@@ -47,10 +49,10 @@ def check_installed() -> None:
     """Refuse to begin where a package that this part needs is missing.
 
     Raises:
-        ValueError: naming the command that installs it.
+        InputError: naming the command that installs it.
     """
     if missing := [name for name in ("rdkit", "sklearn") if importlib.util.find_spec(name) is None]:
-        raise ValueError(
+        raise InputError(
             f"the demo needs {' and '.join(missing)}, not installed here; run: "
             'pip install "dnalm[interaction]", or make demo, which installs all it needs'
         )
@@ -80,7 +82,7 @@ def trainings(out: Path, *, run: RunOptions) -> list[Callable[[], None]]:
     """Return what trains the demo's models: the published one made short, and one of counts.
 
     Raises:
-        ValueError: if an option is out of range.
+        InputError: if an option is out of range.
     """
     return [_training(_options(out, name, run)) for name in EPOCHS]
 
@@ -151,7 +153,7 @@ def chapter(out: Path) -> Chapter:
     """Tell what came of it: the report's chapter, with the rule that was planted and who has found it.
 
     Raises:
-        ValueError: if there are no results, or one of the files is damaged.
+        InputError: if there are no results, or one of the files is damaged.
     """
     folder = out / "interactions"
     told = interaction_chapter([folder])

@@ -12,17 +12,18 @@ import torch
 import tyro
 from lightning_fabric import Fabric
 
-from dnalm.baselines.motif_scan import MotifScan
 from dnalm.bootstrap import moments
-from dnalm.commands.binding_set import Prepared, SplitConfig, prepare_set
 from dnalm.commands.runs import JudgeOptions
 from dnalm.data.binding import BindingWindows
-from dnalm.devices import alone
+from dnalm.data.binding_set import Prepared, SplitConfig, prepare_set
+from dnalm.device import alone
+from dnalm.errors import InputError
+from dnalm.evaluate.baselines.motif_scan import MotifScan
 from dnalm.evaluate.binding import binding_detail, binding_scores, paired_comparisons
 from dnalm.formats.motif import choose_motif
-from dnalm.motifs import site_threshold
-from dnalm.tasks.binding import predict
-from dnalm.tasks.binding_load import OpenedBinding, open_binding
+from dnalm.genome.motif_scan import site_threshold
+from dnalm.models.binding import predict
+from dnalm.models.open import OpenedBinding, open_binding
 
 Tracks = npt.NDArray[np.float32]
 
@@ -59,10 +60,10 @@ def run(options: Options) -> None:
     """Score, print a table, and write the results.
 
     Raises:
-        ValueError: for a mistake in the options, the models or the data.
+        InputError: for a mistake in the options, the models or the data.
     """
     if not options.models:
-        raise ValueError(
+        raise InputError(
             "no model is named; name folders of dnalm finetune or dnalm baseline, or published .pt files"
         )
     processor = options.judging.resolve()
@@ -140,7 +141,7 @@ def _named(opened: list[OpenedBinding], paths: tuple[Path, ...]) -> dict[str, Op
     names = [each.name for each in opened]
     unique = [name if names.count(name) == 1 else str(path) for name, path in zip(names, paths, strict=True)]
     if len(set(unique)) < len(unique):
-        raise ValueError(f"a model is named twice: {', '.join(map(str, paths))}; name each once")
+        raise InputError(f"a model is named twice: {', '.join(map(str, paths))}; name each once")
     return dict(zip(unique, opened, strict=True))
 
 
@@ -158,7 +159,7 @@ def _split_config(options: Options, models: dict[str, OpenedBinding]) -> SplitCo
         return fitting[0] if fitting else SplitConfig(split=options.split)
     if len(set(told.values())) > 1 and options.part != "all":  # of all windows none is chosen by a split
         listed = "; ".join(f"{name}: {config}" for name, config in told.items())
-        raise ValueError(
+        raise InputError(
             f"the models were trained with different splits, so that one's test windows are another's "
             f"training windows ({listed}); evaluate them apart, or give --split and mind which have seen what"
         )
@@ -193,7 +194,7 @@ def _part(options: Options, prepared: Prepared) -> tuple[npt.NDArray[np.uint8], 
         return prepared.windows.letters, prepared.windows.scores, prepared.windows.names
     letters, truth = prepared.part(options.part)
     if not len(letters):
-        raise ValueError(
+        raise InputError(
             f"--part {options.part}: the {prepared.split.kind} split has no such part; use --part "
             "validation, or train with --split blocks"
         )

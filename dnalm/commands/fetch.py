@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from dnalm.download import Download, Tick, download, hexdigest, read_text
+from dnalm.errors import InputError
 from dnalm.files import lock
 
 RESERVED = "%:/?#[]@!$&'()*+,;="
@@ -119,7 +120,7 @@ def run(options: Options) -> None:
     """List the sets, or download those that were named.
 
     Raises:
-        ValueError: for an unknown name, an unpinned set without `accept_unpinned`, a mirror that is no http
+        InputError: for an unknown name, an unpinned set without `accept_unpinned`, a mirror that is no http
             or https address, a download that fails or is not the expected file, or a full disk.
     """
     catalogue = read_catalogue(CATALOGUE)
@@ -149,7 +150,7 @@ def _choose(catalogue: dict[str, DataSet], options: Options) -> list[DataSet]:
     if options.mirror is not None:
         problems += _problems_of(options.mirror)
     if problems:
-        raise ValueError("\n".join(problems))
+        raise InputError("\n".join(problems))
     return [catalogue[name] for name in dict.fromkeys(options.names)]
 
 
@@ -245,14 +246,14 @@ def _wanted(chosen: DataSet, file: Remote, folder: Path, mirror: str | None) -> 
         match line.split():
             case [md5, name] if name.lstrip("*") == file.name:
                 return Download(url, target, None, file.size, "md5", md5.lower(), advice)
-    raise ValueError(f"{list_url}: expected a line with the MD5 of {file.name}, found none\n{advice}")
+    raise InputError(f"{list_url}: expected a line with the MD5 of {file.name}, found none\n{advice}")
 
 
 def _is_there(wanted: Download, overwrite: bool) -> bool:
     """Tell whether the wanted file is in its place.
 
     Raises:
-        ValueError: if another file is, which may not be replaced.
+        InputError: if another file is, which may not be replaced.
     """
     if not wanted.target.exists():
         return False
@@ -260,7 +261,7 @@ def _is_there(wanted: Download, overwrite: bool) -> bool:
         return not overwrite
     found = hexdigest(wanted.target, wanted.algorithm)
     if found != wanted.digest and not overwrite:
-        raise ValueError(
+        raise InputError(
             f"{wanted.target}: is there, but is another file; move it away, or add --overwrite\n"
             f"  expected {wanted.algorithm} {wanted.digest}\n  got      {wanted.algorithm} {found}"
         )

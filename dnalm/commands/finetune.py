@@ -7,10 +7,10 @@ from typing import Literal
 from dnalm.commands.binding_options import BindingOptions
 from dnalm.commands.binding_run import Start, redraw, train_binding
 from dnalm.config import from_recipe
-from dnalm.tasks.binding import BindingShape, TuneConfig
-from dnalm.tasks.binding_load import open_binding
-from dnalm.tasks.core import load_core
-from dnalm.tokenizers import VOCAB4
+from dnalm.errors import InputError
+from dnalm.models.binding import BindingShape, TuneConfig
+from dnalm.models.open import load_core, open_binding
+from dnalm.tokens.characters import VOCAB4
 
 TABLES = ("data", "augment", "head", "train", "tuning")
 """What a recipe may set."""
@@ -40,7 +40,7 @@ def default_options(recipe: str) -> Options:
     """Return the options that `--recipe` stands for; flags are laid over them.
 
     Raises:
-        ValueError: if the recipe does not exist or has wrong fields, all of them named.
+        InputError: if the recipe does not exist or has wrong fields, all of them named.
     """
     return from_recipe(Options(), recipe, TABLES)
 
@@ -49,7 +49,7 @@ def run(options: Options) -> None:
     """Train, judge, and write everything that OUT should hold.
 
     Raises:
-        ValueError: for a mistake in the options, the core or the data.
+        InputError: for a mistake in the options, the core or the data.
     """
     if options.plot_only:
         redraw(options.out)
@@ -72,18 +72,18 @@ def _going_on(options: Options, path: Path) -> Start:
     """Return the start that is a trained model.
 
     Raises:
-        ValueError: if it is none, or not of the kind that the options ask for.
+        InputError: if it is none, or not of the kind that the options ask for.
     """
     if options.random_core:
-        raise ValueError("--init-from begins with a trained core and --random-core with none: choose one")
+        raise InputError("--init-from begins with a trained core and --random-core with none: choose one")
     opened = open_binding(path)
     model = opened.model
     is_vocab4 = model.shape.characters == VOCAB4.characters
     if model.shape.kind != "gpt" or is_vocab4 != (options.config == "vocab4"):
-        raise ValueError(f"{path}: expected a fine-tuned GPT of --config {options.config}, got another model")
+        raise InputError(f"{path}: expected a fine-tuned GPT of --config {options.config}, got another model")
     if model.shape.tuning.both_strands != options.tuning.both_strands:
         has, flag = ("was", "add") if model.shape.tuning.both_strands else ("was not", "leave out")
-        raise ValueError(f"{path}: {has} trained on both strands; {flag} --both-strands")
+        raise InputError(f"{path}: {has} trained on both strands; {flag} --both-strands")
     # Its head is trained: neither whitening nor another start for it.
     tuning = replace(options.tuning, whiten=False)
     shape = BindingShape(model.shape.encoder, model.shape.characters, model.shape.head, tuning)

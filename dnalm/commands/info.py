@@ -34,11 +34,10 @@ from dnalm.commands.info_models import (
     run_folder,
     tensor_shapes,
 )
+from dnalm.errors import InputError
 from dnalm.files import finite, read_json
-from dnalm.formats.sniff import Head, read_head, sniff
-from dnalm.genome import PreparedGenome
-from dnalm.genome.folder import read_meta
-from dnalm.genome.meta import held_out, origin, same_bases
+from dnalm.formats.detect import Head, read_head, sniff
+from dnalm.genome.folder import PreparedGenome, held_out, origin, read_meta, same_bases
 
 LARGEST_JSON = 64 << 20
 """Bytes; a larger JSON file is none of dnalm's."""
@@ -76,7 +75,7 @@ def run(options: Options) -> None:
     """Print what `options.path` is.
 
     Raises:
-        ValueError: if it is not there, is damaged, or is nothing that is known here.
+        InputError: if it is not there, is damaged, or is nothing that is known here.
     """
     found = identify(options.path)
     if options.json:
@@ -97,13 +96,13 @@ def identify(path: Path) -> Finding:
     """Return what a path is.
 
     Raises:
-        ValueError: if it is not there, is damaged, or is nothing that is known here.
+        InputError: if it is not there, is damaged, or is nothing that is known here.
     """
     if path.is_dir():
         return _folder(path)
     if path.is_file():
         return _file(path)
-    raise ValueError(
+    raise InputError(
         f"{path}: {'is neither a file nor a folder' if path.exists() else 'there is no such path'}"
     )
 
@@ -142,7 +141,7 @@ def _folder(path: Path) -> Finding:
         return found
     inside_names = sorted(child.name for child in path.iterdir())
     shown = ", ".join(inside_names[:5]) + (", ..." if len(inside_names) > 5 else "") or "nothing"
-    raise ValueError(
+    raise InputError(
         f"{path}: not a folder that dnalm knows: it holds {shown}; looked for {LOOKED_FOR_IN_FOLDERS}"
     )
 
@@ -174,7 +173,7 @@ def _file(path: Path) -> Finding:
     head = read_head(path)
     size = {"bytes": path.stat().st_size}
     if not head.raw:
-        raise ValueError(f"{path}: an empty file")
+        raise InputError(f"{path}: an empty file")
     if head.raw.startswith(b"PK\x03\x04") and is_pt(path) or head.raw.startswith(LEGACY_PT):
         return pt_file(path)
     if head.raw[8:9] == b"{" and int.from_bytes(head.raw[:8], "little") < size["bytes"]:
@@ -201,7 +200,7 @@ def _file(path: Path) -> Finding:
     named = f" (its name says {expected}, its content does not)" if expected else ""
     if head.packing != "plain" and not head.text:
         named = " (a gzip file that is damaged or cut short)"
-    raise ValueError(
+    raise InputError(
         f"{path}: not a file that dnalm knows{named}: it begins with {head.text[:24] or head.raw[:24]!r}; "
         f"looked for {LOOKED_FOR_IN_FILES}"
     )

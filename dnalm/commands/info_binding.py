@@ -10,7 +10,7 @@ from typing import Any
 from dnalm.commands.info_finding import Finding, dnalm, in_words, inside, known
 from dnalm.commands.info_models import evaluate, record
 from dnalm.files import read_json
-from dnalm.formats.sniff import NAMES, Head, Sniffed, read_head
+from dnalm.formats.detect import NAMES, Head, Sniffed, read_head
 
 PUBLISHED = ("gpt_binding_model_*.pt", "cnn_*_model.pt")
 """Names of models in the published format."""
@@ -77,7 +77,7 @@ def motifs(path: Path, head: Head, size: dict[str, int]) -> Finding | None:
     """Describe a file of motifs: MEME, HOMER or JASPAR.
 
     Raises:
-        ValueError: if it begins like one and is damaged.
+        InputError: if it begins like one and is damaged.
     """
     lines = [line.strip() for line in head.text.decode("utf-8", "replace").splitlines()[:50] if line.strip()]
     meme = bool(lines) and lines[0].startswith("MEME version")

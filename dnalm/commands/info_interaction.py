@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dnalm.commands.info_finding import Finding, dnalm, in_words, inside, known
-from dnalm.records import read_record
+from dnalm.record import read_record
 
 PAIRS = "dnalm-pairs"
 """Format of the meta.json of prepared pairs."""
@@ -19,7 +19,7 @@ def pair_set(path: Path) -> Finding:
     """Describe a folder of `dnalm interact prepare`.
 
     Raises:
-        ValueError: if it is damaged.
+        InputError: if it is damaged.
     """
     from dnalm.data.pairs import open_pairs
 

@@ -13,8 +13,9 @@ from typing import Any
 
 from dnalm.commands.info_finding import Finding, dnalm, inside, known
 from dnalm.commands.info_interaction import evaluate_run
-from dnalm.records import read_record
-from dnalm.tokenizers import HG38_CHARACTERS, VOCAB4
+from dnalm.errors import InputError
+from dnalm.record import read_record
+from dnalm.tokens.characters import HG38_CHARACTERS, VOCAB4
 
 LARGEST_HEADER = 64 << 20
 """Bytes; a larger safetensors header is none of dnalm's."""
@@ -35,7 +36,7 @@ def checkpoint_folder(path: Path) -> Finding:
         facts["characters"] = repr(content["characters"])
     weights = path / checkpoint.WEIGHTS
     if not weights.is_file():
-        raise ValueError(f"{weights}: missing; the checkpoint is incomplete, use another copy")
+        raise InputError(f"{weights}: missing; the checkpoint is incomplete, use another copy")
     tensors = tensor_shapes(weights)
     facts["made_by"] = f"dnalm {content.get('dnalm_version')}"
     if "kind" not in content:
@@ -138,13 +139,13 @@ def is_pt(path: Path) -> bool:
     """Whether a zip archive is a `.pt` file.
 
     Raises:
-        ValueError: if it is damaged.
+        InputError: if it is damaged.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith("/data.pkl") for name in archive.namelist())
     except zipfile.BadZipFile:
-        raise ValueError(
+        raise InputError(
             f"{path}: damaged or cut short (a zip archive, as .pt files are, without its end)"
         ) from None
 
@@ -153,7 +154,7 @@ def pt_file(path: Path) -> Finding:
     """Describe a `.pt` file, published or any other.
 
     Raises:
-        ValueError: if it would run code, or is a binding model whose tensors are not a published model's.
+        InputError: if it would run code, or is a binding model whose tensors are not a published model's.
     """
     from torch import Tensor
 
@@ -204,7 +205,7 @@ def pt_file(path: Path) -> Finding:
 
 
 def _binding_pt(path: Path, what: str) -> Finding:
-    from dnalm.tasks.published import read_binding_file
+    from dnalm.models.published import read_binding_file
 
     found = read_binding_file(path)
     facts: dict[str, Any] = {"bytes": path.stat().st_size, "parameters": found.parameter_count}
@@ -219,7 +220,7 @@ def tensor_shapes(path: Path) -> dict[str, list[int]]:
     """Return the shapes of the tensors in a safetensors file, from its header alone.
 
     Raises:
-        ValueError: if it is no such file.
+        InputError: if it is no such file.
     """
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
@@ -228,4 +229,4 @@ def tensor_shapes(path: Path) -> dict[str, list[int]]:
         content = json.loads(header)
         return {name: list(one["shape"]) for name, one in content.items() if name != "__metadata__"}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path}: expected safetensors, got something else or a damaged file") from error
+        raise InputError(f"{path}: expected safetensors, got something else or a damaged file") from error

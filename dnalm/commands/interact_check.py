@@ -9,14 +9,15 @@ import numpy as np
 import torch
 
 from dnalm.commands import interact_train
-from dnalm.commands.interact_encoders import ModelName, Reading, attention_of, shape_of
 from dnalm.data.pair_batches import PairRows, PairTokens
-from dnalm.devices import Compute, Processor
-from dnalm.encoders.lstm import smiles_characters
-from dnalm.heads.cross_attention import CrossAttentionConfig, CrossAttentionHead
-from dnalm.tasks.interaction import InteractionTask
-from dnalm.tasks.interaction_model import InteractionModel
-from dnalm.tasks.interaction_shape import EncodersConfig, InteractionShape, Texts, TuningConfig
+from dnalm.device import Compute, Processor
+from dnalm.errors import InputError
+from dnalm.models.cross_attention import CrossAttentionConfig, CrossAttentionHead
+from dnalm.models.input_encoder import ModelName, Reading, attention_of, shape_of
+from dnalm.models.pair import InteractionModel
+from dnalm.models.pair_shape import EncodersConfig, InteractionShape, Texts, TuningConfig
+from dnalm.models.smiles_lstm import smiles_characters
+from dnalm.train.pairs import InteractionTask
 
 RECIPES = interact_train.RECIPES
 LIBRARIES = ("rdkit", "scikit-learn", "h5py", "transformers", "tokenizers", "huggingface_hub", "peft")
@@ -49,7 +50,7 @@ def default_options(recipe: str) -> Options:
     """Return the options that `--recipe` stands for; flags are laid over them.
 
     Raises:
-        ValueError: if the recipe does not exist or has wrong fields, all of them named.
+        InputError: if the recipe does not exist or has wrong fields, all of them named.
     """
     start = interact_train.default_options(recipe)
     return Options(recipe=recipe, encoders=start.encoders, tuning=start.tuning, attention=start.attention)
@@ -59,7 +60,7 @@ def run(options: Options) -> None:
     """Check, and print a line for each thing.
 
     Raises:
-        ValueError: naming all that is missing or does not work.
+        InputError: naming all that is missing or does not work.
     """
     processor = options.compute.resolve()
     print(f"device: {processor}, {torch.get_num_threads()} threads")
@@ -76,7 +77,7 @@ def run(options: Options) -> None:
             print(f"{flag}: does not work")
             wrong.append(str(error))
     if wrong:
-        raise ValueError("; ".join(wrong))
+        raise InputError("; ".join(wrong))
     for line in _step(options, processor):
         print(line)
     print("all of it works")
@@ -123,7 +124,7 @@ def _step(options: Options, processor: Processor) -> list[str]:
     ]
     missing = [name for name, each in model.named_parameters() if each.requires_grad and each.grad is None]
     if not np.isfinite(loss) or missing:
-        raise ValueError(f"the step failed: loss {loss}, no gradient of {', '.join(missing) or 'nothing'}")
+        raise InputError(f"the step failed: loss {loss}, no gradient of {', '.join(missing) or 'nothing'}")
     if isinstance(model.head, CrossAttentionHead):
         blocks = (model.head.gene_attending, model.head.molecule_attending)
         gradients = [block.query.weight.grad for block in blocks]

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import tyro
 
+from dnalm.errors import InputError
 from dnalm.report.interaction import chosen, headings, interaction_chapter, scores_table
-from dnalm.report.interaction_results import read_results
 from dnalm.report.page import Table, write_page
+from dnalm.report.read_pairs import read_results
 
 REPORT = "report.html"
 
@@ -28,10 +29,10 @@ def run(options: Options) -> None:
     """Write report.html into the first folder; print a table of each part and the findings.
 
     Raises:
-        ValueError: if there is no such folder or no result in it, or a file in it is damaged.
+        InputError: if there is no such folder or no result in it, or a file in it is damaged.
     """
     if not options.folders:
-        raise ValueError("no folder is named; name those of dnalm interact train, or one that holds them")
+        raise InputError("no folder is named; name those of dnalm interact train, or one that holds them")
     if not options.quiet:
         print(f"comparing what is in {', '.join(map(str, options.folders))}", file=sys.stderr)
     comparisons = read_results(options.folders).comparisons

@@ -16,16 +16,17 @@ import numpy as np
 import numpy.typing as npt
 import tyro
 
-from dnalm import exchange, ranks
-from dnalm.baselines.ladder import check_classes, ladder_scores
+from dnalm import process
 from dnalm.checkpoint import weights_digest
-from dnalm.commands.interact_encoders import Reading, store_of
 from dnalm.commands.runs import JudgeOptions
 from dnalm.data.pairs import PairSet, open_pairs
-from dnalm.evaluate.interaction import fit_temperature, interaction_scores, paired_auroc, probability
+from dnalm.errors import InputError
+from dnalm.evaluate.baselines.ladder import check_classes, ladder_scores
+from dnalm.evaluate.pairs import fit_temperature, interaction_scores, paired_auroc, probability
 from dnalm.files import read_json
-from dnalm.tasks.interaction import predict
-from dnalm.tasks.interaction_load import OpenedInteraction, open_interaction
+from dnalm.models.input_encoder import Reading, store_of
+from dnalm.models.open import OpenedInteraction, open_interaction
+from dnalm.train.pairs import predict
 
 Numbers = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
@@ -71,21 +72,21 @@ def run(options: Options) -> None:
     """Score, print a table, and write the results.
 
     Raises:
-        ValueError: for a mistake in the options, the runs or the pairs.
+        InputError: for a mistake in the options, the runs or the pairs.
     """
     if options.ladder_only and options.runs:
-        raise ValueError(
+        raise InputError(
             f"--ladder-only judges no model, and {options.runs[0]} is named: leave one of them out"
         )
     if options.ensemble and len(options.runs) < 2:
-        raise ValueError(f"--ensemble needs at least two models, got {len(options.runs)}: name more of them")
+        raise InputError(f"--ensemble needs at least two models, got {len(options.runs)}: name more of them")
     if not options.runs and not options.ladder_only:
-        raise ValueError("no run is named; name folders of dnalm interact train, or give --ladder-only")
+        raise InputError("no run is named; name folders of dnalm interact train, or give --ladder-only")
     processor = options.judging.resolve()
     pairs = open_pairs(options.data)
     check_classes(pairs)
     if not len(pairs.parts[options.part]):
-        raise ValueError(f"{options.data}: its {options.part} part is empty; prepare the pairs again")
+        raise InputError(f"{options.data}: its {options.part} part is empty; prepare the pairs again")
     models = _opened(options, pairs)
     reading = Reading(store_of(options.store, options.data), processor, options.judging.say)
     judged = partial(_judged, options, pairs, models, reading)
@@ -117,9 +118,9 @@ def _judged(
     }
     if options.ensemble:
         subjects[ENSEMBLE] = _ensemble(list(subjects.values()), list(subjects), pairs)
-    ladder = exchange.first(
+    ladder = process.broadcast(
         ladder_scores(pairs, rows, SEED, lambda name: options.judging.say(f"fitting: {name}"))
-        if ranks.leads()
+        if process.is_rank_zero()
         else {}
     )
     rungs = {
@@ -226,7 +227,7 @@ def _opened(options: Options, pairs: PairSet) -> dict[str, OpenedInteraction]:
     opened = [open_interaction(path) for path in options.runs]
     for path, each in zip(options.runs, opened, strict=True):
         if each.about.get("set") != pairs.digest:
-            raise ValueError(
+            raise InputError(
                 f"{path}: trained on other pairs or another split than {options.data} holds, and may have "
                 "seen the pairs it would be judged on; give the --data it was trained on, or train it again"
             )
@@ -235,9 +236,9 @@ def _opened(options: Options, pairs: PairSet) -> dict[str, OpenedInteraction]:
         name if names.count(name) == 1 else str(path) for name, path in zip(names, options.runs, strict=True)
     ]
     if options.ensemble and ENSEMBLE in unique:
-        raise ValueError(f"a run is called {ENSEMBLE}, as is the mean of all: rename its folder")
+        raise InputError(f"a run is called {ENSEMBLE}, as is the mean of all: rename its folder")
     if len(set(unique)) < len(unique):
-        raise ValueError(f"a run is named twice: {', '.join(map(str, options.runs))}; name each once")
+        raise InputError(f"a run is named twice: {', '.join(map(str, options.runs))}; name each once")
     return dict(zip(unique, opened, strict=True))
 
 

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dnalm.commands.interact_rows import KINDS, Rows, choose_sequences, kinds_of, sort_rows
-from dnalm.data.gene_clusters import gene_clusters
-from dnalm.data.leakage import leakage_report, leakage_text
-from dnalm.data.negatives import NegativeKind, draw_negatives, pair_keys
+from dnalm.data.molecules import Salts, molecule_clusters, scaffold
+from dnalm.data.negatives import NegativeKind, draw_negatives, leakage_report, leakage_text, pair_keys
+from dnalm.data.pair_rows import KINDS, Rows, choose_sequences, kinds_of, sort_rows
 from dnalm.data.pair_splits import SplitKind, split_pairs
 from dnalm.data.pairs import FORMAT, PairSet, write_pairs
+from dnalm.data.similarity import gene_clusters
+from dnalm.errors import InputError
 from dnalm.files import lock, read_json, sha256
 from dnalm.formats.genes import GeneRow, read_gene_rows
 from dnalm.formats.pairs import pair_files, read_pair_rows
-from dnalm.molecules import Salts, molecule_clusters, scaffold
 
 Indices = npt.NDArray[np.int64]
 Labels = npt.NDArray[np.uint8]
@@ -60,7 +60,7 @@ def run(options: Options) -> None:
     """Prepare, and print what was kept, what was dropped and why, and what the parts share.
 
     Raises:
-        ValueError: for a mistake in the options or the input.
+        InputError: for a mistake in the options or the input.
     """
     _check(options)
     _say(options, f"reading {options.genes} and {options.pairs}")
@@ -85,19 +85,19 @@ def _check(options: Options) -> None:
     if not options.gene_kind.strip(" ,"):
         wrong.append(f"--gene-kind needs kinds, as in {KINDS}")
     if wrong:
-        raise ValueError("; ".join(wrong))
+        raise InputError("; ".join(wrong))
     if options.out.is_file():
-        raise ValueError(f"{options.out}: expected a folder to write, got a file; choose another --out")
+        raise InputError(f"{options.out}: expected a folder to write, got a file; choose another --out")
     # A run that failed while it wrote leaves its lock.
     if options.out.exists() and {each.name for each in options.out.iterdir()} - {".lock"}:
         if not options.overwrite:
-            raise ValueError(
+            raise InputError(
                 f"{options.out}: is there already; --overwrite replaces it, or choose another --out"
             )
         meta = options.out / "meta.json"
         kind = read_json(meta) if meta.is_file() else None
         if not isinstance(kind, dict) or kind.get("format") != FORMAT:
-            raise ValueError(f"{options.out}: holds something else than a set of pairs; choose another --out")
+            raise InputError(f"{options.out}: holds something else than a set of pairs; choose another --out")
 
 
 def _split(

@@ -6,11 +6,12 @@ from typing import Any
 
 from dnalm import checkpoint
 from dnalm.data.pairs import PairSet
-from dnalm.encoders.kept import KeptConfig
-from dnalm.encoders.tuned import TunedConfig
-from dnalm.tasks.interaction_load import open_interaction
-from dnalm.tasks.interaction_model import InteractionModel
-from dnalm.tasks.interaction_shape import InteractionShape, is_kept
+from dnalm.errors import InputError
+from dnalm.models.kept import KeptConfig
+from dnalm.models.open import open_interaction
+from dnalm.models.pair import InteractionModel
+from dnalm.models.pair_shape import InteractionShape, is_kept
+from dnalm.models.tuned import TunedConfig
 
 
 def go_on_from(
@@ -31,24 +32,24 @@ def go_on_from(
         What results say of it.
 
     Raises:
-        ValueError: if there is no such run, its encoders or head are others, or its encoders were trained and
+        InputError: if there is no such run, its encoders or head are others, or its encoders were trained and
             `early` asks for their states before that.
     """
     opened = open_interaction(path)
     before, now = opened.model.shape, model.shape
     if differing := _differing(before, now):
-        raise ValueError(
+        raise InputError(
             f"--init-from {path}: its model has another {' and another '.join(differing)} than the options "
             f"ask for ({before.kind}, here {now.kind}); give the encoders and sizes that it was trained with"
         )
     trained = any(isinstance(side, TunedConfig) for side in (before.gene, before.molecule))
     if trained and any(isinstance(side, TunedConfig) and side.lora_rank for side in (now.gene, now.molecule)):
-        raise ValueError(
+        raise InputError(
             f"--init-from {path}: its encoders were trained, and --lora-rank begins on frozen ones; leave it "
             "out, or go on from a run on frozen ones"
         )
     if early and trained:
-        raise ValueError(
+        raise InputError(
             f"--init-from {path}: its encoders were trained, so that they have no kept states to begin with; "
             "leave --unfreeze-at-epoch out, or go on from a run on frozen ones"
         )

@@ -8,29 +8,30 @@ from typing import Any, get_args
 import numpy as np
 import torch
 
-from dnalm import checkpoint, ranks
-from dnalm.baselines.ladder import LADDER
-from dnalm.batch_norm import over_all_processes
+from dnalm import checkpoint, process
 from dnalm.checkpoint import weights_digest
-from dnalm.commands.interact_encoders import ModelName, Reading, attention_of, shape_of, store_of
 from dnalm.commands.interact_start import go_on_from
 from dnalm.commands.runs import RunOptions, seconds_of_a_step
 from dnalm.config import from_recipe
 from dnalm.data.pair_batches import PairRows
 from dnalm.data.pairs import PairSet, open_pairs
-from dnalm.devices import Processor
-from dnalm.encoders.kept import KeptConfig
-from dnalm.encoders.lstm import smiles_characters
-from dnalm.evaluate.interaction import fit_temperature, interaction_scores, probability
+from dnalm.device import Processor
+from dnalm.errors import InputError
+from dnalm.evaluate.baselines.ladder import LADDER
+from dnalm.evaluate.pairs import fit_temperature, interaction_scores, probability
 from dnalm.files import write_json
-from dnalm.fit import Loop
-from dnalm.heads.cross_attention import CrossAttentionConfig
-from dnalm.optim import EpochConfig
-from dnalm.records import Record, peak_memory
-from dnalm.resume import BEST, clear_run
-from dnalm.tasks.interaction import InteractionTask, auroc, predict
-from dnalm.tasks.interaction_model import InteractionModel
-from dnalm.tasks.interaction_shape import EncodersConfig, InteractionShape, TuningConfig
+from dnalm.models.cross_attention import CrossAttentionConfig
+from dnalm.models.input_encoder import ModelName, Reading, attention_of, shape_of, store_of
+from dnalm.models.kept import KeptConfig
+from dnalm.models.pair import InteractionModel
+from dnalm.models.pair_shape import EncodersConfig, InteractionShape, TuningConfig
+from dnalm.models.smiles_lstm import smiles_characters
+from dnalm.record import Record, peak_memory
+from dnalm.train.loop import Loop
+from dnalm.train.optim import EpochConfig
+from dnalm.train.pairs import InteractionTask, auroc, predict
+from dnalm.train.resume import BEST, clear_run
+from dnalm.train.sharding import synchronize_batch_norm
 
 RECIPES = ("--model", get_args(ModelName))
 """The flag whose value is the recipe unless one is given, and its values."""
@@ -67,7 +68,7 @@ def default_options(recipe: str) -> Options:
     """Return the options that `--recipe` stands for; flags are laid over them.
 
     Raises:
-        ValueError: if the recipe does not exist or has wrong fields, all of them named.
+        InputError: if the recipe does not exist or has wrong fields, all of them named.
     """
     start = from_recipe(Options(), recipe, TABLES)
     return replace(start, out=Path("runs") / recipe) if recipe in RECIPES[1] else start
@@ -77,12 +78,12 @@ def run(options: Options) -> None:
     """Train, judge on the validation part, and write the run's folder.
 
     Raises:
-        ValueError: for a mistake in the options or the data.
+        InputError: for a mistake in the options or the data.
     """
     _check(options)
     processor = options.run.compute.resolve()
     if processor.strategy == "fsdp" and options.tuning.any:
-        raise ValueError("--strategy fsdp does not go with pretrained encoders that are trained; use ddp")
+        raise InputError("--strategy fsdp does not go with pretrained encoders that are trained; use ddp")
     begun = [] if options.init_from is None else [options.init_from]
     options.run.check_folder(options.out, [options.out / RESULTS], "interact train", reads=begun)
     pairs = open_pairs(options.data)
@@ -135,10 +136,10 @@ def run(options: Options) -> None:
 def _check(options: Options) -> None:
     """Refuse options that do not go together."""
     if wrong := options.run.wrong():
-        raise ValueError("; ".join(wrong))
-    ranks.check_batch(options.train.batch_size, options.train.accumulate)
+        raise InputError("; ".join(wrong))
+    process.check_batch(options.train.batch_size, options.train.accumulate)
     if options.tuning.unfreeze_at_epoch >= options.train.epochs:
-        raise ValueError(
+        raise InputError(
             f"--unfreeze-at-epoch {options.tuning.unfreeze_at_epoch}: there are {options.train.epochs} "
             "epochs, so that the encoders would never be trained; give a lower one, or more --epochs"
         )
@@ -149,7 +150,9 @@ def _start(
 ) -> None:
     """Say what is trained, and train it; or try a few steps, where a dry run is asked for."""
     batches = task.windows(options.train.batch_size, options.run.seed)
-    over_all_processes(model, options.train.accumulate, batches.smallest)  # refuses shares that are too small
+    synchronize_batch_norm(
+        model, options.train.accumulate, batches.smallest
+    )  # refuses shares that are too small
     parameters = f"{task.about['parameters']:,} parameters, {model.trained_count:,} of them trained"
     options.run.say(
         f"{options.out.name}: {len(task.train):,} training and {len(task.validation):,} validation pairs of "
@@ -190,7 +193,7 @@ def _train(
     )
     if options.run.resume:
         loop.resume(options.run.say)
-    elif ranks.leads():
+    elif process.is_rank_zero():
         clear_run(options.out)
         (options.out / RESULTS).unlink(missing_ok=True)
     record = Record(
@@ -203,7 +206,7 @@ def _train(
     )
     with options.run.recording(record, loop, lambda: {"step": loop.step}):
         complete = loop.run(quiet=options.run.quiet)
-        if not ranks.leads():
+        if not process.is_rank_zero():
             return
         results = _judged(options, loop, task, model, pairs, steps)
         write_json(options.out / RESULTS, results)

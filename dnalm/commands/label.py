@@ -15,7 +15,7 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from dnalm.commands.label_windows import (
+from dnalm.data.labels import (
     UNCOVERED,
     Labelled,
     Labels,
@@ -29,14 +29,14 @@ from dnalm.commands.label_windows import (
     first_of,
     label_genome,
 )
+from dnalm.errors import InputError
 from dnalm.files import lock, need_space, read_json, sha256
 from dnalm.formats import format_of
 from dnalm.formats.binding import write_tracks
-from dnalm.formats.fasta import GZIP_MAGIC
 from dnalm.formats.motif import choose_motif
-from dnalm.formats.source import Source
-from dnalm.motifs import BOTH_THRESHOLDS, log_odds, site_threshold
-from dnalm.records import Record
+from dnalm.formats.text import GZIP_MAGIC, Source
+from dnalm.genome.motif_scan import BOTH_THRESHOLDS, log_odds, site_threshold
+from dnalm.record import Record
 
 SPEED = 20e6
 """Bases a second, a careful guess for --dry-run."""
@@ -99,7 +99,7 @@ def run(options: Options) -> None:
     """Label, with a progress bar on a terminal and a summary on stdout.
 
     Raises:
-        ValueError: for a mistake in the options or the input.
+        InputError: for a mistake in the options or the input.
     """
     _check_options(options)
     _check_out(options)
@@ -161,7 +161,7 @@ def _label(options: Options, plan: Plan, stage: Path) -> str:
         advice = "choose a lower --threshold, a shorter --window, or keep windows without labels by --all"
         if found.left_out[UNCOVERED]:
             advice = "every track must have the windows' contigs; label tracks of different contigs apart"
-        raise ValueError(
+        raise InputError(
             f"{options.genome}: no window is left of {found.bases:,} bases: {_left_out(found)}; {advice}"
         )
     labelling = time.monotonic() - begin
@@ -191,7 +191,7 @@ def _plan(options: Options) -> Plan:
     for track in options.track:
         name = "scores.txt.gz" if len(options.track) == 1 else f"scores_{track.stem}.txt.gz"
         if name in labels:
-            raise ValueError(f"--track: two files are called {track.stem}; rename one, or label them apart")
+            raise InputError(f"--track: two files are called {track.stem}; rename one, or label them apart")
         labels[name] = TrackLabels(track, rename)
     windows = Tiles(options.window) if options.windows is None else ListedWindows(options.windows, rename)
     return Plan(labels, windows, settings, thing)
@@ -214,16 +214,16 @@ def _check_options(options: Options) -> None:
     if options.window < 1:
         wrong.append(f"--window must be 1 or more, got {options.window}")
     if wrong:
-        raise ValueError("; ".join(wrong))
+        raise InputError("; ".join(wrong))
 
 
 def _check_out(options: Options) -> None:
     out = options.out
     if out.exists() and not out.is_dir():
-        raise ValueError(f"{out}: expected a folder or nothing, got a file; choose another --out")
+        raise InputError(f"{out}: expected a folder or nothing, got a file; choose another --out")
     there = _tables(out)
     if there and not options.overwrite:
-        raise ValueError(
+        raise InputError(
             f"{out}: there is a set already ({there[0].name}); choose another --out, or replace it by "
             "--overwrite"
         )
@@ -231,7 +231,7 @@ def _check_out(options: Options) -> None:
     about = read_json(record) if record.exists() else {}
     verb = about.get("verb") if isinstance(about, dict) else None
     if record.exists() and verb != "label":
-        raise ValueError(f"{out}: {RECORD} is of another run ({verb}), not of labels; choose another --out")
+        raise InputError(f"{out}: {RECORD} is of another run ({verb}), not of labels; choose another --out")
 
 
 def _tables(out: Path) -> list[Path]:

@@ -16,6 +16,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from dnalm.errors import InputError
 from dnalm.genome.folder import read_meta
 from dnalm.genome.plan import VAL_FRACTION, Plan
 from dnalm.genome.prepare import prepare
@@ -54,11 +55,11 @@ def run(options: Options) -> None:
     """Prepare, with a progress bar on a terminal and a summary on stdout.
 
     Raises:
-        ValueError: for a mistake in the options or the input.
+        InputError: for a mistake in the options or the input.
     """
     contigs = tuple(name.strip() for name in (options.val_contigs or "").split(",") if name.strip())
     if options.val_contigs is not None and not contigs:
-        raise ValueError(
+        raise InputError(
             f"--val-contigs needs names, as in chr8,chr9, got {options.val_contigs!r}; "
             "leave it out to split by --val-fraction"
         )

@@ -9,21 +9,22 @@ from typing import Any, Literal
 
 import torch
 
-from dnalm import checkpoint, ranks
+from dnalm import checkpoint, process
 from dnalm.commands.pretrain_files import clear, result_files, write_results
 from dnalm.commands.runs import RunOptions
-from dnalm.config import CHANGED, FREE, from_recipe, nearest
-from dnalm.devices import Processor, choose_compiled
-from dnalm.encoders.gpt import GPTConfig
+from dnalm.config import MODIFIED_SUFFIX, NON_TRAINING_FIELDS, from_recipe, nearest
+from dnalm.device import Processor, choose_compiled
+from dnalm.errors import InputError
 from dnalm.evaluate.language import judge
-from dnalm.fit import Loop
-from dnalm.genome import PreparedGenome
-from dnalm.memory import said
-from dnalm.optim import TrainConfig
-from dnalm.records import Record, peak_memory
-from dnalm.resume import BEST
-from dnalm.sizes import SIZES
-from dnalm.tasks.language import LanguageConfig, LanguageModel, LanguageTask
+from dnalm.genome.folder import PreparedGenome
+from dnalm.models.gpt import GPTConfig
+from dnalm.models.sizes import SIZES
+from dnalm.record import Record, peak_memory
+from dnalm.train.language import LanguageConfig, LanguageModel, LanguageTask
+from dnalm.train.loop import Loop
+from dnalm.train.memory import raise_on_out_of_memory
+from dnalm.train.optim import TrainConfig
+from dnalm.train.resume import BEST
 
 TABLES = ("encoder", "train", "task")
 """What a recipe may set."""
@@ -65,13 +66,13 @@ def default_options(recipe: str, size: str = "") -> Options:
     """Return the options that `--recipe` and `--size` stand for; flags are laid over them.
 
     Raises:
-        ValueError: if the recipe does not exist or has wrong fields, all of them named, or the size is none.
+        InputError: if the recipe does not exist or has wrong fields, all of them named, or the size is none.
     """
     start = from_recipe(Options(data=Path()), recipe, TABLES)
     if not size:
         return start
     if size not in SIZES:
-        raise ValueError(f"--size: expected {', '.join(SIZES)}, got {size!r}{nearest(size, list(SIZES))}")
+        raise InputError(f"--size: expected {', '.join(SIZES)}, got {size!r}{nearest(size, list(SIZES))}")
     shape = SIZES[size]
     train = replace(start.train, lr=shape.rate(start.train.lr), min_lr=shape.rate(start.train.min_lr))
     return replace(start, size=size, encoder=replace(start.encoder, **shape._asdict()), train=train)
@@ -81,12 +82,12 @@ def run(options: Options) -> None:
     """Train, judge, and write everything that OUT should hold.
 
     Raises:
-        ValueError: for a mistake in the options or the data, and when memory runs out.
+        InputError: for a mistake in the options or the data, and when memory runs out.
     """
     _check_options(options)
     processor = options.run.compute.resolve()
     compiled = choose_compiled(options.compile, processor, options.train.steps)
-    ranks.check_batch(options.train.batch_size, options.train.accumulate)
+    process.check_batch(options.train.batch_size, options.train.accumulate)
     genome = PreparedGenome(options.data)
     genome.verify()
     mode = options.data.resolve().name
@@ -94,7 +95,7 @@ def run(options: Options) -> None:
     task = LanguageTask(genome, options.encoder, options.task)
     # Refuses a block longer than the genome's stretches.
     task.windows(options.train.batch_size, options.run.seed)
-    with said(
+    with raise_on_out_of_memory(
         f"the weights of {options.encoder.n_layer} layers of width {options.encoder.n_embd:,} do not fit; "
         "choose a smaller --n-embd or --n-layer"
     ):
@@ -127,7 +128,7 @@ def _train(
     )
     if options.run.resume:
         loop.resume(options.run.say)
-    elif ranks.leads():
+    elif process.is_rank_zero():
         clear(options.out, mode)
     record = Record(
         folder / "run.json",
@@ -140,7 +141,7 @@ def _train(
     )
     with options.run.recording(record, loop, lambda: _metrics(loop, model, mode)):
         complete = loop.run(stop_at=options.stop_at or None, quiet=options.run.quiet)
-        if not ranks.leads():
+        if not process.is_rank_zero():
             return
         metrics, scoring = _judged(options, loop, task, model, mode)
     record.finish("done" if complete else "interrupted", metrics, training_s=loop.elapsed, scoring_s=scoring)
@@ -213,8 +214,8 @@ def _settings(options: Options, free: Set[str]) -> dict[str, Any]:
 def _recipe_name(options: Options) -> str:
     """Return the recipe's name, and say so when flags have changed what it trains."""
     told = default_options(options.recipe, options.size)
-    same = _settings(told, FREE) == _settings(options, FREE)
-    return options.recipe + ("" if same else CHANGED)
+    same = _settings(told, NON_TRAINING_FIELDS) == _settings(options, NON_TRAINING_FIELDS)
+    return options.recipe + ("" if same else MODIFIED_SUFFIX)
 
 
 def _identity(options: Options, task: LanguageTask, precision: str) -> dict[str, Any]:
@@ -234,7 +235,7 @@ def _check_options(options: Options) -> None:
     if options.stop_at < 0:
         wrong.append(f"--stop-at must be at least 0, got {options.stop_at}")
     if wrong:
-        raise ValueError("; ".join(wrong))
+        raise InputError("; ".join(wrong))
 
 
 def _watch(folder: Path, tensorboard: bool) -> Callable[[dict[str, Any]], None] | None:
@@ -244,7 +245,7 @@ def _watch(folder: Path, tensorboard: bool) -> Callable[[dict[str, Any]], None] 
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise ValueError('--tensorboard needs another package: pip install "dnalm[log]"') from error
+        raise InputError('--tensorboard needs another package: pip install "dnalm[log]"') from error
     writers: list[Any] = []  # opened at the first line, when an earlier run has been cleared away
 
     def write(line: dict[str, Any]) -> None:

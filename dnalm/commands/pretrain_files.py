@@ -10,8 +10,8 @@ from typing import Any
 from dnalm import checkpoint
 from dnalm.files import read_json, write_json
 from dnalm.report.plots import loss_curve, time_comparison
-from dnalm.resume import clear_run
-from dnalm.tasks.language import LanguageModel, LanguageTask
+from dnalm.train.language import LanguageModel, LanguageTask
+from dnalm.train.resume import clear_run
 
 MODES = ("full", "vocab4")
 """The two vocabularies whose training times are compared."""

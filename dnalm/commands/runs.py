@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from dnalm import exchange, ranks
-from dnalm.devices import Compute, Processor
+from dnalm import process
+from dnalm.device import Compute, Processor
+from dnalm.errors import InputError
 from dnalm.files import lock, write_json
-from dnalm.fit import Batches, Loop, Trainable
-from dnalm.memory import said
-from dnalm.records import Record, read_record
-from dnalm.resume import has_state, recover_run
+from dnalm.record import Record, read_record
+from dnalm.train.loop import Batches, Loop, Trainable
+from dnalm.train.memory import raise_on_out_of_memory
+from dnalm.train.resume import has_state, recover_run
 
 if TYPE_CHECKING:  # slow to import
     from lightning_fabric import Fabric
@@ -54,12 +55,12 @@ class RunOptions:
 
     def say(self, message: str) -> None:
         """Tell a person on stderr, unless it is to be quiet; of several processes the first speaks."""
-        if not self.quiet and ranks.leads():
+        if not self.quiet and process.is_rank_zero():
             print(message, file=sys.stderr)
 
     def show(self, result: str) -> None:
         """Print a result; of several processes the first does."""
-        if ranks.leads():
+        if process.is_rank_zero():
             print(result)
 
     @contextlib.contextmanager
@@ -67,12 +68,12 @@ class RunOptions:
         """Hold a run's folder for this run alone, cleared up; of several processes the first holds it.
 
         Raises:
-            ValueError: if another run holds it.
+            InputError: if another run holds it.
         """
-        with lock(folder) if ranks.leads() else contextlib.nullcontext():
-            if ranks.leads():
+        with lock(folder) if process.is_rank_zero() else contextlib.nullcontext():
+            if process.is_rank_zero():
                 recover_run(folder)
-            exchange.wait()
+            process.barrier()
             yield
 
     @contextlib.contextmanager
@@ -114,34 +115,34 @@ class RunOptions:
             reads: models that it begins from.
 
         Raises:
-            ValueError: naming what is there, or that there is nothing to resume.
+            InputError: naming what is there, or that there is nothing to resume.
         """
-        if not ranks.leads():
+        if not process.is_rank_zero():
             return
         there = folder / "run.json"
         _check_kind(there, verb, elsewhere)
         own = {path.resolve() for path in (folder, *files)}
         for path in reads:
             if own & {path.resolve(), *path.resolve().parents}:
-                raise ValueError(
+                raise InputError(
                     f"{path}: this run would begin from it and write over it; choose another {elsewhere}"
                 )
         saved = has_state(folder)
         if self.resume:
             if not saved:
-                raise ValueError(f"{folder}: nothing to resume here; run without --resume")
+                raise InputError(f"{folder}: nothing to resume here; run without --resume")
             return
         if folder.exists() and not there.exists() and any(_foreign(path) for path in folder.iterdir()):
-            raise ValueError(f"{folder}: holds files that are not a run of dnalm; choose another {elsewhere}")
+            raise InputError(f"{folder}: holds files that are not a run of dnalm; choose another {elsewhere}")
         if self.overwrite:
             return
         if there.exists() and saved:
             status = read_record(there)["status"]
-            raise ValueError(
+            raise InputError(
                 f"{folder}: holds another run ({status}); use --resume, --overwrite or another {elsewhere}"
             )
         if found := [path for path in files if path.exists()]:
-            raise ValueError(
+            raise InputError(
                 f"{found[0]}: is there already, from another run; use --overwrite or another {elsewhere}"
             )
 
@@ -160,17 +161,17 @@ class JudgeOptions:
 
     def say(self, message: str) -> None:
         """Tell a person on stderr, unless it is to be quiet; of several processes the first speaks."""
-        if not self.quiet and ranks.leads():
+        if not self.quiet and process.is_rank_zero():
             print(message, file=sys.stderr)
 
     def resolve(self) -> Processor:
         """Return where it is computed.
 
         Raises:
-            ValueError: if OUT is there already and may not be replaced, or the device cannot be used.
+            InputError: if OUT is there already and may not be replaced, or the device cannot be used.
         """
         if self.out is not None and self.out.exists() and not self.overwrite:
-            raise ValueError(
+            raise InputError(
                 f"{self.out}: is there already; --overwrite replaces it, or choose another --out"
             )
         return self.compute.resolve()
@@ -195,9 +196,9 @@ class JudgeOptions:
             brief: the results as a record keeps them.
             about: of the record: recipe, seed, data, device.
         """
-        if self.out is None or not ranks.leads():
+        if self.out is None or not process.is_rank_zero():
             results = judged()
-            if ranks.leads():
+            if process.is_rank_zero():
                 print(table(results))
             return
         record = Record(self.out.with_name(f"run_{self.out.name}"), verb, **about)
@@ -215,11 +216,11 @@ def seconds_of_a_step(
     """Take a few steps, the optimiser's part left out, and return the seconds that each takes.
 
     Raises:
-        ValueError: if a batch does not fit in memory.
+        InputError: if a batch does not fit in memory.
     """
     own = range(fabric.global_rank * accumulate, (fabric.global_rank + 1) * accumulate)
     begin = time.monotonic()
-    with said("a batch does not fit; use a lower --batch-size, or a higher --accumulate"):
+    with raise_on_out_of_memory("a batch does not fit; use a lower --batch-size, or a higher --accumulate"):
         for step in range(TRIED):
             for share in own:
                 batch = batches.batch(step, share, fabric.world_size * accumulate)
@@ -236,7 +237,7 @@ def _check_kind(record: Path, verb: str, elsewhere: str) -> None:
     except (OSError, ValueError, KeyError):
         return  # none, or none that can be read
     if LIKE.get(found, found) != LIKE.get(verb, verb):
-        raise ValueError(
+        raise InputError(
             f"{record.parent}: holds a run of dnalm {found}, which dnalm {verb} does not replace; choose "
             f"another {elsewhere}"
         )

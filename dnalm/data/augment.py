@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dnalm.dna import COMPLEMENT
+from dnalm.errors import InputError
 
 Letters = npt.NDArray[np.uint8]
 Scores = npt.NDArray[np.float32]
@@ -36,12 +37,12 @@ def shifted_copies(
         The copies' letters [M, L] and scores [M, L], and which window each was made of, [M], rising.
 
     Raises:
-        ValueError: if `max_shift` is out of range.
+        InputError: if `max_shift` is out of range.
     """
     assert letters.shape == scores.shape
     length = letters.shape[1]
     if not 1 <= max_shift < length:
-        raise ValueError(
+        raise InputError(
             f"max_shift must be at least 1 and less than the windows' {length} bases, got {max_shift}"
         )
     scored = scores != 0  # [N, L]

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from dnalm.dna import BASE_CODES, BASES, NOT_A_BASE
-from dnalm.tokenizers import CharacterTokenizer
+from dnalm.errors import InputError
+from dnalm.tokens.characters import CharacterTokenizer
 
 Letters = npt.NDArray[np.uint8]
 NO_BASE = len(BASES)
@@ -121,13 +122,13 @@ def token_ids(letters: Letters, tokenizer: CharacterTokenizer) -> Tensor:
     a real base.
 
     Raises:
-        ValueError: if the vocabulary lacks a base in either case.
+        InputError: if the vocabulary lacks a base in either case.
     """
     table = tokenizer.ids.copy()
     for base in BASES:
         if table[ord(base)] < 0:
             table[ord(base)] = table[ord(base.lower())]
         if table[ord(base)] < 0:
-            raise ValueError(f"the vocabulary {tokenizer.characters!r} has no token for the base {base}")
+            raise InputError(f"the vocabulary {tokenizer.characters!r} has no token for the base {base}")
     stand_in = next(table[ord(letter)] for letter in "NA" if table[ord(letter)] >= 0)
     return torch.from_numpy(np.where(table < 0, stand_in, table).astype(np.uint8)[letters])

@@ -17,7 +17,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dnalm.genome import Part, PreparedGenome
+from dnalm.errors import InputError
+from dnalm.genome.folder import Part, PreparedGenome
 
 PIECE_BASES, SHORT_PIECE_BASES = 3001, 301
 """Bases in one evaluation piece: the first is context only, the others are predicted."""
@@ -48,7 +49,7 @@ class LanguageWindows:
         repeat_weight: weight in the loss of soft-masked bases, 0 to 1.
 
     Raises:
-        ValueError: if no window fits, or `repeat_weight` is outside 0 to 1.
+        InputError: if no window fits, or `repeat_weight` is outside 0 to 1.
     """
 
     def __init__(
@@ -62,13 +63,13 @@ class LanguageWindows:
         repeat_weight: float = 1.0,
     ) -> None:
         if not 0.0 <= repeat_weight <= 1.0:
-            raise ValueError(f"repeat_weight must be from 0 to 1, got {repeat_weight}")
+            raise InputError(f"repeat_weight must be from 0 to 1, got {repeat_weight}")
         self.genome, self.part, self.length = genome, part, length
         self.batch_size, self.seed, self.repeat_weight = batch_size, seed, repeat_weight
         self.first, room = self._stretches()
         self._ends = np.cumsum(room)  # windows up to and including each stretch
         if not len(room):
-            raise ValueError(
+            raise InputError(
                 f"{genome.folder}: no unbroken stretch of {part} holds {length + 1} tokens; "
                 "choose a smaller --block-size, or another split when preparing"
             )

@@ -15,6 +15,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from dnalm.errors import InputError
+
 Rows = npt.NDArray[np.int64]
 
 
@@ -148,7 +150,7 @@ class PairBatches:
         early_epochs: how many those are.
 
     Raises:
-        ValueError: if there are fewer than two pairs, or the batch size is below 2.
+        InputError: if there are fewer than two pairs, or the batch size is below 2.
     """
 
     def __init__(
@@ -162,7 +164,7 @@ class PairBatches:
         early_epochs: int = 0,
     ) -> None:
         if len(pairs) < 2 or batch_size < 2:
-            raise ValueError(
+            raise InputError(
                 "batch normalisation needs batches of at least 2 pairs, got "
                 f"{len(pairs):,} pairs for training and a batch size of {batch_size}"
             )

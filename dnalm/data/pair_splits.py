@@ -11,6 +11,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from dnalm.errors import InputError
+
 Indices = npt.NDArray[np.int64]
 SplitKind = Literal["random", "cold-molecule", "scaffold", "cold-gene", "cold-both"]
 SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
@@ -49,7 +51,7 @@ def split_pairs(
         seed: of the shuffling.
 
     Raises:
-        ValueError: if there are too few genes, molecules or scaffolds for three parts.
+        InputError: if there are too few genes, molecules or scaffolds for three parts.
     """
     draws = np.random.default_rng(seed)
     if kind == "random":
@@ -71,7 +73,7 @@ def split_pairs(
         part_of = np.where(one == other, one, -1)
     parts = {name: np.flatnonzero(part_of == place) for place, name in enumerate(SHARES)}
     if empty := [name for name, rows in parts.items() if not len(rows)]:
-        raise ValueError(
+        raise InputError(
             f"--split {kind}: no pair would be in {' and '.join(empty)}: there are too few pairs "
             f"({len(gene):,}); use --split random"
         )
@@ -86,7 +88,7 @@ def _deal(group: Indices, shares: dict[str, float], draws: np.random.Generator, 
     """
     names, sizes = np.unique(group, return_counts=True)
     if len(names) < len(shares):
-        raise ValueError(
+        raise InputError(
             f"expected at least {len(shares)} {what} that may be parted, got {len(names)}; choose another "
             "--split"
         )

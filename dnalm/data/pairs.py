@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from dnalm.errors import InputError
 from dnalm.files import atomic_folder, read_json, write_json
 
 Part = Literal["train", "validation", "test"]
@@ -138,11 +139,11 @@ def open_pairs(folder: Path) -> PairSet:
     """Read a folder that `dnalm interact prepare` has written.
 
     Raises:
-        ValueError: if it is none, or a file in it is damaged or not the one that was written.
+        InputError: if it is none, or a file in it is damaged or not the one that was written.
     """
     path = folder / "meta.json"
     if not path.is_file():
-        raise ValueError(
+        raise InputError(
             f"{folder}: expected a folder of pairs, which has a meta.json, got none; run dnalm interact "
             "prepare"
         )
@@ -151,7 +152,7 @@ def open_pairs(folder: Path) -> PairSet:
         FORMAT,
         FORMAT_VERSION,
     ):
-        raise ValueError(
+        raise InputError(
             f"{path}: expected format {FORMAT} version {FORMAT_VERSION}, which dnalm interact prepare writes"
         )
     try:
@@ -175,9 +176,9 @@ def open_pairs(folder: Path) -> PairSet:
         )
         whole = content_digest(pairs) == meta["digest"]
     except (OSError, EOFError, ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{folder}: damaged ({error}); run dnalm interact prepare again") from error
+        raise InputError(f"{folder}: damaged ({error}); run dnalm interact prepare again") from error
     if not whole:
-        raise ValueError(
+        raise InputError(
             f"{folder}: its files are not those that were written together (the digest differs); run dnalm "
             "interact prepare again"
         )
@@ -196,7 +197,7 @@ def _read_table(path: Path, columns: Sequence[str]) -> list[list[str]]:
     with gzip.open(path, "rt", encoding="utf-8", newline="\n") as file:
         head, *rows = [line.removesuffix("\n").split("\t") for line in file] or [[]]
     if tuple(head) != tuple(columns):
-        raise ValueError(f"{path.name}: expected the columns {', '.join(columns)}")
+        raise InputError(f"{path.name}: expected the columns {', '.join(columns)}")
     if any(len(row) != len(columns) for row in rows):
-        raise ValueError(f"{path.name}: a row has not {len(columns)} columns")
+        raise InputError(f"{path.name}: a row has not {len(columns)} columns")
     return rows

@@ -16,8 +16,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from dnalm.dna import BASE_CODES, NOT_A_BASE
-from dnalm.intervals import Interval
+from dnalm.dna import BASE_CODES, NOT_A_BASE, Interval
+from dnalm.errors import InputError
 
 Indices = npt.NDArray[np.int64]
 Letters = npt.NDArray[np.uint8]
@@ -75,11 +75,11 @@ def published_split(count: int) -> Split:
     Neighbours are torn apart, and there is no test part: for comparison with published figures alone.
 
     Raises:
-        ValueError: if a fifth of the windows is none.
+        InputError: if a fifth of the windows is none.
     """
     first = int(PUBLISHED_SHARE * count)
     if first < 1:
-        raise ValueError(f"expected 5 windows or more, so that a fifth is for validation, got {count}")
+        raise InputError(f"expected 5 windows or more, so that a fifth is for validation, got {count}")
     indices = list(range(count))
     random.Random(PUBLISHED_SEED).shuffle(indices)
     order, none = np.array(indices, dtype=np.int64), np.empty(0, dtype=np.int64)
@@ -105,15 +105,15 @@ def blocks_split(intervals: Sequence[Interval], *, seed: int = 0, gap: int = GAP
         gap: bases; with 0, windows of different parts may touch, but not overlap.
 
     Raises:
-        ValueError: if an interval is empty, or a part would be.
+        InputError: if an interval is empty, or a part would be.
     """
     if gap < 0:
-        raise ValueError(f"gap must be 0 bases or more, got {gap}")
+        raise InputError(f"gap must be 0 bases or more, got {gap}")
     if not intervals:
-        raise ValueError("expected windows to split, got none")
+        raise InputError("expected windows to split, got none")
     wrong = next((one for one in intervals if one.start < 0 or one.end <= one.start), None)
     if wrong is not None:
-        raise ValueError(
+        raise InputError(
             f"expected windows of at least one base, got {wrong.contig}:{wrong.start}-{wrong.end}"
         )
     names, contigs = np.unique([one.contig for one in intervals], return_inverse=True)
@@ -137,7 +137,7 @@ def blocks_split(intervals: Sequence[Interval], *, seed: int = 0, gap: int = GAP
     found = [np.flatnonzero((part == number) & kept) for number in range(len(SHARES))]
     if not all(map(len, found)):
         sizes = ", ".join(f"{name} {len(one)}" for name, one in zip(SHARES, found, strict=True))
-        raise ValueError(
+        raise InputError(
             f"too few windows or too small a region for the blocks split: {len(intervals):,} windows over "
             f"{int(sum(spans)):,} bases, less those within {gap:,} bases of another part, give {sizes}; "
             "take more windows, a smaller gap, or the published split"
@@ -195,10 +195,10 @@ def near_duplicates(letters: Letters, split: Split, *, sketch: int = SKETCH) -> 
         Windows, by part.
 
     Raises:
-        ValueError: if windows are shorter than a k-mer.
+        InputError: if windows are shorter than a k-mer.
     """
     if letters.ndim != 2 or letters.shape[1] < K:
-        raise ValueError(
+        raise InputError(
             f"expected windows of {K} bases or more to look for near-copies, got {letters.shape}"
         )
     one_in = max(1, (letters.shape[1] - K + 1) // sketch)

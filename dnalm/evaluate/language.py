@@ -6,11 +6,11 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from dnalm.baselines.markov import Ladder, ladder
 from dnalm.bootstrap import resamples
 from dnalm.data.language import choose_pieces
-from dnalm.genome import PreparedGenome
-from dnalm.tasks.language import LanguageScores, LanguageTask
+from dnalm.evaluate.baselines.markov import Ladder, ladder
+from dnalm.genome.folder import PreparedGenome
+from dnalm.train.language import LanguageScores, LanguageTask
 
 FEWEST_PIECES = 10
 """Pieces without which nothing is said of chance."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from dnalm.formats.fasta import read_fasta
-from dnalm.formats.source import Block, Source
+from dnalm.formats.text import Block, Source
 from dnalm.formats.twobit import MAGIC, read_twobit
 
 

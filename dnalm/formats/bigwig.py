@@ -7,7 +7,8 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from dnalm.formats.sniff import BIGWIG_MAGIC
+from dnalm.errors import InputError
+from dnalm.formats.detect import BIGWIG_MAGIC
 
 
 class BigWig:
@@ -17,20 +18,20 @@ class BigWig:
         path: the file, whatever its suffix.
 
     Raises:
-        ValueError: if pybigtools is not installed, or the file is no bigWig or is damaged.
+        InputError: if pybigtools is not installed, or the file is no bigWig or is damaged.
     """
 
     def __init__(self, path: Path) -> None:
         if path.is_dir():
-            raise ValueError(f"{path}: expected a bigWig file, got a folder")
+            raise InputError(f"{path}: expected a bigWig file, got a folder")
         with path.open("rb") as file:
             magic = file.read(4)
         if magic not in BIGWIG_MAGIC:
-            raise ValueError(f"{path}: expected a bigWig file, got one that begins with {magic!r}")
+            raise InputError(f"{path}: expected a bigWig file, got one that begins with {magic!r}")
         try:
             import pybigtools  # type: ignore[import-untyped]
         except ImportError as error:
-            raise ValueError(
+            raise InputError(
                 f'{path}: bigWig needs pybigtools, which is not installed; run: pip install "dnalm[tracks]"'
             ) from error
         self.path = path
@@ -41,7 +42,7 @@ class BigWig:
             chroms = self._reader.chroms()
         except self._damage as error:
             self._file.close()
-            raise ValueError(self._is_damaged(error)) from error
+            raise InputError(self._is_damaged(error)) from error
         self.contigs: dict[str, int] = {str(name): int(length) for name, length in chroms.items()}
         """Length of each contig, in bases."""
 
@@ -49,13 +50,13 @@ class BigWig:
         """Return the track from `start` to before `end`, 0-based, [end - start]; 0 where there is no data.
 
         Raises:
-            ValueError: if the file has no such contig, it is shorter, a value is infinite, or the file is
+            InputError: if the file has no such contig, it is shorter, a value is infinite, or the file is
                 damaged.
         """
         if contig not in self.contigs:
-            raise ValueError(f"{self.path}: there is no contig {contig!r}; there are: {self._some_contigs()}")
+            raise InputError(f"{self.path}: there is no contig {contig!r}; there are: {self._some_contigs()}")
         if not 0 <= start <= end <= self.contigs[contig]:
-            raise ValueError(
+            raise InputError(
                 f"{self.path}: {contig} has {self.contigs[contig]:,} bases, got {start:,} to {end:,}; "
                 "is it of another assembly?"
             )
@@ -64,11 +65,11 @@ class BigWig:
         try:
             found = self._reader.values(contig, start, end, fillna=0.0)
         except self._damage as error:
-            raise ValueError(self._is_damaged(error)) from error
+            raise InputError(self._is_damaged(error)) from error
         track: npt.NDArray[np.float32] = np.asarray(found).astype(np.float32)
         if not np.isfinite(track).all():
             at = start + int(np.flatnonzero(~np.isfinite(track))[0])
-            raise ValueError(f"{self.path}: {contig}, base {at + 1:,}: expected a finite number")
+            raise InputError(f"{self.path}: {contig}, base {at + 1:,}: expected a finite number")
         return track
 
     def close(self) -> None:

@@ -20,10 +20,10 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from dnalm.dna import AMBIGUOUS, BASES
+from dnalm.dna import AMBIGUOUS, BASES, Interval
+from dnalm.errors import InputError
 from dnalm.files import atomic_file
-from dnalm.formats.lines import read_lines
-from dnalm.intervals import Interval
+from dnalm.formats.text import read_lines
 
 Letters = npt.NDArray[np.uint8]
 Scores = npt.NDArray[np.float32]
@@ -57,11 +57,11 @@ def parse_name(name: str) -> Interval:
     """Return the interval that a window's name tells; the contig may itself hold underscores.
 
     Raises:
-        ValueError: if the name is not of the form CONTIG_START_END.
+        InputError: if the name is not of the form CONTIG_START_END.
     """
     match = re.fullmatch(r"(.+)_([0-9]{1,15})_([0-9]{1,15})", name)
     if not match or int(match[3]) < int(match[2]):
-        raise ValueError(
+        raise InputError(
             f"window {name!r}: expected a name such as chr22_10510500_10510799: contig, first base counted "
             "from 0, last base"
         )
@@ -72,13 +72,13 @@ def read_binding(sequences: Path, scores: Path) -> BindingSet:
     """Read windows and their scores, matched by name, in the order of `sequences`.
 
     Raises:
-        ValueError: if a file is not of the layout, is cut short, or does not fit the other one.
+        InputError: if a file is not of the layout, is cut short, or does not fit the other one.
     """
     names, letters = read_sequences(sequences)
     columns, table = read_scores(scores)
     _check_names(names, columns, sequences, scores)
     if letters.shape[1] != table.shape[1]:
-        raise ValueError(
+        raise InputError(
             f"{scores}: expected {letters.shape[1]:,} rows of scores, one a base of the windows in "
             f"{sequences}, got {table.shape[1]:,}; are the two files of one set?"
         )
@@ -92,13 +92,13 @@ def read_sequences(path: Path) -> tuple[list[str], Letters]:
     """Read the table of sequences: names and upper-case letters [N, L]; columns besides the two are ignored.
 
     Raises:
-        ValueError: if columns are missing, there is no window, names repeat, lengths differ, or a character
+        InputError: if columns are missing, there is no window, names repeat, lengths differ, or a character
             is not an IUPAC code.
     """
     lines = read_lines(path)
     header = [_text(cell, path, 1) for cell in next(lines, b"").split(b"\t")]
     if missing := [column for column in COLUMNS if column not in header]:
-        raise ValueError(
+        raise InputError(
             f"{path}: expected a table with the columns sequence and window_name, divided by tabs; no column "
             f"{' and '.join(missing)}: the first line is {'<TAB>'.join(header)[:60]!r}"
         )
@@ -109,13 +109,13 @@ def read_sequences(path: Path) -> tuple[list[str], Letters]:
             continue
         cells = line.split(b"\t")
         if len(cells) != len(header):
-            raise ValueError(
+            raise InputError(
                 f"{path}: line {number:,}: expected {len(header)} columns, divided by tabs, got {len(cells)}"
             )
         names.append(_text(cells[named], path, number))
         pieces.append(cells[at])
     if not names:
-        raise ValueError(f"{path}: there are no windows below the first line")
+        raise InputError(f"{path}: there are no windows below the first line")
     _check_distinct(names, path)
     return names, _stack(names, pieces, path)
 
@@ -126,7 +126,7 @@ def _stack(names: list[str], pieces: list[bytes], path: Path) -> Letters:
     if len(counts) > 1 or 0 in counts:
         usual = max(counts.items(), key=lambda item: (item[0] > 0, item[1]))[0]
         odd = next(index for index, piece in enumerate(pieces) if len(piece) != usual or not piece)
-        raise ValueError(
+        raise InputError(
             f"{path}: expected windows of one length, most have {usual:,} bases; window {names[odd]} has "
             f"{len(pieces[odd]):,}; lengths found: {', '.join(map(str, sorted(counts)[:10]))}"
         )
@@ -134,7 +134,7 @@ def _stack(names: list[str], pieces: list[bytes], path: Path) -> Letters:
     strange = ~IUPAC[letters]
     if strange.any():
         window, position = np.argwhere(strange)[0]
-        raise ValueError(
+        raise InputError(
             f"{path}: window {names[window]}, position {position + 1:,}: "
             f"{chr(pieces[window][position])!r} is no IUPAC code of DNA ({BASES + AMBIGUOUS}); "
             f"characters like it: {strange.sum():,}"
@@ -146,13 +146,13 @@ def read_scores(path: Path) -> tuple[list[str], Scores]:
     """Read the table of scores: names of the columns, and [N, L], a row a window.
 
     Raises:
-        ValueError: if there is no window or no row, names repeat, a row has too few or too many scores, or
+        InputError: if there is no window or no row, names repeat, a row has too few or too many scores, or
             one is not a finite number.
     """
     lines = read_lines(path)
     header = next(lines, b"")
     if not header.strip():
-        raise ValueError(f"{path}: expected names of windows, divided by tabs, got an empty first line")
+        raise InputError(f"{path}: expected names of windows, divided by tabs, got an empty first line")
     names = [_text(cell, path, 1) for cell in header.split(b"\t")]
     _check_distinct(names, path)
     rows: list[Scores] = []
@@ -162,10 +162,10 @@ def read_scores(path: Path) -> tuple[list[str], Scores]:
         cells = line.split(b"\t")
         where = f"{path}: row {len(rows) + 1:,} below the names"
         if len(cells) != len(names):
-            raise ValueError(f"{where}: expected {len(names):,} scores, one a window, got {len(cells):,}")
+            raise InputError(f"{where}: expected {len(names):,} scores, one a window, got {len(cells):,}")
         rows.append(_row(cells, names, where))
     if not rows:
-        raise ValueError(f"{path}: there are no scores below the names of the windows")
+        raise InputError(f"{path}: there are no scores below the names of the windows")
     return names, np.ascontiguousarray(np.stack(rows).T)
 
 
@@ -181,7 +181,7 @@ def _row(cells: list[bytes], names: list[str], where: str) -> Scores:
     if not np.isfinite(row).all():
         wrong = int(np.flatnonzero(~np.isfinite(row))[0])
         shown = cells[wrong].decode("utf-8", "replace")[:40]
-        raise ValueError(f"{where}, window {names[wrong]}: expected a finite number, got {shown!r}")
+        raise InputError(f"{where}, window {names[wrong]}: expected a finite number, got {shown!r}")
     return row
 
 
@@ -233,7 +233,7 @@ def _check_names(names: list[str], columns: list[str], sequences: Path, scores: 
     without_scores = _first(sorted(set(names) - set(columns)))
     without_sequence = _first(sorted(set(columns) - set(names)))
     if without_scores or without_sequence:
-        raise ValueError(
+        raise InputError(
             f"the windows of {sequences} and {scores} are not the same: {without_scores or 'none'} without "
             f"scores, {without_sequence or 'none'} without sequence; are the two files of one set?"
         )
@@ -242,7 +242,7 @@ def _check_names(names: list[str], columns: list[str], sequences: Path, scores: 
 def _check_distinct(names: list[str], path: Path) -> None:
     if len(set(names)) < len(names):
         twice = [name for name, count in Counter(names).items() if count > 1]
-        raise ValueError(f"{path}: expected each window once, got several times: {_first(twice)}")
+        raise InputError(f"{path}: expected each window once, got several times: {_first(twice)}")
 
 
 def _first(names: Sequence[str]) -> str:
@@ -257,4 +257,4 @@ def _text(cell: bytes, path: Path, number: int) -> str:
     try:
         return cell.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: line {number:,}: expected text, got the bytes {cell[:20]!r}") from error
+        raise InputError(f"{path}: line {number:,}: expected text, got the bytes {cell[:20]!r}") from error

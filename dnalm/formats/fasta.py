@@ -8,13 +8,13 @@ from typing import IO, cast
 
 import numpy as np
 
-from dnalm.formats.source import Block, Source, ahead
+from dnalm.errors import InputError
+from dnalm.formats.text import GZIP_MAGIC, Block, Source, ahead
 
 CHUNK = 1 << 20
 """Bytes of text read at a time."""
 LONGEST_HEADER = 1 << 15
 """A header line longer than this, in bytes, is taken for a sign that the file is not FASTA."""
-GZIP_MAGIC = b"\x1f\x8b"
 BGZIP_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 """The empty block that ends every bgzip file (SAM specification, section 4.1.2)."""
 
@@ -23,7 +23,7 @@ def read_text(source: Source) -> Iterator[bytes]:
     """Yield the text of a file in pieces, unpacked, each line ended by a newline alone.
 
     Raises:
-        ValueError: if the file is empty, or if a packed file is damaged or cut short.
+        InputError: if the file is empty, or if a packed file is damaged or cut short.
     """
     held = b""  # a \r at the end of a piece: the next one says whether \n follows
     empty = True
@@ -37,14 +37,14 @@ def read_text(source: Source) -> Iterator[bytes]:
     if held:
         yield b"\n"
     if empty:
-        raise ValueError(f"{source.path}: expected FASTA, got an empty file")
+        raise InputError(f"{source.path}: expected FASTA, got an empty file")
 
 
 def read_fasta(source: Source) -> Iterator[Block]:
     """Yield the records of a FASTA file in blocks; the last line gets its newline if it has none.
 
     Raises:
-        ValueError: if the file is no FASTA, is empty, damaged or cut short, or has a header without a name.
+        InputError: if the file is no FASTA, is empty, damaged or cut short, or has a header without a name.
     """
     header: bytes | None = None  # the header line so far, when a piece ends inside it
     started = False
@@ -56,7 +56,7 @@ def read_fasta(source: Source) -> Iterator[Block]:
                 end = chunk.find(b"\n", at)
                 header += chunk[at : end if end >= 0 else len(chunk)]
                 if len(header) > LONGEST_HEADER:
-                    raise ValueError(
+                    raise InputError(
                         f"{source.path}: a header of more than {LONGEST_HEADER:,} bytes; is this FASTA?"
                     )
                 if end < 0:
@@ -77,7 +77,7 @@ def read_fasta(source: Source) -> Iterator[Block]:
     if header is not None:
         yield Block(_name(header, source), b"")
     elif not started:
-        raise ValueError(f"{source.path}: expected FASTA, got only empty lines")
+        raise InputError(f"{source.path}: expected FASTA, got only empty lines")
     elif not line_start:
         yield Block(None, b"\n")
 
@@ -103,7 +103,7 @@ def _name(header: bytes, source: Source) -> str:
     """Return the first word of a header line, which begins right after its `>`."""
     word = header.split(maxsplit=1)[0] if header[:1].strip() else b""
     if not word:
-        raise ValueError(
+        raise InputError(
             f"{source.path}: a header has no name after its '>' (line {'>' + header.decode('latin-1')!r})"
         )
     return name_of(word, source)
@@ -113,17 +113,17 @@ def name_of(word: bytes, source: Source) -> str:
     """Return the name of a record.
 
     Raises:
-        ValueError: if it is not printable ASCII.
+        InputError: if it is not printable ASCII.
     """
     if not (word.isascii() and word.decode("ascii").isprintable()):
-        raise ValueError(
+        raise InputError(
             f"{source.path}: the name {word!r} has characters that are not printable ASCII; rename it"
         )
     return word.decode("ascii")
 
 
 def _refuse(text: bytes, source: Source) -> None:
-    raise ValueError(
+    raise InputError(
         f"{source.path}: expected FASTA (plain, gzip or bgzip), whose first character is '>', "
         f"got {text[:20]!r}; pass a genome in FASTA or .2bit"
     )
@@ -132,7 +132,7 @@ def _refuse(text: bytes, source: Source) -> None:
 def _chunks(source: Source) -> Iterator[bytes]:
     packed = source.peek(2) == GZIP_MAGIC
     if packed and source.peek(14)[12:] == b"BC" and not source.tail(len(BGZIP_END)) == BGZIP_END:
-        raise ValueError(
+        raise InputError(
             f"{source.path}: cut short: the end of the bgzip file is missing; copy or download it again"
         )
     file = gzip.GzipFile(fileobj=cast(IO[bytes], source), mode="rb") if packed else source
@@ -140,11 +140,11 @@ def _chunks(source: Source) -> Iterator[bytes]:
         try:
             chunk = file.read(CHUNK)
         except EOFError as error:
-            raise ValueError(
+            raise InputError(
                 f"{source.path}: the gzip file was cut short; copy or download it again"
             ) from error
         except (gzip.BadGzipFile, zlib.error) as error:
-            raise ValueError(
+            raise InputError(
                 f"{source.path}: the gzip file is damaged ({error}); copy or download it again"
             ) from error
         if not chunk:

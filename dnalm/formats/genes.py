@@ -5,10 +5,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dnalm.errors import InputError
 from dnalm.formats.fasta import read_fasta
-from dnalm.formats.lines import read_lines
 from dnalm.formats.pairs import plain_gene_id, read_table
-from dnalm.formats.source import Source
+from dnalm.formats.text import Source, read_lines
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 UNKNOWN = "unknown"
@@ -34,10 +34,10 @@ def read_gene_rows(path: Path) -> Iterator[GeneRow]:
     """Yield the sequences of a file, whatever its format; it is told by its content.
 
     Raises:
-        ValueError: if it is none of these, is damaged, lacks a column, or has letters that are not IUPAC's.
+        InputError: if it is none of these, is damaged, lacks a column, or has letters that are not IUPAC's.
     """
     if path.is_dir():
-        raise ValueError(f"{path}: expected a file of gene sequences (FASTA, table or HDF5), got a folder")
+        raise InputError(f"{path}: expected a file of gene sequences (FASTA, table or HDF5), got a folder")
     with path.open("rb") as file:
         head = file.read(len(HDF5_MAGIC))
     if head == HDF5_MAGIC:
@@ -49,7 +49,7 @@ def read_gene_rows(path: Path) -> Iterator[GeneRow]:
     for row in rows:
         sequence = "".join(row.sequence.split()).upper().replace(NONE_THERE, "")
         if strange := sorted(set(sequence) - LETTERS):
-            raise ValueError(
+            raise InputError(
                 f"{path}: the sequence of gene {row.gene_id} has letters that are not DNA: "
                 f"{', '.join(map(repr, strange[:5]))}"
             )
@@ -85,18 +85,18 @@ def _from_hdf5(path: Path) -> Iterator[GeneRow]:
     try:
         import h5py
     except ImportError as error:
-        raise ValueError(
+        raise InputError(
             f'{path}: HDF5 needs h5py, which is not installed; run: pip install "dnalm[interaction]"'
         ) from error
     try:
         opened = h5py.File(path, "r")
     except OSError as error:
-        raise ValueError(f"{path}: damaged HDF5 ({error}); copy or download it again") from error
+        raise InputError(f"{path}: damaged HDF5 ({error}); copy or download it again") from error
     with opened as file:
         for name in file:
             item = file[name]
             if not isinstance(item, h5py.Dataset):
-                raise ValueError(f"{path}: expected one dataset a gene, got the group {name!r}")
+                raise InputError(f"{path}: expected one dataset a gene, got the group {name!r}")
             yield GeneRow(plain_gene_id(name), UNKNOWN, name, _hdf5_text(item[()], path, name))
 
 
@@ -113,13 +113,13 @@ def _hdf5_text(value: Any, path: Path, name: str) -> str:
             for each in value.ravel()
         ]
         if len(texts) > 1 and any(len(each) > 1 for each in texts):
-            raise ValueError(
+            raise InputError(
                 f"{path}: dataset {name!r}: expected one sequence, got {len(texts)}; keep one of them, or "
                 "write a table with a row for each"
             )
         return "".join(texts)
     if kind == "u" and value.dtype.itemsize == 1:
         return bytes(value.ravel()).decode("ascii", "replace")
-    raise ValueError(
+    raise InputError(
         f"{path}: dataset {name!r}: expected the letters of a sequence, got {type(value).__name__}"
     )

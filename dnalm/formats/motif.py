@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dnalm.dna import BASES
-from dnalm.formats.lines import read_lines
+from dnalm.errors import InputError
+from dnalm.formats.text import read_lines
 
 Numbers = npt.NDArray[np.float64]
 
@@ -52,7 +53,7 @@ def read_motifs(path: Path) -> Iterator[Motif]:
     """Yield the motifs of a file.
 
     Raises:
-        ValueError: if the format is unknown, the file is empty, or a matrix is damaged.
+        InputError: if the format is unknown, the file is empty, or a matrix is damaged.
     """
     lines: Lines = []
     for number, line in enumerate(read_lines(path), 1):
@@ -60,7 +61,7 @@ def read_motifs(path: Path) -> Iterator[Motif]:
         if text:
             lines.append((number, text))
     if not lines:
-        raise ValueError(f"{path}: expected motifs, got an empty file")
+        raise InputError(f"{path}: expected motifs, got an empty file")
     yield from _reader(lines, path)(lines, path)
 
 
@@ -68,12 +69,12 @@ def choose_motif(path: Path, name: str | None = None) -> Motif:
     """Return the one motif of a file, or the one of that name (its first word or identifier will do).
 
     Raises:
-        ValueError: if there are several and no name is given, or none or several of that name.
+        InputError: if there are several and no name is given, or none or several of that name.
     """
     motifs = list(read_motifs(path))
     if name is None:
         if len(motifs) > 1:
-            raise ValueError(
+            raise InputError(
                 f"{path}: there are {len(motifs):,} motifs; choose one by its name: {_shown(motifs)}"
             )
         return motifs[0]
@@ -81,12 +82,12 @@ def choose_motif(path: Path, name: str | None = None) -> Motif:
         motif for motif in motifs if name in re.split(r"[\s(/]+", motif.name)
     ]
     if len(found) > 1:
-        raise ValueError(f"{path}: {len(found):,} motifs are called {name!r}: {_shown(found)}")
+        raise InputError(f"{path}: {len(found):,} motifs are called {name!r}: {_shown(found)}")
     if not found:
         names = {motif.name.lower(): motif.name for motif in motifs}
         near = [names[match] for match in get_close_matches(name.lower(), names, n=3, cutoff=0.4)]
         hint = f"did you mean {' or '.join(near)}? " if near else ""
-        raise ValueError(f"{path}: no motif is called {name!r}; {hint}there are: {_shown(motifs)}")
+        raise InputError(f"{path}: no motif is called {name!r}; {hint}there are: {_shown(motifs)}")
     return found[0]
 
 
@@ -98,7 +99,7 @@ def _reader(lines: Lines, path: Path) -> Callable[[Lines, Path], Iterator[Motif]
     if first.startswith(">"):
         cells = first.split("\t")
         return _read_homer if len(cells) > 2 and re.fullmatch(NUMBER, cells[2].strip()) else _read_jaspar
-    raise ValueError(
+    raise InputError(
         f"{path}: expected motifs in HOMER's, JASPAR's (a first line that begins with '>') or MEME's format "
         f"('MEME version 4'), got {first[:40]!r}"
     )
@@ -109,7 +110,7 @@ def _read_homer(lines: Lines, path: Path) -> Iterator[Motif]:
         cells = [cell.strip() for cell in header[1][1:].split("\t")]
         name = cells[1] if len(cells) > 1 and cells[1] else cells[0]
         if len(cells) < 3 or not re.fullmatch(NUMBER, cells[2]):
-            raise ValueError(
+            raise InputError(
                 f"{path}: line {header[0]:,}: expected >consensus, name and threshold, divided by tabs, "
                 f"got {header[1][:60]!r}"
             )
@@ -121,7 +122,7 @@ def _read_jaspar(lines: Lines, path: Path) -> Iterator[Motif]:
     for header, rows in _records(lines):
         name = " ".join(header[1][1:].split())
         if len(rows) != 4:
-            raise ValueError(
+            raise InputError(
                 f"{path}: motif {name}: expected four rows, A C G T, got {len(rows)}; "
                 "a matrix with a row a position needs HOMER's header, >consensus, name and threshold by tabs"
             )
@@ -129,13 +130,13 @@ def _read_jaspar(lines: Lines, path: Path) -> Iterator[Motif]:
         for base, (number, text) in zip(BASES, rows, strict=True):
             match = re.fullmatch(r"(?:([A-Za-z])\s*)?\[?([^\[\]]*)\]?", text)
             if match is None or (match[1] or base).upper() != base:
-                raise ValueError(
+                raise InputError(
                     f"{path}: motif {name}, line {number:,}: expected the row of {base}, as in "
                     f"'{base} [ 1 2 3 ]', got {text[:40]!r}"
                 )
             by_base.append(_numbers(match[2], f"{path}: motif {name}, line {number:,}"))
         if len({len(row) for row in by_base}) > 1 or not by_base[0]:
-            raise ValueError(
+            raise InputError(
                 f"{path}: motif {name}: expected four rows of one length, got "
                 f"{', '.join(str(len(row)) for row in by_base)} columns"
             )
@@ -149,7 +150,7 @@ def _read_meme(lines: Lines, path: Path) -> Iterator[Motif]:
         number, text = lines[at]
         at += 1
         if text.startswith("ALPHABET") and (letters := text.partition("=")[2].strip()) != BASES:
-            raise ValueError(f"{path}: line {number:,}: expected ALPHABET= {BASES}, got {letters!r}")
+            raise InputError(f"{path}: line {number:,}: expected ALPHABET= {BASES}, got {letters!r}")
         if text.startswith("Background letter frequencies"):
             background, at = _background(lines, at, path)
         elif re.match(r"MOTIF\s", text):
@@ -160,15 +161,15 @@ def _read_meme(lines: Lines, path: Path) -> Iterator[Motif]:
             while end < len(lines) and re.match(rf"{NUMBER}(\s|$)", lines[end][1]):
                 end += 1
             if not name:
-                raise ValueError(f"{path}: line {number:,}: a matrix without a MOTIF line before it")
+                raise InputError(f"{path}: line {number:,}: a matrix without a MOTIF line before it")
             if width and int(width[1]) != end - at:
-                raise ValueError(
+                raise InputError(
                     f"{path}: motif {name}: expected {width[1]} rows (w= {width[1]}), got {end - at}"
                 )
             yield Motif(name, _probabilities(lines[at:end], name, path), None, background)
             found, at = True, end
     if not found:
-        raise ValueError(f"{path}: expected MEME motifs, got a file without a letter-probability matrix")
+        raise InputError(f"{path}: expected MEME motifs, got a file without a letter-probability matrix")
 
 
 def _background(lines: Lines, at: int, path: Path) -> tuple[tuple[float, float, float, float], int]:
@@ -182,7 +183,7 @@ def _background(lines: Lines, at: int, path: Path) -> tuple[tuple[float, float, 
         at += 1
     right = sorted(pairs) == list(BASES) and min(pairs.values()) > 0
     if not right or abs(sum(pairs.values()) - 1) > SUM_TOLERANCE:
-        raise ValueError(
+        raise InputError(
             f"{path}: expected background frequencies of A C G T, above 0 and summing to 1, got "
             f"{' '.join(f'{letter} {value:g}' for letter, value in pairs.items()) or 'none'}"
         )
@@ -204,12 +205,12 @@ def _probabilities(rows: Lines, name: str, path: Path) -> Numbers:
     for number, text in rows:
         values = _numbers(text, f"{path}: motif {name}, line {number:,}")
         if len(values) != len(BASES):
-            raise ValueError(
+            raise InputError(
                 f"{path}: motif {name}, line {number:,}: expected 4 columns, A C G T, got {len(values)}"
             )
         matrix.append(values)
     if not matrix:
-        raise ValueError(f"{path}: motif {name} has no rows")
+        raise InputError(f"{path}: motif {name} has no rows")
     return _normalised(np.array(matrix), name, path)
 
 
@@ -220,13 +221,13 @@ def _normalised(matrix: Numbers, name: str, path: Path, *, counts: bool = False)
     """
     if (matrix < 0).any():
         row = int(np.flatnonzero((matrix < 0).any(axis=1))[0])
-        raise ValueError(f"{path}: motif {name}, position {row + 1}: {matrix[row].min():g} is negative")
+        raise InputError(f"{path}: motif {name}, position {row + 1}: {matrix[row].min():g} is negative")
     sums = matrix.sum(axis=1)
     counted = counts and ((matrix == matrix.round()).all() or sums.min() >= 2)
     wrong = sums <= 0 if counted else np.abs(sums - 1) > SUM_TOLERANCE
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
-        raise ValueError(
+        raise InputError(
             f"{path}: motif {name}, position {row + 1}: expected probabilities of A C G T that sum to 1, "
             f"got {' '.join(f'{value:g}' for value in matrix[row])}, which sum to {sums[row]:g}"
         )
@@ -238,7 +239,7 @@ def _numbers(text: str, where: str) -> list[float]:
     words = text.split()
     strange = next((word for word in words if not re.fullmatch(NUMBER, word)), None)
     if strange is not None:
-        raise ValueError(f"{where}: expected numbers, got {strange[:40]!r}")
+        raise InputError(f"{where}: expected numbers, got {strange[:40]!r}")
     return [float(word) for word in words]
 
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from dnalm.formats.lines import read_lines
+from dnalm.errors import InputError
+from dnalm.formats.text import read_lines
 
 COLUMNS = ("GeneID", "SMILES", "Label")
 LONGEST_CELL = 1 << 30
@@ -30,7 +31,7 @@ def pair_files(path: Path) -> list[Path]:
     """Return the tables that `path` stands for: itself, or those in train/ and test/ of a folder.
 
     Raises:
-        ValueError: if a folder has none.
+        InputError: if a folder has none.
     """
     if not path.is_dir():
         return [path]
@@ -41,7 +42,7 @@ def pair_files(path: Path) -> list[Path]:
         if file.name.endswith(PACKED)
     ]
     if not files:
-        raise ValueError(
+        raise InputError(
             f"{path}: expected a table of pairs, or a folder with train/*.csv and test/*.csv, got a folder "
             "with neither"
         )
@@ -52,7 +53,7 @@ def read_pair_rows(path: Path) -> Iterator[PairRow]:
     """Yield the rows of all tables that `path` stands for; what is in them is not judged here.
 
     Raises:
-        ValueError: if a column is missing, a row is longer or shorter than the header, or a file is no text.
+        InputError: if a column is missing, a row is longer or shorter than the header, or a file is no text.
     """
     for file in pair_files(path):
         name = file.name if file == path else f"{file.parent.name}/{file.name}"
@@ -76,7 +77,7 @@ def read_table(path: Path, wanted: tuple[str, ...]) -> Iterator[tuple[int, dict[
         wanted: columns that must be there, in whatever case; they are given under these names.
 
     Raises:
-        ValueError: if one is missing or there twice, or a row has more or fewer cells than the header.
+        InputError: if one is missing or there twice, or a row has more or fewer cells than the header.
     """
     csv.field_size_limit(LONGEST_CELL)
     lines = (line.decode("utf-8-sig", "replace") for line in read_lines(path))
@@ -86,12 +87,12 @@ def read_table(path: Path, wanted: tuple[str, ...]) -> Iterator[tuple[int, dict[
     names = [name.strip() for name in next(csv.reader([first], delimiter=delimiter), [])]
     header = [spelled.get(name.lower(), name) for name in names]
     if missing := [name for name in wanted if name not in header]:
-        raise ValueError(
+        raise InputError(
             f"{path}: expected a table with the columns {', '.join(wanted)}; {', '.join(missing)} missing "
             f"among {', '.join(header) or 'none at all'}"
         )
     if twice := [name for name in wanted if header.count(name) > 1]:
-        raise ValueError(f"{path}: expected each column once, got several: {', '.join(twice)}")
+        raise InputError(f"{path}: expected each column once, got several: {', '.join(twice)}")
     # A quote is part of the text in a table with tabs, unless the header shows that cells are quoted.
     quoted = delimiter == "," or '"' in first
     rows = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
@@ -100,7 +101,7 @@ def read_table(path: Path, wanted: tuple[str, ...]) -> Iterator[tuple[int, dict[
             continue
         number = rows.line_num + 1  # the header was read before
         if len(cells) != len(header):
-            raise ValueError(
+            raise InputError(
                 f"{path}: line {number:,}: expected {len(header)} cells as in the header, got {len(cells)}"
             )
         yield number, dict(zip(header, cells, strict=True))

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from dnalm.formats.lines import read_lines
+from dnalm.errors import InputError
 from dnalm.formats.pairs import read_table
+from dnalm.formats.text import read_lines
 
 NAMES = ("name", "id", "title", "molecule", "compound")
 """Columns of a table that may name a molecule, the first that is there."""
@@ -29,10 +30,10 @@ def read_molecules(path: Path) -> Iterator[MoleculeRow]:
             behind a blank or a tab, a name.
 
     Raises:
-        ValueError: if it is a folder, or no text.
+        InputError: if it is a folder, or no text.
     """
     if path.is_dir():
-        raise ValueError(f"{path}: expected a file of molecules (.smi, or a table with SMILES), got a folder")
+        raise InputError(f"{path}: expected a file of molecules (.smi, or a table with SMILES), got a folder")
     first = next((line.decode("utf-8-sig", "replace") for line in read_lines(path)), "")
     cells = first.replace("\t", ",").split(",")
     if "smiles" in (cell.strip().strip('"').lower() for cell in cells):

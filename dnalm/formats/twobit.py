@@ -5,8 +5,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from dnalm.errors import InputError
 from dnalm.formats.fasta import name_of
-from dnalm.formats.source import Block, Source
+from dnalm.formats.text import Block, Source
 
 MAGIC = (b"\x43\x27\x41\x1a", b"\x1a\x41\x27\x43")
 """The first bytes, in either byte order (UCSC, twoBit format)."""
@@ -20,12 +21,12 @@ def read_twobit(source: Source) -> Iterator[Block]:
     """Yield the sequences of a .2bit file as FASTA blocks, in lines of 60, soft-masked bases in lower case.
 
     Raises:
-        ValueError: if py2bit is not installed, the file is damaged or cut short, or a name is not ASCII.
+        InputError: if py2bit is not installed, the file is damaged or cut short, or a name is not ASCII.
     """
     try:
         import py2bit  # type: ignore[import-not-found]
     except ImportError as error:
-        raise ValueError(
+        raise InputError(
             f'{source.path}: .2bit needs py2bit, which is not installed; run: pip install "dnalm[tracks]"'
         ) from error
     check_whole(source)
@@ -33,7 +34,7 @@ def read_twobit(source: Source) -> Iterator[Block]:
         file = py2bit.open(str(source.path), True)
         lengths = {str(name): int(length) for name, length in file.chroms().items()}
     except RuntimeError as error:
-        raise ValueError(
+        raise InputError(
             f"{source.path}: the .2bit file is damaged ({error}); copy or download it again"
         ) from error
     while source.read(1 << 20):  # for the digest
@@ -44,7 +45,7 @@ def read_twobit(source: Source) -> Iterator[Block]:
             for start in range(0, length, CHUNK):
                 yield Block(None, _lines(file.sequence(name, start, min(length, start + CHUNK))))
     except RuntimeError as error:
-        raise ValueError(f"{source.path}: the .2bit file is damaged at {name!r} ({error})") from error
+        raise InputError(f"{source.path}: the .2bit file is damaged at {name!r} ({error})") from error
     finally:
         file.close()
 
@@ -57,7 +58,7 @@ def check_whole(source: Source) -> None:
     stretches of N, their starts and sizes, stretches in lower case, likewise, reserved, four bases a byte.
 
     Raises:
-        ValueError: if it leads past the end, or a name is not printable ASCII.
+        InputError: if it leads past the end, or a name is not printable ASCII.
     """
     size = source.path.stat().st_size
     with source.path.open("rb") as file:
@@ -68,7 +69,7 @@ def check_whole(source: Source) -> None:
                 file.seek(at)
             data = file.read(struct.calcsize(order + letters))
             if len(data) < struct.calcsize(order + letters):
-                raise ValueError(_cut_short(source, size))
+                raise InputError(_cut_short(source, size))
             return struct.unpack(order + letters, data)
 
         version, count, _ = read("3I")
@@ -82,7 +83,7 @@ def check_whole(source: Source) -> None:
             at = offset + 8 + 8 * unknown
             end = at + 4 + 8 * read("I", at)[0] + 4 + -(-bases // 4)
             if end > size:
-                raise ValueError(_cut_short(source, size))
+                raise InputError(_cut_short(source, size))
 
 
 def _cut_short(source: Source, size: int) -> str:

@@ -1,4 +1,6 @@
-"""A prepared genome on disk: opening, checking, and reading its tokens and bases.
+"""What the meta.json of a prepared folder must hold, and what it says in words.
+
+A prepared genome on disk: opening, checking, and reading its tokens and bases.
 
 Shapes used below
     S  unbroken runs of A/C/G/T in a part        R  soft-masked stretches in a part
@@ -19,9 +21,98 @@ import numpy.typing as npt
 
 from dnalm import files
 from dnalm.dna import NOT_A_BASE
-from dnalm.genome.meta import FILES, FORMAT, FORMAT_VERSION, problems
+from dnalm.errors import InputError
 from dnalm.genome.text import base_at_offset, base_mask, offset_of_base
-from dnalm.tokenizers import CharacterTokenizer
+from dnalm.tokens.characters import CharacterTokenizer
+
+FORMAT = "dnalm-genome"
+FORMAT_VERSION = 1
+FILES = {
+    "full": ("train.bin", "val.bin", "segments.npy", "repeats.npy", "base_index.npy"),
+    "vocab4": ("train.bin", "val.bin", "segments.npy", "repeats.npy"),
+}
+"""The files of a folder beside meta.json, by mode."""
+SHAPE = {
+    "dnalm_version": str,
+    "characters": str,
+    "vocab_size": int,
+    "published": bool,
+    "sources": [{"name": str, "bytes": int, "sha256": str}],
+    "contigs": [{"name": str, "length": int, "bases": int}],
+    "counts": {
+        **dict.fromkeys(("bases", "soft_masked", "n", "train_bases", "val_bases"), int),
+        **dict.fromkeys(("train_tokens", "val_tokens"), int),
+        "other_iupac": dict,
+    },
+}
+"""Type of each value; a dictionary lists keys that must be there, a list has items of its one shape."""
+SPLITS = {
+    "fraction": {"val_fraction": float, "contig": str, "position": int},
+    "contigs": {"val_contigs": [str]},
+}
+"""Shape of `split`, by its kind."""
+
+
+def problems(meta: dict[str, Any]) -> list[str]:
+    """Return what is missing from a meta.json of this version or is of another type, as dotted names."""
+    mode, split = meta.get("mode"), meta.get("split")
+    if not isinstance(mode, str) or mode not in FILES:
+        return ["mode"]
+    kind = split.get("kind") if isinstance(split, dict) else None
+    if not isinstance(kind, str) or kind not in SPLITS:
+        return ["split"]
+    files = {name: {"bytes": int, "sha256": str} for name in FILES[mode]}
+    found = list(_problems(meta, SHAPE | {"split": SPLITS[kind], "files": files}, ""))
+    if not found:
+        letters = meta["characters"]
+        if not letters.isascii() or not len(letters) == len(set(letters)) == meta["vocab_size"] > 0:
+            found.append("characters")
+    return found
+
+
+def same_bases(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Return whether two prepared folders are of the same genome, split at the same place."""
+    return _identity(one) == _identity(other)
+
+
+def origin(meta: dict[str, Any]) -> str:
+    """Return what a prepared folder was made from, in words, digests included."""
+    sources = ", ".join(f"{source['name']} (SHA-256 {source['sha256'][:8]}...)" for source in meta["sources"])
+    return f"{sources} with {held_out(meta)}"
+
+
+def held_out(meta: dict[str, Any]) -> str:
+    """Return what is kept for validation, in words."""
+    split = meta["split"]
+    if split["kind"] == "contigs":
+        return f"contigs {', '.join(split['val_contigs'])} for validation"
+    what = "tokens (the published split)" if meta["published"] else "bases"
+    return f"the last {100 * split['val_fraction']:g}% of the {what} for validation"
+
+
+def _identity(meta: dict[str, Any]) -> list[Any]:
+    split = meta["split"]
+    # The published text is split by token, so that full and vocab4 are never cut at the same base.
+    where = split.get("val_fraction") if meta["published"] else split
+    return [[source["sha256"] for source in meta["sources"]], meta["published"], where]
+
+
+def _problems(value: Any, shape: Any, name: str) -> Iterator[str]:
+    if not _fits(value, type(shape) if isinstance(shape, dict | list) else shape):
+        yield name
+    elif isinstance(shape, dict):
+        for key, inner in shape.items():
+            yield from _problems(value.get(key), inner, f"{name}.{key}".lstrip("."))
+    elif isinstance(shape, list):
+        for number, item in enumerate(value):
+            yield from _problems(item, shape[0], f"{name}[{number}]")
+
+
+def _fits(value: Any, kind: type) -> bool:
+    if isinstance(value, bool):  # which Python counts as a number
+        return kind is bool
+    return isinstance(value, int | float if kind is float else kind)
+
 
 PARTS = ("train", "val")
 Part = Literal["train", "val"]
@@ -39,7 +130,7 @@ class PreparedGenome:
         folder: the folder.
 
     Raises:
-        ValueError: if it is no such folder, is of another version, or is damaged.
+        InputError: if it is no such folder, is of another version, or is damaged.
     """
 
     def __init__(self, folder: Path | str) -> None:
@@ -49,11 +140,11 @@ class PreparedGenome:
             path = self.folder / name
             size = path.stat().st_size if path.is_file() else None
             if size is None:
-                raise ValueError(
+                raise InputError(
                     f"{self.folder}: {name} is missing; run dnalm prepare again with --overwrite"
                 )
             if size != self.meta["files"][name]["bytes"]:
-                raise ValueError(
+                raise InputError(
                     f"{path}: damaged: expected {self.meta['files'][name]['bytes']:,} bytes, got {size:,}; "
                     "run dnalm prepare again with --overwrite"
                 )
@@ -82,11 +173,11 @@ class PreparedGenome:
         """Read every file and compare its SHA-256.
 
         Raises:
-            ValueError: if one differs.
+            InputError: if one differs.
         """
         for name in FILES[self.mode]:
             if files.sha256(self.folder / name) != self.meta["files"][name]["sha256"]:
-                raise ValueError(
+                raise InputError(
                     f"{self.folder / name}: damaged or changed: its SHA-256 is not the one in meta.json; "
                     "run dnalm prepare again with --overwrite"
                 )
@@ -112,11 +203,11 @@ class PreparedGenome:
         In full, newlines and all else between those bases are inside the span; in vocab4 it is (start, end).
 
         Raises:
-            ValueError: if the part has no such bases.
+            InputError: if the part has no such bases.
         """
         bases = int(self.meta["counts"][f"{part}_bases"])
         if not 0 <= start <= end <= bases:
-            raise ValueError(f"{self.folder}: bases {start}-{end} asked for, {part} has {bases}")
+            raise InputError(f"{self.folder}: bases {start}-{end} asked for, {part} has {bases}")
         if self.mode == "vocab4" or start == end == 0:
             return start, end
         if start == end:
@@ -135,7 +226,7 @@ class PreparedGenome:
         """Return the base codes (A 0, C 1, G 2, T 3) of the bases [start, end) of a part, uint8 [L].
 
         Raises:
-            ValueError: if the part has no such bases.
+            InputError: if the part has no such bases.
         """
         first, last = self.text_span(part, start, end)
         tokens = self.tokens(part)[first:last]
@@ -188,7 +279,7 @@ class PreparedGenome:
         except (ValueError, EOFError):
             rows = np.empty(0, dtype=np.int64)
         if rows.ndim != 2 or rows.shape[1] != columns or rows.dtype != np.int64:
-            raise ValueError(f"{self.folder / name}: expected int64 [rows, {columns}]: the file is damaged")
+            raise InputError(f"{self.folder / name}: expected int64 [rows, {columns}]: the file is damaged")
         return rows
 
     def _rows(self, rows: npt.NDArray[np.int64], part: Part) -> npt.NDArray[np.int64]:
@@ -208,29 +299,29 @@ def read_meta(folder: Path) -> dict[str, Any]:
     """Return the meta.json of a prepared folder, checked.
 
     Raises:
-        ValueError: if the folder is none, is of another version, or its meta.json is damaged.
+        InputError: if the folder is none, is of another version, or its meta.json is damaged.
     """
     path = folder / "meta.json"
     if not path.is_file():
         inside = [str(folder / mode) for mode in FILES if (folder / mode / "meta.json").is_file()]
         hint = f"did you mean {' or '.join(inside)}?" if inside else "make one with dnalm prepare"
-        raise ValueError(
+        raise InputError(
             f"{folder}: expected a folder written by dnalm prepare, found no meta.json in it; {hint}"
         )
     meta = files.read_json(path)
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
-        raise ValueError(
+        raise InputError(
             f"{folder}: expected a folder written by dnalm prepare, but its meta.json is not dnalm's"
         )
     if meta.get("format_version") != FORMAT_VERSION:
-        raise ValueError(
+        raise InputError(
             f"{folder}: prepared by another version of dnalm (format {meta.get('format_version')}, "
             f"this one reads {FORMAT_VERSION}); run dnalm prepare again with --overwrite"
         )
     wrong = problems(meta)
     if wrong:
         shown = ", ".join(wrong[:5]) + (", ..." if len(wrong) > 5 else "")
-        raise ValueError(
+        raise InputError(
             f"{path}: damaged: no {shown}, or not of its type; run dnalm prepare again with --overwrite"
         )
     return meta
@@ -247,5 +338,5 @@ def is_prepared(folder: Path) -> bool:
 
 def _number(part: str) -> int:
     if part not in PARTS:
-        raise ValueError(f"part must be train or val, got {part!r}")
+        raise InputError(f"part must be train or val, got {part!r}")
     return PARTS.index(part)

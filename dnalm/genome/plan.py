@@ -1,4 +1,4 @@
-"""What `prepare` is asked to do, checked before anything is read or written."""
+"""What to prepare, checked before any work."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Literal
 
 from dnalm import files
+from dnalm.errors import InputError
 from dnalm.formats import format_of, read_blocks
-from dnalm.formats.fasta import GZIP_MAGIC
-from dnalm.formats.source import Source
+from dnalm.formats.text import GZIP_MAGIC, Source
 from dnalm.genome.folder import is_prepared, read_meta
 
 UNPACKED = {"2bit": 4.1, "gzip": 4.5, "plain": 1.0}
 """Characters of text for each byte of a file: four bases a byte and newlines; what gzip usually reaches."""
+
+
 VAL_FRACTION = 0.1
 """Share of the bases kept for validation unless told otherwise."""
 
@@ -39,34 +41,34 @@ class Plan:
         """Look for every mistake that can be seen before reading the genome whole.
 
         Raises:
-            ValueError: at the first one.
+            InputError: at the first one.
         """
         if not self.genomes:
-            raise ValueError("prepare needs at least one genome, a FASTA or .2bit file; got none")
+            raise InputError("prepare needs at least one genome, a FASTA or .2bit file; got none")
         if not 0 < self.val_fraction < 1:
-            raise ValueError(
+            raise InputError(
                 f"--val-fraction must be above 0 and below 1, got {self.val_fraction}; 0.1 is usual"
             )
         if self.published and self.val_contigs:
-            raise ValueError(
+            raise InputError(
                 "--published splits by token: it goes with --val-fraction, not with --val-contigs"
             )
         if self.val_contigs and self.val_fraction != VAL_FRACTION:
-            raise ValueError(
+            raise InputError(
                 f"--val-contigs {','.join(self.val_contigs)} and --val-fraction {self.val_fraction} "
                 "are two ways to split; choose one"
             )
         for path in self.genomes:
             if not path.exists():
-                raise ValueError(f"{path}: no such file; prepare needs a genome in FASTA or .2bit")
+                raise InputError(f"{path}: no such file; prepare needs a genome in FASTA or .2bit")
             source = Source(path)
             if self.published and format_of(source) != "fasta":
-                raise ValueError(f"{path}: --published copies a text: it needs FASTA")
+                raise InputError(f"{path}: --published copies a text: it needs FASTA")
             next(read_blocks(source))
             source.close()
         there = next(folder for folder in (self.out, *self.out.parents) if folder.exists())
         if not there.is_dir():
-            raise ValueError(f"--out {self.out}: expected a folder, but {there} is a file; choose another")
+            raise InputError(f"--out {self.out}: expected a folder, but {there} is a file; choose another")
         self.check_folders()
         files.need_space(self.out, self.disk)
 
@@ -74,7 +76,7 @@ class Plan:
         """Look at what is at the folders' places already.
 
         Raises:
-            ValueError: if something is there that may not be replaced.
+            InputError: if something is there that may not be replaced.
         """
         for mode in self.modes:
             self._check_folder(self.out / mode)
@@ -101,7 +103,7 @@ class Plan:
         if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
             return
         if not is_prepared(folder):
-            raise ValueError(
+            raise InputError(
                 f"{folder}: not written by dnalm prepare, so it is left alone; choose another --out"
             )
         if not self.overwrite:
@@ -110,7 +112,7 @@ class Plan:
                 names = ", ".join(contig["name"] for contig in mine[:3]) + (", ..." if len(mine) > 3 else "")
             except ValueError:
                 names = "damaged, or of another version of dnalm"
-            raise ValueError(
+            raise InputError(
                 f"{folder}: holds another prepared genome ({names}); choose another --out, "
                 "or --overwrite to replace it"
             )

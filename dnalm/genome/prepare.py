@@ -1,4 +1,7 @@
-"""From genome files to prepared folders: one pass over the input, bounded memory, all folders or none."""
+"""What `prepare` is asked to do, checked before anything is read or written.
+
+From genome files to prepared folders: one pass over the input, bounded memory, all folders or none.
+"""
 
 import errno
 from collections.abc import Iterator
@@ -8,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from dnalm import __version__, files
-from dnalm.genome.finish import SHORTEST, cut_file, seal, write_index, write_repeats, write_segments
-from dnalm.genome.folder import read_meta
-from dnalm.genome.meta import FILES, FORMAT, FORMAT_VERSION, origin, same_bases
+from dnalm.errors import InputError
+from dnalm.genome.folder import FILES, FORMAT, FORMAT_VERSION, origin, read_meta, same_bases
+from dnalm.genome.parts import SHORTEST, cut_file, seal, write_index, write_repeats, write_segments
 from dnalm.genome.plan import Plan
 from dnalm.genome.stream import OnRead, Stream, stream_genome, stream_published
-from dnalm.tokenizers import HG38_CHARACTERS, VOCAB4, CharacterTokenizer
+from dnalm.tokens.characters import HG38_CHARACTERS, VOCAB4, CharacterTokenizer
 
 
 def prepare(plan: Plan, on_read: OnRead | None = None) -> dict[str, Path]:
@@ -27,7 +30,7 @@ def prepare(plan: Plan, on_read: OnRead | None = None) -> dict[str, Path]:
         The folder of each mode.
 
     Raises:
-        ValueError: for any mistake in the input or the plan, and when the disk is full; whatever was at the
+        InputError: for any mistake in the input or the plan, and when the disk is full; whatever was at the
             folders' place before is still there then, and nothing else.
     """
     plan.check()
@@ -60,7 +63,7 @@ def _write_tables(mode: str, folder: Path, plan: Plan, stream: Stream) -> dict[s
     for part, length in zip(("training", "validation"), longest, strict=True):
         if length < SHORTEST:
             change = "--val-contigs" if plan.val_contigs else "--val-fraction"
-            raise ValueError(
+            raise InputError(
                 f"{', '.join(map(str, plan.genomes))}: the {part} part has no room for one window: "
                 f"it needs {SHORTEST} A/C/G/T without a break, and its longest stretch has {length:,}; "
                 f"use a larger genome or another {change}"
@@ -84,7 +87,7 @@ def _check_others(plan: Plan, stream: Stream, split: dict[str, Any]) -> None:
         except ValueError:
             continue  # nothing that could be read as a genome
         if not same_bases(made, other):
-            raise ValueError(
+            raise InputError(
                 f"{folder} is of {origin(other)}, and {plan.out / plan.modes[0]} would be of {origin(made)}, "
                 "but both must hold the same bases; choose another --out, "
                 "or --vocab both --overwrite to replace both"
@@ -153,7 +156,7 @@ def _full_disk_is_said(out: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise ValueError(
+        raise InputError(
             f"{out}: the disk is full; what was being written is gone and what was there before is kept; "
             "free some space or choose another --out"
         ) from error

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.ticker import MaxNLocator
 
+from dnalm.errors import InputError
 from dnalm.report.plots import ABOVE, INK, VERMILION, save
 
 SHADES = LinearSegmentedColormap.from_list("attention", ["#FBF3EE", VERMILION])
@@ -64,10 +65,10 @@ def attention_picture(
         title: over the picture.
 
     Raises:
-        ValueError: if there is no range or no atom, or not one share a range.
+        InputError: if there is no range or no atom, or not one share a range.
     """
     if not len(ranges) or not len(atoms) or len(ranges) != len(shares):
-        raise ValueError(
+        raise InputError(
             f"{title}: expected the share of each range and each atom, got {len(ranges)} ranges, "
             f"{len(shares)} shares of them, {len(atoms)} atoms"
         )

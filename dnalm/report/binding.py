@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dnalm.bootstrap import RESAMPLES
-from dnalm.records import read_record
+from dnalm.record import read_record
 from dnalm.report.binding_plots import (
     density,
     error_by_position,
@@ -17,7 +17,7 @@ from dnalm.report.binding_plots import (
 from dnalm.report.binding_words import against_baselines, differences, figure_of, pretraining, ranking
 from dnalm.report.page import Chapter, Picture, Table, draw, facts
 from dnalm.report.plots import duration, time_comparison
-from dnalm.report.results import BindingResults, Comparison, read_results
+from dnalm.report.read_binding import BindingResults, Comparison, read_results
 
 TIME_TITLE = "Training time of the binding models"
 TIME_PLOT, PERFORMANCE_PLOT = "finetuning_time_comparison.png", "performance_comparison.png"
@@ -46,7 +46,7 @@ def binding_chapter(folder: Path) -> Chapter:
         Findings, tables of scores, differences and cost, pictures, and how each model was made.
 
     Raises:
-        ValueError: if there are no results, or one of the files is damaged.
+        InputError: if there are no results, or one of the files is damaged.
     """
     results = read_results(folder)
     names = _names(results.comparisons)
@@ -82,7 +82,7 @@ def refresh_comparisons(folder: Path) -> list[Path]:
         The paths written; where only evaluations are there, no times are known and none are drawn.
 
     Raises:
-        ValueError: if there are no results, or one of the files is damaged.
+        InputError: if there are no results, or one of the files is damaged.
     """
     results = read_results(folder)
     names = _names(results.comparisons)

@@ -16,18 +16,10 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from dnalm.errors import InputError
 from dnalm.formats.binding import parse_name
-from dnalm.report.plots import (
-    ABOVE,
-    GREY,
-    INK,
-    epoch_curves,
-    interval_rows,
-    new_figure,
-    save,
-    styles,
-)
-from dnalm.report.result_files import estimate, number
+from dnalm.report.plots import ABOVE, GREY, INK, epoch_curves, interval_rows, new_figure, save, styles
+from dnalm.report.read import estimate, number
 
 Scores = Mapping[str, Any]
 """The `scores` of one model."""
@@ -49,7 +41,7 @@ def training_curves(
         best_epoch: whose weights were kept; if None, that with the lowest validation loss.
 
     Raises:
-        ValueError: if there is no epoch, or the lists differ in length.
+        InputError: if there is no epoch, or the lists differ in length.
     """
     losses = _floats(history["val_loss"])
     if best_epoch is None and not all(map(math.isnan, losses)):
@@ -108,10 +100,10 @@ def tracks(
         everyone: the models that share out the colours.
 
     Raises:
-        ValueError: if there is no window.
+        InputError: if there is no window.
     """
     if not windows:
-        raise ValueError(f"{title}: expected at least one window to draw, got none")
+        raise InputError(f"{title}: expected at least one window to draw, got none")
     names = list(dict.fromkeys(name for window in windows for name in window["predicted"]))
     figure, panels = new_figure(title, width=9.6, height=1.1 + 1.5 * len(windows), rows=len(windows))
     looks = styles(names, everyone)
@@ -145,10 +137,10 @@ def density(
         title: over the picture.
 
     Raises:
-        ValueError: if there is no model.
+        InputError: if there is no model.
     """
     if not densities:
-        raise ValueError(f"{title}: expected the density of at least one model, got none")
+        raise InputError(f"{title}: expected the density of at least one model, got none")
     across = min(3, math.ceil(math.sqrt(len(densities))))
     down = math.ceil(len(densities) / across)
     figure, panels = new_figure(
@@ -192,10 +184,10 @@ def error_by_position(
         everyone: the models that share out the colours.
 
     Raises:
-        ValueError: if there is no model.
+        InputError: if there is no model.
     """
     if not errors:
-        raise ValueError(f"{title}: expected the errors of at least one model, got none")
+        raise InputError(f"{title}: expected the errors of at least one model, got none")
     figure, (axes,) = new_figure(title, width=8.4, height=4.2)
     for name, style in styles(list(errors), everyone).items():
         values = _floats(errors[name])

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dnalm.records import read_record
+from dnalm.record import read_record
 from dnalm.report.binding import kind_of
 from dnalm.report.markdown import Run, hardware_name, markdown
 from dnalm.report.plots import duration

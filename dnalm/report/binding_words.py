@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dnalm.bootstrap import Estimate
-from dnalm.report.results import Comparison
+from dnalm.report.read_binding import Comparison
 
 
 def ranking(comparison: Comparison) -> list[str]:

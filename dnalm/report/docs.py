@@ -7,6 +7,7 @@ from typing import Any
 
 import jinja2
 
+from dnalm.errors import InputError
 from dnalm.files import write_text
 
 
@@ -28,7 +29,7 @@ def write_page(argv: Sequence[str], usage: str, render: Callable[..., str]) -> i
     """
     try:
         if len(argv) != len(usage.split(" ")) - 3:  # python -m MODULE
-            raise ValueError(f"usage: {usage}")
+            raise InputError(f"usage: {usage}")
         *sources, page = map(Path, argv)
         write_text(page, render(*sources, page.with_name(page.name + ".j2")))
     except (ValueError, OSError) as error:

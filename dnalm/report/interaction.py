@@ -7,14 +7,12 @@ from typing import Any
 
 from dnalm.bootstrap import RESAMPLES
 from dnalm.report.binding_words import figure_of
-from dnalm.report.interaction_plots import (
-    LEAST_PAIRS,
-    Panel,
-    auroc_intervals,
-    reliability,
-    training_curves,
-)
-from dnalm.report.interaction_results import (
+from dnalm.report.interaction_plots import LEAST_PAIRS, Panel, auroc_intervals, reliability, training_curves
+from dnalm.report.interaction_words import conditions, figure, findings, verdict
+from dnalm.report.page import Chapter, Picture, Table, draw
+from dnalm.report.plots import duration
+from dnalm.report.read import number
+from dnalm.report.read_pairs import (
     NODE_RATE,
     Comparison,
     InteractionResults,
@@ -23,10 +21,6 @@ from dnalm.report.interaction_results import (
     auroc_of,
     read_results,
 )
-from dnalm.report.interaction_words import conditions, figure, findings, verdict
-from dnalm.report.page import Chapter, Picture, Table, draw
-from dnalm.report.plots import duration
-from dnalm.report.result_files import number
 
 MOST_LINES = 4
 """Models drawn over each other in one picture; more could not be told apart."""
@@ -64,7 +58,7 @@ def interaction_chapter(folders: Sequence[Path]) -> Chapter:
         Findings, tables of scores, shuffles and cost, pictures, and how each model was made.
 
     Raises:
-        ValueError: if there are no results, or one of the files is damaged.
+        InputError: if there are no results, or one of the files is damaged.
     """
     results = read_results(folders)
     titles = headings(results.comparisons)

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from dnalm.bootstrap import Estimate
+from dnalm.errors import InputError
 from dnalm.report.plots import (
     ABOVE,
     BLUE,
@@ -28,7 +29,7 @@ from dnalm.report.plots import (
     save,
     styles,
 )
-from dnalm.report.result_files import number
+from dnalm.report.read import number
 
 CHANCE = 0.5
 """AUROC of guessing."""
@@ -67,10 +68,10 @@ def auroc_intervals(
         models: the names that share out the colours, all of them if None; what is not among them is grey.
 
     Raises:
-        ValueError: if there is no panel.
+        InputError: if there is no panel.
     """
     if not panels:
-        raise ValueError(f"{title}: expected models or baselines to draw, got none")
+        raise InputError(f"{title}: expected models or baselines to draw, got none")
     rows = [max(1, len(panel.auroc)) for panel in panels]
     figure = Figure(figsize=(8.8, 1.5 + sum(1.0 + 0.34 * count for count in rows)), layout="constrained")
     grid = figure.subplots(len(panels), 1, squeeze=False, height_ratios=[count + 0.6 for count in rows])
@@ -125,10 +126,10 @@ def reliability(
         everyone: the models that share out the colours.
 
     Raises:
-        ValueError: if there is no model.
+        InputError: if there is no model.
     """
     if not bins:
-        raise ValueError(f"{title}: expected the bins of at least one model, got none")
+        raise InputError(f"{title}: expected the bins of at least one model, got none")
     figure, (left, right) = new_figure(title, width=9.6, height=4.9, panels=2)
     left.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1.2, label="perfect", zorder=1)
     for name, style in styles(list(bins), everyone).items():
@@ -165,7 +166,7 @@ def training_curves(
         node_rate: AUROC of the node rate on the validation part.
 
     Raises:
-        ValueError: if there is no epoch, or the lists differ in length.
+        InputError: if there is no epoch, or the lists differ in length.
     """
     left, right = "cross-entropy (nats a pair)", "AUROC of the validation part"
     floor = {f"node rate ({node_rate:.4f})": node_rate}
@@ -187,10 +188,10 @@ def probabilities(
         prevalence: share of positives where the probabilities were fitted; NaN where it is not known.
 
     Raises:
-        ValueError: if there is no pair.
+        InputError: if there is no pair.
     """
     if not len(values):
-        raise ValueError(f"{title}: expected the probability of at least one pair, got none")
+        raise InputError(f"{title}: expected the probability of at least one pair, got none")
     figure, (axes,) = new_figure(title, width=8.4, height=3.4)
     counts, edges = np.histogram(values, bins=BINS, range=(0.0, 1.0))
     axes.stairs(counts, edges, fill=True, color=BLUE)

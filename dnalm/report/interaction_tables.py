@@ -8,11 +8,11 @@ from operator import getitem
 from typing import Any
 
 from dnalm.report.binding_words import figure_of
-from dnalm.report.interaction_results import NODE_RATE, auroc_of
 from dnalm.report.interaction_words import figure
 from dnalm.report.markdown import Run, hardware_name, markdown
 from dnalm.report.plots import duration
-from dnalm.report.result_files import number
+from dnalm.report.read import number
+from dnalm.report.read_pairs import NODE_RATE, auroc_of
 
 TRAINED, EVALUATED = ("interact train",), ("interact evaluate",)
 _SPLITS = ("random", "cold-molecule", "scaffold", "cold-gene", "cold-both")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from dnalm.bootstrap import Estimate
 from dnalm.report.binding_words import figure_of
-from dnalm.report.interaction_results import NODE_RATE, Comparison, Judged, auroc_of
+from dnalm.report.read_pairs import NODE_RATE, Comparison, Judged, auroc_of
 
 
 def conditions(comparison: Comparison, with_seed: bool = False) -> str:

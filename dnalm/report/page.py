@@ -11,8 +11,9 @@ from typing import Any
 
 import jinja2
 
+from dnalm.errors import InputError
 from dnalm.files import read_json, write_text
-from dnalm.records import read_record
+from dnalm.record import read_record
 from dnalm.report.plots import DPI, duration, loss_curve, markov_ladder, same_bases, time_comparison
 
 TEMPLATE = Path(__file__).with_name("page.html.j2")
@@ -91,12 +92,12 @@ def read_runs(outputs: Path) -> dict[str, dict[str, Any]]:
     """Read the finished pretraining runs of an outputs folder, by mode.
 
     Raises:
-        ValueError: if there is none.
+        InputError: if there is none.
     """
     runs = {path.parent.name: read_record(path) for path in sorted(outputs.glob("*/run.json"))}
     runs = {mode: run for mode, run in runs.items() if (run["verb"], run["status"]) == ("pretrain", "done")}
     if not runs:
-        raise ValueError(
+        raise InputError(
             f"{outputs}: expected at least one finished pretraining run (MODE/run.json), got none; "
             f"run dnalm pretrain --data DATA/MODE --out {outputs}"
         )
@@ -113,7 +114,7 @@ def pretraining_chapter(outputs: Path) -> Chapter:
         Findings, table, curves of each mode, Markov ladder, times, and how each run was made.
 
     Raises:
-        ValueError: if there is no finished run, or one of the files is damaged.
+        InputError: if there is no finished run, or one of the files is damaged.
     """
     runs = read_runs(outputs)
     metrics = {mode: run["metrics"] for mode, run in runs.items()}

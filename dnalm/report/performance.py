@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from dnalm.errors import InputError
 from dnalm.files import read_json
 from dnalm.report.docs import fill, write_page
 from dnalm.report.markdown import markdown
@@ -30,22 +31,22 @@ def read_results(folder: Path) -> list[Result]:
     """Read every result under `folder`, CPU before CUDA, by name.
 
     Raises:
-        ValueError: if there is no such folder, or a file in it is not the bench's, or of toy sizes.
+        InputError: if there is no such folder, or a file in it is not the bench's, or of toy sizes.
     """
     if not folder.is_dir():
-        raise ValueError(f"{folder}: expected a folder of the bench's JSON files, got none; check the path")
+        raise InputError(f"{folder}: expected a folder of the bench's JSON files, got none; check the path")
     results = []
     for path in sorted(folder.glob("*.json")):
         content = read_json(path)
         if not isinstance(content, dict) or content.get("format") != FORMAT:
-            raise ValueError(f"{path}: expected a file written by the bench, got another JSON file")
+            raise InputError(f"{path}: expected a file written by the bench, got another JSON file")
         if content.get("format_version") != FORMAT_VERSION:
-            raise ValueError(
+            raise InputError(
                 f"{path}: of format {content.get('format_version')}, this dnalm reads {FORMAT_VERSION}; "
                 "run the bench again"
             )
         if content["quick"]:
-            raise ValueError(f"{path}: measured at toy sizes; run the bench again without --quick")
+            raise InputError(f"{path}: measured at toy sizes; run the bench again without --quick")
         results.append(content)
     return sorted(results, key=lambda result: (result["device"] != "cpu", result["case"]))
 
@@ -54,16 +55,16 @@ def read_trials(folder: Path) -> list[Result]:
     """Read what `bench.learning` has written under `folder`; none if it is not there.
 
     Raises:
-        ValueError: if a file in it is another, or the trials are of different data or lengths.
+        InputError: if a file in it is another, or the trials are of different data or lengths.
     """
     trials = [read_json(path) for path in sorted((folder / "learning").glob("*.json"))]
     for trial in trials:
         if trial.get("format") != "dnalm-learning" or trial.get("format_version") != TRIALS_VERSION:
-            raise ValueError(
+            raise InputError(
                 f"{folder / 'learning'}: holds another file than those of bench.learning; remove it"
             )
     if len({(trial["steps"], trial["lr"], trial["data"]["digest"]) for trial in trials}) > 1:
-        raise ValueError(
+        raise InputError(
             f"{folder / 'learning'}: trials of different data, steps or rates; run all of them again"
         )
     return trials

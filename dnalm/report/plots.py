@@ -14,8 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from dnalm.bootstrap import Estimate
+from dnalm.errors import InputError
 from dnalm.files import atomic_file
-from dnalm.report.result_files import number
+from dnalm.report.read import number
 
 DPI = 150
 BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY = (
@@ -44,7 +45,7 @@ def loss_curve(
         ladder: the run's Markov ladder; its best rung becomes a dashed line at its bits per base.
 
     Raises:
-        ValueError: if there is no evaluation to draw, or the lists differ in length.
+        InputError: if there is no evaluation to draw, or the lists differ in length.
     """
     steps = losses["iterations"]
     bits = losses.get("bits_per_base") or []
@@ -52,7 +53,7 @@ def loss_curve(
     if bits:
         series["bits_per_base"] = bits
     if not steps or any(len(values) != len(steps) for values in series.values()):
-        raise ValueError(
+        raise InputError(
             f"{title}: expected one value of each curve at every evaluation, got "
             f"{len(steps)} iterations and {', '.join(f'{len(v)} {k}' for k, v in series.items())}"
         )
@@ -245,13 +246,13 @@ def epoch_curves(
         floor: a score to be beaten, by what is said of it.
 
     Raises:
-        ValueError: if there is no epoch, or the lists differ in length.
+        InputError: if there is no epoch, or the lists differ in length.
     """
     epochs = [int(epoch or 0) for epoch in history["epoch"]]
     loss, score = validation
     series = {key: [*map(number, history[key])] for key in ("train_loss", loss, score)}
     if not epochs or any(len(values) != len(epochs) for values in series.values()):
-        raise ValueError(
+        raise InputError(
             f"{title}: expected one value of each curve at every epoch, got {len(epochs)} epochs and "
             f"{', '.join(f'{len(values)} {name}' for name, values in series.items())}"
         )

@@ -17,10 +17,10 @@ import numpy.typing as npt
 from dnalm.report.attention_plots import CAUTION
 from dnalm.report.binding_words import figure_of
 from dnalm.report.interaction_plots import CHANCE, probabilities
-from dnalm.report.interaction_results import NODE_RATE, Comparison, Judged, auroc_of
 from dnalm.report.interaction_words import conditions, figure, verdict
 from dnalm.report.page import Chapter, Picture, Table, draw, write_page
-from dnalm.report.result_files import number
+from dnalm.report.read import number
+from dnalm.report.read_pairs import NODE_RATE, Comparison, Judged, auroc_of
 
 SHOWN = 20
 """Of the ranking, how many the page shows."""

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations, product
 from pathlib import Path
 
-from dnalm.config import CHANGED, FREE, read_recipe, recipe_names
-from dnalm.records import read_record
+from dnalm.config import MODIFIED_SUFFIX, NON_TRAINING_FIELDS, read_recipe, recipe_names
+from dnalm.errors import InputError
+from dnalm.record import read_record
 from dnalm.report import binding_tables as binding
 from dnalm.report import interaction_tables as interaction
 from dnalm.report.docs import fill, write_page
@@ -33,10 +34,10 @@ def read_records(folder: Path) -> dict[str, Run]:
     """Read every pretraining run under `folder` that was judged, at its end or at --stop-at, by folder name.
 
     Raises:
-        ValueError: if there is no such folder, or a run.json in it is not one of dnalm's.
+        InputError: if there is no such folder, or a run.json in it is not one of dnalm's.
     """
     if not folder.is_dir():
-        raise ValueError(f"{folder}: expected a folder of records (NAME/run.json), got none; check the path")
+        raise InputError(f"{folder}: expected a folder of records (NAME/run.json), got none; check the path")
     records: dict[str, Run] = {}
     for path in sorted(folder.glob("*/run.json")):
         run = read_record(path)
@@ -163,7 +164,7 @@ def recipe_name(run: Run) -> str:
     Flags changed it, or the recipe has changed since. A recipe from a file is named as the run names it.
     """
     told = run["recipe"]
-    name = told["name"].removesuffix(CHANGED)
+    name = told["name"].removesuffix(MODIFIED_SUFFIX)
     if name not in recipe_names():
         return str(told["name"])
     settings = EARLIER | {key: value for table in TABLES for key, value in told.get(table, {}).items()}
@@ -171,7 +172,7 @@ def recipe_name(run: Run) -> str:
         key: settings[key]
         for table in read_recipe(name).values()
         for key, value in table.items()
-        if key not in FREE and settings.get(key, value) != value
+        if key not in NON_TRAINING_FIELDS and settings.get(key, value) != value
     }
     return f"{name} with {', '.join(f'{key} {value}' for key, value in other.items())}" if other else name
 

@@ -71,7 +71,7 @@ def auroc():
     """Fits a rung on the training part and returns its AUROC on the test part."""
 
     def judge(rung, pairs):
-        from dnalm.evaluate.clustered import areas
+        from dnalm.evaluate.auroc import areas
 
         rung.fit(pairs, pairs.parts["train"])
         return areas(pairs.label[pairs.parts["test"]], rung.predict(pairs, pairs.parts["test"]))[0]

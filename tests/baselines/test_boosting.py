@@ -5,9 +5,9 @@ import sys
 import numpy as np
 import pytest
 
-from dnalm.baselines.boosting import BITS, Boosting, features, kmer_frequencies
-from dnalm.baselines.neighbours import fingerprints
-from dnalm.evaluate.clustered import areas
+from dnalm.evaluate.auroc import areas
+from dnalm.evaluate.baselines.boosting import BITS, Boosting, features, kmer_frequencies
+from dnalm.evaluate.baselines.neighbours import fingerprints
 
 
 def test_finds_a_rule_between_words_and_substructures_for_new_genes_and_molecules(planted):
@@ -52,7 +52,7 @@ def test_predicts_the_same_in_any_pieces(planted, monkeypatch):
     rung = Boosting(trees=5)
     rung.fit(pairs, pairs.parts["train"])
     whole = rung.predict(pairs, pairs.parts["test"])
-    monkeypatch.setattr("dnalm.baselines.boosting.AT_ONCE", 7)
+    monkeypatch.setattr("dnalm.evaluate.baselines.boosting.AT_ONCE", 7)
     np.testing.assert_array_equal(rung.predict(pairs, pairs.parts["test"]), whole)
 
 

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from dnalm.baselines.factorisation import Factorisation
+from dnalm.evaluate.baselines.factorisation import Factorisation
 
 
 @pytest.mark.parametrize("rule", ["blocks", "family"])

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dnalm.baselines.boosting import Boosting
-from dnalm.baselines.ladder import LADDER, ladder_scores
-from dnalm.baselines.node_rate import NodeRate
+from dnalm.evaluate.baselines.boosting import Boosting
+from dnalm.evaluate.baselines.ladder import LADDER, ladder_scores
+from dnalm.evaluate.baselines.node_rate import NodeRate
 
 FEW = 5
 """Trees: enough for the laws, which hold for any number."""

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dnalm.baselines import markov
-from dnalm.baselines.markov import Ladder, ladder
 from dnalm.dna import BASE_CODES, encode, reverse_complement
+from dnalm.evaluate.baselines import markov
+from dnalm.evaluate.baselines.markov import Ladder, ladder
 
 GENOMES = Path(os.environ.get("DNALM_GENOMES", Path(__file__).parents[3] / "shared" / "data" / "genomes"))
 

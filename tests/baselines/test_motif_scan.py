@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from dnalm.baselines.motif_scan import MotifScan
 from dnalm.dna import BASE_CODES
+from dnalm.evaluate.baselines.motif_scan import MotifScan
 from dnalm.formats.motif import Motif
-from dnalm.motifs import log_odds, site_scores
+from dnalm.genome.motif_scan import log_odds, site_scores
 
 MOTIF = Motif("x", np.array([[0.97, 0.01, 0.01, 0.01]] * 3 + [[0.01, 0.97, 0.01, 0.01]] * 2))
 """AAACC, and GGTTT on the other strand."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dnalm.baselines.neighbours import PRIOR, NearestMolecules, fingerprints, tanimoto
+from dnalm.evaluate.baselines.neighbours import PRIOR, NearestMolecules, fingerprints, tanimoto
 
 
 def test_finds_the_family_that_each_gene_takes_to(planted, auroc):

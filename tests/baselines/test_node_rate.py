@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dnalm.baselines.node_rate import PRIOR, NodeRate, log_odds, smoothed_rates
+from dnalm.evaluate.baselines.node_rate import PRIOR, NodeRate, log_odds, smoothed_rates
 
 
 def test_finds_that_some_nodes_interact_more(planted, auroc):

@@ -11,12 +11,12 @@ from dnalm.cli import main
 from dnalm.commands.interact_train import Options
 from dnalm.commands.runs import RunOptions
 from dnalm.data.pairs import PairSet, write_pairs
-from dnalm.devices import Compute
-from dnalm.fit import Loop
+from dnalm.device import Compute
 from dnalm.formats.binding import BindingSet, write_binding
-from dnalm.heads.cross_attention import CrossAttentionConfig
-from dnalm.optim import EpochConfig
-from dnalm.tasks.interaction_shape import EncodersConfig
+from dnalm.models.cross_attention import CrossAttentionConfig
+from dnalm.models.pair_shape import EncodersConfig
+from dnalm.train.loop import Loop
+from dnalm.train.optim import EpochConfig
 
 CORE = ["--n-layer", "1", "--n-head", "2", "--n-embd", "16", "--block-size", "40", "--batch-size", "4"]
 CORE += ["--eval-bases", "300", "--final-bases", "600", "--device", "cpu", "--steps", "3", "--warmup", "1"]

@@ -7,9 +7,9 @@ import pytest
 
 from dnalm import checkpoint
 from dnalm.commands import demo
-from dnalm.devices import Compute
-from dnalm.encoders.gpt import GPTConfig
-from dnalm.tasks.language import LanguageModel
+from dnalm.device import Compute
+from dnalm.models.gpt import GPTConfig
+from dnalm.train.language import LanguageModel
 
 MODEL = (demo.N_LAYER, demo.N_HEAD, demo.N_EMBD, demo.BLOCK_SIZE)
 

@@ -9,9 +9,9 @@ import torch
 
 from dnalm.cli import main
 from dnalm.files import sha256, write_json
+from dnalm.models.binding import BindingModel
 from dnalm.report.binding import kind_of
-from dnalm.report.results import read_results
-from dnalm.tasks.binding import BindingModel
+from dnalm.report.read_binding import read_results
 
 SHORT = ["--epochs", "1", "--gap", "100", "--precision", "fp32"]
 MOTIF = """MEME version 4

@@ -10,7 +10,7 @@ import torch
 from dnalm import checkpoint
 from dnalm.cli import main
 from dnalm.formats.binding import BindingSet, write_binding
-from dnalm.tasks.binding_load import open_binding
+from dnalm.models.open import open_binding
 
 SHORT = ["--epochs", "2", "--gap", "100", "--precision", "fp32"]
 
@@ -86,8 +86,8 @@ def test_a_frozen_core_is_the_pretrained_one_to_the_bit(models, binding):
 
 
 def test_a_random_core_begins_as_pretraining_did(models, binding):
-    from dnalm.encoders.gpt import start_local
-    from dnalm.tasks.binding import BindingModel
+    from dnalm.models.binding import BindingModel
+    from dnalm.models.gpt import start_local
 
     shape = open_binding(models / "vocab4_random").model.shape
     torch.manual_seed(0)  # of the run
@@ -224,7 +224,7 @@ def test_states_kept_or_not_are_not_one_run(models, binding, capsys):
 
 
 def test_the_test_part_is_not_looked_at(binding, tmp_path):
-    from dnalm.commands.binding_set import SplitConfig, split_of
+    from dnalm.data.binding_set import SplitConfig, split_of
 
     hidden = split_of(binding.windows, SplitConfig(gap=100)).test
     scores = binding.windows.scores.copy()

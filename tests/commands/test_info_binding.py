@@ -11,11 +11,11 @@ import torch
 from dnalm import checkpoint
 from dnalm.cli import VERBS, main
 from dnalm.commands.info import Options, identify, run
-from dnalm.encoders.gpt import GPT, GPTConfig
 from dnalm.files import write_json
 from dnalm.formats.binding import BindingSet, write_binding
-from dnalm.simulate import simulate_genome
-from dnalm.tasks.published import binding_file_content
+from dnalm.genome.simulate import simulate_genome
+from dnalm.models.gpt import GPT, GPTConfig
+from dnalm.models.published import binding_file_content
 
 R = {"value": 0.98125, "low": 0.98, "high": 0.9825}
 HOMER = ">WAAGTAAACA\tFOXA1(Forkhead)\t6.367\n0.48\t0.03\t0.01\t0.48\n0.64\t0.07\t0.24\t0.05\n"

@@ -10,9 +10,9 @@ from dnalm.cli import VERBS, main
 from dnalm.commands import interact_evaluate, interact_prepare, interact_train
 from dnalm.commands.info import identify
 from dnalm.commands.runs import JudgeOptions, RunOptions
-from dnalm.devices import Compute
-from dnalm.optim import EpochConfig
-from dnalm.tasks.interaction_shape import EncodersConfig
+from dnalm.device import Compute
+from dnalm.models.pair_shape import EncodersConfig
+from dnalm.train.optim import EpochConfig
 
 CPU = Compute(device="cpu", precision="fp32")
 GENES, CHAINS = 12, 10

@@ -9,7 +9,7 @@ import torch
 
 from dnalm.cli import main
 from dnalm.commands import interact_check
-from dnalm.encoders.dnabert2 import DNABert2, DNABert2Config
+from dnalm.models.dnabert2 import DNABert2, DNABert2Config
 
 
 @pytest.fixture(autouse=True)

@@ -9,18 +9,18 @@ import pytest
 import torch
 
 from dnalm.commands import interact_evaluate as judge
-from dnalm.commands.interact_encoders import Reading, attention_of, shape_of, store_of
 from dnalm.commands.interact_train import run
 from dnalm.commands.runs import JudgeOptions, RunOptions
 from dnalm.data.pairs import open_pairs
-from dnalm.devices import Compute
-from dnalm.encoders.kept import KeptConfig
-from dnalm.heads.cross_attention import CrossAttentionConfig
-from dnalm.optim import EpochConfig
-from dnalm.tasks.backbones import Backbone
-from dnalm.tasks.interaction import InteractionTask, predict
-from dnalm.tasks.interaction_load import open_interaction
-from dnalm.tasks.interaction_shape import EncodersConfig
+from dnalm.device import Compute
+from dnalm.models.backbones import Backbone
+from dnalm.models.cross_attention import CrossAttentionConfig
+from dnalm.models.input_encoder import Reading, attention_of, shape_of, store_of
+from dnalm.models.kept import KeptConfig
+from dnalm.models.open import open_interaction
+from dnalm.models.pair_shape import EncodersConfig
+from dnalm.train.optim import EpochConfig
+from dnalm.train.pairs import InteractionTask, predict
 
 CPU = Compute(device="cpu", precision="fp32")
 RUN = RunOptions(compute=CPU, quiet=True)
@@ -218,7 +218,7 @@ def test_prediction_does_not_depend_on_what_is_predicted_together(options, pair_
     opened, pairs = open_interaction(options.out), open_pairs(pair_folder)
     tokens = Reading(options.store, CPU.resolve(), print).tokens(opened.model.shape, pairs)
     whole = predict(opened.model, tokens, pairs.gene, pairs.molecule)
-    monkeypatch.setattr("dnalm.tasks.interaction.ATTEND_BATCH", 7)
+    monkeypatch.setattr("dnalm.train.pairs.ATTEND_BATCH", 7)
     parts = predict(opened.model, tokens, pairs.gene, pairs.molecule)
     np.testing.assert_allclose(parts, whole, atol=1e-5)  # float32
 

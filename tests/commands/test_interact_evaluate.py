@@ -8,22 +8,21 @@ import numpy as np
 import pytest
 
 from dnalm import checkpoint
-from dnalm.baselines.boosting import Boosting
-from dnalm.baselines.ladder import LADDER
 from dnalm.commands import interact_evaluate as verb
 from dnalm.commands.interact_evaluate import Options, permuted, run
 from dnalm.commands.runs import JudgeOptions
 from dnalm.data.pairs import PairSet
-from dnalm.devices import Compute
-from dnalm.encoders.kmer import KmerConfig
-from dnalm.encoders.morgan import MorganConfig
-from dnalm.evaluate.clustered import areas
-from dnalm.evaluate.interaction import probability
-from dnalm.heads.pair import PairHeadConfig
-from dnalm.tasks.interaction import predict
-from dnalm.tasks.interaction_load import OpenedInteraction
-from dnalm.tasks.interaction_model import InteractionModel
-from dnalm.tasks.interaction_shape import InteractionShape
+from dnalm.device import Compute
+from dnalm.evaluate.auroc import areas
+from dnalm.evaluate.baselines.boosting import Boosting
+from dnalm.evaluate.baselines.ladder import LADDER
+from dnalm.evaluate.pairs import probability
+from dnalm.models.bags import KmerConfig, MorganConfig
+from dnalm.models.heads import PairHeadConfig
+from dnalm.models.open import OpenedInteraction
+from dnalm.models.pair import InteractionModel
+from dnalm.models.pair_shape import InteractionShape
+from dnalm.train.pairs import predict
 
 CPU = Compute(device="cpu", precision="fp32")
 GENES, MOLECULES = 40, 30

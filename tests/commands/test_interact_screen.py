@@ -12,21 +12,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dnalm.commands.interact_attention import picture_name
-from dnalm.commands.interact_screen import Options, run
 from dnalm.commands.interact_train import Options as TrainOptions
 from dnalm.commands.interact_train import run as train
 from dnalm.commands.runs import RunOptions
 from dnalm.data.pairs import open_pairs
-from dnalm.devices import Compute
-from dnalm.evaluate.interaction import probability
+from dnalm.device import Compute
+from dnalm.evaluate.pairs import probability
 from dnalm.formats.smiles import read_molecules
-from dnalm.heads.cross_attention import CrossAttentionConfig
-from dnalm.optim import EpochConfig
-from dnalm.tasks.backbones import Backbone
-from dnalm.tasks.interaction import predict
-from dnalm.tasks.interaction_load import open_interaction
-from dnalm.tasks.interaction_shape import EncodersConfig, Texts
+from dnalm.models.backbones import Backbone
+from dnalm.models.cross_attention import CrossAttentionConfig
+from dnalm.models.open import open_interaction
+from dnalm.models.pair_shape import EncodersConfig, Texts
+from dnalm.train.optim import EpochConfig
+from dnalm.train.pairs import predict
+from dnalm.use.attention import picture_name
+from dnalm.use.screen import Options, run
 
 CPU = Compute(device="cpu", precision="fp32")
 LIBRARY = """# a comment

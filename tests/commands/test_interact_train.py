@@ -8,17 +8,17 @@ import pytest
 import torch
 
 import dnalm.commands.interact_train
-import dnalm.fit
+import dnalm.train.loop
 from dnalm.checkpoint import weights_digest
 from dnalm.commands.interact_train import Options, default_options, run
 from dnalm.commands.runs import RunOptions
 from dnalm.data.pairs import open_pairs
-from dnalm.devices import Compute
-from dnalm.evaluate.interaction import fit_temperature, interaction_scores, probability
-from dnalm.optim import EpochConfig
-from dnalm.tasks.interaction import predict
-from dnalm.tasks.interaction_load import open_interaction
-from dnalm.tasks.interaction_shape import EncodersConfig
+from dnalm.device import Compute
+from dnalm.evaluate.pairs import fit_temperature, interaction_scores, probability
+from dnalm.models.open import open_interaction
+from dnalm.models.pair_shape import EncodersConfig
+from dnalm.train.optim import EpochConfig
+from dnalm.train.pairs import predict
 
 QUICK = EpochConfig(epochs=2, batch_size=16, lr=1e-3, min_lr=1e-3, warmup_share=0.0, weight_decay=1e-4)
 RUN = RunOptions(compute=Compute(device="cpu", precision="fp32"), quiet=True)
@@ -122,7 +122,7 @@ def test_the_temperature_is_the_one_that_fits_the_validation_part(trained, data)
 
 
 def test_node_rate_is_worked_out_on_the_same_rows(trained, data):
-    from dnalm.baselines.ladder import LADDER
+    from dnalm.evaluate.baselines.ladder import LADDER
 
     pairs = open_pairs(data)
     rung, rows = LADDER["node rate"](0), pairs.parts["validation"]

@@ -11,19 +11,18 @@ import torch
 
 from dnalm import checkpoint
 from dnalm.commands import interact_evaluate as judge
-from dnalm.commands.interact_encoders import Reading
 from dnalm.commands.interact_train import run
 from dnalm.commands.runs import JudgeOptions, RunOptions
 from dnalm.data.pairs import open_pairs
-from dnalm.devices import Compute
-from dnalm.encoders.tuned import PADDING, TunedEncoder
+from dnalm.device import Compute
 from dnalm.files import read_json
-from dnalm.tasks.backbone_names import dna_backbone
-from dnalm.tasks.backbones import Backbone
-from dnalm.tasks.core import load_core
-from dnalm.tasks.interaction import InteractionTask, predict
-from dnalm.tasks.interaction_load import open_interaction
-from dnalm.tasks.interaction_shape import EncodersConfig, TuningConfig
+from dnalm.models.backbone_names import dna_backbone
+from dnalm.models.backbones import Backbone
+from dnalm.models.input_encoder import Reading
+from dnalm.models.open import load_core, open_interaction
+from dnalm.models.pair_shape import EncodersConfig, TuningConfig
+from dnalm.models.tuned import PADDING, TunedEncoder
+from dnalm.train.pairs import InteractionTask, predict
 
 CPU = Compute(device="cpu", precision="fp32")
 RUN = RunOptions(compute=CPU, quiet=True)
@@ -204,7 +203,7 @@ def test_what_a_tokenizer_loses_is_said_in_every_run(options, capsys, monkeypatc
     def lossy(*given):
         return replace(dna_backbone(*given), report=lambda texts: f"{len(texts)} texts lose something")
 
-    monkeypatch.setattr("dnalm.commands.interact_encoders.dna_backbone", lossy)
+    monkeypatch.setattr("dnalm.models.input_encoder.dna_backbone", lossy)
     loud = replace(RUN, quiet=False, overwrite=True)
     for tuning in (TuningConfig(), TuningConfig(), TuningConfig(freeze=False)):
         run(replace(options, tuning=tuning, run=loud))
@@ -327,7 +326,7 @@ def test_in_prediction_each_gene_is_encoded_once(options, monkeypatch):
     run(options)
     rows = []
     encode = TunedEncoder.encode
-    monkeypatch.setattr("dnalm.tasks.interaction.ATTEND_BATCH", 7)
+    monkeypatch.setattr("dnalm.train.pairs.ATTEND_BATCH", 7)
     monkeypatch.setattr(TunedEncoder, "encode", lambda self, *a: rows.append(len(a[0])) or encode(self, *a))
     logits_of(options)
     assert sum(rows) == len(open_pairs(options.data).sequences)

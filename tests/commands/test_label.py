@@ -1,4 +1,4 @@
-"""Tests for dnalm/commands/label.py and label_windows.py; those of tracks are in test_label_tracks.py."""
+"""Tests for dnalm/commands/label.py and labels.py; those of tracks are in test_label_tracks.py."""
 
 import gzip
 import json
@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from dnalm.cli import main
-from dnalm.commands import label_windows
+from dnalm.data import labels
 from dnalm.dna import BASE_CODES
 from dnalm.formats.binding import parse_name
 from dnalm.formats.motif import choose_motif
-from dnalm.motifs import log_odds, scan, site_scores
-from dnalm.records import read_record
-from dnalm.simulate import MOTIF, simulate_genome
+from dnalm.genome.motif_scan import log_odds, scan, site_scores
+from dnalm.genome.simulate import MOTIF, simulate_genome
+from dnalm.record import read_record
 from tests.commands.labelling import binding, refuse, run, write_genome
 
 THRESHOLD = 7.0
@@ -137,7 +137,7 @@ def test_by_hand(genome, motif, tmp_path, capsys, monkeypatch):
         "sequences.txt.gz",
     ]
     before = [(tmp_path / "o" / name).read_bytes() for name in ("sequences.txt.gz", "scores.txt.gz")]
-    monkeypatch.setattr(label_windows, "TOGETHER", 1)  # however many windows are labelled at a time
+    monkeypatch.setattr(labels, "TOGETHER", 1)  # however many windows are labelled at a time
     run(capsys, genome, "--motif", motif, "--window", 10, "--out", tmp_path / "o", "--overwrite")
     assert before == [(tmp_path / "o" / n).read_bytes() for n in ("sequences.txt.gz", "scores.txt.gz")]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dnalm.formats.binding import parse_name, read_binding, read_scores
-from dnalm.records import read_record
+from dnalm.record import read_record
 from tests.commands.labelling import binding, refuse, run, write_genome
 
 

@@ -9,7 +9,7 @@ import pytest
 import tyro
 
 from dnalm.commands import prepare
-from dnalm.genome import PreparedGenome
+from dnalm.genome.folder import PreparedGenome
 
 random.seed(0)
 DNA = "".join(random.choices("ACGT", k=4_000))

@@ -13,13 +13,13 @@ from dnalm import checkpoint
 from dnalm.cli import main
 from dnalm.commands import pretrain
 from dnalm.commands.runs import RunOptions
-from dnalm.config import FREE, read_recipe
-from dnalm.devices import Compute, choose_precision
-from dnalm.encoders.gpt import GPTConfig
-from dnalm.genome import PreparedGenome
-from dnalm.optim import TrainConfig
-from dnalm.tasks.core import load_core
-from dnalm.tasks.language import LanguageConfig, LanguageModel
+from dnalm.config import NON_TRAINING_FIELDS, read_recipe
+from dnalm.device import Compute, choose_precision
+from dnalm.genome.folder import PreparedGenome
+from dnalm.models.gpt import GPTConfig
+from dnalm.models.open import load_core
+from dnalm.train.language import LanguageConfig, LanguageModel
+from dnalm.train.optim import TrainConfig
 
 SMALL = ["--n-layer", "1", "--n-head", "2", "--n-embd", "8", "--block-size", "20", "--batch-size", "4"]
 SMALL += ["--eval-bases", "300", "--final-bases", "600", "--device", "cpu", "--steps", "6", "--warmup", "2"]
@@ -205,7 +205,10 @@ def test_a_recipe_tells_all_that_decides_what_is_trained(name):
     told = {key for table in read_recipe(name).values() for key in table}
     parts = (GPTConfig(), TrainConfig(), LanguageConfig())
     fields = {field.name for part in parts for field in dataclasses.fields(part)}
-    assert fields - told - FREE == {"plateau_patience", "plateau_factor"}  # of a schedule that neither has
+    assert fields - told - NON_TRAINING_FIELDS == {
+        "plateau_patience",
+        "plateau_factor",
+    }  # of a schedule that neither has
 
 
 def test_a_recipe_is_called_changed_only_where_what_is_trained_is():

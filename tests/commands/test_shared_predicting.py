@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dnalm import ranks
+from dnalm import process
 from dnalm.cli import main
 from dnalm.commands.interact_train import run as train
 from dnalm.data.binding import BindingWindows
-from dnalm.tasks.binding import predict
+from dnalm.models.binding import predict
 
 FULL = ["--device", "cpu", "--precision", "fp32"]
 
@@ -58,8 +58,8 @@ def test_each_process_does_its_share(monkeypatch):
     whole = predict(Counted(1, 1), windows)
     assert seen == [64, 64, 64, 8]
     seen.clear()
-    monkeypatch.setattr("dnalm.exchange.place", lambda: ranks.Place(1, 2, 2, "torchrun"))
-    monkeypatch.setattr("dnalm.exchange.every", lambda own: [[whole[:64], whole[128:192]], own])
+    monkeypatch.setattr("dnalm.process.current", lambda: process.ProcessInfo(1, 2, 2, "torchrun"))
+    monkeypatch.setattr("dnalm.process.all_gather", lambda own: [[whole[:64], whole[128:192]], own])
     assert (predict(Counted(1, 1), windows, together=True) == whole).all()
     assert seen == [64, 8]  # the second batch and the fourth
     seen.clear()

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from dnalm.data.binding import BindingBatches, BindingWindows, base_codes, token_ids
-from dnalm.tokenizers import HG38_CHARACTERS, VOCAB4, CharacterTokenizer
+from dnalm.tokens.characters import HG38_CHARACTERS, VOCAB4, CharacterTokenizer
 
 
 def letters(text):

@@ -6,8 +6,8 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from dnalm.data import gene_clusters as gene_clusters_module
-from dnalm.data.gene_clusters import LEAST, K, gene_clusters, likeness, sketch
+from dnalm.data import similarity as gene_clusters_module
+from dnalm.data.similarity import LEAST, K, gene_clusters, likeness, sketch
 from dnalm.dna import BASES
 
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from dnalm.data.leakage import leakage_report, leakage_text
+from dnalm.data.negatives import leakage_report, leakage_text
 from dnalm.data.pairs import PairSet
 
 ISOMERS = np.array([0, 1, 0, 2])

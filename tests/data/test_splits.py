@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from dnalm.data import splits
 from dnalm.data.splits import Split, blocks_split, near_duplicates, published_split
+from dnalm.dna import Interval
 from dnalm.formats.binding import parse_name, read_sequences
-from dnalm.intervals import Interval
 
 PARTS = ("train", "validation", "test")
 LENGTH = 300

@@ -6,8 +6,7 @@ from itertools import product
 import pytest
 import torch
 
-from dnalm.encoders.kmer import KmerBag, KmerConfig
-from dnalm.encoders.morgan import MorganBag, MorganConfig, set_bits
+from dnalm.models.bags import KmerBag, KmerConfig, MorganBag, MorganConfig, set_bits
 
 
 def codes(*texts):

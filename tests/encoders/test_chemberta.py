@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from dnalm.encoders.chemberta import ChemBERTa, ChemBERTaConfig
+from dnalm.models.chemberta import ChemBERTa, ChemBERTaConfig
 from tests.encoders.reference import norm, perturbed
 
 pytest.importorskip("transformers")

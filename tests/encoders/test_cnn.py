@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dnalm.encoders.cnn import CNN, CNNConfig
+from dnalm.models.cnn import CNN, CNNConfig
 
 
 def test_published_size_and_names():

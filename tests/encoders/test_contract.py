@@ -9,19 +9,18 @@ import importlib.util
 from pathlib import Path
 from typing import NamedTuple
 
+import dnalm.encoders
 import pytest
 import torch
 
-import dnalm.encoders
-from dnalm.encoders import ENCODERS
-from dnalm.encoders.chemberta import ChemBERTaConfig
-from dnalm.encoders.cnn import CNNConfig
-from dnalm.encoders.dnabert2 import DNABert2Config
-from dnalm.encoders.gene_cnn import GeneCNNConfig
-from dnalm.encoders.gpt import GPTConfig
-from dnalm.encoders.kmer import KmerConfig
-from dnalm.encoders.lstm import SmilesLSTMConfig
-from dnalm.encoders.morgan import MorganConfig
+from dnalm.models.bags import KmerConfig, MorganConfig
+from dnalm.models.chemberta import ChemBERTaConfig
+from dnalm.models.cnn import CNNConfig
+from dnalm.models.dnabert2 import DNABert2Config
+from dnalm.models.gene_cnn import GeneCNNConfig
+from dnalm.models.gpt import GPTConfig
+from dnalm.models.registry import ENCODERS
+from dnalm.models.smiles_lstm import SmilesLSTMConfig
 
 LENGTH, IDS = 20, 5
 """Tokens of the longest sequence, and how many different ones each encoder knows at least."""

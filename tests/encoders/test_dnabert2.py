@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from dnalm.encoders.dnabert2 import DNABert2, DNABert2Config, _attend, alibi_slopes
+from dnalm.models.dnabert2 import DNABert2, DNABert2Config, _attend, alibi_slopes
 from tests.encoders.reference import norm, perturbed
 
 CONFIG = DNABert2Config(vocab_size=40, hidden=48, layers=4, heads=12, feed_forward=80)

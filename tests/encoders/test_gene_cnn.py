@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from dnalm.encoders.gene_cnn import GeneCNN, GeneCNNConfig, NormReluPool, letter_codes
+from dnalm.models.gene_cnn import GeneCNN, GeneCNNConfig, NormReluPool, letter_codes
 
 SMALL = GeneCNNConfig(embedding=6, channels=(4, 5, 8), kernels=(3, 5, 7), dropout=0.0)
 

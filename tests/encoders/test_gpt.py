@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from dnalm.encoders.gpt import GPT, GPTConfig, start_local
-from dnalm.first_attention import counted_attention
-from dnalm.layers import look_up, rotate
-from dnalm.tasks.language import LanguageModel
+from dnalm.models.first_attention import counted_attention
+from dnalm.models.gpt import GPT, GPTConfig, start_local
+from dnalm.models.layers import look_up, rotate
+from dnalm.train.language import LanguageModel
 
 SMALL = {"n_layer": 2, "n_head": 2, "n_embd": 16, "block_size": 12}
 WAYS = pytest.mark.parametrize(("position", "vocab_size"), [("learned", 7), ("rotary", 7), ("rotary", 4)])
@@ -117,7 +117,7 @@ def test_order_matters(tokens):
 
 def test_rotary_states_depend_on_distances_and_not_on_places():
     """The product of a rotated query and key is the same wherever the pair stands."""
-    from dnalm.layers import rotary_angles, rotate
+    from dnalm.models.layers import rotary_angles, rotate
 
     cosines, sines = rotary_angles(20, 8)
     query, key = torch.randn(8), torch.randn(8)
@@ -332,7 +332,7 @@ def test_the_first_block_counts_where_tokens_are_few_unless_weights_are_far_apar
         made.append(counted_attention(*given))
         return made[-1]
 
-    monkeypatch.setattr("dnalm.encoders.gpt.counted_attention", counted)
+    monkeypatch.setattr("dnalm.models.gpt.counted_attention", counted)
     real = torch.ones_like(tokens, dtype=torch.bool)
     gpt = make("rotary", vocab_size=4).train(training)
     gpt(tokens % 4, real)

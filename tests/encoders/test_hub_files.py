@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import save_file
 
 from dnalm.checkpoint import write_pt
-from dnalm.encoders.chemberta import ChemBERTa, ChemBERTaConfig, open_chemberta
-from dnalm.encoders.dnabert2 import DNABert2, DNABert2Config, open_dnabert2
-from dnalm.hub import read_config
+from dnalm.formats.hub import read_config
+from dnalm.models.chemberta import ChemBERTa, ChemBERTaConfig, open_chemberta
+from dnalm.models.dnabert2 import DNABert2, DNABert2Config, open_dnabert2
 
 NORM = ("embeddings.LayerNorm.weight", "embeddings.LayerNorm.bias")
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dnalm.encoders.kept import KeptConfig, KeptStates
+from dnalm.models.kept import KeptConfig, KeptStates
 
 
 def states():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dnalm.encoders.lstm import (
+from dnalm.models.smiles_lstm import (
     UNKNOWN,
     SmilesLSTM,
     SmilesLSTMConfig,

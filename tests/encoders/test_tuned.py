@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from dnalm.encoders.gpt import GPT, GPTConfig
-from dnalm.encoders.tuned import PADDING, SPECIAL, TunedConfig, TunedEncoder
+from dnalm.models.gpt import GPT, GPTConfig
+from dnalm.models.tuned import PADDING, SPECIAL, TunedConfig, TunedEncoder
 
 SMALL = GPTConfig(n_layer=3, n_head=2, n_embd=8, block_size=6, dropout=0.5)
 TOKENS = torch.tensor([[[0, 1, 2, 3], [3, 2, 0, 0]], [[1, 1, 0, 0], [0, 0, 0, 0]]])  # [B, W, L]

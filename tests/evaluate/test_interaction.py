@@ -5,9 +5,9 @@ import time
 import numpy as np
 import pytest
 
-from dnalm.evaluate import clustered
-from dnalm.evaluate.clustered import areas, resampled_areas
-from dnalm.evaluate.interaction import (
+from dnalm.evaluate import auroc
+from dnalm.evaluate.auroc import areas, resampled_areas
+from dnalm.evaluate.pairs import (
     BINS,
     calibration_error,
     enrichment,
@@ -70,7 +70,7 @@ def test_resamples_are_those_of_drawing_the_rows(pairs, monkeypatch):
         assert (found.auroc[resample], found.average_precision[resample]) == pytest.approx(
             expected, abs=1e-12
         )
-    monkeypatch.setattr(clustered, "AT_ONCE", 7 * 900)  # seven resamples at a time
+    monkeypatch.setattr(auroc, "AT_ONCE", 7 * 900)  # seven resamples at a time
     (pieces,) = resampled_areas(label, [score], [molecule], seed=3, resamples=20)
     np.testing.assert_allclose(pieces, found, atol=1e-14)
 
@@ -88,7 +88,7 @@ def test_genes_and_molecules_drawn_together_are_each_drawn_by_themselves(pairs, 
         assert (found.auroc[resample], found.average_precision[resample]) == pytest.approx(
             expected, abs=1e-12
         )
-    monkeypatch.setattr(clustered, "AT_ONCE", 7 * 900)
+    monkeypatch.setattr(auroc, "AT_ONCE", 7 * 900)
     (pieces,) = resampled_areas(label, [score], [molecule, gene], seed=3, resamples=20)
     np.testing.assert_allclose(pieces, found, atol=1e-14)
 

@@ -5,10 +5,10 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from dnalm.baselines.markov import Ladder
-from dnalm.encoders.gpt import GPTConfig
+from dnalm.evaluate.baselines.markov import Ladder
 from dnalm.evaluate.language import gain_over, interval, judge, markov_ladder, verdict
-from dnalm.tasks.language import LanguageConfig, LanguageScores, LanguageTask
+from dnalm.models.gpt import GPTConfig
+from dnalm.train.language import LanguageConfig, LanguageScores, LanguageTask
 
 
 def test_interval_holds_the_truth_as_often_as_it_says():

@@ -4,8 +4,8 @@ import gzip
 
 import pytest
 
+from dnalm.dna import Interval
 from dnalm.formats.bed import BedRecord, read_bed
-from dnalm.intervals import Interval
 
 TEXT = (
     "browser position chr1:1-9\ntrack name=x\n# words\n\nchr1\t0\t5\nchr1\t5\t5\tx\n"

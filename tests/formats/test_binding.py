@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from dnalm.dna import Interval
 from dnalm.formats.binding import (
     BindingSet,
     parse_name,
@@ -17,7 +18,6 @@ from dnalm.formats.binding import (
     write_binding,
     write_tracks,
 )
-from dnalm.intervals import Interval
 
 SEQUENCES = "sequence\twindow_name\nACGT\tc_0_3\nGGnn\tc_4_7\nTTTT\tc_8_11\n"
 SCORES = "c_8_11\tc_0_3\tc_4_7\n8\t0.0\t4\n8.5\t0.0\t0\n0\t1e-3\t0\n0\t0\t-4\n"

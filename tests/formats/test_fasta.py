@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dnalm.formats import fasta, read_blocks
-from dnalm.formats.source import Source
+from dnalm.formats.text import Source
 
 
 def read(path, data):

@@ -4,7 +4,7 @@ import gzip
 
 import pytest
 
-from dnalm.formats.lines import read_lines
+from dnalm.formats.text import read_lines
 
 TEXT = b"one\r\ntwo\n\nlast"
 

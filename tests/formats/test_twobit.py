@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from dnalm.formats import FORMATS, format_of, read_blocks, twobit
-from dnalm.formats.source import Source
+from dnalm.formats.text import Source
 
 
 def twobit_bytes(records, order="<"):

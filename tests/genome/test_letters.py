@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dnalm.genome.letters import Letters
+from dnalm.genome.stream import Letters
 
 
 class Whole(bytes):

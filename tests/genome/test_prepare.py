@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from dnalm import files
 from dnalm.formats import fasta
-from dnalm.genome import PreparedGenome, finish, text
-from dnalm.genome import part as part_module
-from dnalm.genome.part import Part
+from dnalm.genome import parts, text
+from dnalm.genome import parts as part_module
+from dnalm.genome.folder import PreparedGenome
+from dnalm.genome.parts import Part
 from dnalm.genome.plan import Plan
 from dnalm.genome.prepare import prepare
 
@@ -372,6 +373,6 @@ def test_two_at_once_in_one_folder_are_refused(tmp_path, small):
 
 
 def test_constants_agree():
-    assert finish.STRIDE == part_module.STRIDE == text.STRIDE == 65_536
-    assert finish.SHORTEST == 301
+    assert parts.STRIDE == part_module.STRIDE == text.STRIDE == 65_536
+    assert parts.SHORTEST == 301
     assert fasta.LONGEST_HEADER < text.PIECE

@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from dnalm.heads.cross_attention import (
+from dnalm.models.cross_attention import (
     Attending,
     CrossAttentionConfig,
     CrossAttentionHead,
     PooledAttentionConfig,
 )
-from dnalm.heads.side import Side
+from dnalm.models.heads import Side
 
 GENE, MOLECULE = 6, 5
 """Widths of the states."""

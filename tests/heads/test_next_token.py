@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from dnalm.heads.next_token import NextTokenHead
+from dnalm.models.heads import NextTokenHead
 
 
 def test_a_token_scores_its_embeddings_product_with_the_state():

@@ -5,8 +5,7 @@ import math
 import pytest
 import torch
 
-from dnalm.heads.pair import POOLINGS, PairHead, PairHeadConfig
-from dnalm.heads.side import Side
+from dnalm.models.heads import POOLINGS, PairHead, PairHeadConfig, Side
 
 WIDTH = 4
 

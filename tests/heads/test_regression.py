@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dnalm.heads.regression import RegressionHead, RegressionHeadConfig
+from dnalm.models.heads import RegressionHead, RegressionHeadConfig
 
 WIDTH = 8
 

@@ -12,7 +12,7 @@ from dnalm.files import read_json, write_json
 from dnalm.report import binding
 from dnalm.report.binding import binding_chapter, refresh_comparisons
 from dnalm.report.page import Picture, write_page
-from dnalm.report.results import read_moments, read_results
+from dnalm.report.read_binding import read_moments, read_results
 
 N, L = 60, 30
 NAMES = [f"chr22_{300 * i}_{300 * i + L - 1}" for i in range(N)]

@@ -7,8 +7,8 @@ import pytest
 from dnalm.files import write_json
 from dnalm.report import interaction
 from dnalm.report.interaction import headings, interaction_chapter, scores_table
-from dnalm.report.interaction_results import read_results
 from dnalm.report.page import Picture, write_page
+from dnalm.report.read_pairs import read_results
 
 TEST = "Test part, random split, negatives degree-matched, ratio 1, node rate 0.5800: "
 VALIDATION = TEST.replace("Test", "Validation")

@@ -8,7 +8,7 @@ from copy import deepcopy
 import pytest
 
 from dnalm.files import write_json
-from dnalm.report.interaction_results import auroc_of, read_results
+from dnalm.report.read_pairs import auroc_of, read_results
 
 
 def test_a_folder_of_runs_is_read_by_split_the_test_part_first(make_results, make_evaluation, tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.image import imsave
 
 from dnalm.bootstrap import Estimate
-from dnalm.report.interaction_results import Comparison, Judged, Protocol, auroc_of, read_run
+from dnalm.report.read_pairs import Comparison, Judged, Protocol, auroc_of, read_run
 from dnalm.report.screen import (
     FITTING,
     LONGEST,

@@ -8,17 +8,9 @@ import pytest
 import torch
 from matplotlib.image import imread
 
+from dnalm.data.molecules import atom_spans, atom_symbols, draw_molecule, morgan_atoms, morgan_bits
 from dnalm.data.pair_batches import PairTokens
-from dnalm.encoders.gene_cnn import GeneCNNConfig
-from dnalm.encoders.kept import KeptConfig
-from dnalm.encoders.kmer import KmerConfig
-from dnalm.encoders.lstm import SmilesLSTMConfig
-from dnalm.encoders.morgan import MorganConfig
-from dnalm.heads.cross_attention import Attending, CrossAttentionConfig, PooledAttentionConfig
-from dnalm.heads.pair import PairHeadConfig
-from dnalm.heads.side import Side
-from dnalm.molecules import atom_spans, atom_symbols, draw_molecule, morgan_atoms, morgan_bits
-from dnalm.tasks.attention import (
+from dnalm.evaluate.attention import (
     Shares,
     attended,
     check_attends,
@@ -27,8 +19,14 @@ from dnalm.tasks.attention import (
     pair_attention,
     shares,
 )
-from dnalm.tasks.interaction_model import InteractionModel
-from dnalm.tasks.interaction_shape import InteractionShape, Texts
+from dnalm.models.bags import KmerConfig, MorganConfig
+from dnalm.models.cross_attention import Attending, CrossAttentionConfig, PooledAttentionConfig
+from dnalm.models.gene_cnn import GeneCNNConfig
+from dnalm.models.heads import PairHeadConfig, Side
+from dnalm.models.kept import KeptConfig
+from dnalm.models.pair import InteractionModel
+from dnalm.models.pair_shape import InteractionShape, Texts
+from dnalm.models.smiles_lstm import SmilesLSTMConfig
 
 Chem = pytest.importorskip("rdkit.Chem")
 

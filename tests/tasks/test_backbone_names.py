@@ -8,11 +8,11 @@ import pytest
 import safetensors.torch
 import torch
 
-from dnalm.encoders.chemberta import ChemBERTa, ChemBERTaConfig
-from dnalm.encoders.dnabert2 import DNABert2, DNABert2Config
-from dnalm.encoders.tuned import PADDING, TunedConfig, TunedEncoder
-from dnalm.tasks.backbone_names import dna_backbone, molecule_backbone
-from dnalm.tasks.windowed import WindowedTexts
+from dnalm.models.backbone_names import dna_backbone, molecule_backbone
+from dnalm.models.chemberta import ChemBERTa, ChemBERTaConfig
+from dnalm.models.dnabert2 import DNABert2, DNABert2Config
+from dnalm.models.tuned import PADDING, TunedConfig, TunedEncoder
+from dnalm.models.windowed import WindowedTexts
 
 tokenizers = pytest.importorskip("tokenizers")
 pytest.importorskip("transformers")
@@ -116,7 +116,7 @@ def test_hub_tokens_lose_chlorine_and_the_report_says_so(chemberta):
 def test_of_a_hub_name_all_that_a_vocabulary_is_checked_by_is_asked_for(chemberta, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        "dnalm.tasks.backbone_names.hub_folder",
+        "dnalm.models.backbone_names.hub_folder",
         lambda _name, _revision, files: asked.extend(files) or chemberta,
     )
     molecule_backbone("chemberta", "0" * 40, "hub")

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from dnalm import checkpoint
-from dnalm.encoders.chemberta import ChemBERTaConfig
-from dnalm.encoders.dnabert2 import DNABert2Config
-from dnalm.encoders.gpt import GPT, GPTConfig
-from dnalm.tasks import backbone_names
-from dnalm.tasks.backbone_names import SEGMENTS, cut, dna_backbone, molecule_backbone
-from dnalm.tasks.backbones import Backbone, Window, segment_spans, segments
+from dnalm.models import backbone_names
+from dnalm.models.backbone_names import SEGMENTS, cut, dna_backbone, molecule_backbone
+from dnalm.models.backbones import Backbone, Window, segment_spans, segments
+from dnalm.models.chemberta import ChemBERTaConfig
+from dnalm.models.dnabert2 import DNABert2Config
+from dnalm.models.gpt import GPT, GPTConfig
 
 SHAPE = {"n_layer": 1, "n_head": 2, "n_embd": 8, "block_size": 40}
 

@@ -6,12 +6,12 @@ import torch
 
 from dnalm import checkpoint
 from dnalm.data.binding import BindingWindows
-from dnalm.encoders.cnn import CNNConfig
-from dnalm.encoders.gpt import GPTConfig
-from dnalm.heads.regression import RegressionHeadConfig
-from dnalm.tasks.binding import BindingModel, BindingShape, BindingTask, TuneConfig, predict
-from dnalm.tasks.binding_load import open_binding
-from dnalm.tokenizers import HG38_CHARACTERS, VOCAB4
+from dnalm.models.binding import BindingModel, BindingShape, BindingTask, TuneConfig, predict
+from dnalm.models.cnn import CNNConfig
+from dnalm.models.gpt import GPTConfig
+from dnalm.models.heads import RegressionHeadConfig
+from dnalm.models.open import open_binding
+from dnalm.tokens.characters import HG38_CHARACTERS, VOCAB4
 
 SMALL = GPTConfig(n_layer=2, n_head=2, n_embd=8, block_size=12, dropout=0.5)
 HEAD = RegressionHeadConfig(channels=4, kernel=3, head_dropout=0.0)

@@ -5,11 +5,11 @@ import torch
 
 from dnalm import checkpoint
 from dnalm.checkpoint import write_pt
-from dnalm.encoders.gpt import GPT, GPTConfig
 from dnalm.files import write_json
-from dnalm.tasks.core import load_core
-from dnalm.tasks.language import LanguageModel
-from dnalm.tokenizers import HG38_CHARACTERS
+from dnalm.models.gpt import GPT, GPTConfig
+from dnalm.models.open import load_core
+from dnalm.tokens.characters import HG38_CHARACTERS
+from dnalm.train.language import LanguageModel
 
 ARGS = {
     "n_layer": 1, "n_head": 2, "n_embd": 8, "block_size": 6, "dropout": 0.0, "bias": False, "vocab_size": 4,

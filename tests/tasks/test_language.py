@@ -9,9 +9,9 @@ import torch.nn.functional as F
 
 from dnalm import checkpoint
 from dnalm.data.language import LanguageBatch, choose_pieces
-from dnalm.encoders.gpt import GPTConfig
-from dnalm.tasks.language import LanguageConfig, LanguageModel, LanguageTask, base_log_probabilities
-from dnalm.tokenizers import HG38_CHARACTERS, VOCAB4, CharacterTokenizer
+from dnalm.models.gpt import GPTConfig
+from dnalm.tokens.characters import HG38_CHARACTERS, VOCAB4, CharacterTokenizer
+from dnalm.train.language import LanguageConfig, LanguageModel, LanguageTask, base_log_probabilities
 
 SHAPE = GPTConfig(n_layer=1, n_head=2, n_embd=16, block_size=40)
 
@@ -131,7 +131,7 @@ def test_scores_equal_a_slow_reference(task):
 def test_scores_do_not_depend_on_the_batch(task, monkeypatch):
     model = model_of(task)
     one = task.score(model, "val", 0)
-    monkeypatch.setattr("dnalm.tasks.language.EVALUATION_BATCH", 3)
+    monkeypatch.setattr("dnalm.train.language.EVALUATION_BATCH", 3)
     other = task.score(model, "val", 0)
     assert other.bits.tolist() == pytest.approx(one.bits.tolist(), rel=1e-6)
     assert other.nats_per_token == pytest.approx(one.nats_per_token, rel=1e-6)

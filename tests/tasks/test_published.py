@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from dnalm.checkpoint import write_pt
-from dnalm.encoders.gpt import GPT, GPTConfig
-from dnalm.tasks.published import binding_file_content, read_binding_file
+from dnalm.models.gpt import GPT, GPTConfig
+from dnalm.models.published import binding_file_content, read_binding_file
 
 SCRIPT = """
 import sys, numpy, torch

@@ -1,0 +1,46 @@
+"""What the true motif alone predicts: a scan of each window, by the rule that made the labels.
+
+A site that a window's edge cuts cannot be seen from inside the window; it is the scan's only blind spot where
+the labels were made from the same matrix.
+
+Shapes used below
+    N  windows                       L  bases in a window
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from dnalm.dna import BASE_CODES
+from dnalm.errors import InputError
+from dnalm.formats.motif import Motif
+from dnalm.genome.motif_scan import log_odds, site_scores
+
+
+@dataclass(frozen=True)
+class MotifScan:
+    """The scan as a model."""
+
+    motif: Motif
+    threshold: float
+    """Least score of a site, above 0, in nats."""
+    every_site: bool = False
+    """Score every site, also where a better one begins within half a motif."""
+
+    def __post_init__(self) -> None:
+        if not self.threshold > 0:
+            raise InputError(f"motif {self.motif.name}: expected a threshold above 0, got {self.threshold:g}")
+
+    def predict(self, letters: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Return a score at each base.
+
+        Args:
+            letters: ASCII letters as a `BindingSet` holds them, [N, L].
+
+        Returns:
+            [N, L]
+        """
+        return site_scores(
+            BASE_CODES[letters], log_odds(self.motif), self.threshold, every_site=self.every_site
+        )

@@ -1,0 +1,162 @@
+"""What kind of genomic file a file is, told from its first bytes; nothing is read whole."""
+
+import gzip
+import io
+import re
+import struct
+import zlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dnalm.dna import AMBIGUOUS, BASES
+from dnalm.formats.text import GZIP_MAGIC
+from dnalm.formats.twobit import MAGIC as TWOBIT_MAGIC
+
+RAW_HEAD = 1 << 20
+"""Bytes of a file that are looked at."""
+TEXT_HEAD = 1 << 20
+"""Bytes of unpacked text that are looked at."""
+NAMES = 5
+"""Contigs named at most."""
+BIGWIG_MAGIC = {b"\x26\xfc\x8f\x88": "<", b"\x88\x8f\xfc\x26": ">"}
+"""First bytes of a bigWig file, and its byte order (Kent et al. 2010, supplementary table 5)."""
+TABLES = {
+    r"sequence\twindow_name$": "table of sequences and the windows they come from",
+    r"sequence,label$": "table of sequences and their classes",
+    r"\S+_\d+_\d+(\t\S+_\d+_\d+)*(\t|$)": "table of scores, a window in each column",
+}
+"""What the first line of a table looks like, and what the table is."""
+
+
+class Sniffed(NamedTuple):
+    """What a file was found to be."""
+
+    kind: str
+    """One word: fasta, 2bit, vcf, bed, bigwig, table."""
+    title: str
+    """The same in words."""
+    facts: dict[str, Any]
+    """What the first bytes tell, JSON values."""
+
+
+class Head(NamedTuple):
+    """The beginning of a file, unpacked."""
+
+    raw: bytes
+    text: bytes
+    packing: str
+    """plain, gzip or bgzip."""
+    whole: bool
+    """Whether `text` is all there is."""
+
+
+def read_head(path: Path) -> Head:
+    """Read the beginning of a file."""
+    with path.open("rb") as file:
+        raw = file.read(RAW_HEAD)
+        whole = not file.read(1)
+    if not raw.startswith(GZIP_MAGIC):
+        return Head(raw, raw, "plain", whole)
+    packing = "bgzip" if raw[12:14] == b"BC" else "gzip"  # SAM specification, section 4.1
+    pieces, size = [], 0
+    try:
+        with gzip.open(io.BytesIO(raw)) as unpacked:
+            while size < TEXT_HEAD and (piece := unpacked.read1(1 << 16)):
+                pieces.append(piece)
+                size += len(piece)
+            whole = whole and not unpacked.read(1)
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        whole = False
+    return Head(raw, b"".join(pieces), packing, whole)
+
+
+def sniff(head: Head) -> Sniffed | None:
+    """Return what a file is, or None for a kind that is not known here."""
+    if head.raw[:4] in TWOBIT_MAGIC:
+        return _twobit(head.raw)
+    if head.raw[:4] in BIGWIG_MAGIC:
+        version, zooms = struct.unpack(BIGWIG_MAGIC[head.raw[:4]] + "HH", head.raw[4:8].ljust(4, b"\0"))
+        return Sniffed("bigwig", "bigWig track", {"version": version, "zoom_levels": zooms})
+    text = head.text.decode("utf-8", "replace")
+    if "\0" in text:
+        return None
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not lines:
+        return None
+    if lines[0].startswith("##fileformat=VCF"):
+        return _vcf(lines, head)
+    if lines[0].startswith(">"):
+        return _fasta(lines, head)
+    for first, title in TABLES.items():
+        if re.match(first, lines[0]):
+            return Sniffed("table", title, {"packing": head.packing})
+    return _bed(lines if head.whole else lines[:-1], head)  # the last one may be cut
+
+
+def _fasta(lines: list[str], head: Head) -> Sniffed | None:
+    headers = [line for line in lines if line.startswith(">")]
+    if not head.whole and lines[-1] is headers[-1]:
+        headers.pop()  # it may be cut
+    sequence = [line.strip() for line in lines if not line.startswith(">")]
+    if not sequence or not re.fullmatch(r"[A-Za-z*.\-]+", sequence[0]):
+        return None  # motif matrices begin with '>' too
+    names = [(header[1:].split() or [""])[0] for header in headers]
+    letters = set("".join(sequence))
+    facts: dict[str, Any] = {"packing": head.packing}
+    if head.whole:
+        facts |= {"contigs": names[:NAMES], "contig_count": len(names), "length_bp": sum(map(len, sequence))}
+    else:
+        facts["first_contigs"] = names[:NAMES]
+    strange = letters - set(BASES + AMBIGUOUS + "U" + (BASES + AMBIGUOUS + "U").lower())
+    if strange:
+        facts["letters_not_of_dna"] = "".join(sorted(strange))
+        return Sniffed("fasta-other", "FASTA, but not of DNA", facts)
+    facts["soft_masked"] = bool(letters & set("acgt"))
+    facts["note"] = "told from the whole file" if head.whole else "told from the beginning of the file"
+    return Sniffed("fasta", "FASTA of DNA", facts)
+
+
+def _twobit(raw: bytes) -> Sniffed:
+    order = "<" if raw[:4] == b"\x43\x27\x41\x1a" else ">"
+    _, count, _ = struct.unpack(order + "III", raw[4:16].ljust(12, b"\0"))
+    names: list[str] = []
+    at = 16
+    while len(names) < min(count, NAMES) and at < len(raw):
+        end = at + 1 + raw[at]
+        names.append(raw[at + 1 : end].decode("ascii", "replace"))
+        at = end + 4  # past the record's offset
+    return Sniffed("2bit", ".2bit genome", {"contigs": names, "contig_count": count})
+
+
+def _vcf(lines: list[str], head: Head) -> Sniffed:
+    contigs = [match[1] for line in lines if (match := re.match(r"##contig=<.*?ID=([^,>]+)", line))]
+    columns = next((line.split("\t") for line in lines if line.startswith("#CHROM")), [])
+    record = next((line.split("\t") for line in lines if not line.startswith("#")), None)
+    facts: dict[str, Any] = {
+        "packing": head.packing,
+        "version": lines[0].removeprefix("##fileformat="),
+        "samples": max(0, len(columns) - 9),
+    }
+    if contigs:
+        facts["contigs"] = contigs[:NAMES]
+    if record and len(record) > 4:
+        facts["first_variant"] = f"{record[0]}:{record[1]} {record[3]}>{record[4]} (1-based)"
+    return Sniffed("vcf", "VCF, variants", facts)
+
+
+def _bed(lines: list[str], head: Head) -> Sniffed | None:
+    rows = [line.split("\t") for line in lines if not line.startswith(("#", "track", "browser"))][:100]
+    if not rows:
+        return None
+    for row in rows:
+        if len(row) < 3 or not (row[1].isdecimal() and row[2].isdecimal() and int(row[1]) <= int(row[2])):
+            return None
+    contig, start, end = rows[0][:3]
+    facts = {
+        "packing": head.packing,
+        "columns": len(rows[0]),
+        "first_interval": f"{contig}:{start}-{end} (0-based)",
+    }
+    if len(rows[0]) == 4 and re.fullmatch(r"-?[\d.]+(e-?\d+)?", rows[0][3]):
+        return Sniffed("bedgraph", "bedGraph, a track", facts)
+    return Sniffed("bed", "BED, intervals", facts)

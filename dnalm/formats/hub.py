@@ -1,0 +1,242 @@
+"""Folders of the Hugging Face hub: found here or fetched at a pinned commit; nothing in them is run.
+
+`HF_HOME` and `HF_HUB_OFFLINE` do what huggingface_hub says they do.
+"""
+
+import contextlib
+import re
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from dnalm.checkpoint import read_pt
+from dnalm.errors import InputError
+from dnalm.files import read_json
+
+PINNED: dict[str, str | None] = {
+    "zhihan1996/DNABERT-2-117M": None,
+    "DeepChem/ChemBERTa-77M-MLM": None,
+}
+"""Commit of each hub name that is used unless another is asked for; None: the user must say which."""
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+"""Names of a folder's weights, the better one first."""
+FRACTIONS = ("eps", "dropout", "attention_dropout")
+"""Fields of a config, by our names, that need not be whole numbers."""
+POINTER = b"version https://git-lfs"
+"""How the small text begins that git leaves in place of a large file which was not fetched."""
+
+
+def hub_folder(name: str, revision: str | None, wanted: Sequence[str]) -> Path:
+    """Return the folder that holds a model's files; a hub name is fetched once, then read from its cache.
+
+    Args:
+        name: a local folder, a file in it, or a hub name such as OWNER/NAME; what exists here comes first.
+        revision: commit of a hub name, 40 hexadecimal digits; None: the one in `PINNED`.
+        wanted: names of the files to fetch; those that the model lacks are left out.
+
+    Raises:
+        InputError: if nothing is here and `name` is no hub name, no commit is known, huggingface_hub is not
+            installed, or the files are neither in its cache nor to be had.
+    """
+    local = Path(name).expanduser()
+    if name and local.exists():
+        return local if local.is_dir() else local.parent
+    if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name):
+        raise InputError(
+            f"{name or 'an empty name'}: expected a folder, or a hub name such as OWNER/NAME, but nothing of "
+            "this name is here"
+        )
+    commit = revision or PINNED.get(name)
+    if commit is None:
+        raise InputError(
+            f"{name}: no folder here, and a model is fetched from the hub only at a pinned commit, but none "
+            f"is known for it; give its revision (--dna-revision or --mol-revision), the 40 digits that "
+            f"https://huggingface.co/{name}/commits/main shows, or a folder that holds its files"
+        )
+    if not re.fullmatch(r"[0-9a-f]{40}", commit):
+        raise InputError(
+            "a revision must be a commit of 40 hexadecimal digits, because a branch or tag can change; "
+            f"got {commit!r}; see https://huggingface.co/{name}/commits/main"
+        )
+    return _fetch(name, commit, wanted)
+
+
+def in_cache(name: str) -> bool:
+    """Whether the hub's cache holds a model of this name, at whatever commit."""
+    try:
+        from huggingface_hub import constants
+    except ImportError:
+        return False
+    return (Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}").is_dir()
+
+
+def is_offline() -> bool:
+    """Whether nothing may be fetched from the hub, as `HF_HUB_OFFLINE` says."""
+    try:
+        from huggingface_hub import constants
+    except ImportError:
+        return True
+    return bool(constants.HF_HUB_OFFLINE)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read a model's tensors, on the CPU: safetensors, or a `.bin` of tensors and plain values alone.
+
+    Args:
+        path: a hub folder, in which safetensors come first; or a weights file of either kind.
+
+    Raises:
+        InputError: if there are no weights, or the file is cut short, a git-lfs pointer, holds something else
+            than tensors, or asks for code to be run; the file is named.
+    """
+    file = _weights_file(path)
+    with file.open("rb") as opened:
+        start = opened.read(len(POINTER))
+    if start == POINTER:
+        raise InputError(
+            f"{file}: expected weights, got the git-lfs pointer to them; run `git lfs pull` in its folder, "
+            "or fetch it with `hf download`"
+        )
+    if file.suffix == ".safetensors":
+        try:
+            return safetensors.torch.load_file(file)
+        except safetensors.SafetensorError as error:
+            raise InputError(
+                f"{file}: expected safetensors, got something else or a file cut short ({error}); fetch it "
+                "again"
+            ) from error
+    if start.startswith(b"PK") and not zipfile.is_zipfile(file):
+        raise InputError(f"{file}: cut short, its end is missing; fetch it again")
+    tensors = read_pt(file)
+    for key, value in tensors.items():
+        if not isinstance(value, Tensor):
+            raise InputError(
+                f"{file}: expected tensors alone, but {key!r} is a {type(value).__name__}; "
+                "give a file that holds the weights and nothing else"
+            )
+    return tensors
+
+
+def read_config(folder: Path, name: str = "config.json") -> dict[str, Any]:
+    """Read a JSON file of settings in a hub folder.
+
+    Raises:
+        InputError: if it is missing, or holds something else; the file is named.
+    """
+    file = folder / name
+    if not file.is_file():
+        raise InputError(f"{file}: missing; expected the model's {name} beside its other files, fetch it too")
+    content = read_json(file)
+    if not isinstance(content, dict):
+        raise InputError(f"{file}: expected settings by name, got a {type(content).__name__}; fetch it again")
+    return content
+
+
+@contextlib.contextmanager
+def named(folder: Path) -> Iterator[None]:
+    """Begin a mistake that is told in the block with the folder."""
+    try:
+        yield
+    except ValueError as error:
+        raise InputError(f"{folder}: {error}") from error
+
+
+def read_fields(
+    content: Mapping[str, Any],
+    what: str,
+    names: Mapping[str, str],
+    optional: Set[str],
+    required: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return the numbers of a config by our names.
+
+    Args:
+        content: of config.json.
+        what: it should be of, for example a DNABERT-2.
+        names: ours, and the hub's.
+        optional: of the hub's, those that may be lacking.
+        required: by the hub's names, the one value that a field can have where it is there.
+
+    Raises:
+        InputError: naming all that is lacking or of another kind or value.
+    """
+    found = {ours: content[theirs] for ours, theirs in names.items() if theirs in content}
+    wrong = [f"no {name}" for name in names.values() if name not in content and name not in optional]
+    for ours, value in found.items():
+        kinds = (int, float) if ours in FRACTIONS else (int,)
+        if type(value) not in kinds:
+            wrong.append(f"{names[ours]} is {value!r}, wanted a {'' if float in kinds else 'whole '}number")
+    wrong += [
+        f"{name} is {content[name]!r}, wanted {value!r}"
+        for name, value in required.items()
+        if content.get(name, value) != value
+    ]
+    if wrong:
+        raise InputError(f"expected the config.json of {what}: {'; '.join(wrong)}")
+    return found
+
+
+def encoder_tensors(
+    path: Path, prefix: str, ignored: Set[str], is_head: Callable[[str], bool]
+) -> dict[str, Tensor]:
+    """Return the tensors of an encoder without what a file holds beside them.
+
+    Args:
+        path: a hub folder, or a weights file.
+        prefix: before each name in a file that has a language-model head, too; it is taken off.
+        ignored: names, without prefix, that the encoder's states do not depend on.
+        is_head: whether a name, as it stands in the file, is one of the language-model head's.
+
+    Raises:
+        InputError: as `read_tensors`.
+    """
+    found = read_tensors(path)
+    before = prefix if any(name.startswith(prefix) for name in found) else ""
+    plain = {name.removeprefix(before): each for name, each in found.items() if not is_head(name)}
+    left_out = {name for name in ignored if before + name in found}
+    return {name: each for name, each in plain.items() if name not in left_out}
+
+
+def _weights_file(path: Path) -> Path:
+    """Return the weights file that `path` is or holds."""
+    kinds = {Path(name).suffix for name in WEIGHTS}
+    if path.is_file():
+        if path.suffix not in kinds:
+            raise InputError(
+                f"{path}: expected a weights file that ends in {' or '.join(sorted(kinds))}; "
+                "give one, or the folder that holds it"
+            )
+        return path
+    for name in WEIGHTS:
+        if (path / name).is_file():
+            return path / name
+    what = "it holds neither" if path.is_dir() else "it is not there"
+    raise InputError(
+        f"{path}: expected a folder with {' or '.join(WEIGHTS)}, but {what}; fetch the model whole with "
+        "`hf download`"
+    )
+
+
+def _fetch(name: str, commit: str, wanted: Sequence[str]) -> Path:
+    """Return the folder of a commit's files in the hub's cache, fetched where they are not in it."""
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError as error:
+        raise InputError(
+            "models by hub name need huggingface_hub, which is not installed; run: "
+            'pip install "dnalm[interaction]"; or give a folder that holds the files'
+        ) from error
+    try:
+        return Path(snapshot_download(name, revision=commit, allow_patterns=list(wanted)))
+    except Exception as error:  # offline, not found, no network, a full disk: each has its own kind
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        raise InputError(
+            f"{name} at {commit}: not in the hub's cache, and not to be had ({reason}); on a machine with a "
+            f"network run `hf download {name} --revision {commit}` with the same HF_HOME, or add "
+            "`--local-dir FOLDER`, copy the folder here and give it in place of the name"
+        ) from error

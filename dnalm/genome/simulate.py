@@ -1,0 +1,301 @@
+"""A made-up genome whose truth is known, for demonstrations and tests.
+
+The background is a Markov chain, poor in CpG, whose GC content changes along the contigs. Over it lie, in
+slots that never overlap, soft-masked copies of repeat families and tandem repeats, runs of N, and sites of
+one motif.
+The same arguments give the same bytes: one PCG64 stream, of which only uniform numbers are drawn.
+
+Shapes used below
+    G  bases of the genome           W  width of the motif
+    S  bases of a slot               R  things of one kind laid into slots
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from dnalm.dna import BASES
+from dnalm.errors import InputError
+from dnalm.files import atomic_file, write_text
+
+Codes = npt.NDArray[np.uint8]
+Places = npt.NDArray[np.int64]
+Numbers = npt.NDArray[np.float64]
+
+LINE = 60
+"""Bases on a line of the FASTA."""
+SLOT = 500
+"""S: every repeat, site and inner gap lies within one slot of its own."""
+MASKED_SHARE, SITE_SHARE, TANDEM_SHARE, GAP_SHARE = 0.45, 0.25, 0.03, 0.005
+"""Shares of the slots that hold a repeat copy, a site, a tandem repeat, a run of N; the rest hold none."""
+LEADING_GAP = 2 * SLOT
+"""N at the start of each contig."""
+SHORTEST_CONTIG = 10_000
+
+LANE = 1_000
+"""Bases between two changes of the GC content."""
+ISOCHORE_LANES = 30
+"""Lanes in an isochore, on average; inside one the GC content only wavers."""
+GC_RANGE, GC_WAVER = (0.38, 0.60), 0.02
+"""GC content before CpG is made rare, which leaves about 36 to 54 %."""
+FOLLOWS = np.array(
+    [[1.15, 0.90, 1.05, 0.90], [1.15, 1.10, 0.25, 1.05], [1.00, 1.00, 1.10, 0.90], [0.75, 1.00, 1.15, 1.15]]
+)
+"""[4, 4]: how much more often a base (column) follows another (row) than by chance; equal on both strands."""
+
+FAMILY_LENGTHS = (480, 420, 330, 300, 220, 150)
+"""Consensus of each repeat family, in bases; copies are shared out evenly."""
+DIVERGENCE = (0.05, 0.20)
+"""Share of the bases of a copy that were substituted."""
+TRUNCATED = 0.3
+"""Share of copies that lost their 5' part, which is then 10 to 70 % of the consensus."""
+TANDEM_UNITS, TANDEM_LENGTHS, TANDEM_ERRORS = (2, 6), (40, 240), 0.03
+
+MOTIF_NAME = "SIM1"
+MOTIF: Numbers = np.array(
+    [
+        [0.03, 0.03, 0.91, 0.03],
+        [0.01, 0.97, 0.01, 0.01],
+        [0.91, 0.03, 0.03, 0.03],
+        [0.05, 0.05, 0.05, 0.85],
+        [0.01, 0.01, 0.01, 0.97],
+        [0.97, 0.01, 0.01, 0.01],
+        [0.05, 0.05, 0.85, 0.05],
+        [0.91, 0.03, 0.03, 0.03],
+        [0.03, 0.91, 0.03, 0.03],
+        [0.10, 0.70, 0.10, 0.10],
+    ]
+)
+"""[W, 4]: probability of A C G T at each position of a site; invented, 13.9 bits, consensus GCATTAGACC."""
+
+
+class Site(NamedTuple):
+    """One planted site."""
+
+    contig: str
+    start: int
+    """0-based, in the contig; the site covers W bases from here, on either strand."""
+    strand: str
+    """+ or -."""
+    sequence: str
+    """The site's W bases, read along its own strand."""
+
+
+@dataclass(frozen=True)
+class GenomeTruth:
+    """What was written, and where."""
+
+    genome: Path
+    """FASTA."""
+    sites_bed: Path
+    """The planted sites, BED6: 0-based half-open, the name is the site's sequence along its own strand."""
+    motif_file: Path
+    """The motif in MEME's text format."""
+    contigs: tuple[tuple[str, int], ...]
+    """Name and length of each contig, N counted."""
+    sites: tuple[Site, ...]
+    """In the order of the genome."""
+
+
+def simulate_genome(path: Path, *, bases: int = 2_000_000, contigs: int = 4, seed: int = 0) -> GenomeTruth:
+    """Write a genome of `bases` letters as FASTA, and beside it NAME.sites.bed and motif.meme.
+
+    Args:
+        path: the FASTA to write, not compressed.
+        bases: G, letters in all, N counted.
+        contigs: how many; chr1 is the longest, the last a `contigs`-th of it.
+        seed: another seed, another genome, families and sites; the motif stays.
+
+    Raises:
+        InputError: if an argument is out of range.
+    """
+    least = SHORTEST_CONTIG * contigs * (contigs + 1) // 2
+    if contigs < 1 or bases < least:
+        raise InputError(
+            f"expected 1 contig or more, and {least:,} bases or more for {contigs}; got {bases:,}"
+        )
+    if seed < 0:
+        raise InputError(f"seed must be 0 or more, got {seed}")
+    if path.suffix in (".gz", ".bgz"):
+        raise InputError(f"{path}: the simulated genome is written as plain text; leave out {path.suffix}")
+    random = np.random.Generator(np.random.PCG64(seed))
+    lengths = _contig_lengths(bases, contigs)
+    starts = np.cumsum([0, *lengths[:-1]])
+    slots = _shuffled_slots(random, starts, lengths)
+    counts = [
+        max(1, int(len(slots) * share)) for share in (MASKED_SHARE, SITE_SHARE, TANDEM_SHARE, GAP_SHARE)
+    ]
+    in_masked, in_site, in_tandem, in_gap, _ = np.split(slots, np.cumsum(counts))
+
+    genome = _background(random, bases)  # [G]
+    masked = np.zeros(bases, dtype=np.bool_)  # [G]
+    _lay_families(random, genome, masked, in_masked)
+    _lay_tandems(random, genome, masked, in_tandem)
+    at, forward, sampled = _lay_sites(random, genome, in_site)
+    text = np.frombuffer(BASES.encode(), dtype=np.uint8)[genome] | (masked * np.uint8(ord("a") - ord("A")))
+    for start in starts:
+        text[start : start + LEADING_GAP] = ord("N")
+    _lay_gaps(random, text, in_gap)
+
+    names = [f"chr{i + 1}" for i in range(contigs)]
+    _write_fasta(path, names, np.split(text, starts[1:]))
+    contig = np.searchsorted(starts, at, side="right") - 1
+    sites = tuple(
+        Site(names[c], int(a - starts[c]), "+" if f else "-", "".join(BASES[b] for b in s))
+        for c, a, f, s in zip(contig, at, forward, sampled, strict=True)
+    )
+    truth = GenomeTruth(
+        genome=path,
+        sites_bed=path.with_suffix(".sites.bed"),
+        motif_file=path.with_name("motif.meme"),
+        contigs=tuple(zip(names, lengths, strict=True)),
+        sites=sites,
+    )
+    rows = (f"{s.contig}\t{s.start}\t{s.start + len(MOTIF)}\t{s.sequence}\t0\t{s.strand}\n" for s in sites)
+    write_text(truth.sites_bed, "".join(rows))
+    write_text(truth.motif_file, _meme(len(sites)))
+    return truth
+
+
+def _contig_lengths(bases: int, contigs: int) -> list[int]:
+    """Share out the bases as contigs : ... : 2 : 1."""
+    whole = contigs * (contigs + 1) // 2
+    lengths = [bases * weight // whole for weight in range(contigs, 0, -1)]
+    lengths[0] += bases - sum(lengths)
+    return lengths
+
+
+def _shuffled_slots(random: np.random.Generator, starts: Places, lengths: list[int]) -> Places:
+    """Return where each slot starts, shuffled; none touches a leading gap or crosses a contig's end."""
+    slots = np.concatenate(
+        [np.arange(s + LEADING_GAP, s + n - SLOT + 1, SLOT) for s, n in zip(starts, lengths, strict=True)]
+    )
+    return slots[np.argsort(random.random(len(slots)), kind="stable")]
+
+
+def _uniform(random: np.random.Generator, low: int, high: int, count: int) -> Places:
+    """Draw `count` whole numbers from `low` to `high`, both included."""
+    return low + (random.random(count) * (high - low + 1)).astype(np.int64)
+
+
+def _background(random: np.random.Generator, bases: int) -> Codes:
+    """Return base codes, [G]: chains of LANE bases, run side by side, each with a GC content of its own."""
+    lanes = -(-bases // LANE)
+    isochore = np.cumsum(random.random(lanes) < 1 / ISOCHORE_LANES)
+    low, high = GC_RANGE
+    gc = low + (high - low) * random.random(lanes + 1)[isochore] + GC_WAVER * (2 * random.random(lanes) - 1)
+    shares = np.stack([1 - gc, gc, gc, 1 - gc], axis=1) / 2  # [lanes, 4]
+    weights = shares[:, None, :] * FOLLOWS  # [lanes, 4, 4]
+    # A sequence is to come up as often as the product of its weights says, which is the same on both strands:
+    # a step's chance is its weight times what may still follow (the right eigenvector, by power iteration).
+    ahead = np.ones((lanes, 1, 4))
+    for _ in range(20):
+        ahead = (weights * ahead).sum(axis=2)[:, None, :]
+        ahead /= ahead.sum(axis=2, keepdims=True)
+    chances = weights * ahead
+    steps = (chances / chances.sum(axis=2, keepdims=True)).cumsum(axis=2)[:, :, :3]  # [lanes, 4, 3]
+    genome = np.empty((LANE, lanes), dtype=np.uint8)
+    lane = np.arange(lanes)
+    state = (random.random((lanes, 1)) > shares.cumsum(axis=1)[:, :3]).sum(axis=1)
+    for row in genome:
+        state = (random.random((lanes, 1)) > steps[lane, state]).sum(axis=1)
+        row[:] = state
+    return genome.T.reshape(-1)[:bases]
+
+
+def _substitute(random: np.random.Generator, codes: Codes, share: Numbers | float) -> Codes:
+    """Return `codes`, [R, length], with a `share` of the bases changed into one of the three others."""
+    hit = random.random(codes.shape) < share
+    other = 1 + (random.random(codes.shape) * 3).astype(np.uint8)
+    return np.where(hit, (codes + other) % 4, codes).astype(np.uint8)
+
+
+def _lay_families(
+    random: np.random.Generator, genome: Codes, masked: npt.NDArray[np.bool_], slots: Places
+) -> None:
+    """Overwrite part of each slot with a diverged copy of a family's consensus, on either strand."""
+    count, longest = len(slots), max(FAMILY_LENGTHS)
+    consensus = (random.random((len(FAMILY_LENGTHS), longest)) * 4).astype(np.uint8)
+    family = _uniform(random, 0, len(FAMILY_LENGTHS) - 1, count)
+    full = np.array(FAMILY_LENGTHS)[family]
+    cut = random.random(count) < TRUNCATED
+    lost = np.where(cut, full * (0.1 + 0.6 * random.random(count)), 0).astype(np.int64)
+    low, high = DIVERGENCE
+    share = low + (high - low) * random.random(count)
+    copies = _substitute(random, consensus[family], share[:, None])  # [R, longest]
+
+    length = full - lost
+    start = slots + (random.random(count) * (SLOT - length + 1)).astype(np.int64)
+    forward = random.random(count) < 0.5
+    column = np.arange(longest)
+    kept = (column >= lost[:, None]) & (column < full[:, None])  # [R, longest]
+    place = np.where(forward[:, None], column - lost[:, None], full[:, None] - 1 - column) + start[:, None]
+    genome[place[kept]] = np.where(forward[:, None], copies, 3 - copies)[kept]
+    masked[place[kept]] = True
+
+
+def _lay_tandems(
+    random: np.random.Generator, genome: Codes, masked: npt.NDArray[np.bool_], slots: Places
+) -> None:
+    """Overwrite part of each slot with a short unit repeated head to tail, with a few errors."""
+    count = len(slots)
+    units = (random.random((count, TANDEM_UNITS[1])) * 4).astype(np.uint8)
+    width = _uniform(random, *TANDEM_UNITS, count)
+    length = _uniform(random, *TANDEM_LENGTHS, count)
+    column = np.arange(TANDEM_LENGTHS[1])
+    copies = np.take_along_axis(units, column % width[:, None], axis=1)  # [R, longest]
+    copies = _substitute(random, copies, TANDEM_ERRORS)
+    start = slots + (random.random(count) * (SLOT - length + 1)).astype(np.int64)
+    kept = column < length[:, None]
+    place = start[:, None] + column
+    genome[place[kept]] = copies[kept]
+    masked[place[kept]] = True
+
+
+def _lay_sites(
+    random: np.random.Generator, genome: Codes, slots: Places
+) -> tuple[Places, npt.NDArray[np.bool_], Codes]:
+    """Overwrite W bases of each slot with a site drawn from the motif.
+
+    Returns:
+        Start of each site in the genome, rising, [R]; True on the forward strand, [R]; its base codes along
+        its own strand, [R, W].
+    """
+    slots, width = np.sort(slots), len(MOTIF)
+    at = slots + (random.random(len(slots)) * (SLOT - width + 1)).astype(np.int64)
+    forward = random.random(len(slots)) < 0.5
+    drawn = random.random((len(slots), width, 1))
+    sampled = (drawn > MOTIF.cumsum(axis=1)[:, :3]).sum(axis=2).astype(np.uint8)  # [R, W]
+    genome[at[:, None] + np.arange(width)] = np.where(forward[:, None], sampled, 3 - sampled[:, ::-1])
+    return at, forward, sampled
+
+
+def _lay_gaps(random: np.random.Generator, text: Codes, slots: Places) -> None:
+    """Write a run of N of 50 to S letters into each slot."""
+    for slot, length in zip(slots, _uniform(random, 50, SLOT, len(slots)), strict=True):
+        text[slot : slot + length] = ord("N")
+
+
+def _write_fasta(path: Path, names: list[str], contigs: list[Codes]) -> None:
+    with atomic_file(path) as file:
+        for name, letters in zip(names, contigs, strict=True):
+            file.write(f">{name}\n".encode())
+            whole = len(letters) // LINE * LINE
+            rows = letters[:whole].reshape(-1, LINE)
+            file.write(np.pad(rows, ((0, 0), (0, 1)), constant_values=ord("\n")).tobytes())
+            if whole < len(letters):
+                file.write(letters[whole:].tobytes() + b"\n")
+
+
+def _meme(sites: int) -> str:
+    """Return the motif in MEME's minimal text format, version 4."""
+    rows = "".join(" " + " ".join(f"{p:.6f}" for p in row) + "\n" for row in MOTIF)
+    return (
+        "MEME version 4\n\nALPHABET= ACGT\n\nstrands: + -\n\n"
+        "Background letter frequencies\nA 0.25 C 0.25 G 0.25 T 0.25\n\n"
+        f"MOTIF {MOTIF_NAME}\n"
+        f"letter-probability matrix: alength= 4 w= {len(MOTIF)} nsites= {sites} E= 0\n{rows}"
+    )

@@ -1,0 +1,153 @@
+"""KmerBag: a vector for each k-mer of a sequence; their mean is a linear layer on k-mer frequencies.
+
+A frequency is the share among all places where k letters are left, those with an N among them.
+
+Shapes used below
+    B  sequences in the batch        L  bases per sequence, the longest's
+    D  width of the states
+
+MorganBag: a vector for each substructure of a molecule, those of its Morgan fingerprint.
+
+Shapes used below
+    B  molecules in the batch        L  substructures per molecule, the most
+    D  width of the states
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dnalm.config import check_minimum
+from dnalm.data.molecules import BITS, RADIUS, morgan_bits
+from dnalm.dna import BASES
+from dnalm.errors import InputError
+from dnalm.models.layers import check_tokens, silenced
+
+
+@dataclass(frozen=True)
+class KmerConfig:
+    """The shape of a KmerBag."""
+
+    k: int = 4
+    """Bases of a k-mer."""
+    width: int = 256
+    """Width of a k-mer's vector (D)."""
+
+    def __post_init__(self) -> None:
+        wrong = []
+        if not 1 <= self.k <= 8:
+            wrong.append(f"k must be from 1 to 8, got {self.k}")
+        if self.width < 1:
+            wrong.append(f"width must be at least 1, got {self.width}")
+        if wrong:
+            raise InputError("; ".join(wrong))
+
+
+class KmerBag(nn.Module):
+    """The state of a base is the vector of the k-mer that begins there.
+
+    Where the k-mer holds an N the state is 0, but it is a state: it counts in a mean, which is nearer to 0
+    the more N a gene holds, and a head can attend to it. Where fewer than k letters are left there is no
+    state (`state_mask`).
+    """
+
+    causal = False
+
+    def __init__(self, config: KmerConfig) -> None:
+        super().__init__()
+        self.config, self.width = config, config.width
+        self.embedding = nn.Embedding(len(BASES) ** config.k, config.width)
+
+    def state_mask(self, real: Tensor) -> Tensor:
+        """Return where a whole k-mer begins, bool [B, L], of the mask [B, L] of bases."""
+        whole = real
+        for shift in range(1, self.config.k):
+            whole = whole & F.pad(real[:, shift:], (0, min(shift, real.shape[1])))
+        return whole
+
+    def forward(self, tokens: Tensor, real: Tensor) -> Tensor:
+        """Map letter codes to the vectors of k-mers.
+
+        Args:
+            tokens: integers, [B, L]: 0 to 3 for A C G T, 4 for N; anything at padding.
+            real: bool, [B, L]; True at a letter, False at padding.
+
+        Returns:
+            float, [B, L, D]; exactly 0 at padding.
+
+        Raises:
+            InputError: if `tokens` is not [B, L], or `real` has another shape.
+        """
+        check_tokens(tokens, real)
+        known = self.state_mask(real & (tokens < len(BASES)))  # [B, L]
+        codes = F.pad(tokens.masked_fill(~real, 0).long(), (0, self.config.k - 1))
+        number = torch.zeros_like(tokens, dtype=torch.long)
+        for shift in range(self.config.k):
+            number = number * len(BASES) + codes[:, shift : shift + tokens.shape[1]]
+        states: Tensor = self.embedding(number.masked_fill(~known, 0))
+        return silenced(states, known)
+
+
+@dataclass(frozen=True)
+class MorganConfig:
+    """The shape of a MorganBag, and the fingerprint that it reads."""
+
+    bits: int = BITS
+    """Of the fingerprint: substructures are folded into so many."""
+    radius: int = RADIUS
+    """Bonds from a substructure's middle atom to its rim."""
+    width: int = 256
+    """Width of a substructure's vector (D)."""
+
+    def __post_init__(self) -> None:
+        wrong = check_minimum(self, bits=1, radius=0, width=1)
+        if self.bits > 2**15:
+            wrong.append(f"bits must be at most {2**15}, got {self.bits}")
+        if wrong:
+            raise InputError("; ".join(wrong))
+
+
+def set_bits(smiles: Sequence[str], config: MorganConfig) -> list[npt.NDArray[np.int16]]:
+    """Return which bits of its fingerprint (Rogers and Hahn 2010) each molecule sets, in ascending order.
+
+    Raises:
+        InputError: if a SMILES cannot be read, or RDKit is not installed.
+    """
+    return [morgan_bits(text, config.radius, config.bits).astype(np.int16) for text in smiles]
+
+
+class MorganBag(nn.Module):
+    """The state of a substructure is its vector, whatever the others are."""
+
+    causal = False
+
+    def __init__(self, config: MorganConfig) -> None:
+        super().__init__()
+        self.config, self.width = config, config.width
+        self.embedding = nn.Embedding(config.bits, config.width)
+
+    def state_mask(self, real: Tensor) -> Tensor:
+        """Return which states are real, bool [B, L]: one for each real token."""
+        return real
+
+    def forward(self, tokens: Tensor, real: Tensor) -> Tensor:
+        """Map set bits to their vectors.
+
+        Args:
+            tokens: integers, [B, L]: bits that are set; anything at padding.
+            real: bool, [B, L]; True at a bit, False at padding.
+
+        Returns:
+            float, [B, L, D]; exactly 0 at padding.
+
+        Raises:
+            InputError: if `tokens` is not [B, L], or `real` has another shape.
+        """
+        check_tokens(tokens, real)
+        states: Tensor = self.embedding(tokens.masked_fill(~real, 0).long())
+        return silenced(states, real)

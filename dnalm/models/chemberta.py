@@ -1,0 +1,211 @@
+"""ChemBERTa (Ahmad et al. 2022): the published encoder of SMILES' tokens, by transformers' RoBERTa.
+
+Shapes used below
+    B  molecules in the batch        L  tokens per molecule, 513 at most in the published model
+    D  hidden, width of the states
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from dnalm.checkpoint import put
+from dnalm.config import check_fractions, check_minimum
+from dnalm.errors import InputError
+from dnalm.formats.hub import encoder_tensors, named, read_config, read_fields
+from dnalm.models.layers import check_tokens, silenced
+
+PREFIX = "roberta."
+"""Before each name of the encoder's in a file that has a language-model head, too."""
+HEAD = "lm_head."
+"""Before the names of the language-model head, which is no part of the encoder."""
+IGNORED_OF_ENCODER = {"embeddings.position_ids", "pooler.dense.weight", "pooler.dense.bias"}
+"""What a file may hold under the encoder's names although its states do not depend on it."""
+NAMES = {
+    "vocab_size": "vocab_size",
+    "hidden": "hidden_size",
+    "layers": "num_hidden_layers",
+    "heads": "num_attention_heads",
+    "feed_forward": "intermediate_size",
+    "positions": "max_position_embeddings",
+    "dropout": "hidden_dropout_prob",
+    "attention_dropout": "attention_probs_dropout_prob",
+    "eps": "layer_norm_eps",
+    "padding_idx": "pad_token_id",
+}
+"""Our names of a config's fields, and the hub's."""
+OPTIONAL = {"hidden_dropout_prob", "attention_probs_dropout_prob", "pad_token_id"}
+"""Fields that a config.json may lack: nothing outside training, and RoBERTa's own default."""
+REQUIRED = {
+    "model_type": "roberta",
+    "hidden_act": "gelu",
+    "position_embedding_type": "absolute",
+    "type_vocab_size": 1,
+    "is_decoder": False,
+}
+"""Fields that, where a config.json has them, can have this value alone."""
+
+
+@dataclass(frozen=True)
+class ChemBERTaConfig:
+    """The shape of a ChemBERTa; the defaults are those of the published ChemBERTa-77M-MLM."""
+
+    vocab_size: int = 600
+    hidden: int = 384
+    """Width of the states (D)."""
+    layers: int = 3
+    heads: int = 12
+    """Attention heads in each layer."""
+    feed_forward: int = 464
+    """Width of a layer's inner part."""
+    positions: int = 515
+    """Rows of the position table, of which those up to `padding_idx` are no token's."""
+    dropout: float = 0.144
+    """Share of values dropped in training: embeddings, and what each layer adds."""
+    attention_dropout: float = 0.109
+    """Share of attention weights dropped in training."""
+    eps: float = 1e-12
+    """Added to the variance in each LayerNorm."""
+    padding_idx: int = 1
+    """The first token's position is one more. It says nothing of the tokenizer's ids."""
+
+    def __post_init__(self) -> None:
+        wrong = check_minimum(self, vocab_size=1, hidden=1, layers=1, heads=1, feed_forward=1, positions=1)
+        if not wrong and self.hidden % self.heads:
+            wrong.append(f"hidden must be a multiple of heads, got {self.hidden} and {self.heads}")
+        if not wrong and not 0 <= self.padding_idx < min(self.vocab_size, self.positions - 1):
+            wrong.append(
+                f"padding_idx must be at least 0, below vocab_size and below positions - 1, got "
+                f"{self.padding_idx}"
+            )
+        if self.eps <= 0.0:
+            wrong.append(f"eps must be above 0, got {self.eps}")
+        wrong += check_fractions(self, "dropout", "attention_dropout")
+        if wrong:
+            raise InputError("; ".join(wrong))
+
+    @property
+    def longest(self) -> int:
+        """Tokens of a molecule, at most."""
+        return self.positions - self.padding_idx - 1
+
+    @classmethod
+    def from_hub(cls, content: Mapping[str, Any]) -> "ChemBERTaConfig":
+        """Return the config that a hub folder's config.json describes.
+
+        Raises:
+            InputError: if it lacks a size, or describes what this encoder cannot do; all of it is named.
+        """
+        return cls(**read_fields(content, "a ChemBERTa", NAMES, OPTIONAL, REQUIRED))
+
+
+class ChemBERTa(nn.Module):
+    """Tokens of SMILES in, states out, each of which has seen the whole molecule.
+
+    Names of its tensors are those of the hub's file, `roberta.` before each. Without the pooler, which no
+    masked-language checkpoint has and no state depends on, the published sizes make 3,279,600 parameters.
+
+    Raises:
+        InputError: if transformers is not installed.
+    """
+
+    causal = False
+
+    def __init__(self, config: ChemBERTaConfig) -> None:
+        super().__init__()
+        self.config, self.width = config, config.hidden
+        self.roberta = _roberta(config)
+
+    @property
+    def layers(self) -> nn.ModuleList:
+        """The layers, first to last: the very modules, for some to be trained and others not."""
+        layers = self.roberta.get_submodule("encoder.layer")
+        assert isinstance(layers, nn.ModuleList)
+        return layers
+
+    @property
+    def gradient_checkpointing(self) -> bool:
+        """In training keep a layer's input alone, and compute the rest again: slower, smaller."""
+        return bool(self.roberta.gradient_checkpointing)
+
+    @gradient_checkpointing.setter
+    def gradient_checkpointing(self, wanted: bool) -> None:
+        word = "enable" if wanted else "disable"
+        # transformers before 5.24 calls it by its old name
+        switch: Any = getattr(self.roberta, f"activation_checkpointing_{word}", None)
+        switch = switch or getattr(self.roberta, f"gradient_checkpointing_{word}")
+        switch({"use_reentrant": False}) if wanted else switch()
+
+    def state_mask(self, real: Tensor) -> Tensor:
+        """Return which states are real, bool [B, L]: one for each real token."""
+        return real
+
+    def forward(self, tokens: Tensor, real: Tensor) -> Tensor:
+        """Map tokens to states.
+
+        Args:
+            tokens: integers, [B, L]; anything at padding.
+            real: bool, [B, L]; True at a token, [CLS] and [SEP] among them; False at padding, on any side.
+
+        Returns:
+            float, [B, L, D]; exactly 0 at padding.
+
+        Raises:
+            InputError: if `tokens` is not [B, L] with L at most `config.longest`, or `real` has another
+                shape.
+        """
+        check_tokens(tokens, real)
+        length = tokens.shape[1]
+        if length > self.config.longest:
+            raise InputError(
+                f"a molecule may have at most {self.config.longest} tokens with [CLS] and [SEP], got "
+                f"{length}; cut longer ones"
+            )
+        silent = self.config.padding_idx
+        # A row of nothing but padding attends to all of it, so that no softmax is over nothing.
+        seen = real | ~real.any(1, keepdim=True)
+        found = self.roberta(
+            input_ids=tokens.masked_fill(~real, silent).long(),
+            attention_mask=seen[:, None, None].expand(-1, 1, length, -1),  # [B, 1, L, L]
+            position_ids=(silent + real.cumsum(1)).masked_fill(~real, silent),
+            token_type_ids=tokens.new_zeros(tokens.shape).long(),
+        )
+        states: Tensor = found.last_hidden_state
+        return silenced(states, real)
+
+
+def open_chemberta(path: Path) -> ChemBERTa:
+    """Read a ChemBERTa as it lies on the hub; in eval mode, float32, on the CPU.
+
+    Args:
+        path: a hub folder, or a weights file with config.json beside it.
+
+    Raises:
+        InputError: if a file is missing, damaged or of another model, what does not fit is named; or if
+            transformers is not installed.
+    """
+    folder = path.parent if path.is_file() else path
+    content = read_config(folder)
+    with named(folder):
+        config = ChemBERTaConfig.from_hub(content)
+    kept = encoder_tensors(path, PREFIX, IGNORED_OF_ENCODER, lambda name: name.startswith(HEAD))
+    model = ChemBERTa(config)
+    put(kept, model.roberta.state_dict(), str(path))
+    return model.eval()
+
+
+def _roberta(config: ChemBERTaConfig) -> nn.Module:
+    """Return transformers' model without a pooler, untrained."""
+    try:
+        from transformers import RobertaConfig, RobertaModel
+    except ImportError as error:
+        raise InputError(
+            'ChemBERTa needs transformers, which is not installed; run: pip install "dnalm[interaction]"'
+        ) from error
+    theirs: dict[str, Any] = {name: getattr(config, ours) for ours, name in NAMES.items()}
+    theirs |= {"type_vocab_size": 1, "bos_token_id": None, "eos_token_id": None}
+    theirs["attn_implementation"] = "sdpa"
+    return RobertaModel(RobertaConfig(**theirs), add_pooling_layer=False)

@@ -1,0 +1,66 @@
+"""CNN: the baseline encoder, a convolution over one-hot bases.
+
+Shapes used below
+    B  sequences in the batch        L  bases per sequence
+    D  width of the states
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dnalm.dna import BASES
+from dnalm.errors import InputError
+from dnalm.models.layers import check_tokens, convolve, silenced
+
+
+@dataclass(frozen=True)
+class CNNConfig:
+    """The shape of a CNN."""
+
+    width: int = 128
+    """Channels, which are the width of the states (D)."""
+    encoder_kernel: int = 11
+    """Bases that one state sees: odd, so that states line up with bases."""
+
+    def __post_init__(self) -> None:
+        wrong = []
+        if self.width < 1:
+            wrong.append(f"width must be at least 1, got {self.width}")
+        if self.encoder_kernel < 1 or self.encoder_kernel % 2 == 0:
+            wrong.append(f"encoder_kernel must be odd and at least 1, got {self.encoder_kernel}")
+        if wrong:
+            raise InputError("; ".join(wrong))
+
+
+class CNN(nn.Module):
+    """One-hot A C G T (any other letter: all zero), a convolution, exact GELU."""
+
+    causal = False
+
+    def __init__(self, config: CNNConfig) -> None:
+        super().__init__()
+        self.config, self.width = config, config.width
+        self.initial_conv = nn.Conv1d(len(BASES), config.width, config.encoder_kernel, padding="same")
+
+    def forward(self, tokens: Tensor, real: Tensor) -> Tensor:
+        """Map base codes to states, each of which has seen the bases around its own.
+
+        Args:
+            tokens: integers, [B, L]: 0 to 3 for A C G T, anything else for no base.
+            real: bool, [B, L]; True at a base, False at padding.
+
+        Returns:
+            float, [B, L, D]; exactly 0 at padding.
+
+        Raises:
+            InputError: if `tokens` is not [B, L], or `real` has another shape.
+        """
+        check_tokens(tokens, real)
+        codes = tokens.masked_fill(~real, len(BASES)).unsqueeze(2)  # [B, L, 1]
+        each = torch.arange(len(BASES), dtype=tokens.dtype, device=tokens.device)
+        one_hot = (codes == each).to(self.initial_conv.weight.dtype)  # [B, L, 4]
+        states = F.gelu(convolve(one_hot, self.initial_conv.weight, self.initial_conv.bias))  # [B, L, D]
+        return silenced(states, real)

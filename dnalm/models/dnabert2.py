@@ -1,0 +1,302 @@
+"""DNABERT-2 (Zhou et al. 2023): the published encoder of DNA's BPE tokens, in plain PyTorch.
+
+A post-LayerNorm BERT with ALiBi in place of position embeddings and a gated feed-forward layer, as in
+MosaicBERT (Portes et al. 2023). Names and shapes of its tensors are those of the hub's file.
+
+Shapes used below
+    B  sequences in the batch        L  tokens per sequence, any number
+    D  hidden, width of the states   F  feed_forward
+    H  heads                         K  D / H, width of one head
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from dnalm.checkpoint import put
+from dnalm.config import check_fractions, check_minimum
+from dnalm.errors import InputError
+from dnalm.formats.hub import encoder_tensors, named, read_config, read_fields
+from dnalm.models.layers import LONGEST_PRODUCT, check_tokens, dropout, silenced
+
+SPREAD = 0.02
+"""Standard deviation of untrained weights (initializer_range of the published config)."""
+PREFIX = "bert."
+"""Before each name of the encoder's in a file that has a language-model head, too."""
+IGNORED = {
+    "cls.predictions.transform.dense.weight",
+    "cls.predictions.transform.dense.bias",
+    "cls.predictions.transform.LayerNorm.weight",
+    "cls.predictions.transform.LayerNorm.bias",
+    "cls.predictions.decoder.weight",
+    "cls.predictions.decoder.bias",
+}
+"""Tensors of the language-model head, which is no part of the encoder."""
+IGNORED_OF_ENCODER = {"embeddings.position_ids", "pooler.dense.weight", "pooler.dense.bias"}
+"""What a file may hold under the encoder's names although its states do not depend on it."""
+NAMES = {
+    "vocab_size": "vocab_size",
+    "hidden": "hidden_size",
+    "layers": "num_hidden_layers",
+    "heads": "num_attention_heads",
+    "feed_forward": "intermediate_size",
+    "eps": "layer_norm_eps",
+    "types": "type_vocab_size",
+    "dropout": "hidden_dropout_prob",
+    "attention_dropout": "attention_probs_dropout_prob",
+}
+"""Our names of a config's fields, and the hub's."""
+OPTIONAL = {"hidden_dropout_prob", "attention_probs_dropout_prob"}
+"""Fields that a config.json may lack: they change nothing outside training."""
+REQUIRED = {"hidden_act": "gelu", "is_decoder": False}
+"""Fields that, where a config.json has them, can have this value alone: the exact GELU, an encoder."""
+
+
+@dataclass(frozen=True)
+class DNABert2Config:
+    """The shape of a DNABert2; the defaults are the published 117M model's."""
+
+    vocab_size: int = 4096
+    hidden: int = 768
+    """Width of the states (D)."""
+    layers: int = 12
+    heads: int = 12
+    """Attention heads in each layer (H)."""
+    feed_forward: int = 3072
+    """Width of a layer's gated part (F)."""
+    eps: float = 1e-12
+    """Added to the variance in each LayerNorm."""
+    types: int = 2
+    """Rows of the token-type table; all tokens are of type 0."""
+    dropout: float = 0.1
+    """Share of values dropped in training: embeddings, attention's output, the gated values."""
+    attention_dropout: float = 0.0
+    """Share of attention weights dropped in training."""
+
+    def __post_init__(self) -> None:
+        wrong = check_minimum(self, vocab_size=1, hidden=1, layers=1, heads=1, feed_forward=1, types=1)
+        if not wrong and self.hidden % self.heads:
+            wrong.append(f"hidden must be a multiple of heads, got {self.hidden} and {self.heads}")
+        if self.eps <= 0.0:
+            wrong.append(f"eps must be above 0, got {self.eps}")
+        wrong += check_fractions(self, "dropout", "attention_dropout")
+        if wrong:
+            raise InputError("; ".join(wrong))
+
+    @classmethod
+    def from_hub(cls, content: Mapping[str, Any]) -> "DNABert2Config":
+        """Return the config that a hub folder's config.json describes.
+
+        Raises:
+            InputError: if it lacks a size, or describes what this encoder cannot do; all of it is named.
+        """
+        return cls(**read_fields(content, "a DNABERT-2", NAMES, OPTIONAL, REQUIRED))
+
+
+class _Attention(nn.Module):
+    """Multi-head attention, what it adds to its input, and the LayerNorm on the sum."""
+
+    def __init__(self, config: DNABert2Config) -> None:
+        super().__init__()
+        self.config = config
+        width = config.hidden
+        self.self = nn.ModuleDict({"Wqkv": nn.Linear(width, 3 * width)})
+        self.output = nn.ModuleDict(
+            {"dense": nn.Linear(width, width), "LayerNorm": nn.LayerNorm(width, config.eps)}
+        )
+
+    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+        """Map [B, L, D] to [B, L, D], with `bias` [B or 1, H, L, L] added to the scores."""
+        size, length, width = x.shape
+        config = self.config
+        joint = self.self["Wqkv"](x).view(size, length, 3, config.heads, width // config.heads)
+        query, key, value = joint.permute(2, 0, 3, 1, 4)  # each [B, H, L, K]
+        rate = config.attention_dropout if self.training else 0.0
+        out = _attend(query, key, value, bias, rate)
+        out = self.output["dense"](out.transpose(1, 2).reshape(size, length, width))
+        states: Tensor = self.output["LayerNorm"](x + dropout(out, config.dropout if self.training else 0.0))
+        return states
+
+
+class _GatedMLP(nn.Module):
+    """Linear layers around GELU(gate) * value, what they add to their input, and the LayerNorm on the sum."""
+
+    def __init__(self, config: DNABert2Config) -> None:
+        super().__init__()
+        self.rate = config.dropout
+        self.gated_layers = nn.Linear(config.hidden, 2 * config.feed_forward, bias=False)
+        self.wo = nn.Linear(config.feed_forward, config.hidden)
+        self.layernorm = nn.LayerNorm(config.hidden, config.eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [B, L, D] to [B, L, D]."""
+        gate, value = self.gated_layers(x).chunk(2, dim=-1)  # each [B, L, F]
+        active = dropout(F.gelu(gate) * value, self.rate if self.training else 0.0)
+        states: Tensor = self.layernorm(x + self.wo(active))
+        return states
+
+
+class _Layer(nn.Module):
+    """Attention, then the gated feed-forward part."""
+
+    def __init__(self, config: DNABert2Config) -> None:
+        super().__init__()
+        self.attention = _Attention(config)
+        self.mlp = _GatedMLP(config)
+
+    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+        """Map [B, L, D] to [B, L, D]."""
+        states: Tensor = self.mlp(self.attention(x, bias))
+        return states
+
+
+class DNABert2(nn.Module):
+    """BPE tokens in, states out, each of which has seen the whole sequence.
+
+    Untrained: weights normal with deviation `SPREAD`, biases 0, LayerNorms the identity.
+    """
+
+    causal = False
+
+    def __init__(self, config: DNABert2Config) -> None:
+        super().__init__()
+        self.config, self.width = config, config.hidden
+        self.gradient_checkpointing = False
+        """Keep a layer's input alone for the backward pass, and compute the rest again: slower, smaller."""
+        self.embeddings = nn.ModuleDict(
+            {
+                "word_embeddings": nn.Embedding(config.vocab_size, config.hidden),
+                "token_type_embeddings": nn.Embedding(config.types, config.hidden),
+                "LayerNorm": nn.LayerNorm(config.hidden, config.eps),
+            }
+        )
+        self.encoder = nn.ModuleDict({"layer": nn.ModuleList(_Layer(config) for _ in range(config.layers))})
+        for name, parameter in self.named_parameters():
+            if parameter.ndim == 2:
+                nn.init.normal_(parameter, std=SPREAD)
+            elif name.endswith("bias"):
+                nn.init.zeros_(parameter)
+
+    @property
+    def layers(self) -> nn.ModuleList:
+        """The layers, first to last: the very modules, for some to be trained and others not."""
+        layers = self.encoder["layer"]
+        assert isinstance(layers, nn.ModuleList)
+        return layers
+
+    def state_mask(self, real: Tensor) -> Tensor:
+        """Return which states are real, bool [B, L]: one for each real token."""
+        return real
+
+    def forward(self, tokens: Tensor, real: Tensor) -> Tensor:
+        """Map tokens to states.
+
+        Args:
+            tokens: integers, [B, L]; anything at padding.
+            real: bool, [B, L]; True at a token, [CLS] and [SEP] among them; False at padding, on any side.
+
+        Returns:
+            float, [B, L, D]; exactly 0 at padding.
+
+        Raises:
+            InputError: if `tokens` is not [B, L], or `real` has another shape.
+        """
+        check_tokens(tokens, real)
+        ids = tokens.masked_fill(~real, 0).long()
+        kind = self.embeddings["token_type_embeddings"](ids.new_zeros(1))  # [1, D]
+        x = self.embeddings["LayerNorm"](self.embeddings["word_embeddings"](ids) + kind)  # [B, L, D]
+        if self.training:
+            x = dropout(x, self.config.dropout)
+        bias = _bias(real, self.config.heads, _product_dtype(x))
+        for layer in self.layers:
+            if self.gradient_checkpointing and torch.is_grad_enabled():
+                x = checkpoint(layer, x, bias, use_reentrant=False)
+            else:
+                x = layer(x, bias)
+        states: Tensor = silenced(x, real)
+        return states
+
+
+def alibi_slopes(heads: int) -> list[float]:
+    """Return by how much each head's score falls with each token of distance (Press et al. 2022), [H].
+
+    For a power of two they are the geometric series that begins with its own ratio, 2 ** (-8 / H). Otherwise
+    those of the next lower power of two come first, then every other one of the next higher.
+    """
+    lower = 1 << (heads.bit_length() - 1)
+    slopes = [2.0 ** (-8.0 * (head + 1) / lower) for head in range(lower)]
+    between = [2.0 ** (-4.0 * (head + 1) / lower) for head in range(0, 2 * lower, 2)]
+    return slopes + between[: heads - lower]
+
+
+def open_dnabert2(path: Path) -> DNABert2:
+    """Read a DNABERT-2, or a DNABERT-S, as it lies on the hub; in eval mode, float32, on the CPU.
+
+    Args:
+        path: a hub folder, or a weights file with config.json beside it.
+
+    Raises:
+        InputError: if a file is missing, damaged or of another model; what does not fit is named.
+    """
+    folder = path.parent if path.is_file() else path
+    content = read_config(folder)
+    with named(folder):
+        config = DNABert2Config.from_hub(content)
+    kept = encoder_tensors(path, PREFIX, IGNORED_OF_ENCODER, IGNORED.__contains__)
+    with torch.device("meta"):
+        model = DNABert2(config)
+    model.to_empty(device="cpu")  # `put` fills every tensor, or raises
+    put(kept, model.state_dict(), str(path))
+    return model.eval()
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, rate: float) -> Tensor:
+    """Attend with `bias` added to the scores; `rate` of the weights is dropped.
+
+    Two ways to the same numbers: PyTorch's fused kernel, and plain matrix products where they were measured
+    twice as fast (bf16 on a CPU, at lengths whose [L, L] matrix is small).
+
+    Args:
+        query: [B, H, L, K].
+        key: [B, H, L, K].
+        value: [B, H, L, K].
+        bias: [B or 1, H, L, L], in the same precision.
+        rate: 0 outside training.
+
+    Returns:
+        [B, H, L, K].
+    """
+    length, width = query.shape[-2:]
+    if query.device.type != "cpu" or query.dtype != torch.bfloat16 or length > LONGEST_PRODUCT:
+        return F.scaled_dot_product_attention(query, key, value, bias, rate)
+    each = bias.expand(*query.shape[:2], length, length).flatten(0, 1)  # [B H, L, L]
+    across = key.flatten(0, 1).transpose(-1, -2)
+    scores = torch.baddbmm(each, query.flatten(0, 1), across, alpha=width**-0.5)
+    weights = dropout(torch.softmax(scores, dim=-1, dtype=scores.dtype), rate)
+    return (weights @ value.flatten(0, 1)).view(query.shape)
+
+
+def _bias(real: Tensor, heads: int, dtype: torch.dtype) -> Tensor:
+    """Return what is added to scores: ALiBi, and next to minus infinity for padded keys, [B or 1, H, L, L].
+
+    The lowest number rather than minus infinity, so that a row of nothing but padding costs no NaN; beside a
+    real key it has the same weight, exactly 0.
+    """
+    exact = dtype if dtype == torch.float64 else torch.float32
+    place = torch.arange(real.shape[1], device=real.device, dtype=exact)
+    slopes = torch.tensor(alibi_slopes(heads), device=real.device, dtype=exact)
+    bias = (-slopes[:, None, None] * (place[:, None] - place).abs()).to(dtype).unsqueeze(0)  # [1, H, L, L]
+    if real.all():
+        return bias
+    return bias.masked_fill(~real[:, None, None, :], torch.finfo(dtype).min)  # [B, H, L, L]
+
+
+def _product_dtype(x: Tensor) -> torch.dtype:
+    """Return the precision of matrix products of `x`, [B, L, D]: under autocast it may not be its own."""
+    return (x[:0] @ x[:0].transpose(1, 2)).dtype

@@ -1,0 +1,162 @@
+"""The run record: what was run, on what, with which result. Written as `run.json` beside every result."""
+
+import contextlib
+import datetime
+import importlib.metadata
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import dnalm
+from dnalm import process
+from dnalm.errors import InputError
+from dnalm.files import read_json, write_json
+
+FORMAT = "dnalm-run"
+FORMAT_VERSION = 1
+PACKAGES = ("torch", "numpy", "lightning-fabric", "safetensors", "pysam")
+"""Packages whose versions can change a result."""
+
+
+class Record:
+    """A `run.json` in the making: written when the run begins, and again when it ends.
+
+    Args:
+        path: the file.
+        verb: the command, for example pretrain.
+        recipe: every setting of the run, resolved.
+        seed: of all random draws.
+        data: digests and names of what was read.
+        device: the device in words.
+    """
+
+    def __init__(
+        self, path: Path, verb: str, *, recipe: dict[str, Any], seed: int, data: dict[str, Any], device: str
+    ) -> None:
+        self.path, self._begin = path, time.monotonic()
+        self.content: dict[str, Any] = {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "verb": verb,
+            "status": "running",
+            "command": ["dnalm", *sys.argv[1:]],
+            "recipe": recipe,
+            "versions": versions(),
+            "seed": seed,
+            "data": data,
+            "hardware": hardware() | {"device": device},
+            "git": git_state(),
+            "timings": {"started": _now()},
+            "peak_memory_bytes": None,
+            "metrics": {},
+        }
+        self._write()
+
+    @contextlib.contextmanager
+    def ending(self, so_far: Callable[[], dict[str, Any]] = dict) -> Iterator[None]:
+        """Write how the run ended when the block is left by Ctrl-C (interrupted) or an error (failed).
+
+        Args:
+            so_far: gives the metrics that are known then.
+        """
+        try:
+            yield
+        except BaseException as error:
+            self.finish("interrupted" if isinstance(error, KeyboardInterrupt) else "failed", so_far())
+            raise
+
+    def finish(self, status: str, metrics: dict[str, Any], **timings: float) -> None:
+        """Write the end of the run: done, interrupted or failed, its metrics, and times in seconds."""
+        elapsed = time.monotonic() - self._begin
+        self.content["status"] = status
+        self.content["metrics"] = metrics
+        self.content["timings"] |= {"finished": _now(), "elapsed_s": elapsed, **timings}
+        self.content["peak_memory_bytes"] = peak_memory()
+        self._write()
+
+    def _write(self) -> None:
+        if process.is_rank_zero():  # of several processes
+            write_json(self.path, self.content)
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Read a `run.json`.
+
+    Raises:
+        InputError: if it is none, or of a later format.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise InputError(f"{path}: expected a run record written by dnalm, got another JSON file")
+    if content.get("format_version") != FORMAT_VERSION:
+        raise InputError(
+            f"{path}: run record of format {content.get('format_version')}, this dnalm reads {FORMAT_VERSION}"
+        )
+    return content
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of dnalm, Python and the packages that can change a result."""
+    found = {"dnalm": dnalm.__version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def hardware() -> dict[str, Any]:
+    """Return processor, cores this process may use, memory in bytes and system; never a host name."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {"processor": _processor(), "cores": cores, "memory_bytes": memory, "system": platform.system()}
+
+
+def git_state() -> dict[str, Any] | None:
+    """Return commit and cleanness of the checkout dnalm runs from; None when it is installed otherwise."""
+    root = Path(dnalm.__file__).parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        commit = _git(root, "rev-parse", "HEAD")
+        changed = bool(_git(root, "status", "--porcelain", "--untracked-files=no"))
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return {"commit": commit, "changed": changed}
+
+
+def peak_memory() -> int:
+    """Return the most memory this process has held, in bytes: of the CUDA device, where it uses one."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        return int(torch.cuda.max_memory_allocated())
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _git(root: Path, *words: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(root), *words], capture_output=True, text=True, check=True, timeout=10
+    )
+    return done.stdout.strip()
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
