@@ -27,7 +27,8 @@ from dnalm.genome.folder import PreparedGenome
 from dnalm.models.gpt import Block
 from dnalm.models.layers import look_up
 from dnalm.record import git_state, hardware, versions
-from dnalm.train.language import LanguageModel, LanguageTask
+from dnalm.models.language import LanguageModel
+from dnalm.train.language import LanguageTask
 from dnalm.train.optim import TrainConfig, build_optimizer, learning_rate
 
 FORMAT, FORMAT_VERSION = "dnalm-learning", 2

@@ -227,10 +227,10 @@ def stop_signal() -> Iterator[threading.Event]:
         return
 
     def ask(number: int, _frame: FrameType | None) -> None:
-        if stopped.is_set() and process.current().world_size == 1:
+        if stopped.is_set() and current().world_size == 1:
             raise KeyboardInterrupt
-        if not stopped.is_set() and process.is_rank_zero():
-            once_more = "; once more to stop at once" if process.current().world_size == 1 else ""
+        if not stopped.is_set() and is_rank_zero():
+            once_more = "; once more to stop at once" if current().world_size == 1 else ""
             print(f"stopping after this step{once_more}", file=sys.stderr)
         stopped.set()
 
@@ -239,7 +239,7 @@ def stop_signal() -> Iterator[threading.Event]:
     try:
         yield stopped
     except KeyboardInterrupt:
-        ending = process.current().world_size > 1
+        ending = current().world_size > 1
         raise
     finally:
         for number, handler in before.items():
@@ -260,7 +260,7 @@ def sigterm_as_ctrl_c() -> Iterator[None]:
     try:
         yield
     except BaseException:
-        after = signal.SIG_IGN if process.current().world_size > 1 else before
+        after = signal.SIG_IGN if current().world_size > 1 else before
         raise
     finally:
         signal.signal(signal.SIGTERM, after)
@@ -268,4 +268,4 @@ def sigterm_as_ctrl_c() -> Iterator[None]:
 
 def any_asked(stopped: threading.Event) -> bool:
     """Tell whether any process was asked to stop: all of them stop after the same step."""
-    return process.all_reduce_sum([float(stopped.is_set())]) != [0.0]
+    return all_reduce_sum([float(stopped.is_set())]) != [0.0]

@@ -11,7 +11,7 @@ from dnalm.models.binding import BindingModel, BindingShape
 from dnalm.models.cnn import CNNConfig
 from dnalm.models.gpt import GPTConfig
 from dnalm.models.heads import RegressionHeadConfig
-from dnalm.train.language import LanguageModel
+from dnalm.models.language import LanguageModel
 from dnalm.train.optim import TrainConfig
 
 SMALL = GPTConfig(n_layer=2, n_head=2, n_embd=16, block_size=12, position="learned")

@@ -9,7 +9,8 @@ from dnalm.commands.binding_run import Start, redraw, train_binding
 from dnalm.config import from_recipe
 from dnalm.errors import InputError
 from dnalm.models.binding import BindingShape, TuneConfig
-from dnalm.models.open import load_core, open_binding
+from dnalm.models.core import load_core
+from dnalm.models.open import open_binding
 from dnalm.tokens.characters import VOCAB4
 
 TABLES = ("data", "augment", "head", "train", "tuning")

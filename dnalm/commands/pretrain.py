@@ -18,9 +18,10 @@ from dnalm.errors import InputError
 from dnalm.evaluate.language import judge
 from dnalm.genome.folder import PreparedGenome
 from dnalm.models.gpt import GPTConfig
+from dnalm.models.language import LanguageModel
 from dnalm.models.sizes import SIZES
 from dnalm.record import Record, peak_memory
-from dnalm.train.language import LanguageConfig, LanguageModel, LanguageTask
+from dnalm.train.language import LanguageConfig, LanguageTask
 from dnalm.train.loop import Loop
 from dnalm.train.memory import raise_on_out_of_memory
 from dnalm.train.optim import TrainConfig

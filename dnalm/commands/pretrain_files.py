@@ -9,8 +9,9 @@ from typing import Any
 
 from dnalm import checkpoint
 from dnalm.files import read_json, write_json
+from dnalm.models.language import LanguageModel
 from dnalm.report.plots import loss_curve, time_comparison
-from dnalm.train.language import LanguageModel, LanguageTask
+from dnalm.train.language import LanguageTask
 from dnalm.train.resume import clear_run
 
 MODES = ("full", "vocab4")

@@ -13,9 +13,9 @@ from dnalm.errors import InputError
 from dnalm.formats.hub import hub_folder, read_config
 from dnalm.models.backbones import Backbone, Window, Windows
 from dnalm.models.chemberta import ChemBERTa, open_chemberta
+from dnalm.models.core import load_core
 from dnalm.models.dnabert2 import DNABert2, open_dnabert2
 from dnalm.models.gpt import GPT
-from dnalm.models.open import load_core
 from dnalm.tokens.bpe import DNABPE, RUN, BPETokens
 from dnalm.tokens.characters import CharacterTokenizer
 from dnalm.tokens.smiles import How, SmilesTokens, SmilesVocabulary

@@ -1,142 +1,36 @@
-"""The pretrained core that fine-tuning begins with: found, checked, told where it comes from.
+"""Models of any kind, opened: dnalm's folders and the published project's `.pt` files."""
 
-Binding models, opened: folders written by dnalm and the published project's `.pt` files.
-
-Models of genes and molecules, opened: folders written by dnalm.
-"""
-
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from dnalm import checkpoint
 from dnalm.errors import InputError
-from dnalm.files import read_json, sha256
+from dnalm.files import sha256
 from dnalm.models.binding import BindingModel, BindingShape, TuneConfig
 from dnalm.models.cnn import CNNConfig
-from dnalm.models.gpt import GPTConfig
+from dnalm.models.core import is_model, load_core
+from dnalm.models.language import LanguageModel
 from dnalm.models.pair import InteractionModel
 from dnalm.models.pair_shape import InteractionShape
-from dnalm.models.published import (
-    BindingFile,
-    characters_of,
-    gpt_shape,
-    read_binding_file,
-    read_language_file,
-)
-from dnalm.tokens.characters import VOCAB4
-
-CONFIGS = ("full", "vocab4")
-PREFIX = "transformer."
-"""Of the core's tensors in a language model."""
+from dnalm.models.published import BindingFile, characters_of, gpt_shape, read_binding_file
+from dnalm.tokens.characters import CharacterTokenizer
 
 
 @dataclass(frozen=True)
-class Core:
-    """A pretrained GPT."""
+class OpenedLanguage:
+    """A language model ready to score and embed."""
 
-    encoder: GPTConfig
-    characters: str
-    """Its vocabulary, in id order."""
-    tensors: dict[str, Tensor]
-    """By their names in `GPT`."""
-    path: Path
-    """Where it was found: a folder or a `.pt` file."""
+    name: str
+    model: LanguageModel
+    tokenizer: CharacterTokenizer
     origin: str
     """Where it was found and what it was trained on, in words."""
-    local_start: bool
-    """Whether its heads began local (`encoders.gpt.start_local`): an untrained core to compare must too."""
     caution: str
-    """What to tell of its training, in a sentence; nothing where that is done or not known."""
-
-
-def load_core(where: Path, config: str | None, *, untrained: bool = False) -> Core:
-    """Load the core of vocabulary `config` that `where` holds.
-
-    Args:
-        where: a folder written by `dnalm pretrain` (with CONFIG/ or ckpt_CONFIG.pt in it), a model folder, or
-            a `.pt` file.
-        config: full or vocab4; None for whatever model `where` itself is.
-        untrained: take a core whose weights are those of before the first step too, for its shape.
-
-    Raises:
-        InputError: if there is none, it is of the other vocabulary, damaged or untrained.
-    """
-    if config is None:
-        if not _is_model(where):
-            raise InputError(
-                f"{where}: expected a pretrained model, a folder such as outputs/vocab4 or a ckpt_*.pt, got "
-                "neither; run dnalm pretrain"
-            )
-        return _core(where, untrained)
-    places = [where / config, where / f"ckpt_{config}.pt", where]
-    path = next((place for place in places if _is_model(place)), None)
-    if path is None:
-        raise InputError(
-            f"{where}: expected a pretrained model of --config {config}, which is {places[0]} or "
-            f"{places[1]}, got neither; run dnalm pretrain --data data/{config} --out {where}"
-        )
-    core = _core(path, untrained)
-    if (core.characters == VOCAB4.characters) != (config == "vocab4"):
-        raise InputError(
-            f"{path}: expected a model of --config {config}, got one of {len(core.characters)} tokens "
-            f"({core.characters!r}); give its own --config"
-        )
-    return core
-
-
-def _is_model(path: Path) -> bool:
-    if path.suffix == ".pt":
-        return path.is_file()
-    return any((path / name).is_file() for name in ("checkpoint.json", "checkpoint/checkpoint.json"))
-
-
-def _core(path: Path, untrained: bool) -> Core:
-    if path.is_file():
-        return Core(*read_language_file(path), path, str(path), local_start=False, caution="")
-    return _from_folder(path, untrained)
-
-
-def _from_folder(path: Path, untrained: bool) -> Core:
-    tensors, about = checkpoint.load(path)
-    if about.get("kind") != "language":
-        raise InputError(
-            f"{path}: expected a language model of dnalm pretrain, got a model of kind {about.get('kind')!r}"
-        )
-    if about.get("step") == 0 and not untrained:
-        raise InputError(
-            f"{path}: expected a pretrained model, got one that is untrained: no step has made it better; "
-            "train it on (dnalm pretrain --resume), or take an untrained core on purpose (dnalm finetune "
-            "--random-core)"
-        )
-    encoder = {key: value for key, value in about["encoder"].items() if key != "name"}
-    core = {name.removeprefix(PREFIX): each for name, each in tensors.items() if name.startswith(PREFIX)}
-    return Core(GPTConfig(**encoder), about["characters"], core, path, *_told(path, about.get("step")))
-
-
-def _told(path: Path, step: int | None) -> tuple[str, bool, str]:
-    """Return what the record beside a core tells: its origin, whether its heads began local, a caution.
-
-    Args:
-        path: of the core.
-        step: of its weights, where it is known.
-    """
-    try:
-        run = read_json(checkpoint.locate(path).parent / "run.json")
-        names = ", ".join(source["name"] for source in run["data"]["sources"])
-        # Records of before `local_start` are of runs that had none.
-        local, status = bool(run["recipe"]["task"].get("local_start", False)), run["status"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return str(path), False, ""
-    origin = f"{path}, pretrained on {names}"
-    if status == "done":
-        return origin, local, ""
-    steps = "" if step is None else f"{step:,} step{'' if step == 1 else 's'}, "
-    unfinished = f"{path}: its pretraining is unfinished ({steps}status {status})"
-    caution = f"{unfinished}; dnalm pretrain --resume trains it on"
-    return f"{origin}, {steps}unfinished ({status})", local, caution
+    """What limits its training, in a sentence; empty where nothing does or it is not known."""
 
 
 @dataclass(frozen=True)
@@ -243,3 +137,50 @@ def open_interaction(path: Path) -> OpenedInteraction:
     folder = checkpoint.locate(path)
     name = folder.parent.name if folder.name == "checkpoint" else folder.name
     return OpenedInteraction(model.eval(), name, content["about"])
+
+
+def open_language(path: Path) -> OpenedLanguage:
+    """Open a language model: a folder written by `dnalm pretrain`, or a `ckpt_*.pt` file.
+
+    Raises:
+        InputError: if it is none, is damaged or untrained, or its vocabulary is not known.
+    """
+    core = load_core(path, None)
+    tokenizer = CharacterTokenizer(core.characters)
+    model = LanguageModel(core.encoder, tokenizer.vocab_size)
+    checkpoint.put(core.tensors, model.transformer.state_dict(), str(path))
+    return OpenedLanguage(path.stem, model.eval(), tokenizer, core.origin, core.caution)
+
+
+OPENERS: dict[str, Callable[[Path], OpenedLanguage | OpenedBinding | OpenedInteraction]] = {
+    "language": open_language,
+    "binding": open_binding,
+    "interaction": open_interaction,
+}
+"""What opens a model, by the `kind` in its checkpoint."""
+
+
+def open_model(path: Path) -> OpenedLanguage | OpenedBinding | OpenedInteraction:
+    """Open a trained model of any kind.
+
+    Args:
+        path: a folder written by dnalm, or a published `.pt` file.
+
+    Raises:
+        InputError: if it is no model, is damaged, or was written by a newer dnalm.
+    """
+    if path.is_file():
+        return OPENERS["language" if "model_args" in checkpoint.read_pt(path) else "binding"](path)
+    if path.is_dir() and not is_model(path):
+        inside = sorted(entry.name for entry in path.iterdir() if is_model(entry))
+        if inside:
+            raise InputError(
+                f"{path}: holds several models, {', '.join(inside)}; give one, {path / inside[0]}"
+            )
+    kind = checkpoint.describe(path).get("kind")
+    if kind not in OPENERS:
+        raise InputError(
+            f"{path}: expected a trained model, got "
+            + ("the state of a training run" if kind is None else f"a model of the unknown kind {kind!r}")
+        )
+    return OPENERS[kind](path)

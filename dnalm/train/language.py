@@ -27,9 +27,8 @@ from dnalm.data.language import (
 from dnalm.dna import NOT_A_BASE
 from dnalm.errors import InputError
 from dnalm.genome.folder import Part, PreparedGenome
-from dnalm.models.gpt import GPT, GPTConfig, start_local
-from dnalm.models.heads import NextTokenHead
-from dnalm.tokens.characters import CharacterTokenizer
+from dnalm.models.gpt import GPTConfig, start_local
+from dnalm.models.language import LanguageModel, base_log_probabilities
 
 EVALUATION_BATCH = 32
 """Windows scored at a time: no result depends on it."""
@@ -58,28 +57,6 @@ class LanguageConfig:
                 "eval_bases must be at least 1 and final_bases at least 0, "
                 f"got {self.eval_bases} and {self.final_bases}"
             )
-
-
-class LanguageModel(nn.Module):
-    """A GPT with the next-token head tied to its token embedding.
-
-    Its state dict has the published keys: `transformer.*`, and `lm_head.weight` for the tied one.
-    """
-
-    def __init__(self, config: GPTConfig, vocab_size: int) -> None:
-        super().__init__()
-        self.transformer = GPT(config, vocab_size)
-        self.lm_head = NextTokenHead(self.transformer.embedding)
-
-    def forward(self, tokens: Tensor, real: Tensor) -> Tensor:
-        """Map tokens [B, L] and their mask, bool [B, L], to logits of the next token, [B, L, V]."""
-        logits: Tensor = self.lm_head(self.transformer(tokens, real))
-        return logits
-
-    @property
-    def parameter_count(self) -> int:
-        """Parameters, the tied ones once."""
-        return sum(parameter.numel() for parameter in self.parameters())
 
 
 @dataclass(frozen=True)
@@ -111,16 +88,6 @@ class _Spent(NamedTuple):
     """[B]: on the A/C/G/T targets of each."""
     bases: npt.NDArray[np.int64]
     """[B]: how many those are."""
-
-
-def base_log_probabilities(logits: Tensor, tokenizer: CharacterTokenizer) -> Tensor:
-    """Turn logits [..., V] into log-probabilities of A, C, G, T, [..., 4], in nats.
-
-    Upper and lower case are added, and all other tokens are left out of the sum that normalises.
-    """
-    codes = torch.from_numpy(tokenizer.base_of_token.astype(np.int64))
-    log_p = torch.stack([logits[..., codes == code].logsumexp(dim=-1) for code in range(4)], dim=-1)
-    return log_p.log_softmax(dim=-1)
 
 
 class LanguageTask:

@@ -9,7 +9,7 @@ from dnalm import checkpoint
 from dnalm.commands import demo
 from dnalm.device import Compute
 from dnalm.models.gpt import GPTConfig
-from dnalm.train.language import LanguageModel
+from dnalm.models.language import LanguageModel
 
 MODEL = (demo.N_LAYER, demo.N_HEAD, demo.N_EMBD, demo.BLOCK_SIZE)
 

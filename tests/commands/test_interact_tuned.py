@@ -18,8 +18,9 @@ from dnalm.device import Compute
 from dnalm.files import read_json
 from dnalm.models.backbone_names import dna_backbone
 from dnalm.models.backbones import Backbone
+from dnalm.models.core import load_core
 from dnalm.models.input_encoder import Reading
-from dnalm.models.open import load_core, open_interaction
+from dnalm.models.open import open_interaction
 from dnalm.models.pair_shape import EncodersConfig, TuningConfig
 from dnalm.models.tuned import PADDING, TunedEncoder
 from dnalm.train.pairs import InteractionTask, predict

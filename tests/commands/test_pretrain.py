@@ -16,9 +16,10 @@ from dnalm.commands.runs import RunOptions
 from dnalm.config import NON_TRAINING_FIELDS, read_recipe
 from dnalm.device import Compute, choose_precision
 from dnalm.genome.folder import PreparedGenome
+from dnalm.models.core import load_core
 from dnalm.models.gpt import GPTConfig
-from dnalm.models.open import load_core
-from dnalm.train.language import LanguageConfig, LanguageModel
+from dnalm.models.language import LanguageModel
+from dnalm.train.language import LanguageConfig
 from dnalm.train.optim import TrainConfig
 
 SMALL = ["--n-layer", "1", "--n-head", "2", "--n-embd", "8", "--block-size", "20", "--batch-size", "4"]

@@ -8,8 +8,8 @@ import torch
 
 from dnalm.models.first_attention import counted_attention
 from dnalm.models.gpt import GPT, GPTConfig, start_local
+from dnalm.models.language import LanguageModel
 from dnalm.models.layers import look_up, rotate
-from dnalm.train.language import LanguageModel
 
 SMALL = {"n_layer": 2, "n_head": 2, "n_embd": 16, "block_size": 12}
 WAYS = pytest.mark.parametrize(("position", "vocab_size"), [("learned", 7), ("rotary", 7), ("rotary", 4)])

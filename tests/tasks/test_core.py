@@ -6,10 +6,10 @@ import torch
 from dnalm import checkpoint
 from dnalm.checkpoint import write_pt
 from dnalm.files import write_json
+from dnalm.models.core import load_core
 from dnalm.models.gpt import GPT, GPTConfig
-from dnalm.models.open import load_core
+from dnalm.models.language import LanguageModel
 from dnalm.tokens.characters import HG38_CHARACTERS
-from dnalm.train.language import LanguageModel
 
 ARGS = {
     "n_layer": 1, "n_head": 2, "n_embd": 8, "block_size": 6, "dropout": 0.0, "bias": False, "vocab_size": 4,

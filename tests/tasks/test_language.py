@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from dnalm import checkpoint
 from dnalm.data.language import LanguageBatch, choose_pieces
 from dnalm.models.gpt import GPTConfig
+from dnalm.models.language import LanguageModel, base_log_probabilities
 from dnalm.tokens.characters import HG38_CHARACTERS, VOCAB4, CharacterTokenizer
-from dnalm.train.language import LanguageConfig, LanguageModel, LanguageTask, base_log_probabilities
+from dnalm.train.language import LanguageConfig, LanguageTask
 
 SHAPE = GPTConfig(n_layer=1, n_head=2, n_embd=16, block_size=40)
 

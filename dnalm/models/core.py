@@ -1,0 +1,124 @@
+"""The pretrained core that fine-tuning begins with: found, checked, with its origin."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from dnalm import checkpoint
+from dnalm.errors import InputError
+from dnalm.files import read_json
+from dnalm.models.gpt import GPTConfig
+from dnalm.models.published import read_language_file
+from dnalm.tokens.characters import VOCAB4
+
+CONFIGS = ("full", "vocab4")
+PREFIX = "transformer."
+"""Of the core's tensors in a language model."""
+
+
+@dataclass(frozen=True)
+class Core:
+    """A pretrained GPT."""
+
+    encoder: GPTConfig
+    characters: str
+    """Its vocabulary, in id order."""
+    tensors: dict[str, Tensor]
+    """By their names in `GPT`."""
+    path: Path
+    """Where it was found: a folder or a `.pt` file."""
+    origin: str
+    """Where it was found and what it was trained on, in words."""
+    local_start: bool
+    """Whether its heads began local (`encoders.gpt.start_local`): an untrained core to compare must too."""
+    caution: str
+    """What to tell of its training, in a sentence; nothing where that is done or not known."""
+
+
+def load_core(where: Path, config: str | None, *, untrained: bool = False) -> Core:
+    """Load the core of vocabulary `config` that `where` holds.
+
+    Args:
+        where: a folder written by `dnalm pretrain` (with CONFIG/ or ckpt_CONFIG.pt in it), a model folder, or
+            a `.pt` file.
+        config: full or vocab4; None for whatever model `where` itself is.
+        untrained: take a core whose weights are those of before the first step too, for its shape.
+
+    Raises:
+        InputError: if there is none, it is of the other vocabulary, damaged or untrained.
+    """
+    if config is None:
+        if not is_model(where):
+            raise InputError(
+                f"{where}: expected a pretrained model, a folder such as outputs/vocab4 or a ckpt_*.pt, got "
+                "neither; run dnalm pretrain"
+            )
+        return _core(where, untrained)
+    places = [where / config, where / f"ckpt_{config}.pt", where]
+    path = next((place for place in places if is_model(place)), None)
+    if path is None:
+        raise InputError(
+            f"{where}: expected a pretrained model of --config {config}, which is {places[0]} or "
+            f"{places[1]}, got neither; run dnalm pretrain --data data/{config} --out {where}"
+        )
+    core = _core(path, untrained)
+    if (core.characters == VOCAB4.characters) != (config == "vocab4"):
+        raise InputError(
+            f"{path}: expected a model of --config {config}, got one of {len(core.characters)} tokens "
+            f"({core.characters!r}); give its own --config"
+        )
+    return core
+
+
+def is_model(path: Path) -> bool:
+    """Return whether a path looks like a model: a checkpoint, a folder that holds one, or a `.pt` file."""
+    if path.suffix == ".pt":
+        return path.is_file()
+    return any((path / name).is_file() for name in ("checkpoint.json", "checkpoint/checkpoint.json"))
+
+
+def _core(path: Path, untrained: bool) -> Core:
+    if path.is_file():
+        return Core(*read_language_file(path), path, str(path), local_start=False, caution="")
+    return _from_folder(path, untrained)
+
+
+def _from_folder(path: Path, untrained: bool) -> Core:
+    tensors, about = checkpoint.load(path)
+    if about.get("kind") != "language":
+        raise InputError(
+            f"{path}: expected a language model of dnalm pretrain, got a model of kind {about.get('kind')!r}"
+        )
+    if about.get("step") == 0 and not untrained:
+        raise InputError(
+            f"{path}: expected a pretrained model, got one that is untrained: no step has made it better; "
+            "train it on (dnalm pretrain --resume), or take an untrained core on purpose (dnalm finetune "
+            "--random-core)"
+        )
+    encoder = {key: value for key, value in about["encoder"].items() if key != "name"}
+    core = {name.removeprefix(PREFIX): each for name, each in tensors.items() if name.startswith(PREFIX)}
+    return Core(GPTConfig(**encoder), about["characters"], core, path, *_told(path, about.get("step")))
+
+
+def _told(path: Path, step: int | None) -> tuple[str, bool, str]:
+    """Return what the record beside a core tells: its origin, whether its heads began local, a caution.
+
+    Args:
+        path: of the core.
+        step: of its weights, where it is known.
+    """
+    try:
+        run = read_json(checkpoint.locate(path).parent / "run.json")
+        names = ", ".join(source["name"] for source in run["data"]["sources"])
+        # Records of before `local_start` are of runs that had none.
+        local, status = bool(run["recipe"]["task"].get("local_start", False)), run["status"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return str(path), False, ""
+    origin = f"{path}, pretrained on {names}"
+    if status == "done":
+        return origin, local, ""
+    steps = "" if step is None else f"{step:,} step{'' if step == 1 else 's'}, "
+    unfinished = f"{path}: its pretraining is unfinished ({steps}status {status})"
+    caution = f"{unfinished}; dnalm pretrain --resume trains it on"
+    return f"{origin}, {steps}unfinished ({status})", local, caution
