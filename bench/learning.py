@@ -25,9 +25,9 @@ from dnalm.commands.pretrain import default_options
 from dnalm.files import write_json
 from dnalm.genome.folder import PreparedGenome
 from dnalm.models.gpt import Block
+from dnalm.models.language import LanguageModel
 from dnalm.models.layers import look_up
 from dnalm.record import git_state, hardware, versions
-from dnalm.models.language import LanguageModel
 from dnalm.train.language import LanguageTask
 from dnalm.train.optim import TrainConfig, build_optimizer, learning_rate
 
