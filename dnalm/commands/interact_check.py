@@ -19,7 +19,6 @@ from dnalm.models.pair_shape import EncodersConfig, InteractionShape, Texts, Tun
 from dnalm.models.smiles_lstm import smiles_characters
 from dnalm.train.pairs import InteractionTask
 
-RECIPES = interact_train.RECIPES
 LIBRARIES = ("rdkit", "scikit-learn", "h5py", "transformers", "tokenizers", "huggingface_hub", "peft")
 """That genes and molecules may need, by their names on the package index."""
 SAMPLE = Texts(
@@ -46,14 +45,16 @@ class Options:
     compute: Compute = field(default_factory=Compute)
 
 
-def default_options(recipe: str) -> Options:
+def default_options(recipe: str = "", model: str = "foundation") -> Options:
     """Return the options that `--recipe` stands for; flags are laid over them.
 
     Raises:
         InputError: if the recipe does not exist or has wrong fields, all of them named.
     """
-    start = interact_train.default_options(recipe)
-    return Options(recipe=recipe, encoders=start.encoders, tuning=start.tuning, attention=start.attention)
+    start = interact_train.default_options(recipe, model)
+    return Options(
+        recipe=start.recipe, encoders=start.encoders, tuning=start.tuning, attention=start.attention
+    )
 
 
 def run(options: Options) -> None:

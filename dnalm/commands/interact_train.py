@@ -33,8 +33,8 @@ from dnalm.train.pairs import InteractionTask, auroc, predict
 from dnalm.train.resume import BEST, clear_run
 from dnalm.train.sharding import synchronize_batch_norm
 
-RECIPES = ("--model", get_args(ModelName))
-"""The flag whose value is the recipe unless one is given, and its values."""
+MODELS = get_args(ModelName)
+"""Each has a recipe of its name."""
 TABLES = ("encoders", "tuning", "attention", "train")
 """What a recipe may set."""
 RESULTS = "results.json"
@@ -64,14 +64,15 @@ class Options:
     run: RunOptions = field(default_factory=RunOptions)
 
 
-def default_options(recipe: str) -> Options:
-    """Return the options that `--recipe` stands for; flags are laid over them.
+def default_options(recipe: str = "", model: str = "original") -> Options:
+    """Return the options that `--recipe` stands for, or `--model` unless it is given; flags win over them.
 
     Raises:
         InputError: if the recipe does not exist or has wrong fields, all of them named.
     """
+    recipe = recipe or (model if model in MODELS else "original")
     start = from_recipe(Options(), recipe, TABLES)
-    return replace(start, out=Path("runs") / recipe) if recipe in RECIPES[1] else start
+    return replace(start, out=Path("runs") / recipe) if recipe in MODELS else start
 
 
 def run(options: Options) -> None:

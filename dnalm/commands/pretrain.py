@@ -29,8 +29,6 @@ from dnalm.train.resume import BEST
 
 TABLES = ("encoder", "train", "task")
 """What a recipe may set."""
-PRESETS = ("--size",)
-"""Flags that stand for others, as a recipe does."""
 LADDER_MEMORY = 450_000_000
 """Bytes that counting Markov models of order 12 takes."""
 
@@ -63,7 +61,7 @@ class Options:
     """Also log to OUT/MODE/tensorboard (needs dnalm[log])."""
 
 
-def default_options(recipe: str, size: str = "") -> Options:
+def default_options(recipe: str = "default", size: str = "") -> Options:
     """Return the options that `--recipe` and `--size` stand for; flags are laid over them.
 
     Raises:
