@@ -11,7 +11,7 @@ def kept(settings: Settings) -> Work:
     import numpy as np
 
     from bench.pair_sets import made_up
-    from dnalm.train.pairs import predict
+    from dnalm.models.pair import predict
 
     pairs, count = made_up(), 20 if settings.quick else LIBRARY
     pairs.model.to(settings.device)
@@ -28,7 +28,7 @@ def encoded(settings: Settings) -> Work:
 
     from bench.encoding import encoding
     from bench.pair_sets import made_up
-    from dnalm.train.pairs import predict
+    from dnalm.models.pair import predict
 
     pairs = made_up()
     pairs.model.to(settings.device)

@@ -26,7 +26,7 @@ from dnalm.evaluate.pairs import fit_temperature, interaction_scores, paired_aur
 from dnalm.files import read_json
 from dnalm.models.input_encoder import Reading, store_of
 from dnalm.models.open import OpenedInteraction, open_interaction
-from dnalm.train.pairs import predict
+from dnalm.models.pair import predict
 
 Numbers = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]

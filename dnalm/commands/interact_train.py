@@ -17,19 +17,20 @@ from dnalm.data.pair_batches import PairRows
 from dnalm.data.pairs import PairSet, open_pairs
 from dnalm.device import Processor
 from dnalm.errors import InputError
+from dnalm.evaluate.auroc import auroc
 from dnalm.evaluate.baselines.ladder import LADDER
 from dnalm.evaluate.pairs import fit_temperature, interaction_scores, probability
 from dnalm.files import write_json
 from dnalm.models.cross_attention import CrossAttentionConfig
 from dnalm.models.input_encoder import ModelName, Reading, attention_of, shape_of, store_of
 from dnalm.models.kept import KeptConfig
-from dnalm.models.pair import InteractionModel
+from dnalm.models.pair import InteractionModel, predict
 from dnalm.models.pair_shape import EncodersConfig, InteractionShape, TuningConfig
 from dnalm.models.smiles_lstm import smiles_characters
 from dnalm.record import Record, peak_memory
 from dnalm.train.loop import Loop
 from dnalm.train.optim import EpochConfig
-from dnalm.train.pairs import InteractionTask, auroc, predict
+from dnalm.train.pairs import InteractionTask
 from dnalm.train.resume import BEST, clear_run
 from dnalm.train.sharding import synchronize_batch_norm
 

@@ -9,6 +9,7 @@ Shapes used below
     C  clusters                      R  resamples, all of them or those at hand
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -74,6 +75,21 @@ def areas(
     weighed = np.ones(len(score)) if weights is None else weights
     found = Ranked(label, score).areas(weighed[:, None])
     return float(found.auroc[0]), float(found.average_precision[0])
+
+
+def auroc(label: npt.NDArray[np.uint8], score: Numbers) -> float:
+    """Return the area under the ROC curve, ties counted half; NaN if a score is not finite.
+
+    It is Mann and Whitney's U (1947) over its largest value: torchmetrics computes it in float32, and of
+    scores outside 0 to 1 after a sigmoid that makes ties of large logits.
+    """
+    if not np.isfinite(score).all():
+        return math.nan
+    _, place, count = np.unique(score, return_inverse=True, return_counts=True)
+    rank = (np.cumsum(count) - (count - 1) / 2)[place]  # from 1; tied scores share the mean of theirs
+    positives = int(label.sum())
+    won = rank[label == 1].sum() - positives * (positives + 1) / 2
+    return float(won / (positives * (len(label) - positives)))
 
 
 def resampled_areas(

@@ -4,6 +4,7 @@ Shapes used below
     G  genes                         M  molecules
     B  pairs                         L  tokens per gene or molecule
     D  width of the states
+    N  pairs to predict
 """
 
 from collections.abc import Callable, Mapping
@@ -13,10 +14,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dnalm import process
 from dnalm.checkpoint import put
-from dnalm.data.pair_batches import PairTokens
+from dnalm.data.pair_batches import PairTokens, Source
 from dnalm.models.backbones import Backbone
 from dnalm.models.bags import KmerBag, KmerConfig, MorganBag, MorganConfig
 from dnalm.models.chemberta import ChemBERTa, ChemBERTaConfig
@@ -33,7 +36,14 @@ from dnalm.models.tuned import TunedConfig, TunedEncoder
 from dnalm.models.windowed import CurrentStates
 
 Rows = npt.NDArray[np.int64]
+Numbers = npt.NDArray[np.float64]
 
+ENCODE_BATCH = 128
+"""Genes or molecules encoded at a time in prediction: no result depends on it."""
+CLASSIFY_BATCH = 8192
+"""Pairs classified at a time."""
+ATTEND_BATCH = 256
+"""Pairs classified at a time where states attend to states."""
 CALIBRATION = 1024
 """Genes, and molecules, from whose kept states their scale is taken, evenly spread."""
 BACKBONES: dict[str, Callable[[dict[str, Any]], GPT | DNABert2 | ChemBERTa]] = {
@@ -214,3 +224,101 @@ class InteractionModel(nn.Module):
         )
         logits: Tensor = self.head(*sides, gene, molecule)
         return logits
+
+
+@torch.no_grad()
+def predict(
+    model: nn.Module, tokens: PairTokens, gene: Rows, molecule: Rows, *, together: bool = False
+) -> Numbers:
+    """Return the logits of pairs, computed in full precision.
+
+    Where a head makes one vector of each gene and molecule, each is encoded once; whatever the head, so it is
+    by a pretrained encoder that is trained.
+
+    Args:
+        model: an `InteractionModel`, or what the training loop made of one.
+        tokens: of a set's genes and molecules.
+        gene: rows of the genes, [N].
+        molecule: rows of the molecules, [N].
+        together: whether all processes of the run ask for the same at once: each then does its share.
+
+    Returns:
+        float64, [N].
+    """
+    if together and process.current().world_size > 1:
+        info, by_gene = process.current(), np.argsort(gene, kind="stable")  # a gene's pairs together
+        shares, logits = np.array_split(by_gene, info.world_size), np.zeros(len(gene))
+        own = shares[info.rank]
+        parts = process.all_gather(predict(model, tokens, gene[own], molecule[own]))
+        for share, part in zip(shares, parts, strict=True):
+            logits[share] = part
+        return logits
+    inner = getattr(model, "module", model)  # without autocast, so that results are those of an opened model
+    assert isinstance(inner, InteractionModel)
+    was_training = inner.training
+    inner.eval()
+    tokens = refresh_states(inner, tokens, gene, molecule)
+    logits = np.zeros(len(gene))
+    if inner.head.one_vector and len(gene):
+        genes, of_gene, molecules, of_molecule = encode_pairs(inner, tokens, gene, molecule)
+        for at in range(0, len(gene), CLASSIFY_BATCH):
+            rows = slice(at, at + CLASSIFY_BATCH)
+            logits[rows] = _numbers(inner.head(genes, molecules, of_gene[rows], of_molecule[rows]))
+    else:
+        order = np.lexsort((tokens.molecules.lengths(molecule), gene))  # a gene's pairs together
+        for at in range(0, len(order), ATTEND_BATCH):
+            some = order[at : at + ATTEND_BATCH]
+            genes, of_gene, molecules, of_molecule = encode_pairs(inner, tokens, gene[some], molecule[some])
+            logits[some] = _numbers(inner.head(genes, molecules, of_gene, of_molecule))
+    inner.train(was_training)
+    return logits
+
+
+def _numbers(logits: Tensor) -> Numbers:
+    found: Numbers = logits.double().cpu().numpy()
+    return found
+
+
+def refresh_states(model: InteractionModel, tokens: PairTokens, gene: Rows, molecule: Rows) -> PairTokens:
+    """Return the same with the states that the model's own pretrained encoders make now for tokens."""
+    genes, molecules = tokens.genes, tokens.molecules
+    if isinstance(model.gene, TunedEncoder):
+        genes = CurrentStates(model.gene, genes, np.unique(gene))
+    if isinstance(model.molecule, TunedEncoder):
+        molecules = CurrentStates(model.molecule, molecules, np.unique(molecule))
+    return replace(tokens, genes=genes, molecules=molecules)
+
+
+def encode_pairs(
+    model: InteractionModel, tokens: PairTokens, gene: Rows, molecule: Rows
+) -> tuple[Side, Tensor, Side, Tensor]:
+    """Return both sides of pairs, each with which of it is each pair's."""
+    return (
+        *_encode(model.gene_side, tokens.genes, tokens.genes.take, gene, model),
+        *_encode(model.molecule_side, tokens.molecules, tokens.take_molecules, molecule, model),
+    )
+
+
+def _encode(
+    encode: Callable[..., Side],
+    source: Source,
+    take: Callable[[Rows], tuple[Tensor, ...]],
+    rows: Rows,
+    model: InteractionModel,
+) -> tuple[Side, Tensor]:
+    """Return the sides of the distinct among `rows`, and which of them is each row's, [N]."""
+    device = next(model.parameters()).device
+    distinct, which = np.unique(rows, return_inverse=True)
+    order = np.argsort(source.lengths(distinct), kind="stable")  # like lengths together: little padding
+    parts = []
+    for at in range(0, len(order), ENCODE_BATCH):
+        taken = take(distinct[order[at : at + ENCODE_BATCH]])
+        parts.append(encode(*(each.to(device) for each in taken)))
+    longest = max(part.states.shape[1] for part in parts)
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order))
+    found = Side(
+        torch.cat([F.pad(part.states.float(), (0, 0, 0, longest - part.states.shape[1])) for part in parts]),
+        torch.cat([F.pad(part.real, (0, longest - part.real.shape[1])) for part in parts]),
+    )
+    return found, torch.from_numpy(place[which]).to(device)

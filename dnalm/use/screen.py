@@ -21,11 +21,10 @@ from dnalm.evaluate.pairs import probability
 from dnalm.files import write_text
 from dnalm.models.input_encoder import Reading, store_of
 from dnalm.models.open import open_interaction
-from dnalm.models.pair import InteractionModel
+from dnalm.models.pair import InteractionModel, predict
 from dnalm.report.read_pairs import read_run
 from dnalm.report.screen import SHOWN as ON_PAGE
 from dnalm.report.screen import Ranked, Screen, trust, write_screen
-from dnalm.train.pairs import predict
 from dnalm.use.attention import TABLE, Hit, Look, check_folder, look, write_attention
 from dnalm.use.library import Candidates, cleaning, genes_for, molecules_for
 

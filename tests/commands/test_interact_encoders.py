@@ -18,9 +18,10 @@ from dnalm.models.cross_attention import CrossAttentionConfig
 from dnalm.models.input_encoder import Reading, attention_of, shape_of, store_of
 from dnalm.models.kept import KeptConfig
 from dnalm.models.open import open_interaction
+from dnalm.models.pair import predict
 from dnalm.models.pair_shape import EncodersConfig
 from dnalm.train.optim import EpochConfig
-from dnalm.train.pairs import InteractionTask, predict
+from dnalm.train.pairs import InteractionTask
 
 CPU = Compute(device="cpu", precision="fp32")
 RUN = RunOptions(compute=CPU, quiet=True)
@@ -218,7 +219,7 @@ def test_prediction_does_not_depend_on_what_is_predicted_together(options, pair_
     opened, pairs = open_interaction(options.out), open_pairs(pair_folder)
     tokens = Reading(options.store, CPU.resolve(), print).tokens(opened.model.shape, pairs)
     whole = predict(opened.model, tokens, pairs.gene, pairs.molecule)
-    monkeypatch.setattr("dnalm.train.pairs.ATTEND_BATCH", 7)
+    monkeypatch.setattr("dnalm.models.pair.ATTEND_BATCH", 7)
     parts = predict(opened.model, tokens, pairs.gene, pairs.molecule)
     np.testing.assert_allclose(parts, whole, atol=1e-5)  # float32
 

@@ -20,9 +20,8 @@ from dnalm.evaluate.pairs import probability
 from dnalm.models.bags import KmerConfig, MorganConfig
 from dnalm.models.heads import PairHeadConfig
 from dnalm.models.open import OpenedInteraction
-from dnalm.models.pair import InteractionModel
+from dnalm.models.pair import InteractionModel, predict
 from dnalm.models.pair_shape import InteractionShape
-from dnalm.train.pairs import predict
 
 CPU = Compute(device="cpu", precision="fp32")
 GENES, MOLECULES = 40, 30

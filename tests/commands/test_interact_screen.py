@@ -22,9 +22,9 @@ from dnalm.formats.smiles import read_molecules
 from dnalm.models.backbones import Backbone
 from dnalm.models.cross_attention import CrossAttentionConfig
 from dnalm.models.open import open_interaction
+from dnalm.models.pair import predict
 from dnalm.models.pair_shape import EncodersConfig, Texts
 from dnalm.train.optim import EpochConfig
-from dnalm.train.pairs import predict
 from dnalm.use.attention import picture_name
 from dnalm.use.screen import Options, run
 

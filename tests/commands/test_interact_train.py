@@ -16,9 +16,9 @@ from dnalm.data.pairs import open_pairs
 from dnalm.device import Compute
 from dnalm.evaluate.pairs import fit_temperature, interaction_scores, probability
 from dnalm.models.open import open_interaction
+from dnalm.models.pair import predict
 from dnalm.models.pair_shape import EncodersConfig
 from dnalm.train.optim import EpochConfig
-from dnalm.train.pairs import predict
 
 QUICK = EpochConfig(epochs=2, batch_size=16, lr=1e-3, min_lr=1e-3, warmup_share=0.0, weight_decay=1e-4)
 RUN = RunOptions(compute=Compute(device="cpu", precision="fp32"), quiet=True)

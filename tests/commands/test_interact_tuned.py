@@ -21,9 +21,10 @@ from dnalm.models.backbones import Backbone
 from dnalm.models.core import load_core
 from dnalm.models.input_encoder import Reading
 from dnalm.models.open import open_interaction
+from dnalm.models.pair import predict
 from dnalm.models.pair_shape import EncodersConfig, TuningConfig
 from dnalm.models.tuned import PADDING, TunedEncoder
-from dnalm.train.pairs import InteractionTask, predict
+from dnalm.train.pairs import InteractionTask
 
 CPU = Compute(device="cpu", precision="fp32")
 RUN = RunOptions(compute=CPU, quiet=True)
@@ -327,7 +328,7 @@ def test_in_prediction_each_gene_is_encoded_once(options, monkeypatch):
     run(options)
     rows = []
     encode = TunedEncoder.encode
-    monkeypatch.setattr("dnalm.train.pairs.ATTEND_BATCH", 7)
+    monkeypatch.setattr("dnalm.models.pair.ATTEND_BATCH", 7)
     monkeypatch.setattr(TunedEncoder, "encode", lambda self, *a: rows.append(len(a[0])) or encode(self, *a))
     logits_of(options)
     assert sum(rows) == len(open_pairs(options.data).sequences)

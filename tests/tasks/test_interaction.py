@@ -10,14 +10,15 @@ import torch
 from dnalm import checkpoint
 from dnalm.data.pair_batches import PairRows
 from dnalm.data.pairs import PairSet
+from dnalm.evaluate.auroc import auroc
 from dnalm.models.bags import KmerConfig, MorganConfig
 from dnalm.models.gene_cnn import GeneCNNConfig
 from dnalm.models.heads import PairHeadConfig
 from dnalm.models.open import open_interaction
-from dnalm.models.pair import InteractionModel
+from dnalm.models.pair import InteractionModel, predict
 from dnalm.models.pair_shape import EncodersConfig, InteractionShape
 from dnalm.models.smiles_lstm import SmilesLSTMConfig
-from dnalm.train.pairs import InteractionTask, auroc, cross_entropy, predict
+from dnalm.train.pairs import InteractionTask, cross_entropy
 
 SMILES = ["CCO", "CCN", "c1ccccc1", "c1ccccc1N", "CC(=O)O", "CC(=O)N", "CCCCCCO", "CCCCCCN"]
 CHARACTERS = "".join(sorted(set("".join(SMILES))))
@@ -115,8 +116,8 @@ def test_prediction_encodes_each_once_and_is_that_of_the_batch(name, monkeypatch
     logits = predict(made, job.tokens, pairs.gene[rows], pairs.molecule[rows])
     assert logits.dtype == np.float64
     for batch in (1, 5):
-        monkeypatch.setattr("dnalm.train.pairs.ENCODE_BATCH", batch)
-        monkeypatch.setattr("dnalm.train.pairs.CLASSIFY_BATCH", batch)
+        monkeypatch.setattr("dnalm.models.pair.ENCODE_BATCH", batch)
+        monkeypatch.setattr("dnalm.models.pair.CLASSIFY_BATCH", batch)
         other = predict(made, job.tokens, pairs.gene[rows], pairs.molecule[rows])
         np.testing.assert_allclose(other, logits, atol=1e-5)  # float32, sums in another order
     batch = job.windows(200, 0).batch(0)
