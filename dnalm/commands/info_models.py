@@ -1,142 +1,112 @@
-"""What `dnalm info` says of models and runs: checkpoints, run records, `.pt` files, safetensors.
-
-`.pt` files go through the safe reader of `dnalm.checkpoint`, imported only where it is needed, since torch is
-slow to load.
-"""
+"""What `dnalm info` says of models: checkpoints, `.pt` files, safetensors."""
 
 import json
 import math
 import shlex
 import zipfile
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dnalm.commands.info_finding import Finding, dnalm, inside, known
-from dnalm.commands.info_interaction import evaluate_run
 from dnalm.errors import InputError
 from dnalm.record import read_record
 from dnalm.tokens.characters import HG38_CHARACTERS, VOCAB4
 
 LARGEST_HEADER = 64 << 20
-"""Bytes; a larger safetensors header is none of dnalm's."""
-MODES = ("full", "vocab4")
-RESUMED = ("pretrain", "finetune", "baseline", "interact train")
-"""Verbs that go on with --resume."""
+"""Bytes; a larger safetensors header is not one of dnalm's."""
+LEGACY_PT = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+"""First bytes of a `.pt` file written before PyTorch 1.6."""
+TRAINED = {"finetune", "baseline"}
+"""Verbs that train a binding model."""
+RESUMED = {"pretrain", "interact train"} | TRAINED
+"""Verbs that have --resume."""
 
 
-def checkpoint_folder(path: Path) -> Finding:
-    """Describe a checkpoint folder without reading its tensors."""
-    from dnalm import checkpoint
+@dataclass(frozen=True)
+class Finding:
+    """What a path is."""
 
-    content = checkpoint.describe(path)
-    aside = {"format", "format_version", "dnalm_version", "files", "identity", "evaluations"}
-    facts = {"model": content["kind"]} if "kind" in content else {}
-    facts |= {name: value for name, value in content.items() if name not in aside | {"kind", "characters"}}
-    if "characters" in content:
-        facts["characters"] = repr(content["characters"])
-    weights = path / checkpoint.WEIGHTS
-    if not weights.is_file():
-        raise InputError(f"{weights}: missing; the checkpoint is incomplete, use another copy")
-    tensors = tensor_shapes(weights)
-    facts["made_by"] = f"dnalm {content.get('dnalm_version')}"
-    if "kind" not in content:
-        return Finding("training-state", "state of a training run, to go on from", facts)
-    facts["parameters"] = sum(math.prod(shape) for shape in tensors.values())
-    commands = []
-    if content["kind"] == "language":
-        commands = [finetune(path, content.get("characters") == VOCAB4.characters)]
-    elif content["kind"] == "binding":
-        commands = [evaluate(path.parent if path.name == "checkpoint" else path)]
-    elif content["kind"] == "interaction":
-        commands = [evaluate_run(path.parent if path.name == "checkpoint" else path)]
-    return Finding("checkpoint", f"{content['kind']} model", facts, commands)
+    kind: str
+    """One word, for machines."""
+    title: str
+    facts: dict[str, Any]
+    """JSON values; names with underscores."""
+    next: list[str] = field(default_factory=list)
+    """Commands that can be run with it; a word in capitals stands for what the path does not say."""
+
+
+def inside(content: Any, *names: str) -> Any:
+    """Return what JSON values hold under names within names, or None."""
+    for name in names:
+        content = content.get(name) if isinstance(content, dict) else None
+    return content
+
+
+def command(*words: Any) -> str:
+    """Return a command as it is typed."""
+    return shlex.join(["dnalm", *map(str, words)])
 
 
 def finetune(model: Path, vocab4: bool) -> str:
     """Return the command that fine-tunes a pretrained model."""
-    return dnalm("finetune", "--config", MODES[vocab4], "--checkpoint-dir", model)
+    return command("finetune", "--config", "vocab4" if vocab4 else "full", "--checkpoint-dir", model)
 
 
 def evaluate(model: Path) -> str:
-    """Return the command that scores a binding model, on the windows of its run where they are known."""
-    flags: list[str] = []
+    """Return the command that evaluates a binding model, on the windows of its run where they are known."""
+    flags: list[Any] = []
     part = "validation"
     if (model / "run.json").is_file():
         data = read_record(model / "run.json").get("data")
-        used = {what: inside(data, "files", what, "path") for what in ("sequences", "scores")}
+        used = {name: inside(data, "files", name, "path") for name in ("sequences", "scores")}
         if all(used.values()):  # older records have the names alone
-            flags = [word for what, path in used.items() for word in (f"--{what}", path)]
+            flags = [word for name, path in used.items() for word in (f"--{name}", path)]
         part = "test" if inside(data, "windows", "test") else part  # the published split has none
-    return dnalm("evaluate", model, "--part", part, *flags)
+    return command("evaluate", model, "--part", part, *flags)
 
 
-def run_folder(path: Path) -> Finding:
-    """Describe the folder of one run: its record, and its checkpoint when there is one."""
-    told = record(path / "run.json")
-    facts, commands = told.facts, told.next
-    if (path / "checkpoint" / "checkpoint.json").is_file():
-        model = checkpoint_folder(path / "checkpoint")
-        facts |= {name: value for name, value in model.facts.items() if name not in facts}
-        commands = commands or model.next
-    return Finding("run-folder", f"folder of a {told.title}", facts, commands)
+def evaluate_pairs(run: Path) -> str:
+    """Return the command that evaluates a pair model on the pairs of its run, where these are known."""
+    data = "data/pairs"
+    if (run / "run.json").is_file():
+        words = read_record(run / "run.json").get("command") or []
+        data = next((after for word, after in zip(words, words[1:], strict=False) if word == "--data"), data)
+        data = next((w.removeprefix("--data=") for w in words if w.startswith("--data=")), data)
+    return command("interact", "evaluate", run, "--data", data, "--part", "test")
 
 
-def record(path: Path) -> Finding:
-    """Describe a run by its record."""
-    content = read_record(path)
-    metrics, timings = content.get("metrics") or {}, content.get("timings") or {}
-    verb, status, command = content.get("verb"), content.get("status"), content.get("command") or []
-    facts = {
-        "verb": verb,
-        "status": status,
-        "command": shlex.join(command),
-        "started": timings.get("started"),
-        "elapsed_s": timings.get("elapsed_s"),
-        "device": inside(content, "hardware", "device"),
-        "seed": content.get("seed"),
-        "data": content.get("data"),
-        **{name: metrics.get(name) for name in ("mode", "step", "parameters", "best_val_loss")},
-        "bits_per_base": inside(metrics, "bits_per_base", "value"),
-        "pearson_r": inside(metrics, "scores", "pearson_r", "value"),
-        "auroc": inside(metrics, "validation", "auroc", "value"),
-        "node_rate_auroc": metrics.get("node_rate_validation"),
-        "verdict": metrics.get("verdict"),
+def checkpoint_folder(path: Path) -> Finding:
+    """Describe a checkpoint folder without reading its tensors.
+
+    Raises:
+        InputError: if it is damaged or incomplete.
+    """
+    from dnalm import checkpoint
+
+    content = checkpoint.describe(path)
+    weights = path / checkpoint.WEIGHTS
+    if not weights.is_file():
+        raise InputError(f"{weights}: missing; the checkpoint is incomplete, use another copy")
+    aside = {"format", "format_version", "dnalm_version", "files", "identity", "evaluations", "kind"}
+    facts = {name: value for name, value in content.items() if name not in aside}
+    if "characters" in facts:
+        facts["characters"] = repr(facts["characters"])
+    facts["made_by"] = f"dnalm {content.get('dnalm_version')}"
+    if "kind" not in content:
+        return Finding("training-state", "state of a training run, to go on from", facts)
+    facts["parameters"] = sum(map(math.prod, tensor_shapes(weights).values()))
+    run = path.parent if path.name == "checkpoint" else path
+    is_vocab4 = content.get("characters") == VOCAB4.characters
+    commands = {
+        "language": [finetune(path, is_vocab4)],
+        "binding": [evaluate(run)],
+        "interaction": [evaluate_pairs(run)],
     }
-    again = []
-    if verb in RESUMED and command and status in ("interrupted", "failed"):
-        again = [
-            shlex.join([*(word for word in command if word not in ("--resume", "--overwrite")), "--resume"])
-        ]
-    return Finding("run", f"{verb} run ({status})", known(facts), again)
-
-
-def outputs(path: Path) -> Finding | None:
-    """Describe a folder of several runs, or of the published scripts' files."""
-    children = sorted(path.iterdir())
-    runs = {child.name: record(child / "run.json") for child in children if (child / "run.json").is_file()}
-    kept = [child.name for child in children if _is_output(child.name)]
-    if not runs and not kept:
-        return None
-    keys = ("status", "step", "best_val_loss", "bits_per_base", "verdict")
-    facts: dict[str, Any] = {
-        name: {key: one.facts[key] for key in keys if key in one.facts} for name, one in runs.items()
-    }
-    facts["files"] = kept
-    next_commands = [command for one in runs.values() for command in one.next]
-    names = [*runs, *(name for name in kept if name.endswith(".pt"))]
-    next_commands += [dnalm("info", path / name) for name in names]
-    next_commands += [finetune(path, mode == "vocab4") for mode in MODES if f"ckpt_{mode}.pt" in kept]
-    return Finding("outputs", f"outputs of {' and '.join(runs)}" if runs else "outputs", facts, next_commands)
-
-
-def _is_output(name: str) -> bool:
-    return (
-        name.startswith(("ckpt_", "loss_", "losses_", "summary_")) or name == "training_time_comparison.png"
-    )
+    return Finding("checkpoint", f"{content['kind']} model", facts, commands.get(content["kind"], []))
 
 
 def is_pt(path: Path) -> bool:
-    """Whether a zip archive is a `.pt` file.
+    """Return whether a zip archive is a `.pt` file.
 
     Raises:
         InputError: if it is damaged.
@@ -145,9 +115,7 @@ def is_pt(path: Path) -> bool:
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith("/data.pkl") for name in archive.namelist())
     except zipfile.BadZipFile:
-        raise InputError(
-            f"{path}: damaged or cut short (a zip archive, as .pt files are, without its end)"
-        ) from None
+        raise InputError(f"{path}: damaged or cut short (a zip archive without its end)") from None
 
 
 def pt_file(path: Path) -> Finding:
@@ -161,50 +129,35 @@ def pt_file(path: Path) -> Finding:
     from dnalm.checkpoint import read_pt
 
     content = read_pt(path)
-    if any("initial_conv." in name for name in content.get("model_state") or {}):
-        return _binding_pt(path, "CNN")
-    if {"gpt_state", "regressor_state"} <= content.keys():
-        return _binding_pt(path, "GPT")
-    state = content.get("model")
-    tensors = {name: value for name, value in (state if isinstance(state, dict) else content).items()}
-    tensors = {name: value for name, value in tensors.items() if isinstance(value, Tensor)}
+    is_cnn = any("initial_conv." in name for name in content.get("model_state") or {})
+    if is_cnn or {"gpt_state", "regressor_state"} <= content.keys():
+        return _binding_pt(path)
+    state = content.get("model") if isinstance(content.get("model"), dict) else content
+    assert isinstance(state, dict)
+    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
     embedding, head = tensors.get("transformer.wte.weight"), tensors.get("lm_head.weight")
-    tied = (
-        embedding is not None
-        and head is not None
-        and embedding.shape == head.shape
-        and bool((embedding == head).all())
-    )
-    count = sum(tensor.numel() for name, tensor in tensors.items() if not (tied and name == "lm_head.weight"))
-    told = content.get("characters")
-    aside = {name: value for name, value in content.items() if name != "characters"}
-    plain = {name: value for name, value in aside.items() if isinstance(value, str | int | float)}
-    arguments = content.get("model_args")
+    if embedding is not None and head is not None and embedding.equal(head):
+        del tensors["lm_head.weight"]  # tied: counted once
+    facts: dict[str, Any] = {"tensors": len(tensors), "parameters": sum(t.numel() for t in tensors.values())}
+    arguments, own = content.get("model_args"), content.get("characters")
     if not isinstance(arguments, dict) or not tensors:
-        facts = {
-            "bytes": path.stat().st_size,
-            "tensors": len(tensors),
-            "parameters": count,
-            "keys": list(content)[:20],
-        }
-        return Finding("pt", "PyTorch file of tensors, not a published language model", facts)
+        keys = {"bytes": path.stat().st_size, "keys": list(content)[:20]}
+        return Finding("pt", "PyTorch file of tensors, not a published language model", facts | keys)
+    sizes = {4: VOCAB4.characters, 40: HG38_CHARACTERS}
     size = arguments.get("vocab_size")
-    known = {4: VOCAB4.characters, 40: HG38_CHARACTERS}
-    vocabulary = told if isinstance(told, str) else known.get(size) if isinstance(size, int) else None
-    facts = {
-        "model_args": {
-            name: value for name, value in arguments.items() if isinstance(value, str | int | float)
-        },
-        "parameters": count,
-        "tensors": len(tensors),
-        "vocabulary": repr(vocabulary) if vocabulary else "not told by the file",
-        **plain,
-    }
+    vocabulary = own if isinstance(own, str) else sizes.get(size) if isinstance(size, int) else None
+    facts["model_args"] = _plain(arguments)
+    facts["vocabulary"] = repr(vocabulary) if vocabulary else "not named by the file"
+    plain = {name: value for name, value in _plain(content).items() if name != "characters"}
     commands = [finetune(path, vocabulary == VOCAB4.characters)] if vocabulary else []
-    return Finding("published-gpt", "GPT language model in the published format", facts, commands)
+    return Finding("published-gpt", "GPT language model in the published format", facts | plain, commands)
 
 
-def _binding_pt(path: Path, what: str) -> Finding:
+def _plain(content: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in content.items() if isinstance(value, str | int | float)}
+
+
+def _binding_pt(path: Path) -> Finding:
     from dnalm.models.published import read_binding_file
 
     found = read_binding_file(path)
@@ -212,8 +165,9 @@ def _binding_pt(path: Path, what: str) -> Finding:
     if found.config is not None:
         facts["parameters_of_the_head"] = sum(tensor.numel() for tensor in found.head.values())
         facts |= {"config": found.config, "both_strands": found.both_strands}
-    title = f"{what} binding model in the published format"
-    return Finding(f"published-binding-{found.kind}", title, facts | found.numbers, [dnalm("evaluate", path)])
+    title = f"{found.kind.upper()} binding model in the published format"
+    commands = [command("evaluate", path)]
+    return Finding(f"published-binding-{found.kind}", title, facts | found.numbers, commands)
 
 
 def tensor_shapes(path: Path) -> dict[str, list[int]]:

@@ -1,4 +1,4 @@
-"""What kind of genomic file a file is, told from its first bytes; nothing is read whole."""
+"""What kind of genomic file a file is, by its first bytes; only motifs are read to the end."""
 
 import gzip
 import io
@@ -28,15 +28,15 @@ TABLES = {
 """What the first line of a table looks like, and what the table is."""
 
 
-class Sniffed(NamedTuple):
-    """What a file was found to be."""
+class Detected(NamedTuple):
+    """What a file is."""
 
     kind: str
-    """One word: fasta, 2bit, vcf, bed, bigwig, table."""
+    """One word: fasta, 2bit, vcf, bed, bedgraph, bigwig, motif, table."""
     title: str
     """The same in words."""
     facts: dict[str, Any]
-    """What the first bytes tell, JSON values."""
+    """JSON values."""
 
 
 class Head(NamedTuple):
@@ -70,13 +70,17 @@ def read_head(path: Path) -> Head:
     return Head(raw, b"".join(pieces), packing, whole)
 
 
-def sniff(head: Head) -> Sniffed | None:
-    """Return what a file is, or None for a kind that is not known here."""
+def detect(path: Path, head: Head) -> Detected | None:
+    """Return what a file is, or None for an unknown kind.
+
+    Raises:
+        InputError: if it begins like a file of motifs and is damaged.
+    """
     if head.raw[:4] in TWOBIT_MAGIC:
         return _twobit(head.raw)
     if head.raw[:4] in BIGWIG_MAGIC:
         version, zooms = struct.unpack(BIGWIG_MAGIC[head.raw[:4]] + "HH", head.raw[4:8].ljust(4, b"\0"))
-        return Sniffed("bigwig", "bigWig track", {"version": version, "zoom_levels": zooms})
+        return Detected("bigwig", "bigWig track", {"version": version, "zoom_levels": zooms})
     text = head.text.decode("utf-8", "replace")
     if "\0" in text:
         return None
@@ -85,15 +89,15 @@ def sniff(head: Head) -> Sniffed | None:
         return None
     if lines[0].startswith("##fileformat=VCF"):
         return _vcf(lines, head)
-    if lines[0].startswith(">"):
-        return _fasta(lines, head)
+    if lines[0].startswith(">") and (found := _fasta(lines, head)):
+        return found
     for first, title in TABLES.items():
         if re.match(first, lines[0]):
-            return Sniffed("table", title, {"packing": head.packing})
-    return _bed(lines if head.whole else lines[:-1], head)  # the last one may be cut
+            return Detected("table", title, {"packing": head.packing})
+    return _motifs(path, lines) or _bed(lines if head.whole else lines[:-1], head)  # the last one may be cut
 
 
-def _fasta(lines: list[str], head: Head) -> Sniffed | None:
+def _fasta(lines: list[str], head: Head) -> Detected | None:
     headers = [line for line in lines if line.startswith(">")]
     if not head.whole and lines[-1] is headers[-1]:
         headers.pop()  # it may be cut
@@ -110,13 +114,13 @@ def _fasta(lines: list[str], head: Head) -> Sniffed | None:
     strange = letters - set(BASES + AMBIGUOUS + "U" + (BASES + AMBIGUOUS + "U").lower())
     if strange:
         facts["letters_not_of_dna"] = "".join(sorted(strange))
-        return Sniffed("fasta-other", "FASTA, but not of DNA", facts)
+        return Detected("fasta-other", "FASTA, but not of DNA", facts)
     facts["soft_masked"] = bool(letters & set("acgt"))
-    facts["note"] = "told from the whole file" if head.whole else "told from the beginning of the file"
-    return Sniffed("fasta", "FASTA of DNA", facts)
+    facts["note"] = "from the whole file" if head.whole else "from the beginning of the file"
+    return Detected("fasta", "FASTA of DNA", facts)
 
 
-def _twobit(raw: bytes) -> Sniffed:
+def _twobit(raw: bytes) -> Detected:
     order = "<" if raw[:4] == b"\x43\x27\x41\x1a" else ">"
     _, count, _ = struct.unpack(order + "III", raw[4:16].ljust(12, b"\0"))
     names: list[str] = []
@@ -125,10 +129,10 @@ def _twobit(raw: bytes) -> Sniffed:
         end = at + 1 + raw[at]
         names.append(raw[at + 1 : end].decode("ascii", "replace"))
         at = end + 4  # past the record's offset
-    return Sniffed("2bit", ".2bit genome", {"contigs": names, "contig_count": count})
+    return Detected("2bit", ".2bit genome", {"contigs": names, "contig_count": count})
 
 
-def _vcf(lines: list[str], head: Head) -> Sniffed:
+def _vcf(lines: list[str], head: Head) -> Detected:
     contigs = [match[1] for line in lines if (match := re.match(r"##contig=<.*?ID=([^,>]+)", line))]
     columns = next((line.split("\t") for line in lines if line.startswith("#CHROM")), [])
     record = next((line.split("\t") for line in lines if not line.startswith("#")), None)
@@ -141,10 +145,27 @@ def _vcf(lines: list[str], head: Head) -> Sniffed:
         facts["contigs"] = contigs[:NAMES]
     if record and len(record) > 4:
         facts["first_variant"] = f"{record[0]}:{record[1]} {record[3]}>{record[4]} (1-based)"
-    return Sniffed("vcf", "VCF, variants", facts)
+    return Detected("vcf", "VCF, variants", facts)
 
 
-def _bed(lines: list[str], head: Head) -> Sniffed | None:
+def _motifs(path: Path, lines: list[str]) -> Detected | None:
+    """Describe a file of motifs: MEME, HOMER or JASPAR."""
+    meme = lines[0].strip().startswith("MEME version")
+    matrix = len(lines) > 1 and lines[0][0] == ">" and re.match(r"\s*([ACGT]\s*\[?\s*)?[\d.]", lines[1])
+    if not meme and not matrix:
+        return None
+    from dnalm.formats.motif import read_motifs
+
+    found = list(read_motifs(path))
+    facts: dict[str, Any] = {"motifs": len(found), "names": [motif.name for motif in found[:NAMES]]}
+    if len(found) == 1:
+        facts["bases"] = len(found[0].probabilities)
+    if found[0].threshold is not None:
+        facts["threshold_nats"] = found[0].threshold
+    return Detected("motif", "motifs, as matrices of probabilities", facts)
+
+
+def _bed(lines: list[str], head: Head) -> Detected | None:
     rows = [line.split("\t") for line in lines if not line.startswith(("#", "track", "browser"))][:100]
     if not rows:
         return None
@@ -158,5 +179,5 @@ def _bed(lines: list[str], head: Head) -> Sniffed | None:
         "first_interval": f"{contig}:{start}-{end} (0-based)",
     }
     if len(rows[0]) == 4 and re.fullmatch(r"-?[\d.]+(e-?\d+)?", rows[0][3]):
-        return Sniffed("bedgraph", "bedGraph, a track", facts)
-    return Sniffed("bed", "BED, intervals", facts)
+        return Detected("bedgraph", "bedGraph, a track", facts)
+    return Detected("bed", "BED, intervals", facts)

@@ -143,7 +143,7 @@ class TestFolders:
             write_json(tmp_path / mode / "run.json", record())
             checkpoint.write_pt(tmp_path / f"ckpt_{mode}.pt", {})
         found = identify(tmp_path)
-        assert (found.kind, found.title) == ("outputs", "outputs of full and vocab4")
+        assert (found.kind, found.title) == ("outputs", "outputs of pretraining")
         assert found.facts["full"]["bits_per_base"] == 1.9387
         assert found.facts["files"] == ["ckpt_full.pt", "ckpt_vocab4.pt"]
         assert commands_exist(found)
@@ -155,7 +155,7 @@ class TestFolders:
         for name in names:
             (tmp_path / name).touch()
         with pytest.raises(
-            ValueError, match=r"it holds (nothing|notes.txt); looked for meta.json .* run.json"
+            ValueError, match=r"it holds (nothing|notes.txt); known are meta.json .* run.json"
         ):
             identify(tmp_path)
 
@@ -181,10 +181,9 @@ class TestJson:
         assert found.facts == {
             "vocab_size": 4,
             "evaluations": 2,
-            "last_iteration": 1000,
-            "last_train_loss": 1.34,
-            "last_val_loss": 1.35,
-            "elapsed_s": 12.0,
+            "last_iterations": 1000,
+            "last_train_losses": 1.34,
+            "last_val_losses": 1.35,
         }
 
     def test_summary(self, tmp_path):
@@ -232,9 +231,9 @@ class TestPt:
         assert found.facts["vocabulary"] == "'ACGT'"
         assert found.facts["best_val_loss"] == 1.35
         assert self.published(tmp_path / "b.pt", 40).facts["vocabulary"].startswith("'\\n0123")
-        assert self.published(tmp_path / "c.pt", 7).facts["vocabulary"] == "not told by the file"
+        assert self.published(tmp_path / "c.pt", 7).facts["vocabulary"] == "not named by the file"
         odd = self.published(tmp_path / "e.pt", model_args={"vocab_size": [4]})
-        assert odd.facts["vocabulary"] == "not told by the file"
+        assert odd.facts["vocabulary"] == "not named by the file"
         own = self.published(tmp_path / "d.pt", 7, characters="\n>ACGTn")
         assert own.facts["vocabulary"] == "'\\n>ACGTn'"
         assert "characters" not in own.facts

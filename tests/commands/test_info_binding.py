@@ -190,7 +190,7 @@ class TestResults:
         found = identify(models / "results_vocab4.json")
         assert (found.kind, found.title) == ("binding-results", "results of the binding model vocab4")
         assert found.facts["pearson_r"] == "0.9812 (0.9800 to 0.9825)"
-        assert (found.facts["judged_on"], found.facts["left_out"]) == ("validation", 1)
+        assert (found.facts["judged_on"], found.facts["windows"]["left_out"]) == ("validation", 1)
         assert found.facts["trained_parameters"] == 541_697
         assert "auprc" not in found.facts  # null: undefined
         assert words(found.next[0]) == ["compare", str(models)]
@@ -212,9 +212,9 @@ class TestResults:
         write_json(tmp_path / "evaluation_a.json", content)
         found = identify(tmp_path / "evaluation_a.json")
         assert found.kind == "binding-evaluation"
-        assert found.facts["full"] == {"pearson_r": "0.9812 (0.9800 to 0.9825)", "mse": 0.1}
-        assert found.facts["mean score"] == {"mse": 0.5}
-        assert found.facts["differences_in_r"] == ["full less vocab4: -0.0100 (-0.0200 to 0.0000)"]
+        assert found.facts["models"]["full"] == {"pearson_r": "0.9812 (0.9800 to 0.9825)", "mse": 0.1}
+        assert found.facts["baselines"]["mean score"] == {"mse": 0.5}
+        assert found.facts["differences_in_r"] == ["full minus vocab4: -0.0100 (-0.0200 to 0.0000)"]
         assert [words(command) for command in found.next] == [["compare", str(tmp_path)]]
 
     @pytest.mark.parametrize("form", ["dnalm-binding-results", "dnalm-binding-evaluation"])
@@ -229,8 +229,8 @@ class TestResults:
         assert found.kind == "binding-models"
         assert found.facts["vocab4"]["status"] == "done"
         assert found.facts["vocab4"]["pearson_r"].startswith("0.9812")
-        assert found.facts["baseline"] == {"status": "interrupted"}
-        assert found.facts["models"] == ["gpt_binding_model_vocab4.pt"]
+        assert found.facts["baseline"]["status"] == "interrupted"
+        assert found.facts["files"] == ["gpt_binding_model_vocab4.pt"]
         verbs = [words(command) for command in found.next]
         assert [one[0] for one in verbs] == ["compare", "evaluate", "baseline"]
         assert verbs[2] == ["baseline", "--out", "models", "--resume"]

@@ -69,7 +69,7 @@ def test_prepared_pairs(data):
     assert found.facts["negatives"] == "given"
     assert (found.facts["rows_read"], found.facts["pairs_kept"]) == (93, 90)
     assert sum(found.facts["rows_dropped"].values()) == 3
-    assert sum(found.facts[part]["rows"] for part in ("train", "validation", "test")) == 90
+    assert sum(found.facts["parts"][part]["rows"] for part in ("train", "validation", "test")) == 90
     assert (found.facts["genes"], found.facts["molecules"]) == (9, 10)
     assert found.facts["digest"] == json.loads((data / "meta.json").read_text())["digest"]
     assert [words(command)[:2] for command in found.next] == [["interact", "train"], ["interact", "evaluate"]]
@@ -112,10 +112,10 @@ def test_an_evaluation(model):
     content = json.loads((model / "evaluation_validation.json").read_text())
     assert found.kind == "interaction-evaluation"
     assert found.facts["judged_on"] == "validation"
-    assert found.facts["best_rung"] == content["best_rung"]
+    assert found.facts["best_baseline"] == content["best_rung"]
     assert set(content["ladder"]) | {"small"} <= set(found.facts)
-    assert "auroc_less_best_rung" in found.facts["small"]
-    assert "auroc_less_best_rung" not in found.facts["node rate"]
+    assert "auroc_minus_best_baseline" in found.facts["models"]["small"]
+    assert "auroc_minus_best_baseline" not in found.facts["baselines"]["node rate"]
     assert words(found.next[0]) == ["interact", "compare", str(model)]
 
 
