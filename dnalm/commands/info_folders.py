@@ -160,7 +160,7 @@ def _outputs(path: Path) -> Finding | None:
         verb = records.get(name, {}).get("verb")
         if verb in TRAINED and (folder / "checkpoint" / "checkpoint.json").is_file():
             commands.append(evaluate(folder))
-        elif verb:
+        elif verb == "pretrain":
             commands.append(command("info", folder))
     facts["files"] = [found.name for found in (*evaluations, *published, *cores)]
     if not records:
