@@ -279,8 +279,8 @@ def _plain(value: Any, seen: dict[int, Any]) -> Any:
     raise _RefusedError(f"{name}, which is no number")
 
 
-def _refusal(path: Path, what: str) -> ValueError:
-    return ValueError(
+def _refusal(path: Path, what: str) -> InputError:
+    return InputError(
         f"{path}: refused, because opening it would run {what}; "
         "only tensors and numbers are read: ask its author for a safetensors file"
     )

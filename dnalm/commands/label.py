@@ -31,10 +31,10 @@ from dnalm.data.labels import (
 )
 from dnalm.errors import InputError
 from dnalm.files import lock, need_space, read_json, sha256
-from dnalm.formats import format_of
+from dnalm.formats import is_twobit
 from dnalm.formats.binding import write_tracks
+from dnalm.formats.fasta import Source
 from dnalm.formats.motif import choose_motif
-from dnalm.formats.text import GZIP_MAGIC, Source
 from dnalm.genome.motif_scan import BOTH_THRESHOLDS, log_odds, site_threshold
 from dnalm.record import Record
 
@@ -106,7 +106,7 @@ def run(options: Options) -> None:
     plan = _plan(options)
     with closing(Source(options.genome)) as source:
         text = options.genome.stat().st_size
-        if format_of(source) == "2bit" or source.peek(2) == GZIP_MAGIC:
+        if is_twobit(source) or source.is_gzip:
             text = int(text * PACKED)
     need_space(options.out, text * len(plan.labels) // 4)
     if options.dry_run:

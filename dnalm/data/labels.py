@@ -19,7 +19,8 @@ from dnalm.formats import read_blocks
 from dnalm.formats.bed import read_bed
 from dnalm.formats.bigwig import BigWig
 from dnalm.formats.binding import window_name
-from dnalm.formats.text import Source, read_lines
+from dnalm.formats.fasta import Source
+from dnalm.formats.text import read_lines
 from dnalm.genome.motif_scan import Numbers, Sites, find_sites, paint
 
 Letters = npt.NDArray[np.uint8]
@@ -47,8 +48,8 @@ class Rename:
         self._labels: dict[str, str] = {}
         if how is None or how == "chr":
             return
-        for number, line in enumerate(read_lines(Path(how)), 1):
-            cells = line.decode("utf-8", "replace").split()
+        for number, line in read_lines(Path(how)):
+            cells = line.split()
             if not cells or cells[0].startswith("#"):
                 continue
             if len(cells) != 2 or cells[1] in self._labels:

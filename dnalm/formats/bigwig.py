@@ -1,14 +1,14 @@
 """bigWig tracks: a number at each base of a genome, read with pybigtools."""
 
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from dnalm.errors import InputError
-from dnalm.formats.detect import BIGWIG_MAGIC
+
+MAGIC = {b"\x26\xfc\x8f\x88": "<", b"\x88\x8f\xfc\x26": ">"}
+"""First bytes of a bigWig file, and its byte order (Kent et al. 2010, supplementary table 5)."""
 
 
 class BigWig:
@@ -26,7 +26,7 @@ class BigWig:
             raise InputError(f"{path}: expected a bigWig file, got a folder")
         with path.open("rb") as file:
             magic = file.read(4)
-        if magic not in BIGWIG_MAGIC:
+        if magic not in MAGIC:
             raise InputError(f"{path}: expected a bigWig file, got one that begins with {magic!r}")
         try:
             import pybigtools  # type: ignore[import-untyped]
@@ -36,13 +36,13 @@ class BigWig:
             ) from error
         self.path = path
         self._damage: tuple[type[Exception], ...] = (pybigtools.BBIReadError, ValueError, OSError)
-        self._file = path.open("rb")  # pybigtools tells a path's format by its suffix, a file's by content
+        self._file = path.open("rb")  # pybigtools knows a path's format by its suffix, a file's by content
         try:
             self._reader = pybigtools.open(self._file)
             chroms = self._reader.chroms()
         except self._damage as error:
             self._file.close()
-            raise InputError(self._is_damaged(error)) from error
+            raise self._damaged(error) from error
         self.contigs: dict[str, int] = {str(name): int(length) for name, length in chroms.items()}
         """Length of each contig, in bases."""
 
@@ -54,7 +54,8 @@ class BigWig:
                 damaged.
         """
         if contig not in self.contigs:
-            raise InputError(f"{self.path}: there is no contig {contig!r}; there are: {self._some_contigs()}")
+            names = ", ".join(list(self.contigs)[:10]) + (", ..." if len(self.contigs) > 10 else "")
+            raise InputError(f"{self.path}: there is no contig {contig!r}; there are: {names}")
         if not 0 <= start <= end <= self.contigs[contig]:
             raise InputError(
                 f"{self.path}: {contig} has {self.contigs[contig]:,} bases, got {start:,} to {end:,}; "
@@ -63,10 +64,10 @@ class BigWig:
         if start == end:
             return np.zeros(0, dtype=np.float32)
         try:
-            found = self._reader.values(contig, start, end, fillna=0.0)
+            values = self._reader.values(contig, start, end, fillna=0.0)
         except self._damage as error:
-            raise InputError(self._is_damaged(error)) from error
-        track: npt.NDArray[np.float32] = np.asarray(found).astype(np.float32)
+            raise self._damaged(error) from error
+        track: npt.NDArray[np.float32] = np.asarray(values).astype(np.float32)
         if not np.isfinite(track).all():
             at = start + int(np.flatnonzero(~np.isfinite(track))[0])
             raise InputError(f"{self.path}: {contig}, base {at + 1:,}: expected a finite number")
@@ -77,19 +78,7 @@ class BigWig:
         self._reader.close()
         self._file.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _some_contigs(self) -> str:
-        names = list(self.contigs)
-        return ", ".join(names[:10]) + (f", ... ({len(names):,} in all)" if len(names) > 10 else "")
-
-    def _is_damaged(self, error: Exception) -> str:
-        return (
+    def _damaged(self, error: Exception) -> InputError:
+        return InputError(
             f"{self.path}: the bigWig file is damaged or was cut short ({error}); copy or download it again"
         )

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from dnalm.dna import AMBIGUOUS, BASES, Interval
 from dnalm.errors import InputError
 from dnalm.files import atomic_file
-from dnalm.formats.text import read_lines
+from dnalm.formats.text import NUMBER, read_lines, read_table
 
 Letters = npt.NDArray[np.uint8]
 Scores = npt.NDArray[np.float32]
@@ -54,7 +54,7 @@ def window_name(interval: Interval) -> str:
 
 
 def parse_name(name: str) -> Interval:
-    """Return the interval that a window's name tells; the contig may itself hold underscores.
+    """Return the interval of a window's name; the contig may itself hold underscores.
 
     Raises:
         InputError: if the name is not of the form CONTIG_START_END.
@@ -76,15 +76,21 @@ def read_binding(sequences: Path, scores: Path) -> BindingSet:
     """
     names, letters = read_sequences(sequences)
     columns, table = read_scores(scores)
-    _check_names(names, columns, sequences, scores)
+    without_scores = _first(sorted(set(names) - set(columns)))
+    without_sequence = _first(sorted(set(columns) - set(names)))
+    if without_scores or without_sequence:
+        raise InputError(
+            f"the windows of {sequences} and {scores} are not the same: {without_scores or 'none'} without "
+            f"scores, {without_sequence or 'none'} without sequence; are the two files of one set?"
+        )
     if letters.shape[1] != table.shape[1]:
         raise InputError(
             f"{scores}: expected {letters.shape[1]:,} rows of scores, one a base of the windows in "
             f"{sequences}, got {table.shape[1]:,}; are the two files of one set?"
         )
     if names != columns:
-        place = {name: column for column, name in enumerate(columns)}
-        table = table[[place[name] for name in names]]
+        column_of = {name: column for column, name in enumerate(columns)}
+        table = table[[column_of[name] for name in names]]
     return BindingSet(names, letters, table)
 
 
@@ -95,51 +101,31 @@ def read_sequences(path: Path) -> tuple[list[str], Letters]:
         InputError: if columns are missing, there is no window, names repeat, lengths differ, or a character
             is not an IUPAC code.
     """
-    lines = read_lines(path)
-    header = [_text(cell, path, 1) for cell in next(lines, b"").split(b"\t")]
-    if missing := [column for column in COLUMNS if column not in header]:
-        raise InputError(
-            f"{path}: expected a table with the columns sequence and window_name, divided by tabs; no column "
-            f"{' and '.join(missing)}: the first line is {'<TAB>'.join(header)[:60]!r}"
-        )
-    at, named = (header.index(column) for column in COLUMNS)
-    names, pieces = [], []
-    for number, line in enumerate(lines, 2):
-        if not line:
-            continue
-        cells = line.split(b"\t")
-        if len(cells) != len(header):
-            raise InputError(
-                f"{path}: line {number:,}: expected {len(header)} columns, divided by tabs, got {len(cells)}"
-            )
-        names.append(_text(cells[named], path, number))
-        pieces.append(cells[at])
-    if not names:
+    rows = [(row["window_name"], row["sequence"]) for _, row in read_table(path, COLUMNS)]
+    if not rows:
         raise InputError(f"{path}: there are no windows below the first line")
-    _check_distinct(names, path)
-    return names, _stack(names, pieces, path)
-
-
-def _stack(names: list[str], pieces: list[bytes], path: Path) -> Letters:
-    """Return sequences of one length as letters, [N, L]."""
-    counts = Counter(map(len, pieces))
+    names = [name for name, _ in rows]
+    _check_names(names, path)
+    counts = Counter(len(sequence) for _, sequence in rows)
     if len(counts) > 1 or 0 in counts:
         usual = max(counts.items(), key=lambda item: (item[0] > 0, item[1]))[0]
-        odd = next(index for index, piece in enumerate(pieces) if len(piece) != usual or not piece)
+        name, sequence = next(row for row in rows if len(row[1]) != usual or not row[1])
         raise InputError(
-            f"{path}: expected windows of one length, most have {usual:,} bases; window {names[odd]} has "
-            f"{len(pieces[odd]):,}; lengths found: {', '.join(map(str, sorted(counts)[:10]))}"
+            f"{path}: expected windows of one length, most have {usual:,} bases; window {name} has "
+            f"{len(sequence):,}; lengths found: {', '.join(map(str, sorted(counts)[:10]))}"
         )
-    letters = np.frombuffer(bytearray(b"".join(pieces).upper()), dtype=np.uint8).reshape(len(pieces), -1)
+    text = "".join(sequence for _, sequence in rows)
+    upper = bytearray(text.encode("ascii", "replace").upper())
+    letters = np.frombuffer(upper, dtype=np.uint8).reshape(len(rows), -1)
     strange = ~IUPAC[letters]
     if strange.any():
         window, position = np.argwhere(strange)[0]
         raise InputError(
             f"{path}: window {names[window]}, position {position + 1:,}: "
-            f"{chr(pieces[window][position])!r} is no IUPAC code of DNA ({BASES + AMBIGUOUS}); "
+            f"{rows[window][1][position]!r} is no IUPAC code of DNA ({BASES + AMBIGUOUS}); "
             f"characters like it: {strange.sum():,}"
         )
-    return letters
+    return names, letters
 
 
 def read_scores(path: Path) -> tuple[list[str], Scores]:
@@ -150,38 +136,33 @@ def read_scores(path: Path) -> tuple[list[str], Scores]:
             one is not a finite number.
     """
     lines = read_lines(path)
-    header = next(lines, b"")
+    _, header = next(lines, (1, ""))
     if not header.strip():
-        raise InputError(f"{path}: expected names of windows, divided by tabs, got an empty first line")
-    names = [_text(cell, path, 1) for cell in header.split(b"\t")]
-    _check_distinct(names, path)
+        raise InputError(f"{path}: expected names of windows, separated by tabs, got an empty first line")
+    names = header.split("\t")
+    _check_names(names, path)
     rows: list[Scores] = []
-    for line in lines:
+    for number, line in lines:
         if not line:
             continue
-        cells = line.split(b"\t")
-        where = f"{path}: row {len(rows) + 1:,} below the names"
+        cells = line.split("\t")
+        where = f"{path}: line {number:,}"
         if len(cells) != len(names):
             raise InputError(f"{where}: expected {len(names):,} scores, one a window, got {len(cells):,}")
-        rows.append(_row(cells, names, where))
+        rows.append(_parse_row(cells, names, where))
     if not rows:
         raise InputError(f"{path}: there are no scores below the names of the windows")
     return names, np.ascontiguousarray(np.stack(rows).T)
 
 
-def _row(cells: list[bytes], names: list[str], where: str) -> Scores:
-    """Return one row of scores, [N]; most cells are alike, so that each distinct one is parsed once."""
-    values: dict[bytes, float] = {}
-    for cell in set(cells):
-        try:
-            values[cell] = np.nan if b"_" in cell else float(cell)  # Python reads 1_0 as 10
-        except ValueError:
-            values[cell] = np.nan
-    row = np.fromiter(map(values.__getitem__, cells), dtype=np.float32, count=len(cells))
+def _parse_row(cells: list[str], names: list[str], where: str) -> Scores:
+    """Return one row of scores, [N]; most cells are equal, so that each distinct one is parsed once."""
+    values = {cell: float(cell) if re.fullmatch(NUMBER, cell.strip()) else np.nan for cell in set(cells)}
+    with np.errstate(over="ignore"):  # beyond float32: infinite
+        row = np.fromiter(map(values.__getitem__, cells), dtype=np.float32, count=len(cells))
     if not np.isfinite(row).all():
-        wrong = int(np.flatnonzero(~np.isfinite(row))[0])
-        shown = cells[wrong].decode("utf-8", "replace")[:40]
-        raise InputError(f"{where}, window {names[wrong]}: expected a finite number, got {shown!r}")
+        at = int(np.flatnonzero(~np.isfinite(row))[0])
+        raise InputError(f"{where}, window {names[at]}: expected a finite number, got {cells[at][:40]!r}")
     return row
 
 
@@ -201,7 +182,7 @@ def write_tracks(sequences: Path, names: list[str], letters: Letters, tracks: Ma
     """
     assert len(names) == len(letters)
     assert all(scores.shape == letters.shape for scores in tracks.values())
-    with ExitStack() as stack:  # all are whole before the first takes its place
+    with ExitStack() as stack:  # the first replaces its file only when all are complete
         files = [stack.enter_context(atomic_file(path)) for path in (sequences, *tracks)]
         _write(files[0], _sequence_lines(names, letters))
         for file, scores in zip(files[1:], tracks.values(), strict=True):
@@ -229,32 +210,14 @@ def _score_lines(names: list[str], scores: Scores) -> Iterator[str]:
         yield "\t".join(map(texts.__getitem__, which.tolist()))
 
 
-def _check_names(names: list[str], columns: list[str], sequences: Path, scores: Path) -> None:
-    without_scores = _first(sorted(set(names) - set(columns)))
-    without_sequence = _first(sorted(set(columns) - set(names)))
-    if without_scores or without_sequence:
-        raise InputError(
-            f"the windows of {sequences} and {scores} are not the same: {without_scores or 'none'} without "
-            f"scores, {without_sequence or 'none'} without sequence; are the two files of one set?"
-        )
-
-
-def _check_distinct(names: list[str], path: Path) -> None:
-    if len(set(names)) < len(names):
-        twice = [name for name, count in Counter(names).items() if count > 1]
-        raise InputError(f"{path}: expected each window once, got several times: {_first(twice)}")
+def _check_names(names: list[str], path: Path) -> None:
+    if strange := [name for name in names if "\ufffd" in name]:
+        raise InputError(f"{path}: expected names of windows in UTF-8, got {strange[0][:20]!r}")
+    if repeated := [name for name, count in Counter(names).items() if count > 1]:
+        raise InputError(f"{path}: expected each window once, got several times: {_first(repeated)}")
 
 
 def _first(names: Sequence[str]) -> str:
     """Return how many names there are and the first few; nothing where there are none."""
-    if not names:
-        return ""
     more = ", ..." if len(names) > NAMED else ""
-    return f"{len(names):,} ({', '.join(names[:NAMED])}{more})"
-
-
-def _text(cell: bytes, path: Path, number: int) -> str:
-    try:
-        return cell.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: line {number:,}: expected text, got the bytes {cell[:20]!r}") from error
+    return f"{len(names):,} ({', '.join(names[:NAMED])}{more})" if names else ""

@@ -9,17 +9,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dnalm.dna import AMBIGUOUS, BASES
+from dnalm.formats import bigwig, twobit
 from dnalm.formats.text import GZIP_MAGIC
-from dnalm.formats.twobit import MAGIC as TWOBIT_MAGIC
 
-RAW_HEAD = 1 << 20
-"""Bytes of a file that are looked at."""
-TEXT_HEAD = 1 << 20
-"""Bytes of unpacked text that are looked at."""
+HEAD = 1 << 20
+"""Bytes of a file, and of its decompressed text, that are read."""
 NAMES = 5
 """Contigs named at most."""
-BIGWIG_MAGIC = {b"\x26\xfc\x8f\x88": "<", b"\x88\x8f\xfc\x26": ">"}
-"""First bytes of a bigWig file, and its byte order (Kent et al. 2010, supplementary table 5)."""
 TABLES = {
     r"sequence\twindow_name$": "table of sequences and the windows they come from",
     r"sequence,label$": "table of sequences and their classes",
@@ -53,21 +49,20 @@ class Head(NamedTuple):
 def read_head(path: Path) -> Head:
     """Read the beginning of a file."""
     with path.open("rb") as file:
-        raw = file.read(RAW_HEAD)
+        raw = file.read(HEAD)
         whole = not file.read(1)
     if not raw.startswith(GZIP_MAGIC):
         return Head(raw, raw, "plain", whole)
     packing = "bgzip" if raw[12:14] == b"BC" else "gzip"  # SAM specification, section 4.1
-    pieces, size = [], 0
+    text = bytearray()
     try:
         with gzip.open(io.BytesIO(raw)) as unpacked:
-            while size < TEXT_HEAD and (piece := unpacked.read1(1 << 16)):
-                pieces.append(piece)
-                size += len(piece)
+            while len(text) < HEAD and (piece := unpacked.read1(1 << 16)):
+                text += piece
             whole = whole and not unpacked.read(1)
     except (EOFError, gzip.BadGzipFile, zlib.error):
         whole = False
-    return Head(raw, b"".join(pieces), packing, whole)
+    return Head(raw, bytes(text), packing, whole)
 
 
 def detect(path: Path, head: Head) -> Detected | None:
@@ -76,10 +71,10 @@ def detect(path: Path, head: Head) -> Detected | None:
     Raises:
         InputError: if it begins like a file of motifs and is damaged.
     """
-    if head.raw[:4] in TWOBIT_MAGIC:
+    if head.raw[:4] in twobit.MAGIC:
         return _twobit(head.raw)
-    if head.raw[:4] in BIGWIG_MAGIC:
-        version, zooms = struct.unpack(BIGWIG_MAGIC[head.raw[:4]] + "HH", head.raw[4:8].ljust(4, b"\0"))
+    if head.raw[:4] in bigwig.MAGIC:
+        version, zooms = struct.unpack(bigwig.MAGIC[head.raw[:4]] + "HH", head.raw[4:8].ljust(4, b"\0"))
         return Detected("bigwig", "bigWig track", {"version": version, "zoom_levels": zooms})
     text = head.text.decode("utf-8", "replace")
     if "\0" in text:
@@ -121,8 +116,7 @@ def _fasta(lines: list[str], head: Head) -> Detected | None:
 
 
 def _twobit(raw: bytes) -> Detected:
-    order = "<" if raw[:4] == b"\x43\x27\x41\x1a" else ">"
-    _, count, _ = struct.unpack(order + "III", raw[4:16].ljust(12, b"\0"))
+    _, count, _ = struct.unpack(twobit.MAGIC[raw[:4]] + "III", raw[4:16].ljust(12, b"\0"))
     names: list[str] = []
     at = 16
     while len(names) < min(count, NAMES) and at < len(raw):

@@ -1,33 +1,95 @@
-"""FASTA, plain, gzip or bgzip, read once from front to back in blocks of bounded size."""
+"""Genome files as they stream by (`Source`, `Block`), and FASTA, plain, gzip or bgzip, in bounded memory."""
 
-import gzip
+import hashlib
 import re
-import zlib
-from collections.abc import Iterator
-from typing import IO, cast
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import IO, Any, NamedTuple, cast
 
 import numpy as np
 
 from dnalm.errors import InputError
-from dnalm.formats.text import GZIP_MAGIC, Block, Source, ahead
+from dnalm.formats.text import GZIP_MAGIC, decompressed, gzip_errors
 
 CHUNK = 1 << 20
 """Bytes of text read at a time."""
 LONGEST_HEADER = 1 << 15
-"""A header line longer than this, in bytes, is taken for a sign that the file is not FASTA."""
+"""Bytes of a header line; a longer one shows that the file is not FASTA."""
 BGZIP_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 """The empty block that ends every bgzip file (SAM specification, section 4.1.2)."""
 
 
-def read_text(source: Source) -> Iterator[bytes]:
-    """Yield the text of a file in pieces, unpacked, each line ended by a newline alone.
+class Block(NamedTuple):
+    """A piece of one record of a genome."""
+
+    name: str | None
+    """The record's name in its first block, None in those after."""
+    text: bytes
+    """Sequence lines as in the file, a newline after each, none empty; may begin and end inside a line."""
+
+
+class Source:
+    """A genome file that is counted and hashed as it is read, so that its digest costs no second reading.
+
+    Args:
+        path: the file.
+        on_read: called with the number of bytes after each read, for a progress bar.
 
     Raises:
-        InputError: if the file is empty, or if a packed file is damaged or cut short.
+        InputError: if it is a folder, a pipe or a device.
     """
-    held = b""  # a \r at the end of a piece: the next one says whether \n follows
+
+    def __init__(self, path: Path, on_read: Callable[[int], None] | None = None) -> None:
+        if path.is_dir():
+            raise InputError(f"{path}: expected a FASTA or .2bit file, got a folder")
+        if path.exists() and not path.is_file():
+            what = "a pipe" if path.is_fifo() else "a device or socket"
+            raise InputError(f"{path}: expected a file, got {what}; save it first")
+        self.path, self.bytes = path, 0
+        self._file, self._digest, self._on_read = path.open("rb"), hashlib.sha256(), on_read
+
+    def read(self, size: int) -> bytes:
+        """Return at most `size` bytes, none at the end."""
+        data = self._file.read(size)
+        self._digest.update(data)
+        self.bytes += len(data)
+        if self._on_read:
+            self._on_read(len(data))
+        return data
+
+    def peek(self, size: int, *, from_end: bool = False) -> bytes:
+        """Return the first or the last bytes of the file; reading goes on where it was."""
+        at = self._file.tell()
+        self._file.seek(max(0, self._file.seek(0, 2) - size) if from_end else 0)
+        data = self._file.read(size)
+        self._file.seek(at)
+        return data
+
+    @property
+    def is_gzip(self) -> bool:
+        """Whether the file is compressed."""
+        return self.peek(2) == GZIP_MAGIC
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """Name, bytes and SHA-256 of what was read, as stored in records."""
+        return {"name": self.path.name, "bytes": self.bytes, "sha256": self._digest.hexdigest()}
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def read_text(source: Source) -> Iterator[bytes]:
+    r"""Yield the text of a file in pieces, decompressed, each line ended by `\n` alone.
+
+    Raises:
+        InputError: if the file is empty, or if it is compressed and damaged or cut short.
+    """
+    held = b""  # a \r at the end of a piece: the next one shows whether \n follows
     empty = True
-    for chunk in ahead(_chunks(source)):
+    for chunk in _read_ahead(_chunks(source)):
         empty = False
         if held or b"\r" in chunk:
             chunk = held + chunk
@@ -47,8 +109,7 @@ def read_fasta(source: Source) -> Iterator[Block]:
         InputError: if the file is no FASTA, is empty, damaged or cut short, or has a header without a name.
     """
     header: bytes | None = None  # the header line so far, when a piece ends inside it
-    started = False
-    line_start = True
+    started, line_start = False, True
     for chunk in read_text(source):
         at = 0
         while at < len(chunk):
@@ -61,25 +122,41 @@ def read_fasta(source: Source) -> Iterator[Block]:
                     )
                 if end < 0:
                     break
-                yield Block(_name(header, source), b"")
+                yield Block(_first_word(header, source), b"")
                 header, line_start, at = None, True, end + 1
             elif line_start and chunk[at : at + 1] == b">":
                 header, started, at = b"", True, at + 1
             else:
                 end = _next_header(chunk, at)
                 text = _without_empty_lines(chunk[at:end], line_start)
+                if text and not started:
+                    raise InputError(
+                        f"{source.path}: expected FASTA (plain, gzip or bgzip), whose first character is "
+                        f"'>', got {text[:20]!r}; pass a genome in FASTA or .2bit"
+                    )
                 if text:
-                    if not started:
-                        _refuse(text, source)
                     yield Block(None, text)
                     line_start = text.endswith(b"\n")
                 at = end
     if header is not None:
-        yield Block(_name(header, source), b"")
+        yield Block(_first_word(header, source), b"")
     elif not started:
         raise InputError(f"{source.path}: expected FASTA, got only empty lines")
     elif not line_start:
         yield Block(None, b"\n")
+
+
+def check_name(word: bytes, source: Source) -> str:
+    """Return the name of a record.
+
+    Raises:
+        InputError: if it is not printable ASCII.
+    """
+    if not (word.isascii() and word.decode("ascii").isprintable()):
+        raise InputError(
+            f"{source.path}: the name {word!r} has characters that are not printable ASCII; rename it"
+        )
+    return word.decode("ascii")
 
 
 def _next_header(chunk: bytes, at: int) -> int:
@@ -99,54 +176,32 @@ def _without_empty_lines(text: bytes, line_start: bool) -> bytes:
     return text
 
 
-def _name(header: bytes, source: Source) -> str:
-    """Return the first word of a header line, which begins right after its `>`."""
+def _first_word(header: bytes, source: Source) -> str:
+    """Return the name in a header line, which begins right after its `>`."""
     word = header.split(maxsplit=1)[0] if header[:1].strip() else b""
     if not word:
         raise InputError(
             f"{source.path}: a header has no name after its '>' (line {'>' + header.decode('latin-1')!r})"
         )
-    return name_of(word, source)
-
-
-def name_of(word: bytes, source: Source) -> str:
-    """Return the name of a record.
-
-    Raises:
-        InputError: if it is not printable ASCII.
-    """
-    if not (word.isascii() and word.decode("ascii").isprintable()):
-        raise InputError(
-            f"{source.path}: the name {word!r} has characters that are not printable ASCII; rename it"
-        )
-    return word.decode("ascii")
-
-
-def _refuse(text: bytes, source: Source) -> None:
-    raise InputError(
-        f"{source.path}: expected FASTA (plain, gzip or bgzip), whose first character is '>', "
-        f"got {text[:20]!r}; pass a genome in FASTA or .2bit"
-    )
+    return check_name(word, source)
 
 
 def _chunks(source: Source) -> Iterator[bytes]:
-    packed = source.peek(2) == GZIP_MAGIC
-    if packed and source.peek(14)[12:] == b"BC" and not source.tail(len(BGZIP_END)) == BGZIP_END:
+    is_bgzip = source.is_gzip and source.peek(14)[12:] == b"BC"
+    if is_bgzip and source.peek(len(BGZIP_END), from_end=True) != BGZIP_END:
         raise InputError(
             f"{source.path}: cut short: the end of the bgzip file is missing; copy or download it again"
         )
-    file = gzip.GzipFile(fileobj=cast(IO[bytes], source), mode="rb") if packed else source
-    while True:
-        try:
-            chunk = file.read(CHUNK)
-        except EOFError as error:
-            raise InputError(
-                f"{source.path}: the gzip file was cut short; copy or download it again"
-            ) from error
-        except (gzip.BadGzipFile, zlib.error) as error:
-            raise InputError(
-                f"{source.path}: the gzip file is damaged ({error}); copy or download it again"
-            ) from error
-        if not chunk:
-            return
-        yield chunk
+    file = decompressed(cast(IO[bytes], source), source.peek(2))
+    with gzip_errors(source.path):
+        while chunk := file.read(CHUNK):
+            yield chunk
+
+
+def _read_ahead(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield what `pieces` yields, each read in a thread while the caller works on the one before."""
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(next, pieces, None)
+        while (piece := reading.result()) is not None:
+            reading = pool.submit(next, pieces, None)
+            yield piece

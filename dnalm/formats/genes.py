@@ -1,21 +1,24 @@
 """Sequences of genes: FASTA, a table (GeneID, sequence; kind, source_id), or HDF5 with one dataset a gene."""
 
+import itertools
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from dnalm.errors import InputError
-from dnalm.formats.fasta import read_fasta
-from dnalm.formats.pairs import plain_gene_id, read_table
-from dnalm.formats.text import Source, read_lines
+from dnalm.formats.fasta import Block, Source, read_fasta
+from dnalm.formats.pairs import plain_gene_id
+from dnalm.formats.text import first_line, read_table
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 UNKNOWN = "unknown"
-"""The kind of a sequence whose file does not say."""
+"""The kind of a sequence whose file gives none."""
 LETTERS = frozenset("ACGTURYSWKMBDHVN")
 """IUPAC letters of nucleic acids."""
-NONE_THERE = "SEQUENCEUNAVAILABLE"
+NO_SEQUENCE = "SEQUENCEUNAVAILABLE"
 """What Ensembl's BioMart writes for a gene of which it has no sequence, without the blank."""
 
 
@@ -24,14 +27,14 @@ class GeneRow(NamedTuple):
 
     gene_id: str
     kind: str
-    """What it is, in the file's words: CDS, mRNA, a promoter; `UNKNOWN` where nothing is said."""
+    """What it is, in the file's words: CDS, mRNA, a promoter; or `UNKNOWN`."""
     source_id: str
     sequence: str
     """Upper-case IUPAC DNA; U is read as T; empty where the file has none."""
 
 
 def read_gene_rows(path: Path) -> Iterator[GeneRow]:
-    """Yield the sequences of a file, whatever its format; it is told by its content.
+    """Yield the sequences of a file, whose format is known by its content.
 
     Raises:
         InputError: if it is none of these, is damaged, lacks a column, or has letters that are not IUPAC's.
@@ -39,15 +42,13 @@ def read_gene_rows(path: Path) -> Iterator[GeneRow]:
     if path.is_dir():
         raise InputError(f"{path}: expected a file of gene sequences (FASTA, table or HDF5), got a folder")
     with path.open("rb") as file:
-        head = file.read(len(HDF5_MAGIC))
-    if head == HDF5_MAGIC:
+        is_hdf5 = file.read(len(HDF5_MAGIC)) == HDF5_MAGIC
+    if is_hdf5:
         rows = _from_hdf5(path)
-    elif _is_fasta(path):
-        rows = _from_fasta(path)
     else:
-        rows = _from_table(path)
+        rows = _from_fasta(path) if first_line(path).startswith(">") else _from_table(path)
     for row in rows:
-        sequence = "".join(row.sequence.split()).upper().replace(NONE_THERE, "")
+        sequence = "".join(row.sequence.split()).upper().replace(NO_SEQUENCE, "")
         if strange := sorted(set(sequence) - LETTERS):
             raise InputError(
                 f"{path}: the sequence of gene {row.gene_id} has letters that are not DNA: "
@@ -56,27 +57,19 @@ def read_gene_rows(path: Path) -> Iterator[GeneRow]:
         yield row._replace(sequence=sequence.replace("U", "T"))
 
 
-def _is_fasta(path: Path) -> bool:
-    first = next((line for line in read_lines(path) if line.strip()), b"")
-    return first.startswith(b">")
-
-
 def _from_fasta(path: Path) -> Iterator[GeneRow]:
-    name: str | None = None
-    pieces: list[bytes] = []
+    name, pieces = "", list[bytes]()
     with closing(Source(path)) as source:
-        for block in read_fasta(source):
+        for block in itertools.chain(read_fasta(source), [Block("", b"")]):
             if block.name is not None:
-                if name is not None:
+                if name:
                     yield GeneRow(plain_gene_id(name), UNKNOWN, name, b"".join(pieces).decode("latin-1"))
                 name, pieces = block.name, []
             pieces.append(block.text)
-    if name is not None:
-        yield GeneRow(plain_gene_id(name), UNKNOWN, name, b"".join(pieces).decode("latin-1"))
 
 
 def _from_table(path: Path) -> Iterator[GeneRow]:
-    for _line, row in read_table(path, ("GeneID", "sequence")):
+    for _, row in read_table(path, ("GeneID", "sequence")):
         kind, source = " ".join(row.get("kind", "").split()) or UNKNOWN, row.get("source_id", "").strip()
         yield GeneRow(plain_gene_id(row["GeneID"]), kind, source, row["sequence"])
 
@@ -102,24 +95,17 @@ def _from_hdf5(path: Path) -> Iterator[GeneRow]:
 
 def _hdf5_text(value: Any, path: Path, name: str) -> str:
     """Return the letters of a dataset: a string, bytes, or an array of either or of character codes."""
-    if isinstance(value, bytes):
-        return value.decode("ascii", "replace")
-    if isinstance(value, str):
-        return value
-    kind = getattr(getattr(value, "dtype", None), "kind", "")
-    if kind in ("S", "O"):
-        texts = [
-            each.decode("ascii", "replace") if isinstance(each, bytes) else str(each)
-            for each in value.ravel()
-        ]
-        if len(texts) > 1 and any(len(each) > 1 for each in texts):
-            raise InputError(
-                f"{path}: dataset {name!r}: expected one sequence, got {len(texts)}; keep one of them, or "
-                "write a table with a row for each"
-            )
-        return "".join(texts)
-    if kind == "u" and value.dtype.itemsize == 1:
-        return bytes(value.ravel()).decode("ascii", "replace")
-    raise InputError(
-        f"{path}: dataset {name!r}: expected the letters of a sequence, got {type(value).__name__}"
-    )
+    array = np.asarray(value)
+    if array.dtype == np.uint8:
+        return bytes(array.ravel()).decode("ascii", "replace")
+    if array.dtype.kind not in "SUO":
+        raise InputError(
+            f"{path}: dataset {name!r}: expected the letters of a sequence, got {type(value).__name__}"
+        )
+    texts = [each.decode("ascii", "replace") if isinstance(each, bytes) else str(each) for each in array.flat]
+    if len(texts) > 1 and any(len(each) > 1 for each in texts):
+        raise InputError(
+            f"{path}: dataset {name!r}: expected one sequence, got {len(texts)}; keep one of them, or "
+            "write a table with a row for each"
+        )
+    return "".join(texts)

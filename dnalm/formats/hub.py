@@ -1,4 +1,4 @@
-"""Folders of the Hugging Face hub: found here or fetched at a pinned commit; nothing in them is run.
+"""Folders of the Hugging Face hub: local, or fetched at a pinned commit; no code in them is run.
 
 `HF_HOME` and `HF_HUB_OFFLINE` do what huggingface_hub says they do.
 """
@@ -22,11 +22,11 @@ PINNED: dict[str, str | None] = {
     "zhihan1996/DNABERT-2-117M": None,
     "DeepChem/ChemBERTa-77M-MLM": None,
 }
-"""Commit of each hub name that is used unless another is asked for; None: the user must say which."""
+"""Default commit of each hub name; None: the user must give one."""
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-"""Names of a folder's weights, the better one first."""
+"""Names of a folder's weights, in order of preference."""
 FRACTIONS = ("eps", "dropout", "attention_dropout")
-"""Fields of a config, by our names, that need not be whole numbers."""
+"""Fields of a config, by our names, that need not be integers."""
 POINTER = b"version https://git-lfs"
 """How the small text begins that git leaves in place of a large file which was not fetched."""
 
@@ -35,27 +35,27 @@ def hub_folder(name: str, revision: str | None, wanted: Sequence[str]) -> Path:
     """Return the folder that holds a model's files; a hub name is fetched once, then read from its cache.
 
     Args:
-        name: a local folder, a file in it, or a hub name such as OWNER/NAME; what exists here comes first.
+        name: a local folder, a file in it, or a hub name such as OWNER/NAME; local files come first.
         revision: commit of a hub name, 40 hexadecimal digits; None: the one in `PINNED`.
         wanted: names of the files to fetch; those that the model lacks are left out.
 
     Raises:
-        InputError: if nothing is here and `name` is no hub name, no commit is known, huggingface_hub is not
-            installed, or the files are neither in its cache nor to be had.
+        InputError: if `name` is neither local nor a hub name, no commit is known, huggingface_hub is not
+            installed, or the files are neither in its cache nor to be fetched.
     """
     local = Path(name).expanduser()
     if name and local.exists():
         return local if local.is_dir() else local.parent
     if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name):
         raise InputError(
-            f"{name or 'an empty name'}: expected a folder, or a hub name such as OWNER/NAME, but nothing of "
-            "this name is here"
+            f"{name or 'an empty name'}: expected a folder, or a hub name such as OWNER/NAME, but there is "
+            "no such folder"
         )
     commit = revision or PINNED.get(name)
     if commit is None:
         raise InputError(
-            f"{name}: no folder here, and a model is fetched from the hub only at a pinned commit, but none "
-            f"is known for it; give its revision (--dna-revision or --mol-revision), the 40 digits that "
+            f"{name}: no such folder, and a model is fetched from the hub only at a pinned commit, but none "
+            f"is known for it; give its revision, the 40 digits that "
             f"https://huggingface.co/{name}/commits/main shows, or a folder that holds its files"
         )
     if not re.fullmatch(r"[0-9a-f]{40}", commit):
@@ -67,21 +67,24 @@ def hub_folder(name: str, revision: str | None, wanted: Sequence[str]) -> Path:
 
 
 def in_cache(name: str) -> bool:
-    """Whether the hub's cache holds a model of this name, at whatever commit."""
-    try:
-        from huggingface_hub import constants
-    except ImportError:
-        return False
-    return (Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}").is_dir()
+    """Return whether the hub's cache holds a model of this name, at whatever commit."""
+    constants = _hub_constants()
+    return bool(constants) and (Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}").is_dir()
 
 
 def is_offline() -> bool:
-    """Whether nothing may be fetched from the hub, as `HF_HUB_OFFLINE` says."""
+    """Return whether nothing may be fetched from the hub, as `HF_HUB_OFFLINE` says."""
+    constants = _hub_constants()
+    return not constants or bool(constants.HF_HUB_OFFLINE)
+
+
+def _hub_constants() -> Any:
+    """Return huggingface_hub's settings; None where it is not installed."""
     try:
         from huggingface_hub import constants
     except ImportError:
-        return True
-    return bool(constants.HF_HUB_OFFLINE)
+        return None
+    return constants
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -99,8 +102,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         start = opened.read(len(POINTER))
     if start == POINTER:
         raise InputError(
-            f"{file}: expected weights, got the git-lfs pointer to them; run `git lfs pull` in its folder, "
-            "or fetch it with `hf download`"
+            f"{file}: expected weights, got the git-lfs pointer to them; run git lfs pull in its folder, "
+            "or fetch it with hf download"
         )
     if file.suffix == ".safetensors":
         try:
@@ -139,10 +142,10 @@ def read_config(folder: Path, name: str = "config.json") -> dict[str, Any]:
 
 @contextlib.contextmanager
 def named(folder: Path) -> Iterator[None]:
-    """Begin a mistake that is told in the block with the folder."""
+    """Put the folder before the message of an `InputError` that is raised in the block."""
     try:
         yield
-    except ValueError as error:
+    except InputError as error:
         raise InputError(f"{folder}: {error}") from error
 
 
@@ -157,13 +160,13 @@ def read_fields(
 
     Args:
         content: of config.json.
-        what: it should be of, for example a DNABERT-2.
-        names: ours, and the hub's.
-        optional: of the hub's, those that may be lacking.
-        required: by the hub's names, the one value that a field can have where it is there.
+        what: the expected model, for example a DNABERT-2.
+        names: the hub's name of each of ours.
+        optional: names of the hub that may be missing.
+        required: by the hub's names, the one value that a field may have if it is there.
 
     Raises:
-        InputError: naming all that is lacking or of another kind or value.
+        InputError: naming all that is missing or of another type or value.
     """
     found = {ours: content[theirs] for ours, theirs in names.items() if theirs in content}
     wrong = [f"no {name}" for name in names.values() if name not in content and name not in optional]
@@ -184,22 +187,25 @@ def read_fields(
 def encoder_tensors(
     path: Path, prefix: str, ignored: Set[str], is_head: Callable[[str], bool]
 ) -> dict[str, Tensor]:
-    """Return the tensors of an encoder without what a file holds beside them.
+    """Return the tensors of an encoder alone.
 
     Args:
         path: a hub folder, or a weights file.
-        prefix: before each name in a file that has a language-model head, too; it is taken off.
-        ignored: names, without prefix, that the encoder's states do not depend on.
-        is_head: whether a name, as it stands in the file, is one of the language-model head's.
+        prefix: of each name in a file that has a language-model head, too; it is removed.
+        ignored: names, without prefix, that do not change the encoder's states.
+        is_head: whether a name in the file is of the language-model head.
 
     Raises:
         InputError: as `read_tensors`.
     """
-    found = read_tensors(path)
-    before = prefix if any(name.startswith(prefix) for name in found) else ""
-    plain = {name.removeprefix(before): each for name, each in found.items() if not is_head(name)}
-    left_out = {name for name in ignored if before + name in found}
-    return {name: each for name, each in plain.items() if name not in left_out}
+    tensors = read_tensors(path)
+    before = prefix if any(name.startswith(prefix) for name in tensors) else ""
+    left_out = {before + name for name in ignored}
+    return {
+        name.removeprefix(before): tensor
+        for name, tensor in tensors.items()
+        if not is_head(name) and name not in left_out
+    }
 
 
 def _weights_file(path: Path) -> Path:
@@ -215,10 +221,10 @@ def _weights_file(path: Path) -> Path:
     for name in WEIGHTS:
         if (path / name).is_file():
             return path / name
-    what = "it holds neither" if path.is_dir() else "it is not there"
+    what = "it holds neither" if path.is_dir() else "there is no such folder"
     raise InputError(
-        f"{path}: expected a folder with {' or '.join(WEIGHTS)}, but {what}; fetch the model whole with "
-        "`hf download`"
+        f"{path}: expected a folder with {' or '.join(WEIGHTS)}, but {what}; fetch all of it with "
+        "hf download"
     )
 
 
@@ -236,7 +242,7 @@ def _fetch(name: str, commit: str, wanted: Sequence[str]) -> Path:
     except Exception as error:  # offline, not found, no network, a full disk: each has its own kind
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise InputError(
-            f"{name} at {commit}: not in the hub's cache, and not to be had ({reason}); on a machine with a "
-            f"network run `hf download {name} --revision {commit}` with the same HF_HOME, or add "
-            "`--local-dir FOLDER`, copy the folder here and give it in place of the name"
+            f"{name} at {commit}: not in the hub's cache, and could not be fetched ({reason}); where there "
+            f"is a network, run: hf download {name} --revision {commit} (with the same HF_HOME, or with "
+            "--local-dir FOLDER; then give that folder in place of the name)"
         ) from error

@@ -5,45 +5,43 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dnalm.errors import InputError
-from dnalm.formats.pairs import read_table
-from dnalm.formats.text import read_lines
+from dnalm.formats.text import first_line, read_lines, read_table
 
 NAMES = ("name", "id", "title", "molecule", "compound")
-"""Columns of a table that may name a molecule, the first that is there."""
+"""Columns of a table that may name a molecule, in order of preference."""
 
 
 class MoleculeRow(NamedTuple):
-    """One molecule of a library, as it stands there."""
+    """One molecule of a library."""
 
     line: int
     """From 1."""
     name: str
-    """Its own, or its SMILES where it has none."""
+    """Its SMILES where it has none."""
     smiles: str
 
 
 def read_molecules(path: Path) -> Iterator[MoleculeRow]:
-    """Yield the molecules of a library; whether each is a molecule is not judged here.
+    """Yield the molecules of a library; whether each is a molecule is not checked.
 
     Args:
         path: a table if its first line has a column SMILES, between tabs or commas; else lines of SMILES and,
-            behind a blank or a tab, a name.
+            after a blank or a tab, a name.
 
     Raises:
-        InputError: if it is a folder, or no text.
+        InputError: if it is a folder, or damaged gzip.
     """
     if path.is_dir():
         raise InputError(f"{path}: expected a file of molecules (.smi, or a table with SMILES), got a folder")
-    first = next((line.decode("utf-8-sig", "replace") for line in read_lines(path)), "")
-    cells = first.replace("\t", ",").split(",")
+    cells = first_line(path).replace("\t", ",").split(",")
     if "smiles" in (cell.strip().strip('"').lower() for cell in cells):
         for number, row in read_table(path, ("SMILES",)):
             by_name = {column.lower(): cell for column, cell in row.items()}
             name = next((by_name[column].strip() for column in NAMES if by_name.get(column, "").strip()), "")
             yield MoleculeRow(number, " ".join(name.split()) or row["SMILES"].strip(), row["SMILES"].strip())
         return
-    for number, raw in enumerate(read_lines(path), 1):
-        text = raw.decode("utf-8-sig", "replace").strip()
+    for number, line in read_lines(path):
+        text = line.strip()
         if text and not text.startswith("#"):
             smiles, _, name = text.replace("\t", " ").partition(" ")
             yield MoleculeRow(number, name.strip() or smiles, smiles)

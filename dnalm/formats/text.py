@@ -1,116 +1,112 @@
-"""One input file, counted and hashed as it is read, and the blocks that a genome reader gives.
+"""The one reader of text files and of tables: plain or gzip, told by content, as lines with their numbers."""
 
-Lines of a text file, plain, gzip or bgzip.
-"""
-
+import contextlib
+import csv
 import gzip
-import hashlib
+import io
 import zlib
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, TextIO, cast
 
 from dnalm.errors import InputError
 
 GZIP_MAGIC = b"\x1f\x8b"
+NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+"""Regular expression of a decimal number; neither nan nor infinity."""
+LONGEST_CELL = 1 << 30
+"""Characters of a cell: a gene may have more than the 131,072 at which the csv module stops."""
 
 
-class Block(NamedTuple):
-    """A piece of one record of a genome."""
-
-    name: str | None
-    """The record's name in its first block, None in those after."""
-    text: bytes
-    """Sequence lines as in the file, a newline after each, none empty; may begin and end inside a line."""
-
-
-class Source:
-    """An input file: what is read passes through here once, so that its digest costs no second reading.
-
-    Args:
-        path: the file.
-        on_read: called with the number of bytes after each read, for a progress bar.
-    """
-
-    def __init__(self, path: Path, on_read: Callable[[int], None] | None = None) -> None:
-        if path.is_dir():
-            raise InputError(f"{path}: expected a FASTA or .2bit file, got a folder")
-        if path.exists() and not path.is_file():
-            what = "a pipe" if path.is_fifo() else "a device or socket"
-            raise InputError(f"{path}: expected a file, got {what}; save it first")
-        self.path = path
-        self.bytes = 0
-        self._file = path.open("rb")
-        self._digest = hashlib.sha256()
-        self._on_read = on_read
-
-    def read(self, size: int) -> bytes:
-        """Return at most `size` bytes, none at the end."""
-        data = self._file.read(size)
-        self._digest.update(data)
-        self.bytes += len(data)
-        if self._on_read:
-            self._on_read(len(data))
-        return data
-
-    def peek(self, size: int) -> bytes:
-        """Return the first bytes of the file; reading goes on where it was."""
-        at = self._file.tell()
-        self._file.seek(0)
-        data = self._file.read(size)
-        self._file.seek(at)
-        return data
-
-    def tail(self, size: int) -> bytes:
-        """Return the last bytes of the file; reading goes on where it was."""
-        at = self._file.tell()
-        end = self._file.seek(0, 2)
-        self._file.seek(max(0, end - size))
-        data = self._file.read()
-        self._file.seek(at)
-        return data
-
-    @property
-    def summary(self) -> dict[str, Any]:
-        """Name, bytes and SHA-256 of what was read, as kept in records."""
-        return {"name": self.path.name, "bytes": self.bytes, "sha256": self._digest.hexdigest()}
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+@contextlib.contextmanager
+def gzip_errors(path: Path) -> Iterator[None]:
+    """Turn errors of decompression inside the block into an `InputError` that names the file."""
+    try:
+        yield
+    except EOFError as error:
+        raise InputError(f"{path}: the gzip file was cut short; copy or download it again") from error
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise InputError(f"{path}: the gzip file is damaged ({error}); copy or download it again") from error
 
 
-def ahead(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield what `pieces` yields, each read in a thread while the caller works on the one before."""
-    with ThreadPoolExecutor(1) as pool:
-        reading = pool.submit(next, pieces, None)
-        while (piece := reading.result()) is not None:
-            reading = pool.submit(next, pieces, None)
-            yield piece
+def decompressed(file: IO[bytes], first_bytes: bytes) -> IO[bytes]:
+    """Return a file that decompresses `file` if its first bytes are those of gzip, or `file` itself."""
+    if not first_bytes.startswith(GZIP_MAGIC):
+        return file
+    return cast(IO[bytes], gzip.GzipFile(fileobj=file, mode="rb"))
 
 
-def read_lines(path: Path) -> Iterator[bytes]:
-    r"""Yield the lines of a file without their ends (`\n` or `\r\n`); gzip is told by content, not by name.
+@contextlib.contextmanager
+def open_text(path: Path) -> Iterator[TextIO]:
+    r"""Open a text file of UTF-8 with `\n`, `\r\n` or `\r` at the ends of lines, plain or gzip.
+
+    A byte order mark is skipped. Bytes that are no UTF-8 are read as U+FFFD.
 
     Raises:
-        InputError: if the file is a folder, or if it is packed and damaged or cut short.
+        InputError: if the file is a folder, or if it is gzip and damaged or cut short.
     """
     if path.is_dir():
         raise InputError(f"{path}: expected a text file, got a folder")
-    with path.open("rb") as raw:
-        packed = raw.read(2) == GZIP_MAGIC
-        raw.seek(0)
-        lines = iter(gzip.GzipFile(fileobj=raw, mode="rb") if packed else raw)
-        while True:
-            try:
-                line = next(lines, None)
-            except EOFError as error:
-                raise InputError(f"{path}: the gzip file was cut short; copy or download it again") from error
-            except (gzip.BadGzipFile, zlib.error) as error:
+    with path.open("rb") as raw, gzip_errors(path):
+        yield io.TextIOWrapper(decompressed(raw, raw.peek(2)), "utf-8-sig", errors="replace")
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a text file without their ends, with their numbers from 1.
+
+    Raises:
+        InputError: as `open_text`.
+    """
+    with open_text(path) as file:
+        for number, line in enumerate(file, 1):
+            yield number, line.rstrip("\n")
+
+
+def first_line(path: Path) -> str:
+    """Return the first line that is not blank; empty where there is none."""
+    return next((line for _, line in read_lines(path) if line.strip()), "")
+
+
+def read_table(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield line number and cells by column of a table with a header, separated by tabs or else by commas.
+
+    A row that spans several lines has the number of its last one.
+
+    Args:
+        path: plain or gzip.
+        columns: that must be there, in upper or lower case; they are returned under these names.
+
+    Raises:
+        InputError: if one is missing or there twice, or a row has more or fewer cells than the header.
+    """
+    csv.field_size_limit(LONGEST_CELL)
+    with open_text(path) as file:
+        first = file.readline()
+        delimiter = "\t" if "\t" in first else ","
+        header = _header(next(csv.reader([first], delimiter=delimiter), []), columns, path)
+        # A quote is part of the text in a table with tabs, unless the header shows that cells are quoted.
+        quoted = delimiter == "," or '"' in first
+        rows = csv.reader(file, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
+        for cells in rows:
+            if not any(map(str.strip, cells)):
+                continue
+            line = rows.line_num + 1  # the header was read before
+            if len(cells) != len(header):
                 raise InputError(
-                    f"{path}: the gzip file is damaged ({error}); copy or download it again"
-                ) from error
-            if line is None:
-                return
-            yield line.rstrip(b"\r\n")
+                    f"{path}: line {line:,}: expected {len(header)} cells as in the header, got {len(cells)}"
+                )
+            yield line, dict(zip(header, cells, strict=True))
+
+
+def _header(names: list[str], columns: tuple[str, ...], path: Path) -> list[str]:
+    """Return the names of a table's columns, those of `columns` as spelled there."""
+    spelled = {name.lower(): name for name in columns}
+    header = [spelled.get(name.strip().lower(), name.strip()) for name in names]
+    if missing := [name for name in columns if name not in header]:
+        raise InputError(
+            f"{path}: expected a table with the columns {', '.join(columns)}; {', '.join(missing)} missing "
+            f"among {', '.join(header)[:200] or 'none at all'}"
+        )
+    if repeated := [name for name in columns if header.count(name) > 1]:
+        raise InputError(f"{path}: expected each column once, got several: {', '.join(repeated)}")
+    return header

@@ -3,14 +3,11 @@
 import struct
 from collections.abc import Iterator
 
-import numpy as np
-
 from dnalm.errors import InputError
-from dnalm.formats.fasta import name_of
-from dnalm.formats.text import Block, Source
+from dnalm.formats.fasta import Block, Source, check_name
 
-MAGIC = (b"\x43\x27\x41\x1a", b"\x1a\x41\x27\x43")
-"""The first bytes, in either byte order (UCSC, twoBit format)."""
+MAGIC = {b"\x43\x27\x41\x1a": "<", b"\x1a\x41\x27\x43": ">"}
+"""The first bytes, and the byte order (UCSC, twoBit format)."""
 LINE = 60
 """Bases in a line of text."""
 CHUNK = LINE << 14
@@ -29,28 +26,25 @@ def read_twobit(source: Source) -> Iterator[Block]:
         raise InputError(
             f'{source.path}: .2bit needs py2bit, which is not installed; run: pip install "dnalm[tracks]"'
         ) from error
-    check_whole(source)
+    check_complete(source)
     try:
         file = py2bit.open(str(source.path), True)
-        lengths = {str(name): int(length) for name, length in file.chroms().items()}
     except RuntimeError as error:
-        raise InputError(
-            f"{source.path}: the .2bit file is damaged ({error}); copy or download it again"
-        ) from error
+        raise _damaged(source, str(error)) from error
     while source.read(1 << 20):  # for the digest
         pass
     try:
-        for name, length in lengths.items():
+        for name, length in file.chroms().items():
             yield Block(name, b"")
             for start in range(0, length, CHUNK):
                 yield Block(None, _lines(file.sequence(name, start, min(length, start + CHUNK))))
     except RuntimeError as error:
-        raise InputError(f"{source.path}: the .2bit file is damaged at {name!r} ({error})") from error
+        raise _damaged(source, str(error)) from error
     finally:
         file.close()
 
 
-def check_whole(source: Source) -> None:
+def check_complete(source: Source) -> None:
     """Follow the file's own index to the end of every record: py2bit would read on past the end of the file.
 
     Layout (UCSC, twoBit format), in numbers of 32 bits: signature, version, count of records, reserved; for
@@ -61,15 +55,16 @@ def check_whole(source: Source) -> None:
         InputError: if it leads past the end, or a name is not printable ASCII.
     """
     size = source.path.stat().st_size
+    too_short = _damaged(source, f"its index leads past its {size:,} bytes")
     with source.path.open("rb") as file:
-        order = "<" if file.read(4) == MAGIC[0] else ">"
+        order = MAGIC[file.read(4)]
 
         def read(letters: str, at: int | None = None) -> tuple[int, ...]:
             if at is not None:
                 file.seek(at)
             data = file.read(struct.calcsize(order + letters))
             if len(data) < struct.calcsize(order + letters):
-                raise InputError(_cut_short(source, size))
+                raise too_short
             return struct.unpack(order + letters, data)
 
         version, count, _ = read("3I")
@@ -77,26 +72,20 @@ def check_whole(source: Source) -> None:
         for _ in range(count):
             name = file.read(read("B")[0])
             offsets.append(read("Q" if version else "I")[0])
-            name_of(name, source)
+            check_name(name, source)
         for offset in offsets:
             bases, unknown = read("2I", offset)
             at = offset + 8 + 8 * unknown
-            end = at + 4 + 8 * read("I", at)[0] + 4 + -(-bases // 4)
-            if end > size:
-                raise InputError(_cut_short(source, size))
+            if at + 4 + 8 * read("I", at)[0] + 4 + -(-bases // 4) > size:
+                raise too_short
 
 
-def _cut_short(source: Source, size: int) -> str:
-    return (
-        f"{source.path}: the .2bit file is damaged or was cut short: "
-        f"its index leads past its {size:,} bytes; copy or download it again"
+def _damaged(source: Source, what: str) -> InputError:
+    return InputError(
+        f"{source.path}: the .2bit file is damaged or was cut short: {what}; copy or download it again"
     )
 
 
 def _lines(sequence: str) -> bytes:
-    letters = np.frombuffer(sequence.encode("ascii"), dtype=np.uint8)
-    whole = len(letters) // LINE * LINE
-    lines = np.full((whole // LINE, LINE + 1), ord("\n"), dtype=np.uint8)
-    lines[:, :LINE] = letters[:whole].reshape(-1, LINE)
-    rest = letters[whole:].tobytes()
-    return lines.tobytes() + (rest + b"\n" if rest else b"")
+    lines = [sequence[start : start + LINE] for start in range(0, len(sequence), LINE)]
+    return "".join(f"{line}\n" for line in lines).encode("ascii")

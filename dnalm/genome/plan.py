@@ -7,8 +7,8 @@ from typing import Literal
 
 from dnalm import files
 from dnalm.errors import InputError
-from dnalm.formats import format_of, read_blocks
-from dnalm.formats.text import GZIP_MAGIC, Source
+from dnalm.formats import is_twobit, read_blocks
+from dnalm.formats.fasta import Source
 from dnalm.genome.folder import is_prepared, read_meta
 
 UNPACKED = {"2bit": 4.1, "gzip": 4.5, "plain": 1.0}
@@ -62,7 +62,7 @@ class Plan:
             if not path.exists():
                 raise InputError(f"{path}: no such file; prepare needs a genome in FASTA or .2bit")
             source = Source(path)
-            if self.published and format_of(source) != "fasta":
+            if self.published and is_twobit(source):
                 raise InputError(f"{path}: --published copies a text: it needs FASTA")
             next(read_blocks(source))
             source.close()
@@ -88,7 +88,7 @@ class Plan:
         for path in self.genomes:
             source = Source(path)
             kind = (
-                "2bit" if format_of(source) == "2bit" else "gzip" if source.peek(2) == GZIP_MAGIC else "plain"
+                "2bit" if is_twobit(source) else "gzip" if source.is_gzip else "plain"
             )
             source.close()
             total += path.stat().st_size * UNPACKED[kind]

@@ -15,8 +15,7 @@ import numpy.typing as npt
 from dnalm.dna import AMBIGUOUS, BASES
 from dnalm.errors import InputError
 from dnalm.formats import read_blocks
-from dnalm.formats.fasta import read_text
-from dnalm.formats.text import Source
+from dnalm.formats.fasta import Source, read_text
 from dnalm.genome.parts import CODES, Contig, Int64, Part, Slice, TextFile, code_table
 from dnalm.genome.plan import Plan
 from dnalm.genome.text import base_at_offset, offset_of_base

@@ -171,9 +171,9 @@ def _check(**sizes: int) -> None:
         raise InputError("; ".join(wrong))
 
 
-def _no_base(sequence: str) -> ValueError:
+def _no_base(sequence: str) -> InputError:
     shown = repr(sequence[:20]) + (f" and {len(sequence) - 20} more letters" if len(sequence) > 20 else "")
-    return ValueError(f"expected a sequence with at least one of A, C, G, T or U, got {shown}")
+    return InputError(f"expected a sequence with at least one of A, C, G, T or U, got {shown}")
 
 
 def _library() -> Any:

@@ -2,10 +2,12 @@
 
 import struct
 import sys
+from contextlib import closing
 
 import numpy as np
 import pytest
 
+from dnalm.errors import InputError
 from dnalm.formats.bigwig import BigWig
 
 
@@ -28,7 +30,7 @@ def track(tmp_path):
 def test_values_come_back_with_0_where_there_is_none(track):
     wanted = np.zeros(20, dtype=np.float32)
     wanted[:3], wanted[10], wanted[19] = 1.5, -2, 0.1
-    with BigWig(track) as found:
+    with closing(BigWig(track)) as found:
         assert found.contigs == {"chr1": 20, "chr2": 10}
         for start in range(20):
             for end in range(start, 21):
@@ -36,31 +38,24 @@ def test_values_come_back_with_0_where_there_is_none(track):
                 assert got.dtype == np.float32
                 np.testing.assert_array_equal(got, wanted[start:end])
         np.testing.assert_array_equal(found.values("chr2", 3, 7), [0, 7, 7, 0])
-
-
-def test_refuses_what_is_not_there(track):
-    with BigWig(track) as found:
-        with pytest.raises(ValueError, match="no contig '1'; there are: chr1, chr2"):
+        with pytest.raises(InputError, match="no contig '1'; there are: chr1, chr2"):
             found.values("1", 0, 1)
-        with pytest.raises(ValueError, match="chr2 has 10 bases, got 5 to 11; is it of another assembly"):
+        with pytest.raises(InputError, match="chr2 has 10 bases, got 5 to 11"):
             found.values("chr2", 5, 11)
 
 
 def test_refuses_an_infinite_value(tmp_path):
     path = write(tmp_path / "a.bw", {"c": [(4, 5, float("inf"))]}, {"c": 9})
-    with BigWig(path) as found, pytest.raises(ValueError, match="c, base 5: expected a finite number"):
+    with closing(BigWig(path)) as found, pytest.raises(InputError, match="c, base 5: "):
         found.values("c", 0, 9)
 
 
 def test_refuses_other_files(tmp_path, track):
     (tmp_path / "a.bw").write_bytes(b"chr1\t0\t5\n")
-    with pytest.raises(ValueError, match=r"a\.bw: expected a bigWig file, got one that begins with b'chr1'"):
-        BigWig(tmp_path / "a.bw")
-    with pytest.raises(ValueError, match="got a folder"):
-        BigWig(tmp_path)
     (tmp_path / "a.bb").write_bytes(struct.pack("<I", 0x8789F2EB) + track.read_bytes()[4:])  # a bigBed's
-    with pytest.raises(ValueError, match="expected a bigWig"):
-        BigWig(tmp_path / "a.bb")
+    for path in (tmp_path, tmp_path / "a.bw", tmp_path / "a.bb"):
+        with pytest.raises(InputError, match=f"{path}: expected a bigWig file"):
+            BigWig(path)
 
 
 @pytest.mark.parametrize("kept", [4, 60, 0.5, 0.9])
@@ -69,22 +64,22 @@ def test_refuses_a_file_that_was_cut(track, kept):
     track.write_bytes(data[: kept if kept > 1 else int(len(data) * kept)])
 
     def read():
-        with BigWig(track) as found:
+        with closing(BigWig(track)) as found:
             for contig, length in found.contigs.items():
                 found.values(contig, 0, length)
 
-    with pytest.raises(ValueError, match="is damaged or was cut short"):
+    with pytest.raises(InputError, match="is damaged or was cut short"):
         read()
 
 
-def test_says_what_to_install(track, monkeypatch):
+def test_names_what_to_install(track, monkeypatch):
     monkeypatch.setitem(sys.modules, "pybigtools", None)
-    with pytest.raises(ValueError, match=r'pip install "dnalm\[tracks\]"'):
+    with pytest.raises(InputError, match=r'pip install "dnalm\[tracks\]"'):
         BigWig(track)
 
 
 def test_reads_the_real_track(shared_data):
     pytest.importorskip("pybigtools")
-    with BigWig(shared_data / "tracks" / "hg38_chr22_K562_accessibility.bw") as found:
+    with closing(BigWig(shared_data / "tracks" / "hg38_chr22_K562_accessibility.bw")) as found:
         assert found.contigs["chr22"] == 50_818_468
         assert (found.values("chr22", 0, 50_818_468) > 0).any()

@@ -9,17 +9,18 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from dnalm.dna import Interval
+from dnalm.errors import InputError
 from dnalm.formats.binding import (
     BindingSet,
     parse_name,
     read_binding,
-    read_scores,
     window_name,
     write_binding,
     write_tracks,
 )
 
 SEQUENCES = "sequence\twindow_name\nACGT\tc_0_3\nGGnn\tc_4_7\nTTTT\tc_8_11\n"
+NOT_FINITE = ("nan", "inf", "1e39", "1_0", "")  # 1e39 is beyond float32
 SCORES = "c_8_11\tc_0_3\tc_4_7\n8\t0.0\t4\n8.5\t0.0\t0\n0\t1e-3\t0\n0\t0\t-4\n"
 
 
@@ -45,9 +46,6 @@ def test_columns_in_another_order_or_more_of_them_and_windows_line_ends(tmp_path
     assert found.scores[2, 1] == 8.5
 
 
-NAMED = "sequence\twindow_name\n"
-
-
 @pytest.mark.parametrize(
     ("sequences", "scores", "message"),
     [
@@ -56,45 +54,32 @@ NAMED = "sequence\twindow_name\n"
         (SEQUENCES.replace("c_4_7", "c_0_3"), SCORES, r"s\.txt: expected each window once.*1 \(c_0_3\)"),
         (SEQUENCES, SCORES.replace("c_4_7", "c_0_3"), r"c\.txt: expected each window once.*1 \(c_0_3\)"),
         (SEQUENCES, SCORES + "0\t0\t0\n", r"c\.txt: expected 4 rows of scores.*got 5"),
-        (SEQUENCES, SCORES.replace("8.5\t", ""), r"c\.txt: row 2 below the names: expected 3 scores.*got 2"),
-        (SEQUENCES, SCORES.replace("8.5", "x"), r"row 2 below the names, window c_8_11:.*finite.*got 'x'"),
-        (SEQUENCES, SCORES.replace("-4", "nan"), r"row 4 below the names, window c_4_7:.*got 'nan'"),
-        (SEQUENCES, SCORES.replace("-4", "inf"), r"got 'inf'"),
-        (SEQUENCES, SCORES.replace("-4", "1e39"), r"got '1e39'"),  # beyond float32
-        (SEQUENCES, SCORES.replace("-4", "1_0"), r"got '1_0'"),
-        (SEQUENCES, SCORES.replace("-4", ""), r"window c_4_7:.*got ''"),
+        (SEQUENCES, SCORES.replace("8.5\t", ""), r"c\.txt: line 3: expected 3 scores.*got 2"),
+        (SEQUENCES, SCORES.replace("8.5", "x"), r"line 3, window c_8_11: .*got 'x'"),
+        *((SEQUENCES, SCORES.replace("-4", x), rf"line 5, window c_4_7: .*got '{x}'") for x in NOT_FINITE),
         (SEQUENCES.replace("GGnn", "GGxn"), SCORES, r"window c_4_7, position 3: 'x' is no IUPAC code"),
         (SEQUENCES.replace("GGnn", "GG-n"), SCORES, r"window c_4_7, position 3: '-'"),
+        (SEQUENCES.replace("GGnn", "GGén"), SCORES, r"window c_4_7, position 3: 'é'"),
         (SEQUENCES.replace("GGnn", "GGn"), SCORES, r"most have 4 bases; window c_4_7 has 3; .*found: 3, 4"),
         (SEQUENCES.replace("GGnn", ""), SCORES, r"window c_4_7 has 0"),
-        (NAMED, SCORES, "no windows below the first line"),
+        ("sequence\twindow_name\n", SCORES, "no windows below the first line"),
         (SEQUENCES, "c_0_3\tc_4_7\tc_8_11\n", "no scores below the names"),
-        ("", SCORES, "no column sequence and window_name"),
+        ("", SCORES, "sequence, window_name missing"),
         (SEQUENCES, "", "got an empty first line"),
-        (SEQUENCES.replace("sequence", "seq"), SCORES, "no column sequence: the first line is 'seq<TAB>win"),
-        (SEQUENCES.replace("ACGT\t", "ACGT "), SCORES, r"line 2: expected 2 columns, divided by tabs, got 1"),
+        (SEQUENCES.replace("sequence", "seq"), SCORES, "sequence missing among seq, window_name"),
+        (SEQUENCES.replace("ACGT\t", "ACGT "), SCORES, r"line 2: expected 2 cells .* got 1"),
+        (SEQUENCES + "".join(f"AAAA\tx_{i}_9\n" for i in range(9)), SCORES, r"9 \(x_0_9, .*\.\.\.\)"),
     ],
-    ids=range(22),
 )
 def test_refuses(tmp_path, sequences, scores, message):
-    with (
-        np.errstate(over="ignore"),
-        pytest.raises(ValueError, match=message),
-    ):
+    with pytest.raises(InputError, match=message):
         read_binding(*write(tmp_path, sequences, scores))
-
-
-def test_names_a_few_windows_of_many(tmp_path):
-    more = "".join(f"AAAA\tx_{i}_{i + 3}\n" for i in range(1200))
-    with pytest.raises(ValueError, match=r"1,200 \(x_0_3, x_1000_1003, x_1001_1004, \.\.\.\) without scores"):
-        read_binding(*write(tmp_path, sequences=SEQUENCES + more))
 
 
 def test_refuses_gzip_that_was_cut(tmp_path):
     sequences, scores = write(tmp_path)
-    packed = gzip.compress(SCORES.encode())
-    scores.write_bytes(packed[:-9])
-    with pytest.raises(ValueError, match=r"c\.txt: the gzip file was cut short"):
+    scores.write_bytes(gzip.compress(SCORES.encode())[:-9])
+    with pytest.raises(InputError, match=r"c\.txt: the gzip file was cut short"):
         read_binding(sequences, scores)
 
 
@@ -145,19 +130,10 @@ def test_a_name_tells_its_interval(contig, start, length):
 
 @pytest.mark.parametrize(
     "name",
-    [
-        "chr22",
-        "chr22_5",
-        "_1_2",
-        "chr22_9_8",
-        "chr22_-1_8",
-        "chr22:1-2",
-        "c_1_2x",
-        "c_1_99999999999999999999",
-    ],
+    ["chr22", "chr22_5", "_1_2", "chr22_9_8", "chr22_-1_8", "chr22:1-2", "c_1_2x", "c_1_9999999999999999"],
 )
 def test_other_names_are_refused(name):
-    with pytest.raises(ValueError, match="expected a name such as chr22_10510500_10510799"):
+    with pytest.raises(InputError, match="expected a name such as chr22_10510500_10510799"):
         parse_name(name)
 
 
@@ -170,9 +146,3 @@ def test_reads_the_real_set(shared_data):
     assert round(inside.size / found.scores.size, 4) == 0.0390
     assert (round(float(inside.min()), 3), round(float(inside.max()), 2)) == (6.367, 11.43)
     assert all(parse_name(name).length == 300 and parse_name(name).start % 300 == 0 for name in found.names)
-
-
-def test_reading_scores_alone_gives_a_row_a_window(tmp_path):
-    names, scores = read_scores(write(tmp_path)[1])
-    assert names == ["c_8_11", "c_0_3", "c_4_7"]
-    assert scores.shape == (3, 4)

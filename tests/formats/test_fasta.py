@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dnalm.errors import InputError
 from dnalm.formats import fasta, read_blocks
-from dnalm.formats.text import Source
+from dnalm.formats.fasta import Source
 
 
 def read(path, data):
@@ -113,7 +114,7 @@ def _damaged() -> bytes:
     ids=range(14),
 )
 def test_refuses(tmp_path, data, message):
-    with pytest.raises(ValueError, match=message) as error:
+    with pytest.raises(InputError, match=message) as error:
         read(tmp_path / "g.fa", data)
     assert "g.fa" in str(error.value)
 
@@ -124,10 +125,10 @@ def test_refuses_a_bgzip_cut_between_two_blocks(tmp_path):
     whole = (tmp_path / "p.fa.bgz").read_bytes()
     cut = whole[: int.from_bytes(whole[16:18], "little") + 1]  # the first block, whole
     zlib.decompress(cut, 31)  # a valid gzip file
-    with pytest.raises(ValueError, match="cut short"):
+    with pytest.raises(InputError, match="cut short"):
         read(tmp_path / "g.fa.bgz", cut)
 
 
 def test_refuses_a_folder(tmp_path):
-    with pytest.raises(ValueError, match="got a folder"):
+    with pytest.raises(InputError, match="got a folder"):
         Source(tmp_path)

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 
+from dnalm.errors import InputError
 from dnalm.formats.genes import UNKNOWN, read_gene_rows
 
 ROWS = [("1", "ACGTACGTN"), ("23", "TTTTGGGG")]
@@ -43,7 +44,7 @@ def hdf5_letters(path):
 
 @pytest.mark.parametrize("write", [fasta, table, comma, packed, hdf5, hdf5_letters])
 def test_every_format_gives_the_same_genes(tmp_path, write):
-    write(tmp_path / "genes")  # told by content, not by name
+    write(tmp_path / "genes")  # known by content, not by name
     rows = list(read_gene_rows(tmp_path / "genes"))
     assert sorted((row.gene_id, row.sequence) for row in rows) == ROWS
     assert {row.kind for row in rows} == {UNKNOWN}
@@ -69,48 +70,49 @@ def test_a_sequence_may_be_long(tmp_path, separator):
 def test_without_h5py_the_command_to_install_it_is_named(tmp_path, monkeypatch):
     hdf5(tmp_path / "genes.hdf5")
     monkeypatch.setitem(sys.modules, "h5py", None)
-    with pytest.raises(ValueError, match=r'pip install "dnalm\[interaction\]"'):
+    with pytest.raises(InputError, match=r'pip install "dnalm\[interaction\]"'):
         list(read_gene_rows(tmp_path / "genes.hdf5"))
 
 
-def test_a_gene_without_a_sequence_is_told_by_an_empty_one(tmp_path):
+def test_a_gene_without_a_sequence_has_an_empty_one(tmp_path):
     path = tmp_path / "genes.tsv"
     path.write_text("GeneID\tsequence\n1\t\n2\tSequence unavailable\n3\tACGT\n")
     assert [row.sequence for row in read_gene_rows(path)] == ["", "", "ACGT"]
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("GeneID\tsequence\n1\tACGT\n2\tMEEPQSD\n", "gene 2 has letters that are not DNA: 'E', 'P', 'Q'"),
-        ("GeneID\tseq\n1\tACGT\n", "columns GeneID, sequence; sequence missing"),
+        ("GeneID\tseq\n1\tACGT\n", "sequence missing"),
         ("", "none at all"),
     ],
 )
-def test_refuses_what_holds_no_sequences(tmp_path, text, said):
+def test_refuses_what_holds_no_sequences(tmp_path, text, message):
     (tmp_path / "genes.tsv").write_text(text)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(InputError, match=message):
         list(read_gene_rows(tmp_path / "genes.tsv"))
 
 
-def test_refuses_a_folder_and_hdf5_that_is_cut_short_or_has_groups(tmp_path):
+def test_refuses_a_folder_and_hdf5_that_is_cut_short(tmp_path):
+    hdf5(tmp_path / "genes.hdf5")
+    (tmp_path / "cut.hdf5").write_bytes((tmp_path / "genes.hdf5").read_bytes()[:-1000])
+    for path in (tmp_path, tmp_path / "cut.hdf5"):
+        with pytest.raises(InputError, match=str(path)):
+            list(read_gene_rows(path))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "value", "message"),
+    [
+        ("human/1", "ACGT", "got the group 'human'"),
+        ("1", np.array([0.5, 0.25]), "expected the letters of a sequence"),
+        ("1", np.array([b"ACGT", b"TTTT"]), "expected one sequence, got 2"),
+    ],
+)
+def test_refuses_hdf5_of_something_else(tmp_path, dataset, value, message):
     h5py = pytest.importorskip("h5py")
-    with pytest.raises(ValueError, match="got a folder"):
-        list(read_gene_rows(tmp_path))
-    whole, cut = tmp_path / "genes.hdf5", tmp_path / "cut.hdf5"
-    hdf5(whole)
-    cut.write_bytes(whole.read_bytes()[:-1000])
-    with pytest.raises(ValueError, match="cut.hdf5"):
-        list(read_gene_rows(cut))
-    with h5py.File(tmp_path / "group.hdf5", "w") as file:
-        file["human/1"] = "ACGT"
-    with pytest.raises(ValueError, match="got the group 'human'"):
-        list(read_gene_rows(tmp_path / "group.hdf5"))
-    with h5py.File(tmp_path / "numbers.hdf5", "w") as file:
-        file["1"] = np.array([0.5, 0.25])
-    with pytest.raises(ValueError, match="expected the letters of a sequence"):
-        list(read_gene_rows(tmp_path / "numbers.hdf5"))
-    with h5py.File(tmp_path / "several.hdf5", "w") as file:
-        file["1"] = np.array([b"ACGT", b"TTTT"])  # two sequences are not one
-    with pytest.raises(ValueError, match="several"):
-        list(read_gene_rows(tmp_path / "several.hdf5"))
+    with h5py.File(tmp_path / "genes.hdf5", "w") as file:
+        file[dataset] = value
+    with pytest.raises(InputError, match=message):
+        list(read_gene_rows(tmp_path / "genes.hdf5"))

@@ -5,6 +5,7 @@ import gzip
 import numpy as np
 import pytest
 
+from dnalm.errors import InputError
 from dnalm.formats.motif import choose_motif, read_motifs
 
 ROWS = "0.7\t0.1\t0.1\t0.1\n0.25\t0.25\t0.25\t0.25\n0.001\t0.997\t0.001\t0.001\n"
@@ -77,7 +78,7 @@ def test_rounding_is_made_good_and_gzip_is_read(tmp_path):
         ("\n \n", "got an empty file"),
         ("chr1\t5\t9\n", r"HOMER's, JASPAR's .* or MEME's format .*got 'chr1"),
         (HOMER.replace("0.7\t", "0.6\t"), r"motif X\(Zf\)/cells, position 1: .*sum to 1.*0\.6.*sum to 0\.9"),
-        (HOMER.replace("0.7\t0.1", "0.9\t-0.1"), "position 1: -0.1 is negative"),
+        (HOMER.replace("0.7\t0.1", "0.9\t-0.1"), "position 1: .* 0 or more, .*got 0.9 -0.1"),
         (HOMER.replace("0.7\t", ""), r"motif X\(Zf\)/cells, line 2: expected 4 columns.*got 3"),
         (HOMER.replace("0.7", "nan"), r"line 2: expected numbers, got 'nan'"),
         (">A\tx\t1\n", "motif x has no rows"),
@@ -96,10 +97,9 @@ def test_rounding_is_made_good_and_gzip_is_read(tmp_path):
         (MEME.replace("MOTIF", "MOTIV"), "a matrix without a MOTIF line"),
         ("MEME version 4\n", "without a letter-probability matrix"),
     ],
-    ids=range(22),
 )
 def test_refuses(tmp_path, text, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(InputError, match=message):
         read(tmp_path, text)
 
 
@@ -108,12 +108,12 @@ def test_choosing(tmp_path):
     path.write_text(HOMER)
     assert choose_motif(path, "Y(Zf)").name == "Y(Zf)"
     assert choose_motif(path, "X").name == "X(Zf)/cells"  # its first word will do
-    with pytest.raises(ValueError, match=r"there are 2 motifs; choose one by its name: X\(Zf\)/cells, Y"):
+    with pytest.raises(InputError, match=r"there are 2 motifs; choose one by its name: X\(Zf\)/cells, Y"):
         choose_motif(path)
-    with pytest.raises(ValueError, match=r"no motif is called 'y\(zff\)'; did you mean Y\(Zf\) or "):
+    with pytest.raises(InputError, match=r"no motif is called 'y\(zff\)'; did you mean Y\(Zf\) or "):
         choose_motif(path, "y(zff)")
     path.write_text(HOMER.replace("Y(Zf)", "X(bHLH)"))
-    with pytest.raises(ValueError, match=r"2 motifs are called 'X': X\(Zf\)/cells, X\(bHLH\)"):
+    with pytest.raises(InputError, match=r"2 motifs are called 'X': X\(Zf\)/cells, X\(bHLH\)"):
         choose_motif(path, "X")
 
 

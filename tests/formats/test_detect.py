@@ -1,4 +1,4 @@
-"""Tests for dnalm/formats/sniff.py, as `dnalm info` tells it."""
+"""Tests for dnalm/formats/detect.py, through `dnalm info`."""
 
 import gzip
 import shlex
