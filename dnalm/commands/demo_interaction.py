@@ -8,6 +8,7 @@ from pathlib import Path
 from dnalm.commands import interact_evaluate, interact_prepare, interact_train
 from dnalm.commands.runs import JudgeOptions, RunOptions
 from dnalm.data.pairs import open_pairs
+from dnalm.data.prepare_pairs import PrepareConfig
 from dnalm.device import Compute
 from dnalm.errors import InputError
 from dnalm.genome.simulate_pairs import (
@@ -71,7 +72,7 @@ def prepare(out: Path, *, seed: int, quiet: bool) -> None:
             pairs=folder / PAIRS_FILE,
             genes=folder / GENES_FILE,
             out=out / "data" / "pairs",
-            seed=seed,
+            config=PrepareConfig(seed=seed),
             overwrite=True,
             quiet=quiet,
         )

@@ -111,7 +111,7 @@ def _judged(
 ) -> dict[str, Any]:
     """Return what the results file holds."""
     rows = pairs.parts[options.part]
-    label, (words, drawn) = pairs.label[rows], pairs.drawn(rows)
+    label, (words, drawn) = pairs.label[rows], pairs.resampling_units(rows)
     subjects = {
         name: _subject(opened, path, pairs, reading)
         for (name, opened), path in zip(models.items(), options.runs, strict=True)
@@ -243,13 +243,13 @@ def _opened(options: Options, pairs: PairSet) -> dict[str, OpenedInteraction]:
 
 
 def _scores(pairs: PairSet, rows: Rows, score: Numbers) -> dict[str, Any]:
-    gene, molecule, (_, drawn) = pairs.gene[rows], pairs.molecule[rows], pairs.drawn(rows)
+    gene, molecule, (_, drawn) = pairs.gene[rows], pairs.molecule[rows], pairs.resampling_units(rows)
     return interaction_scores(pairs.label[rows], score, gene, molecule, drawn, SEED)
 
 
 def _sequenced(pairs: PairSet, rows: Rows, score: Numbers) -> dict[str, Any] | None:
     """Return the scores over the rows whose gene has an mRNA or CDS, None where there is no such row."""
-    kept = pairs.sequenced()[rows]
+    kept = pairs.has_transcript()[rows]
     return _scores(pairs, rows[kept], score[kept]) if kept.any() else None
 
 

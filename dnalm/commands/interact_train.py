@@ -247,7 +247,7 @@ def _judged(
         kept = {key: best[key] for key in ("step", "val_loss", "identity")}
         plain = {"kind": "interaction", **model.shape.as_dict(), "about": task.about}
         checkpoint.save(options.out / BEST, task.weights(model), plain | kept)
-    held, (words, drawn) = task.validation, pairs.drawn(pairs.parts["validation"])
+    held, (words, drawn) = task.validation, pairs.resampling_units(pairs.parts["validation"])
     logits = predict(loop.alone(), task.tokens, held.gene, held.molecule)
     history: dict[str, list[Any]] = {
         "epoch": [round(scores["step"] / steps) for scores in loop.evaluations],

@@ -1,11 +1,11 @@
-"""Negatives drawn where only positives are known: pairs of a part's genes and molecules that no source names.
+"""Sampled negatives, where only positives are known, and the leakage report of a split set.
+
+A negative is a pair of a gene and a molecule of the same part that is positive in no source.
 
 Shapes used below
-    N  pairs of a part               K  negatives drawn
+    N  pairs of a part               K  negatives
     P  pairs of all parts            G  genes
     M  molecules
-
-What the parts of a pair set share: as JSON for a file, and as text for a person.
 """
 
 from itertools import combinations
@@ -19,26 +19,26 @@ from dnalm.data.pairs import PARTS, PairSet
 Indices = npt.NDArray[np.int64]
 NegativeKind = Literal["degree-matched", "uniform", "none"]
 ROUNDS = 100
-"""Draws that are tried, each for all that is missing, before the pairs that are left are counted out."""
+"""Attempts at sampling what is missing, before the remaining pairs are enumerated."""
 
 
 def pair_keys(gene: Indices, molecule: Indices, clusters: Indices, molecule_cluster: Indices) -> Indices:
-    """Return a number for each pair, [P], that pairs of like genes and like molecules share.
+    """Return a number for each pair, [P], that is equal for similar genes with similar molecules.
 
-    A model cannot tell two genes of one sequence apart, nor two stereoisomers by their fingerprints: a
-    positive of one, drawn as a negative of the other, would contradict itself.
+    A model cannot distinguish two genes of one sequence, nor two stereoisomers by their fingerprints: a
+    positive of one must not be a negative of the other.
 
     Args:
         gene: [P].
         molecule: [P].
-        clusters: [G] see `gene_clusters`.
-        molecule_cluster: [M] see `dnalm.molecules.molecule_clusters`.
+        clusters: [G] see `dnalm.data.similarity.gene_clusters`.
+        molecule_cluster: [M] see `dnalm.data.molecules.molecule_clusters`.
     """
     keys: Indices = clusters[gene] * len(molecule_cluster) + molecule_cluster[molecule]
     return keys
 
 
-def draw_negatives(
+def sample_negatives(
     gene: Indices,
     molecule: Indices,
     known: Indices,
@@ -47,24 +47,24 @@ def draw_negatives(
     *,
     kind: NegativeKind,
     ratio: float,
-    draws: np.random.Generator,
+    generator: np.random.Generator,
 ) -> tuple[Indices, Indices]:
-    """Draw negatives among the genes and molecules of a part's own positives.
+    """Sample negatives among the genes and molecules of a part's own positives.
 
     Args:
         gene: [N] genes of the part's positives.
         molecule: [N] their molecules.
-        known: `pair_keys` that must not be drawn: of the positives of all parts, and of what was drawn for
-            another part.
-        clusters: [G] see `gene_clusters`.
-        molecule_cluster: [M] see `dnalm.molecules.molecule_clusters`.
-        kind: degree-matched: both ends from the positives, so that a gene that is often in a positive is as
-            often in a negative (as published). uniform: each gene and each molecule alike.
-        ratio: negatives a positive.
-        draws: of the randomness.
+        known: `pair_keys` that must not be sampled: of the positives of all parts, and of the negatives of
+            other parts.
+        clusters: [G] as in `pair_keys`.
+        molecule_cluster: [M] as in `pair_keys`.
+        kind: degree-matched: genes and molecules as often as they are in positives (as published). uniform:
+            each gene and each molecule with the same probability.
+        ratio: negatives per positive.
+        generator: of the random numbers.
 
     Returns:
-        Genes and molecules of the negatives, each [K], all different. K is less than asked for where the part
+        Genes and molecules of the negatives, each [K], all different. K is less than requested where the part
         has too few pairs left.
     """
     if kind == "none":
@@ -73,88 +73,42 @@ def draw_negatives(
     molecules = len(molecule_cluster)
 
     def unknown(keys: Indices) -> Indices:
-        return keys[
-            ~np.isin(pair_keys(keys // molecules, keys % molecules, clusters, molecule_cluster), known)
-        ]
+        similar = pair_keys(keys // molecules, keys % molecules, clusters, molecule_cluster)
+        return keys[~np.isin(similar, known)]
 
     wanted = round(ratio * len(gene))
-    found = np.empty(0, dtype=np.int64)
+    sampled = np.empty(0, dtype=np.int64)
     for _ in range(ROUNDS):
-        missing = wanted - len(found)
+        missing = wanted - len(sampled)
         if missing <= 0:
             break
-        keys = draws.choice(genes, missing) * molecules + draws.choice(others, missing)
-        keys = unknown(keys[~np.isin(keys, found)])
-        found = np.concatenate([found, draws.permutation(np.unique(keys))])
-    if len(found) < wanted:
+        keys = generator.choice(genes, missing) * molecules + generator.choice(others, missing)
+        keys = unknown(keys[~np.isin(keys, sampled)])
+        sampled = np.concatenate([sampled, generator.permutation(np.unique(keys))])
+    if len(sampled) < wanted:
         every = (np.unique(gene)[:, None] * molecules + np.unique(molecule)).ravel()
-        left = unknown(np.setdiff1d(every, found))
-        found = np.concatenate([found, draws.permutation(left)[: wanted - len(found)]])
-    return found // molecules, found % molecules
+        left = unknown(np.setdiff1d(every, sampled))
+        sampled = np.concatenate([sampled, generator.permutation(left)[: wanted - len(sampled)]])
+    return sampled // molecules, sampled % molecules
 
 
-def leakage_report(pairs: PairSet, molecule_cluster: np.ndarray[Any, np.dtype[np.int64]]) -> dict[str, Any]:
+def leakage_report(pairs: PairSet, molecule_cluster: Indices) -> dict[str, Any]:
     """Return what each two parts have in common, and how often genes and molecules occur in each.
 
     Args:
         pairs: the set.
-        molecule_cluster: of each molecule, see `dnalm.molecules.molecule_clusters`.
+        molecule_cluster: of each molecule, see `dnalm.data.molecules.molecule_clusters`.
 
     Returns:
         `shared`: for "train, test" and so on, how many pairs, genes, gene clusters (near-identical
         sequences), molecules, molecule clusters (stereoisomers, charge forms) and scaffolds are in both, and
-        the share of the second part's rows whose gene, cluster, molecule or scaffold is in the first.
-        `degrees`: by part, rows a gene and rows a molecule:
-        least, median, 90th percentile, most.
+        the fraction of the second part's rows (`..._rows`) whose gene, cluster, molecule or scaffold is in
+        the first. `degrees`: by part, rows per gene and rows per molecule: minimum, median, 90th percentile,
+        maximum.
     """
-    keys = _keys(pairs, molecule_cluster)
-    shared = {}
-    for one, other in combinations(PARTS, 2):
-        first, second = pairs.parts[one], pairs.parts[other]
-        entry: dict[str, Any] = {}
-        for what, column in keys.items():
-            known, asked = column[first], column[second]
-            known, asked = known[known >= 0], asked[asked >= 0]
-            entry[what] = len(np.intersect1d(known, asked))
-            entry[f"{what}_rows"] = float(np.isin(asked, known).sum() / max(1, len(second)))
-        shared[f"{one}, {other}"] = entry
-    degrees = {
-        part: {
-            what: _quantiles(np.unique(column[pairs.parts[part]], return_counts=True)[1])
-            for what, column in (("rows_a_gene", pairs.gene), ("rows_a_molecule", pairs.molecule))
-        }
-        for part in PARTS
-    }
-    return {"shared": shared, "degrees": degrees}
-
-
-def leakage_text(report: dict[str, Any]) -> str:
-    """Return the report in words, one line for each two parts."""
-    lines = []
-    for names, entry in report["shared"].items():
-        one, other = names.split(", ")
-        told = [
-            f"{entry[what]:,} {words} ({entry[f'{what}_rows']:.0%} of {other}'s rows)"
-            for what, words in (
-                ("pairs", "pairs"),
-                ("genes", "genes"),
-                ("clusters", "near-identical gene groups"),
-                ("molecules", "molecules"),
-                ("molecule_clusters", "molecules but for stereo and charge"),
-                ("scaffolds", "scaffolds"),
-            )
-        ]
-        lines.append(f"{one} and {other} share {', '.join(told)}")
-    return "\n".join(lines)
-
-
-def _keys(
-    pairs: PairSet, molecule_cluster: np.ndarray[Any, np.dtype[np.int64]]
-) -> dict[str, np.ndarray[Any, np.dtype[np.int64]]]:
-    """Return a number for what each pair is, by what may be shared; -1 for none."""
-    spelled = {each: number for number, each in enumerate(dict.fromkeys(pairs.scaffolds))}
-    scaffold = np.array([spelled[each] if each else -1 for each in pairs.scaffolds], dtype=np.int64)
-    return {
+    numbers = {each: number for number, each in enumerate(dict.fromkeys(pairs.scaffolds))}
+    scaffold = np.array([numbers[each] if each else -1 for each in pairs.scaffolds], dtype=np.int64)
+    keys = {  # -1: nothing that could be in common
         "pairs": pairs.gene * len(pairs.smiles) + pairs.molecule,
         "genes": pairs.gene,
         "clusters": pairs.clusters[pairs.gene],
@@ -162,7 +116,24 @@ def _keys(
         "molecule_clusters": molecule_cluster[pairs.molecule],
         "scaffolds": scaffold[pairs.molecule],
     }
+    shared = {}
+    for one, other in combinations(PARTS, 2):
+        first, second = pairs.parts[one], pairs.parts[other]
+        entry: dict[str, Any] = {}
+        for name, column in keys.items():
+            known, tested = (column[rows][column[rows] >= 0] for rows in (first, second))
+            entry[name] = len(np.intersect1d(known, tested))
+            entry[f"{name}_rows"] = float(np.isin(tested, known).sum() / max(1, len(second)))
+        shared[f"{one}, {other}"] = entry
+    degrees = {
+        part: {
+            name: _quantiles(np.unique(column[pairs.parts[part]], return_counts=True)[1])
+            for name, column in (("rows_a_gene", pairs.gene), ("rows_a_molecule", pairs.molecule))
+        }
+        for part in PARTS
+    }
+    return {"shared": shared, "degrees": degrees}
 
 
-def _quantiles(counts: np.ndarray[Any, np.dtype[np.int64]]) -> list[float]:
+def _quantiles(counts: Indices) -> list[float]:
     return [float(value) for value in np.quantile(counts, [0, 0.5, 0.9, 1])] if len(counts) else []

@@ -1,4 +1,4 @@
-"""Splits of gene-molecule pairs: which pairs train, which choose the epoch, which are the test.
+"""Splits of gene-molecule pairs into train, validation and test.
 
 Shapes used below
     P  pairs                         G  genes
@@ -15,13 +15,13 @@ from dnalm.errors import InputError
 
 Indices = npt.NDArray[np.int64]
 SplitKind = Literal["random", "cold-molecule", "scaffold", "cold-gene", "cold-both"]
-SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
+FRACTIONS = {"train": 0.8, "validation": 0.1, "test": 0.1}
 """Of the pairs."""
-SHARES_OF_BOTH = {
-    part: share**0.5 / sum(each**0.5 for each in SHARES.values()) for part, share in SHARES.items()
+COLD_BOTH_FRACTIONS = {
+    part: each**0.5 / sum(other**0.5 for other in FRACTIONS.values()) for part, each in FRACTIONS.items()
 }
-"""Of the pairs by their gene and by their molecule, where a pair needs both in one part: 59, 21 and 21 %. Of
-all pairs about the square of each is kept, so that those kept are shared as `SHARES` says."""
+"""Of the pairs by their gene and by their molecule, where both must be in one part: 59, 21 and 21 %. About
+the square of each remains, so that the remaining pairs have the ratios of `FRACTIONS`."""
 
 
 def split_pairs(
@@ -34,65 +34,64 @@ def split_pairs(
     *,
     seed: int = 0,
 ) -> dict[str, Indices]:
-    """Return which pairs are in each part.
+    """Return the rows of the pairs in each part.
 
-    Genes of one cluster are one, and so are molecules of one: random keeps their pairs together, and all that
-    is cold keeps all of them. A molecule without a ring is a scaffold of its own.
+    Genes of one cluster count as one gene, and molecules of one cluster as one molecule. A molecule without a
+    ring is a scaffold of its own.
 
     Args:
-        kind: random: pairs alone are shuffled, genes and molecules are in all parts. cold-molecule, scaffold,
+        kind: random: pairs are shuffled, genes and molecules are in all parts. cold-molecule, scaffold,
             cold-gene: those of one part are in no other. cold-both: genes and molecules both; a pair whose
-            gene and molecule are of different parts is in none.
+            gene and molecule are in different parts is in none.
         gene: [P] row of the gene.
         molecule: [P] row of the molecule.
-        clusters: [G] see `gene_clusters`.
-        molecule_cluster: [M] see `dnalm.molecules.molecule_clusters`.
-        scaffolds: [M] see `dnalm.molecules.scaffold`.
+        clusters: [G] see `dnalm.data.similarity.gene_clusters`.
+        molecule_cluster: [M] see `dnalm.data.molecules.molecule_clusters`.
+        scaffolds: [M] see `dnalm.data.molecules.scaffold`.
         seed: of the shuffling.
 
     Raises:
         InputError: if there are too few genes, molecules or scaffolds for three parts.
     """
-    draws = np.random.default_rng(seed)
-    if kind == "random":
-        part_of = _deal(
-            clusters[gene] * len(molecule_cluster) + molecule_cluster[molecule], SHARES, draws, "pairs"
-        )
-    elif kind == "cold-molecule":
-        part_of = _deal(molecule_cluster[molecule], SHARES, draws, "molecules")
-    elif kind == "scaffold":
-        own = [
-            each or f"molecule {row}" for row, each in zip(molecule_cluster.tolist(), scaffolds, strict=True)
-        ]
-        part_of = _deal(np.unique(own, return_inverse=True)[1][molecule], SHARES, draws, "scaffolds")
-    elif kind == "cold-gene":
-        part_of = _deal(clusters[gene], SHARES, draws, "genes")
+    generator = np.random.default_rng(seed)
+    of_gene, of_molecule = clusters[gene], molecule_cluster[molecule]
+    if kind == "cold-both":
+        by_gene = _assign(of_gene, COLD_BOTH_FRACTIONS, generator, "genes")
+        by_molecule = _assign(of_molecule, COLD_BOTH_FRACTIONS, generator, "molecules")
+        part_of = np.where(by_gene == by_molecule, by_gene, -1)
     else:
-        one = _deal(clusters[gene], SHARES_OF_BOTH, draws, "genes")
-        other = _deal(molecule_cluster[molecule], SHARES_OF_BOTH, draws, "molecules")
-        part_of = np.where(one == other, one, -1)
-    parts = {name: np.flatnonzero(part_of == place) for place, name in enumerate(SHARES)}
+        if kind == "random":
+            group, unit = of_gene * len(molecule_cluster) + of_molecule, "pairs"
+        elif kind == "cold-molecule":
+            group, unit = of_molecule, "molecules"
+        elif kind == "scaffold":
+            numbered = zip(molecule_cluster.tolist(), scaffolds, strict=True)
+            names = [scaffold or f"molecule {cluster}" for cluster, scaffold in numbered]
+            group, unit = np.unique(names, return_inverse=True)[1][molecule], "scaffolds"
+        else:
+            group, unit = of_gene, "genes"
+        part_of = _assign(group, FRACTIONS, generator, unit)
+    parts = {name: np.flatnonzero(part_of == number) for number, name in enumerate(FRACTIONS)}
     if empty := [name for name, rows in parts.items() if not len(rows)]:
         raise InputError(
-            f"--split {kind}: no pair would be in {' and '.join(empty)}: there are too few pairs "
-            f"({len(gene):,}); use --split random"
+            f"`split` {kind}: no pair would be in {' and '.join(empty)}: there are too few pairs "
+            f"({len(gene):,}); use the random split"
         )
     return parts
 
 
-def _deal(group: Indices, shares: dict[str, float], draws: np.random.Generator, what: str) -> Indices:
-    """Deal groups of pairs, in random order, each to the part that lacks most of its share; [P] parts.
+def _assign(group: Indices, fractions: dict[str, float], draws: np.random.Generator, unit: str) -> Indices:
+    """Assign groups of pairs, in random order, to the part that lacks the largest fraction; [P] parts.
 
-    A group that does not fit into what a part lacks goes to the largest part, train, and those that fit into
-    no other go there first; a part that gets none is given the smallest of train's.
+    A group that is larger than what a part lacks goes to train, and groups that are too large for any other
+    part come first; a part that gets none is given the smallest group of train.
     """
     names, sizes = np.unique(group, return_counts=True)
-    if len(names) < len(shares):
+    if len(names) < len(fractions):
         raise InputError(
-            f"expected at least {len(shares)} {what} that may be parted, got {len(names)}; choose another "
-            "--split"
+            f"expected at least {len(fractions)} {unit} to split, got {len(names)}; choose another `split`"
         )
-    wanted = np.array(list(shares.values())) * len(group)
+    wanted = np.array(list(fractions.values())) * len(group)
     lacks = wanted.copy()
     part_of = np.empty(len(names), dtype=np.int64)
     order = draws.permutation(len(names))
@@ -102,9 +101,9 @@ def _deal(group: Indices, shares: dict[str, float], draws: np.random.Generator, 
             part = 0
         part_of[each] = part
         lacks[part] -= sizes[each]
-    for part in range(len(shares)):
+    for part in range(len(fractions)):
         if not (part_of == part).any():
-            trained = np.flatnonzero(part_of == 0)
-            part_of[trained[np.argmin(sizes[trained])]] = part
-    found: Indices = part_of[np.searchsorted(names, group)]
-    return found
+            train = np.flatnonzero(part_of == 0)
+            part_of[train[np.argmin(sizes[train])]] = part
+    assigned: Indices = part_of[np.searchsorted(names, group)]
+    return assigned

@@ -1,4 +1,4 @@
-"""Pairs of genes and molecules, prepared: two tables, who meets whom, and which pairs are in which part.
+"""Prepared pairs of genes and molecules: two tables, the pairs of their rows, and the parts of a split.
 
 Shapes used below
     P  pairs                         G  genes
@@ -19,13 +19,14 @@ import numpy.typing as npt
 from dnalm.errors import InputError
 from dnalm.files import atomic_folder, read_json, write_json
 
+Rows = npt.NDArray[np.int64]
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
 FORMAT, FORMAT_VERSION = "dnalm-pairs", 1
-SEQUENCED = ("cds", "mrna")
-"""Kinds, by how they begin, that hold what a gene is translated from; others are promoters and the like."""
-DRAWN = {"scaffold": ("scaffolds",), "cold-gene": ("genes",), "cold-both": ("genes", "molecules")}
-"""What a bootstrap draws, by the split; of others molecules."""
+CODING_KINDS = ("cds", "mrna")
+"""Prefixes of the kinds that are a coding sequence or a transcript; others are promoters and the like."""
+RESAMPLED = {"scaffold": ("scaffolds",), "cold-gene": ("genes",), "cold-both": ("genes", "molecules")}
+"""Units that a bootstrap resamples, by split; molecules for any other split."""
 GENES, MOLECULES, PAIRS, DROPPED = "genes.tsv.gz", "molecules.tsv.gz", "pairs.npz", "dropped.tsv.gz"
 GENE_COLUMNS = ("gene_id", "kind", "source_id", "cluster", "sequence")
 MOLECULE_COLUMNS = ("smiles", "scaffold")
@@ -42,48 +43,51 @@ class PairSet:
     """[G] upper-case DNA."""
     kinds: list[str]
     """[G] what each sequence is: CDS, mRNA, promoter or another word of the file."""
-    clusters: npt.NDArray[np.int64]
-    """[G] genes with identical or near-identical sequences share a number."""
+    clusters: Rows
+    """[G] genes with identical or near-identical sequences have the same number."""
     smiles: list[str]
     """[M] canonical."""
     scaffolds: list[str]
     """[M] Bemis-Murcko scaffolds; "" for a molecule without a ring."""
-    gene: npt.NDArray[np.int64]
+    gene: Rows
     """[P] row of the gene."""
-    molecule: npt.NDArray[np.int64]
+    molecule: Rows
     """[P] row of the molecule."""
     label: npt.NDArray[np.uint8]
-    """[P] 1 where they interact, 0 where they do not."""
-    parts: dict[str, npt.NDArray[np.int64]]
+    """[P] 1 for an interaction, 0 for none."""
+    parts: dict[str, Rows]
     """[N] rows of pairs, by part."""
     meta: dict[str, Any]
-    """What meta.json holds: split, negatives, ratio, seed, counts, sources, digest."""
+    """The content of meta.json: split, negatives, ratio, seed, counts, sources, digest."""
 
     @property
     def digest(self) -> str:
         """SHA-256 of all that decides a result: tables, pairs, labels and parts."""
         return str(self.meta["digest"])
 
-    def drawn(self, rows: npt.NDArray[np.int64]) -> tuple[str, list[npt.NDArray[np.int64]]]:
-        """Return what a bootstrap draws where some pairs are judged: in words, and of each pair, each [N].
+    def resampling_units(self, rows: Rows) -> tuple[str, list[Rows]]:
+        """Return the units that a bootstrap of some pairs resamples: their name, and the unit of each pair.
 
-        What a split holds out as a whole is drawn as a whole: what is new in it is what there may be few of.
+        Units that a split holds out together are resampled together.
 
         Args:
             rows: of the pairs, [N].
+
+        Returns:
+            The name, and one array [N] for each kind of unit.
         """
-        kinds = DRAWN.get(str(self.meta.get("split")), ("molecules",))
-        rings = [each or f"molecule {row}" for row, each in enumerate(self.scaffolds)]
-        unit = {
+        kinds = RESAMPLED.get(str(self.meta.get("split")), ("molecules",))
+        scaffolds = [each or f"molecule {row}" for row, each in enumerate(self.scaffolds)]
+        units = {
             "genes": self.clusters[self.gene],
             "molecules": self.molecule,
-            "scaffolds": np.unique(rings, return_inverse=True)[1].astype(np.int64)[self.molecule],
+            "scaffolds": np.unique(scaffolds, return_inverse=True)[1].astype(np.int64)[self.molecule],
         }
-        return " and ".join(kinds), [unit[kind][rows] for kind in kinds]
+        return " and ".join(kinds), [units[kind][rows] for kind in kinds]
 
-    def sequenced(self) -> npt.NDArray[np.bool_]:
-        """Return whether each pair's gene has an mRNA or a coding sequence, [P]."""
-        known = np.array([kind.lower().startswith(SEQUENCED) for kind in self.kinds], dtype=bool)
+    def has_transcript(self) -> npt.NDArray[np.bool_]:
+        """Return whether the gene of each pair has an mRNA or a coding sequence, [P]."""
+        known = np.array([kind.lower().startswith(CODING_KINDS) for kind in self.kinds], dtype=bool)
         return known[self.gene]
 
 
@@ -92,33 +96,51 @@ def content_digest(pairs: PairSet) -> str:
     digest = hashlib.sha256()
     for column in (pairs.gene_ids, pairs.sequences, pairs.kinds, pairs.smiles, pairs.scaffolds):
         digest.update("\n".join(column).encode() + b"\0")
-    arrays = [pairs.clusters, pairs.gene, pairs.molecule, pairs.label.astype(np.int64)]
-    for array in arrays + [pairs.parts[name] for name in PARTS]:
+    arrays = [pairs.clusters, pairs.gene, pairs.molecule, pairs.label, *(pairs.parts[p] for p in PARTS)]
+    for array in arrays:
         digest.update(np.ascontiguousarray(array, dtype=np.int64).tobytes() + b"\0")
     return digest.hexdigest()
+
+
+def check_output(folder: Path, overwrite: bool) -> None:
+    """Refuse a folder that a set must not be written to.
+
+    Raises:
+        InputError: if it is a file, a set without permission to overwrite it, or holds other files.
+    """
+    if folder.is_file():
+        raise InputError(f"{folder}: expected a folder to write, got a file; choose another `out`")
+    # A failed run leaves its lock.
+    if not folder.exists() or {each.name for each in folder.iterdir()} <= {".lock"}:
+        return
+    if not overwrite:
+        raise InputError(f"{folder}: exists already; `overwrite` replaces it, or choose another `out`")
+    meta = folder / "meta.json"
+    content = read_json(meta) if meta.is_file() else None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise InputError(f"{folder}: holds something else than a set of pairs; choose another `out`")
 
 
 def write_pairs(
     folder: Path,
     pairs: PairSet,
     source_ids: Sequence[str],
-    dropped: Iterable[Sequence[str]],
+    dropped: Iterable[Sequence[object]],
     leakage: dict[str, Any],
 ) -> PairSet:
-    """Write a set into a folder, whole or not at all, and return it with its digest in `meta`.
+    """Write a set into a folder, completely or not at all, and return it with its digest in `meta`.
 
     Args:
-        folder: replaced if it is there.
+        folder: replaced if it exists.
         pairs: the set; `meta` without format and digest.
-        source_ids: [G] what the genes' file calls each sequence.
+        source_ids: [G] names of the sequences in their file.
         dropped: rows of `DROPPED_COLUMNS`.
         leakage: JSON values.
     """
     meta = {"format": FORMAT, "format_version": FORMAT_VERSION, "digest": content_digest(pairs), **pairs.meta}
+    clusters = pairs.clusters.tolist()
     with atomic_folder(folder) as fresh:
-        genes = zip(
-            pairs.gene_ids, pairs.kinds, source_ids, pairs.clusters.tolist(), pairs.sequences, strict=True
-        )
+        genes = zip(pairs.gene_ids, pairs.kinds, source_ids, clusters, pairs.sequences, strict=True)
         _write_table(fresh / GENES, GENE_COLUMNS, genes)
         _write_table(fresh / MOLECULES, MOLECULE_COLUMNS, zip(pairs.smiles, pairs.scaffolds, strict=True))
         _write_table(fresh / DROPPED, DROPPED_COLUMNS, dropped)
@@ -139,19 +161,14 @@ def open_pairs(folder: Path) -> PairSet:
     """Read a folder that `dnalm interact prepare` has written.
 
     Raises:
-        InputError: if it is none, or a file in it is damaged or not the one that was written.
+        InputError: if it is none, or one of its files is damaged or from another set.
     """
     path = folder / "meta.json"
     if not path.is_file():
-        raise InputError(
-            f"{folder}: expected a folder of pairs, which has a meta.json, got none; run dnalm interact "
-            "prepare"
-        )
+        raise InputError(f"{folder}: expected a folder of pairs with a meta.json; run dnalm interact prepare")
     meta = read_json(path)
-    if not isinstance(meta, dict) or (meta.get("format"), meta.get("format_version")) != (
-        FORMAT,
-        FORMAT_VERSION,
-    ):
+    version = (meta.get("format"), meta.get("format_version")) if isinstance(meta, dict) else None
+    if version != (FORMAT, FORMAT_VERSION):
         raise InputError(
             f"{path}: expected format {FORMAT} version {FORMAT_VERSION}, which dnalm interact prepare writes"
         )
@@ -159,8 +176,11 @@ def open_pairs(folder: Path) -> PairSet:
         genes = _read_table(folder / GENES, GENE_COLUMNS)
         molecules = _read_table(folder / MOLECULES, MOLECULE_COLUMNS)
         with np.load(folder / PAIRS, allow_pickle=False) as arrays:
-            columns = {name: arrays[name] for name in ("gene", "molecule", "label")}
-        parts = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in PARTS}
+            columns = {name: arrays[name].astype(np.int64) for name in ("gene", "molecule")}
+            label = arrays["label"].astype(np.uint8)
+        parts: dict[str, Rows] = {}
+        for name in PARTS:
+            parts[name] = np.load(folder / f"{name}.npy", allow_pickle=False).astype(np.int64)
         pairs = PairSet(
             gene_ids=[row[0] for row in genes],
             sequences=[row[4] for row in genes],
@@ -168,25 +188,21 @@ def open_pairs(folder: Path) -> PairSet:
             clusters=np.array([int(row[3]) for row in genes], dtype=np.int64),
             smiles=[row[0] for row in molecules],
             scaffolds=[row[1] for row in molecules],
-            gene=columns["gene"].astype(np.int64),
-            molecule=columns["molecule"].astype(np.int64),
-            label=columns["label"].astype(np.uint8),
-            parts={name: rows.astype(np.int64) for name, rows in parts.items()},
+            **columns,
+            label=label,
+            parts=parts,
             meta=meta,
         )
-        whole = content_digest(pairs) == meta["digest"]
+        matches = content_digest(pairs) == meta["digest"]
     except (OSError, EOFError, ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
         raise InputError(f"{folder}: damaged ({error}); run dnalm interact prepare again") from error
-    if not whole:
-        raise InputError(
-            f"{folder}: its files are not those that were written together (the digest differs); run dnalm "
-            "interact prepare again"
-        )
+    if not matches:
+        raise InputError(f"{folder}: the digest differs from its content; run dnalm interact prepare again")
     return pairs
 
 
 def _write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    # No time in the gzip header: the same set is the same bytes.
+    # No time in the gzip header: the same set gives the same bytes.
     with path.open("wb") as file, gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0) as packed:
         lines = ["\t".join(columns)]
         lines += ["\t".join(" ".join(str(cell).split()) for cell in row) for row in rows]
@@ -195,9 +211,7 @@ def _write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[obj
 
 def _read_table(path: Path, columns: Sequence[str]) -> list[list[str]]:
     with gzip.open(path, "rt", encoding="utf-8", newline="\n") as file:
-        head, *rows = [line.removesuffix("\n").split("\t") for line in file] or [[]]
-    if tuple(head) != tuple(columns):
-        raise InputError(f"{path.name}: expected the columns {', '.join(columns)}")
-    if any(len(row) != len(columns) for row in rows):
-        raise InputError(f"{path.name}: a row has not {len(columns)} columns")
+        header, *rows = [line.removesuffix("\n").split("\t") for line in file] or [[]]
+    if tuple(header) != tuple(columns) or any(len(row) != len(columns) for row in rows):
+        raise InputError(f"{path.name}: expected the columns {', '.join(columns)} in every row")
     return rows

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dnalm.data.molecules import Salts, canonical_smiles
-from dnalm.data.pair_rows import KINDS, choose_sequences, kinds_of
 from dnalm.data.pairs import PairSet
+from dnalm.data.prepare_pairs import DEFAULT_KINDS, choose_sequences, parse_kinds
 from dnalm.errors import InputError
 from dnalm.formats.genes import GeneRow, read_gene_rows
 from dnalm.formats.pairs import plain_gene_id
@@ -71,7 +71,10 @@ def cleaning(pairs: PairSet, salts: Salts | None, gene_kind: str | None) -> Clea
         InputError: if `gene_kind` names no kind.
     """
     kept: Salts = "keep" if pairs.meta.get("salts") == "keep" else "largest"
-    return Cleaning(salts or kept, kinds_of(gene_kind or str(pairs.meta.get("gene_kind", KINDS))))
+    kinds = parse_kinds(gene_kind or str(pairs.meta.get("gene_kind", DEFAULT_KINDS)))
+    if not kinds:
+        raise InputError(f"`gene_kind` needs kinds, as in {DEFAULT_KINDS}")
+    return Cleaning(salts or kept, kinds)
 
 
 def molecules_for(

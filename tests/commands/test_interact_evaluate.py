@@ -202,7 +202,7 @@ def test_the_temperature_is_that_of_validation_whatever_part_is_judged(evaluate,
 def test_the_sequenced_are_scored_apart(evaluate, pairs, tmp_path):
     found = evaluate("rule", part="test", out=tmp_path / "r.json")
     rows = pairs.parts["test"]
-    rows = rows[pairs.sequenced()[rows]]
+    rows = rows[pairs.has_transcript()[rows]]
     for entry in (found["models"]["rule"], *found["ladder"].values()):
         assert (entry["sequenced"]["rows"], entry["sequenced"]["positives"]) == (
             len(rows),

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from dnalm.data.negatives import leakage_report, leakage_text
+from dnalm.commands.interact_prepare import leakage_lines
+from dnalm.data.negatives import leakage_report
 from dnalm.data.pairs import PairSet
 
 ISOMERS = np.array([0, 1, 0, 2])
@@ -58,7 +59,7 @@ def test_degrees_are_rows_a_gene_and_a_molecule(pairs):
 def test_the_text_says_each_pair_of_parts_and_json_holds_the_report(pairs):
     report = leakage_report(pairs, ISOMERS)
     assert json.loads(json.dumps(report)) == report
-    lines = leakage_text(report).splitlines()
+    lines = leakage_lines(report)
     assert [line.split(" share ")[0] for line in lines] == [
         "train and validation",
         "train and test",

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dnalm.data.negatives import draw_negatives, pair_keys
+from dnalm.data.negatives import pair_keys, sample_negatives
 
 MOLECULES = 50
 
@@ -24,7 +24,7 @@ def drawn(positives, kind="degree-matched", ratio=1.0, seed=0, known=None):
     if known is None:
         known = pair_keys(gene, molecule, *alone)
     draws = np.random.default_rng(seed)
-    return draw_negatives(gene, molecule, known, *alone, kind=kind, ratio=ratio, draws=draws)
+    return sample_negatives(gene, molecule, known, *alone, kind=kind, ratio=ratio, generator=draws)
 
 
 @pytest.mark.parametrize("kind", ["degree-matched", "uniform"])
@@ -57,8 +57,8 @@ def test_degrees_are_matched_or_not(end):
     there = np.unique(positives[end])
     often = np.bincount(positives[end])[there]
     for kind, low, high in (("degree-matched", 0.7, 1), ("uniform", -0.2, 0.2)):
-        found = draw_negatives(
-            *positives, known, np.arange(2000), np.arange(500), kind=kind, ratio=1, draws=draws
+        found = sample_negatives(
+            *positives, known, np.arange(2000), np.arange(500), kind=kind, ratio=1, generator=draws
         )
         agreement = np.corrcoef(often, np.bincount(found[end], minlength=2000)[there])[0, 1]
         assert low < agreement < high
@@ -70,8 +70,8 @@ def test_rates_of_degree_matched_draws_are_products_of_degrees():
     counts = {"degree-matched": np.zeros(8), "uniform": np.zeros(8)}
     for kind, count in counts.items():
         for _ in range(3000):
-            (one,), (other,) = draw_negatives(
-                gene, molecule, known, np.arange(2), np.arange(4), kind=kind, ratio=0.2, draws=draws
+            (one,), (other,) = sample_negatives(
+                gene, molecule, known, np.arange(2), np.arange(4), kind=kind, ratio=0.2, generator=draws
             )
             count[one * 4 + other] += 1
     # Left are 0 with 3 (3 * 1) and 1 with 0 and with 1 (2 * 1 each): 3, 2 and 2 of 7; sd 0.009.
@@ -92,9 +92,9 @@ def test_all_that_are_left_are_found_and_no_more():
     for kind in ("degree-matched", "uniform"):
         for seed in range(30):
             draws = np.random.default_rng(seed)
-            found = draw_negatives(gene, molecule, known, *alone, kind=kind, ratio=1, draws=draws)
+            found = sample_negatives(gene, molecule, known, *alone, kind=kind, ratio=1, generator=draws)
             assert set((found[0] * 4 + found[1]).tolist()) == left
-            more = draw_negatives(gene, molecule, known, *alone, kind=kind, ratio=5, draws=draws)
+            more = sample_negatives(gene, molecule, known, *alone, kind=kind, ratio=5, generator=draws)
             assert sorted((more[0] * 4 + more[1]).tolist()) == sorted(left)
 
 
@@ -126,8 +126,8 @@ def test_no_negative_is_like_what_is_known(monkeypatch, rounds):
     gene, molecule = np.array([0, 1, 2, 3]), np.array([1, 0, 3, 2])
     known = np.append(pair_keys(gene, molecule, clusters, molecule_cluster), 2 * 4 + 0)  # and 3 with 0
     draws = np.random.default_rng(0)
-    found = draw_negatives(
-        gene, molecule, known, clusters, molecule_cluster, kind="uniform", ratio=9, draws=draws
+    found = sample_negatives(
+        gene, molecule, known, clusters, molecule_cluster, kind="uniform", ratio=9, generator=draws
     )
     # 0 and 1 are one gene, 1 and 2 one molecule: gene 0/1 has 0 and 1/2, 2 has 3, 3 has 1/2 and was given 0.
     left = {(0, 3), (1, 3), (2, 0), (2, 1), (2, 2), (3, 3)}

@@ -60,7 +60,7 @@ def test_the_same_set_is_the_same_bytes(tmp_path):
 
 
 def test_sequenced_pairs_are_those_whose_gene_has_mrna_or_cds():
-    assert make_set().sequenced().tolist() == [True, False, True, True]
+    assert make_set().has_transcript().tolist() == [True, False, True, True]
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_sequenced_pairs_are_those_whose_gene_has_mrna_or_cds():
 )
 def test_what_a_split_holds_out_is_what_a_bootstrap_draws(split, words, units):
     pairs = replace(make_set(), meta={"split": split})
-    told, drawn = pairs.drawn(np.array([3, 0, 1, 2]))
+    told, drawn = pairs.resampling_units(np.array([3, 0, 1, 2]))
     assert told == words
     assert [each.tolist() for each in drawn] == [[unit[row] for row in (3, 0, 1, 2)] for unit in units]
 
@@ -84,7 +84,7 @@ def test_of_scaffolds_molecules_without_a_ring_are_drawn_each_by_itself():
         make_set(), smiles=["C", "CC", "c", "cc"], scaffolds=["", "", "ring", "ring"],
         molecule=np.array([0, 1, 2, 3]), meta={"split": "scaffold"},
     )  # fmt: skip
-    told, (drawn,) = pairs.drawn(np.arange(4))
+    told, (drawn,) = pairs.resampling_units(np.arange(4))
     assert told == "scaffolds"
     assert len(set(drawn.tolist())) == 3
     assert drawn[2] == drawn[3]
