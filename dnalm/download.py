@@ -1,6 +1,6 @@
-"""Downloading one file: checked, gone on with where it stopped, whole or not there.
+"""The catalogue of public data sets, and the download of one file: checked, resumed, complete or not there.
 
-A download grows in `FILE.part` beside its place and moves there once size and digest are right. Nothing that
+A download grows in `FILE.part` beside its target and moves there once size and digest are right. Nothing that
 was downloaded is run or unpacked.
 """
 
@@ -10,32 +10,93 @@ import hashlib
 import os
 import re
 import time
+import tomllib
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from typing import Any
+from urllib.parse import quote, urlsplit
 
 from dnalm import __version__
 from dnalm.errors import InputError
 from dnalm.files import need_space
 
+CATALOGUE = Path(__file__).parent / "catalogue.toml"
 DELAYS = (1.0, 2.0, 4.0)
-"""Seconds to wait before each new try after a cut connection."""
+"""Seconds to wait before each new try after a broken connection."""
 TIMEOUT = 30.0
-"""Seconds of silence after which a connection counts as cut."""
+"""Seconds of silence after which a connection counts as broken."""
 CHUNK = 1 << 18
 """Bytes received at a time, at most."""
-PASSING = {408, 425, 429, 500, 502, 503, 504}
-"""HTTP answers that may be gone at the next try (RFC 9110, section 15; RFC 6585; RFC 8470)."""
+RETRIED = {408, 416, 425, 429, 500, 502, 503, 504}
+"""HTTP answers after which the next try may succeed (RFC 9110, section 15; RFC 6585; RFC 8470)."""
+OTHER_RANGE = "the server sent another part of the file than requested"
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
-T = TypeVar("T")
 Tick = Callable[[int], None]
-"""Is told how many bytes of the file are there."""
+"""Called with the bytes of the file that have arrived."""
+
+
+@dataclass(frozen=True)
+class Remote:
+    """One file of a set, pinned by `bytes` and `sha256`; or else of `about_bytes`, at best in an MD5 list."""
+
+    path: str
+    bytes: int | None = None
+    sha256: str | None = None
+    about_bytes: int | None = None
+    md5_list: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The file's own name."""
+        return Path(self.path).name
+
+    @property
+    def size(self) -> int:
+        """Bytes, approximate where the file is not pinned."""
+        return self.bytes or self.about_bytes or 0
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """One set of the catalogue."""
+
+    name: str
+    what: str
+    terms: str
+    base: str
+    files: tuple[Remote, ...]
+
+    @property
+    def pinned(self) -> bool:
+        """Whether a SHA-256 is known for every file."""
+        return all(file.sha256 for file in self.files)
+
+    @property
+    def title(self) -> str:
+        """One line: what it is, and on what terms."""
+        return f"{self.name}: {self.what}; terms: {self.terms}"
+
+    def address(self, path: str, mirror: str | None) -> str:
+        """Return where a file is, on a mirror or at its source."""
+        return f"{(mirror or self.base).rstrip('/')}/{quote(path)}"
+
+
+def read_catalogue(path: Path | None = None) -> dict[str, DataSet]:
+    """Return the sets of a catalogue by name, in its order."""
+    sets: dict[str, DataSet] = {}
+    for entry in tomllib.loads((path or CATALOGUE).read_text(encoding="utf-8"))["sets"]:
+        files = tuple(Remote(**file) for file in entry.pop("files"))
+        if "repository" in entry:
+            repository, commit = entry.pop("repository"), entry.pop("commit")
+            entry["base"] = f"https://raw.githubusercontent.com/{repository}/{commit}/"
+        assert entry["name"] not in sets, f"{entry['name']} is there twice"
+        sets[entry["name"]] = DataSet(**entry, files=files)
+    return sets
 
 
 @dataclass(frozen=True)
@@ -61,12 +122,8 @@ class Download:
         return self.target.with_name(self.target.name + ".part")
 
 
-class _Cut(Exception):
+class _BrokenError(Exception):
     """The connection failed in a way that may be gone at the next try."""
-
-
-class _Unreachable(_Cut):
-    """No connection came about at all."""
 
 
 def hexdigest(path: Path, algorithm: str) -> str:
@@ -76,13 +133,13 @@ def hexdigest(path: Path, algorithm: str) -> str:
 
 
 def download(wanted: Download, tick: Tick) -> None:
-    """Bring one file into its place, whole and checked.
+    """Download one file, complete and checked.
 
-    A piece from an earlier run is gone on with, if there is a digest to tell that the pieces belong together.
+    A piece from an earlier run is continued, if a digest can show that the pieces belong together.
 
     Raises:
-        InputError: if it cannot be had, is not the wanted file, or does not fit on the disk. Nothing is
-            left in its place; a piece is left only where the next run can go on with it.
+        InputError: if it cannot be downloaded, is not the wanted file, or does not fit on the disk. Nothing
+            is left at its target; a piece is left only where the next run can continue it.
     """
     if wanted.digest is None:
         wanted.part.unlink(missing_ok=True)
@@ -90,25 +147,21 @@ def download(wanted: Download, tick: Tick) -> None:
     begun = wanted.part.stat().st_size if resumed else 0
     need_space(wanted.target.parent, max(0, wanted.about_bytes - begun))
     try:
-        found = _fill(wanted, tick)
+        found = _receive(wanted, tick)
         if resumed and found != wanted.digest:  # the earlier piece was of another file
             wanted.part.unlink()
-            found = _fill(wanted, tick)
+            found = _receive(wanted, tick)
     except OSError as error:
         if error.errno not in DISK_FULL:
             raise
         wanted.part.unlink(missing_ok=True)
+        size = f"{wanted.about_bytes / 1e6:,.0f} MB"
         raise InputError(
-            f"{wanted.target}: the disk filled up, and the piece that was there is removed; free about "
-            f"{wanted.about_bytes / 1e6:,.0f} MB or choose another --out"
+            f"{wanted.target}: the disk is full; free about {size} or use another `out`"
         ) from error
     if wanted.digest not in (None, found):
         wanted.part.unlink()
-        raise InputError(
-            f"{wanted.url}: not the expected file, nothing was kept\n"
-            f"  expected {wanted.algorithm} {wanted.digest}\n"
-            f"  got      {wanted.algorithm} {found}\n{wanted.advice}"
-        )
+        raise _another_file(wanted, f"{wanted.algorithm} {wanted.digest}", f"{wanted.algorithm} {found}")
     os.replace(wanted.part, wanted.target)
 
 
@@ -116,43 +169,45 @@ def read_text(url: str, advice: str) -> str:
     """Return a small text file, such as a list of digests.
 
     Raises:
-        InputError: if it cannot be had.
+        InputError: if it cannot be downloaded.
     """
+    chunks: list[bytes] = []
 
-    def receive() -> str:
-        with _open(url, {}, advice) as response:
-            return b"".join(_pieces(response)).decode("ascii", "replace")
+    def receive() -> None:
+        with _open(url, 0, advice) as response:
+            chunks[:] = _chunks(response)
 
-    return _patiently(url, advice, receive)
+    _retry(url, advice, receive)
+    return b"".join(chunks).decode("ascii", "replace")
 
 
-def _fill(wanted: Download, tick: Tick) -> str:
-    """Make the part file whole and return its digest."""
-    _patiently(wanted.url, wanted.advice, lambda: _receive(wanted, tick))
+def _receive(wanted: Download, tick: Tick) -> str:
+    """Complete the part file and return its digest."""
+    _retry(wanted.url, wanted.advice, lambda: _append(wanted, tick))
     return hexdigest(wanted.part, wanted.algorithm)
 
 
-def _patiently(url: str, advice: str, action: Callable[[], T]) -> T:
-    """Do `action`, again after each of `DELAYS` while the connection is cut."""
-    tries = 0
-    while True:
+def _retry(url: str, advice: str, action: Callable[[], None]) -> None:
+    """Do `action`, again after each of `DELAYS` while the connection breaks."""
+    for tries, delay in enumerate((*DELAYS, None), 1):
         try:
             return action()
-        except _Cut as cut:
-            tries += 1
-            if tries > len(DELAYS) or (tries == 1 and isinstance(cut, _Unreachable)):
+        except _BrokenError as error:
+            unreachable = isinstance(error.__cause__, urllib.error.URLError) and tries == 1
+            if delay is None or (unreachable and not isinstance(error.__cause__, urllib.error.HTTPError)):
                 raise InputError(
-                    f"{url}: could not be downloaded ({cut}; tries: {tries})\n"
-                    f"  again: the same command goes on where this one stopped, if it can\n{advice}"
-                ) from cut
-        time.sleep(DELAYS[tries - 1])
+                    f"{url}: could not be downloaded ({error}; tries: {tries})\n"
+                    f"  again: the same command continues where this one stopped, if it can\n{advice}"
+                ) from error
+        time.sleep(delay)
+    return None
 
 
-def _receive(wanted: Download, tick: Tick) -> None:
-    """Add to the part file until it is whole; go on where it ends if the server can.
+def _append(wanted: Download, tick: Tick) -> None:
+    """Add to the part file until it is complete, from its end if the server can.
 
     Raises:
-        _Cut: if the connection ends before the file does.
+        _BrokenError: if the connection ends before the file does.
         InputError: if the server's file has another size than the wanted one.
     """
     begun = wanted.part.stat().st_size if wanted.part.exists() else 0
@@ -161,90 +216,76 @@ def _receive(wanted: Download, tick: Tick) -> None:
             return
         begun = 0
     try:
-        with _open(wanted.url, {"Range": f"bytes={begun}-"} if begun else {}, wanted.advice) as response:
-            begun, whole = _range(response, begun)
-            _check_size(wanted, whole)
+        with _open(wanted.url, begun, wanted.advice) as response:
+            begun, size = _range(response, begun)
+            _check_size(wanted, size)
             with wanted.part.open("ab" if begun else "wb") as file:
                 tick(begun)
-                for piece in _pieces(response):
-                    begun += len(piece)
-                    _check_size(wanted, begun, at_most=True)
-                    file.write(piece)
+                for chunk in _chunks(response):
+                    begun += len(chunk)
+                    _check_size(wanted, max(begun, wanted.bytes or 0))
+                    file.write(chunk)
                     tick(begun)
                 file.flush()
                 os.fsync(file.fileno())
-    except _RangeRefused:
-        wanted.part.unlink()
+    except _BrokenError as error:
+        if getattr(error.__cause__, "code", None) == 416 or error.args[0] == OTHER_RANGE:
+            wanted.part.unlink()  # the server has no such part of the file
         raise
-    expected = wanted.bytes or whole
+    expected = wanted.bytes or size
     if expected is not None and begun < expected:
-        raise _Cut(f"the connection was cut after {begun:,} of {expected:,} bytes")
-
-
-class _RangeRefused(_Cut):
-    """The server has no such part of the file, or sent another one."""
+        raise _BrokenError(f"the connection broke after {begun:,} of {expected:,} bytes")
 
 
 def _range(response: Any, begun: int) -> tuple[int, int | None]:
-    """Return the byte a response starts at, 0 or `begun`, and the size of the whole file where it says so."""
+    """Return the byte a response starts at, 0 or `begun`, and the size of the full file where it is given."""
     if response.status != 206:
         length = response.headers.get("Content-Length", "")
         return 0, int(length) if length.isdigit() else None
     match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
     if match is None or int(match[1]) != begun:
-        raise _RangeRefused("the server sent another part of the file than it was asked for")
+        raise _BrokenError(OTHER_RANGE)
     return begun, None if match[2] == "*" else int(match[2])
 
 
-def _check_size(wanted: Download, size: int | None, at_most: bool = False) -> None:
-    if size is None or wanted.bytes is None or size == wanted.bytes or (at_most and size < wanted.bytes):
-        return
-    wanted.part.unlink(missing_ok=True)
-    raise InputError(
-        f"{wanted.url}: not the expected file, nothing was kept\n"
-        f"  expected {wanted.bytes:,} bytes\n  got      {size:,} bytes{' or more' * at_most}\n{wanted.advice}"
+def _check_size(wanted: Download, size: int | None) -> None:
+    if size is not None and wanted.bytes is not None and size != wanted.bytes:
+        wanted.part.unlink(missing_ok=True)
+        raise _another_file(wanted, f"{wanted.bytes:,} bytes", f"{size:,} bytes or more")
+
+
+def _another_file(wanted: Download, expected: str, found: str) -> InputError:
+    return InputError(
+        f"{wanted.url}: not the expected file, nothing was stored\n"
+        f"  expected {expected}\n  got      {found}\n{wanted.advice}"
     )
 
 
 @contextlib.contextmanager
-def _open(url: str, headers: dict[str, str], advice: str) -> Iterator[Any]:
-    """Open an http or https address, and nothing else wherever it redirects, through the system's proxies."""
-    opener = urllib.request.OpenerDirector()
-    for handler in (
-        urllib.request.ProxyHandler,
-        urllib.request.HTTPHandler,
-        urllib.request.HTTPSHandler,
-        urllib.request.HTTPRedirectHandler,
-        urllib.request.HTTPDefaultErrorHandler,
-        urllib.request.HTTPErrorProcessor,
-        urllib.request.UnknownHandler,
-    ):
-        opener.add_handler(handler())
-    request = urllib.request.Request(url, headers={"User-Agent": f"dnalm/{__version__}", **headers})
+def _open(url: str, begin: int, advice: str) -> Iterator[Any]:
+    """Open an http or https address, from byte `begin`; urllib refuses redirects to files."""
+    headers = {"User-Agent": f"dnalm/{__version__}"} | ({"Range": f"bytes={begin}-"} if begin else {})
     try:
-        response = opener.open(request, timeout=TIMEOUT)
+        response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
         answer = f"the server answers {error.code} {error.reason}"
-        if error.code == 416:
-            raise _RangeRefused(answer) from error
-        if error.code in PASSING:
-            raise _Cut(answer) from error
+        if error.code in RETRIED:
+            raise _BrokenError(answer) from error
         raise InputError(f"{url}: could not be downloaded ({answer})\n{advice}") from error
     except urllib.error.URLError as error:
-        raise _Unreachable(f"no connection to {urlsplit(url).netloc}: {error.reason}") from error
+        raise _BrokenError(f"no connection to {urlsplit(url).netloc}: {error.reason}") from error
     except (OSError, HTTPException) as error:
-        raise _Cut(f"the connection was cut: {error}") from error
+        raise _BrokenError(f"the connection broke: {error}") from error
     with response:
+        if urlsplit(response.url).scheme not in ("http", "https"):
+            raise InputError(f"{url}: a redirect to {response.url} is not allowed\n{advice}")
         yield response
 
 
-def _pieces(response: Any) -> Iterator[bytes]:
+def _chunks(response: Any) -> Iterator[bytes]:
     """Yield what arrives, as it arrives."""
-    while True:
-        try:
-            piece: bytes = response.read1(CHUNK)
-        except (OSError, HTTPException) as error:
-            raise _Cut(f"the connection was cut: {error}") from error
-        if not piece:
-            return
-        yield piece
+    try:
+        while chunk := response.read1(CHUNK):
+            yield chunk
+    except (OSError, HTTPException) as error:
+        raise _BrokenError(f"the connection broke: {error}") from error

@@ -6,33 +6,26 @@ checkout of it under any web server is a mirror; for the others it is what follo
 """
 
 import contextlib
-import difflib
 import ipaddress
 import re
 import sys
-import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import tyro
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from dnalm.download import Download, Tick, download, hexdigest, read_text
+from dnalm.config import nearest
+from dnalm.download import DataSet, Download, Remote, Tick, download, hexdigest, read_catalogue, read_text
 from dnalm.errors import InputError
 from dnalm.files import lock
 
-RESERVED = "%:/?#[]@!$&'()*+,;="
-"""Characters that have a meaning in an address (RFC 3986, section 2.2), and the percent sign."""
-HOST = re.compile(
-    r"(?!.{254})[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*\.?"
-)
+HOST = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*\.?")
 """Labels of 1 to 63 letters, digits and inner hyphens (RFC 1123, section 2.1); some have underscores."""
-
-CATALOGUE = Path(__file__).parent.parent / "catalogue.toml"
 
 
 @dataclass(frozen=True)
@@ -55,67 +48,6 @@ class Options:
     """Show no progress bar."""
 
 
-@dataclass(frozen=True)
-class Remote:
-    """One file of a set, pinned by `bytes` and `sha256`; or else of `about_bytes`, at best in an MD5 list."""
-
-    path: str
-    bytes: int | None = None
-    sha256: str | None = None
-    about_bytes: int | None = None
-    md5_list: str | None = None
-
-    @property
-    def name(self) -> str:
-        """The file's own name."""
-        return Path(self.path).name
-
-    @property
-    def size(self) -> int:
-        """Bytes, or about so many where the file is not pinned."""
-        size = self.bytes or self.about_bytes
-        assert size is not None, self.path
-        return size
-
-
-@dataclass(frozen=True)
-class DataSet:
-    """One set of the catalogue."""
-
-    name: str
-    what: str
-    terms: str
-    base: str
-    files: tuple[Remote, ...]
-
-    @property
-    def pinned(self) -> bool:
-        """Whether a SHA-256 is known for every file."""
-        return all(file.sha256 for file in self.files)
-
-    @property
-    def title(self) -> str:
-        """One line: what it is, and on what terms."""
-        return f"{self.name}: {self.what}; terms: {self.terms}"
-
-    def address(self, path: str, mirror: str | None) -> str:
-        """Return where a file is, on a mirror or at its source."""
-        return f"{(mirror or self.base).rstrip('/')}/{quote(path)}"
-
-
-def read_catalogue(path: Path) -> dict[str, DataSet]:
-    """Return the sets of a catalogue by name, in its order."""
-    sets: dict[str, DataSet] = {}
-    for entry in tomllib.loads(path.read_text(encoding="utf-8"))["sets"]:
-        files = tuple(Remote(**file) for file in entry.pop("files"))
-        if "repository" in entry:
-            repository, commit = entry.pop("repository"), entry.pop("commit")
-            entry["base"] = f"https://raw.githubusercontent.com/{repository}/{commit}/"
-        assert entry["name"] not in sets, f"{path}: {entry['name']} is there twice"
-        sets[entry["name"]] = DataSet(**entry, files=files)
-    return sets
-
-
 def run(options: Options) -> None:
     """List the sets, or download those that were named.
 
@@ -123,7 +55,7 @@ def run(options: Options) -> None:
         InputError: for an unknown name, an unpinned set without `accept_unpinned`, a mirror that is no http
             or https address, a download that fails or is not the expected file, or a full disk.
     """
-    catalogue = read_catalogue(CATALOGUE)
+    catalogue = read_catalogue()
     if not options.names:
         print(_listing(catalogue))
         return
@@ -135,50 +67,38 @@ def run(options: Options) -> None:
 
 
 def _choose(catalogue: dict[str, DataSet], options: Options) -> list[DataSet]:
-    """Return the named sets, once everything in `options` is found to be in order."""
+    """Return the named sets; all problems of the options are reported at once."""
     problems = []
     for name in options.names:
         if name not in catalogue:
-            near = difflib.get_close_matches(name, catalogue, n=1, cutoff=0.4)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            problems.append(f"{name}: no such set{hint} (`dnalm fetch` lists them)")
+            hint = nearest(name, list(catalogue))
+            problems.append(f"{name}: no such set{hint} (dnalm fetch lists them)")
         elif not (catalogue[name].pinned or options.accept_unpinned or options.dry_run):
             problems.append(
-                f"{name}: no SHA-256 is known for it, so that a wrong file could pass; "
-                "add --accept-unpinned to download it all the same"
+                f"{name}: no SHA-256 is known for it; add --accept-unpinned to download it unchecked"
             )
-    if options.mirror is not None:
-        problems += _problems_of(options.mirror)
+    if options.mirror is not None and not _is_web_address(options.mirror):
+        problems.append(
+            f"--from must be an http:// or https:// address in ASCII without blanks, got {options.mirror!r}; "
+            "give one such as https://mirror.org/genomes, its path percent-encoded"
+        )
     if problems:
         raise InputError("\n".join(problems))
     return [catalogue[name] for name in dict.fromkeys(options.names)]
 
 
-def _problems_of(mirror: str) -> list[str]:
-    if not mirror.isascii() or re.search(r"[\s\x00-\x1f\x7f]", mirror):
-        return [
-            f"--from must be written in ASCII without spaces, got {mirror!r}; percent-encode its path, "
-            f"as in {quote(mirror.strip(), safe=RESERVED)}, and write a host's name in its ASCII form"
-        ]
-    if not _is_web_address(mirror):
-        return [
-            f"--from must be an http:// or https:// address, got {mirror!r}; "
-            "it needs a valid host, as in https://mirror.org/genomes"
-        ]
-    return []
-
-
 def _is_web_address(text: str) -> bool:
+    """Return whether a text is an http or https address in ASCII without blanks, with a host."""
     try:
         parts = urlsplit(text)
-        host = parts.hostname or ""
+        host, port = parts.hostname or "", parts.port
         if ":" in host:
             ipaddress.IPv6Address(host)
         elif not HOST.fullmatch(host):
             return False
-        return parts.scheme in ("http", "https") and parts.port != 0
-    except ValueError:  # from `port` or IPv6Address, or for brackets that do not close
+    except ValueError:  # of urllib: a port that is no number, brackets that do not close
         return False
+    return parts.scheme in ("http", "https") and port != 0 and bool(re.fullmatch(r"[!-~]+", text))
 
 
 def _listing(catalogue: dict[str, DataSet]) -> str:
@@ -207,10 +127,8 @@ def _plan(chosen: DataSet, options: Options) -> str:
 
 
 def _size(count: int) -> str:
-    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= scale:
-            return f"{count / scale:.1f} {unit}"
-    return f"{count} B"
+    unit, scale = next((each for each in (("GB", 1e9), ("MB", 1e6)) if count >= each[1]), ("kB", 1e3))
+    return f"{count / scale:.1f} {unit}"
 
 
 def _fetch(chosen: DataSet, options: Options) -> None:
@@ -250,7 +168,7 @@ def _wanted(chosen: DataSet, file: Remote, folder: Path, mirror: str | None) -> 
 
 
 def _is_there(wanted: Download, overwrite: bool) -> bool:
-    """Tell whether the wanted file is in its place.
+    """Return whether the wanted file is at its target.
 
     Raises:
         InputError: if another file is, which may not be replaced.

@@ -2,11 +2,11 @@
 
 import re
 
-from dnalm.commands.fetch import CATALOGUE, read_catalogue
+from dnalm.download import read_catalogue
 
 
 def test_every_entry_is_in_order():
-    sets = read_catalogue(CATALOGUE)
+    sets = read_catalogue()
     assert {"yeast", "binding-chr22", "hg38", "gue/tf/0", "dnabert2", "chemberta"} <= set(sets)
     for one in sets.values():
         assert re.fullmatch(r"[a-z0-9][a-z0-9_-]*(/[a-z0-9_-]+)*", one.name)  # no way out of OUT
