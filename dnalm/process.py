@@ -1,12 +1,7 @@
-"""The processes of one run: which of them this is, and what they can share.
+"""The processes of one run: rank, collective operations on the CPU, and a graceful stop on SIGINT and SIGTERM.
 
-torchrun and srun start the processes and number them; a command that neither has started is a run of one.
-
-What the processes of a run tell each other: a few numbers and words, on the CPU.
-
-Gradients go their own way (lightning-fabric). In a run of one process all of this is nothing.
-
-Ctrl-C and SIGTERM as a wish to stop, which several processes grant after the same step in each.
+torchrun and srun start the processes and number them; without them a run has one process, in which collective
+operations are no-ops. Gradients are exchanged by lightning-fabric instead.
 """
 
 import contextlib
@@ -24,8 +19,10 @@ from dnalm.errors import InputError
 
 T = TypeVar("T")
 R = TypeVar("R")
+Say = Callable[[str], None]
+"""Takes a message for a person."""
 
-SHARED = (
+PARALLEL_COMMANDS = (
     "pretrain",
     "finetune",
     "baseline",
@@ -34,30 +31,39 @@ SHARED = (
     "interact evaluate",
     "interact screen",
 )
-"""Verbs that several processes can share."""
+"""Commands that several processes can run together."""
+TIMEOUT = timedelta(days=1)
+"""How long a process waits for another, which may be writing a large file; a dead one is noticed at once."""
+ERROR_REPORTERS = "dnalm/told"
+"""Key of the processes' store: how many have asked to report an error."""
+LOST_PEER = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer", "Broken pipe")
+"""Texts of errors that mean that another process has ended."""
+
+
+def silent(_message: str) -> None:
+    """Drop a message."""
 
 
 class ProcessInfo(NamedTuple):
-    """Where this process stands among those of its run."""
+    """This process among those of its run."""
 
     rank: int = 0
     """Its number, from 0."""
     world_size: int = 1
-    """How many there are."""
+    """Number of processes."""
     local_world_size: int = 1
-    """How many of them are on this machine, as on every other; 0 where machines have not as many each."""
+    """Processes on this machine and on every other; 0 where machines differ in their number."""
     launcher: str = ""
-    """torchrun or srun; empty for a process that was started alone."""
+    """torchrun or srun; empty for a single process."""
 
     def share(self, items: Sequence[T]) -> Sequence[T]:
-        """Return this process's share of what all do together: a stretch, in the order of the processes."""
-        return items[
-            len(items) * self.rank // self.world_size : len(items) * (self.rank + 1) // self.world_size
-        ]
+        """Return this process's part of `items`: a contiguous slice, in rank order."""
+        begin, end = (len(items) * rank // self.world_size for rank in (self.rank, self.rank + 1))
+        return items[begin:end]
 
 
 def current(env: Mapping[str, str] = os.environ) -> ProcessInfo:
-    """Return this process's place, as its launcher's environment tells it."""
+    """Return this process's info from its launcher's environment variables."""
     if "TORCHELASTIC_RUN_ID" in env:
         names, launcher = ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"), "torchrun"
     elif "SLURM_STEP_NUM_TASKS" in env:  # of srun's processes, not of the batch script
@@ -66,33 +72,36 @@ def current(env: Mapping[str, str] = os.environ) -> ProcessInfo:
         return ProcessInfo()
     rank, world = int(env[names[0]]), int(env[names[1]])
     # srun writes 4(x2) for two machines of four, and 4,3 for one of four and one of three.
-    told = env.get(names[2], str(world))
-    here = 0 if "," in told else int(told.partition("(")[0])
-    return ProcessInfo(rank, world, here, launcher) if world > 1 else ProcessInfo()
+    per_machine = env.get(names[2], str(world))
+    local = 0 if "," in per_machine else int(per_machine.partition("(")[0])
+    return ProcessInfo(rank, world, local, launcher) if world > 1 else ProcessInfo()
 
 
 def is_rank_zero() -> bool:
-    """Whether this is the process that writes files and speaks: the first, or the only one."""
+    """Return whether this process writes files and messages: the first, or the only one."""
     return current().rank == 0
 
 
 def check_verb(verb: str) -> None:
-    """Refuse several processes for a verb that one does, and processes that are not shared alike.
+    """Refuse several processes for a command of one process, and unequal numbers of them on machines.
 
     Raises:
-        InputError: naming the verbs that they can share, or the numbers.
+        InputError: naming the commands for several processes, or the numbers.
     """
-    if current().world_size > 1 and verb not in SHARED:
-        raise InputError(f"{verb} runs in one process; torchrun and srun are for {', '.join(SHARED)}")
-    if not current().local_world_size or current().world_size % current().local_world_size:
+    info = current()
+    if info.world_size > 1 and verb not in PARALLEL_COMMANDS:
         raise InputError(
-            f"{current().world_size} processes that machines do not share alike; start as many on each (srun "
-            "--ntasks-per-node N, torchrun --nproc-per-node N)"
+            f"{verb} runs in one process; torchrun and srun are for {', '.join(PARALLEL_COMMANDS)}"
+        )
+    if not info.local_world_size or info.world_size % info.local_world_size:
+        raise InputError(
+            f"{info.world_size} processes, not equally many on each machine; start the same number on each "
+            "(srun --ntasks-per-node N, torchrun --nproc-per-node N)"
         )
 
 
 def check_batch(batch_size: int, accumulate: int) -> None:
-    """Refuse a batch that the processes cannot share alike.
+    """Refuse a batch that cannot be divided equally among the processes.
 
     Raises:
         InputError: naming the numbers.
@@ -101,38 +110,30 @@ def check_batch(batch_size: int, accumulate: int) -> None:
     if batch_size % (world * accumulate):
         among = f"{world} processes" + (f" of {accumulate} micro-batches each" if accumulate > 1 else "")
         raise InputError(
-            f"--batch-size {batch_size} cannot be shared alike by {among}; it stays the whole batch however "
-            f"many processes there are: choose a multiple of {world * accumulate}, or other processes"
+            f"`batch_size` {batch_size} cannot be divided equally among {among}; it is the size over all "
+            f"processes: choose a multiple of {world * accumulate}, or another number of processes"
         )
 
 
-PATIENCE = timedelta(days=1)
-"""How long a process waits for another, which may be writing a large file; one that dies is noticed."""
-TOLD = "dnalm/told"
-"""Key of the processes' store: how many have asked to say what went wrong."""
-LOST = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer", "Broken pipe")
-"""Words of errors that say that another process is gone."""
-
-
 def barrier() -> None:
-    """Go on when all processes are here."""
+    """Wait for all processes."""
     all_reduce_sum([0.0])
 
 
 def broadcast(value: T) -> T:
-    """Return the first process's value in every process; what can be pickled, and it is one of our own."""
+    """Return the first process's value (picklable, made by dnalm) in every process."""
     if current().world_size == 1:
         return value
     import torch.distributed as dist
 
     box: list[Any] = [value]
     dist.broadcast_object_list(box, src=0, group=_group())
-    found: T = box[0]
-    return found
+    received: T = box[0]
+    return received
 
 
 def all_reduce_sum(numbers: Sequence[float]) -> list[float]:
-    """Return the sums over all processes of as many numbers, the same in each."""
+    """Return the element-wise sums over all processes."""
     if current().world_size == 1:
         return list(numbers)
     import torch
@@ -140,12 +141,11 @@ def all_reduce_sum(numbers: Sequence[float]) -> list[float]:
 
     sums = torch.tensor(numbers, dtype=torch.float64)
     dist.all_reduce(sums, group=_group())
-    found: list[float] = sums.tolist()
-    return found
+    return [float(each) for each in sums.tolist()]
 
 
 def all_gather(value: T) -> list[T]:
-    """Return every process's value in every process, in their order; what can be pickled, and is our own."""
+    """Return every process's value (picklable, made by dnalm) in rank order, in every process."""
     world = current().world_size
     if world == 1:
         return [value]
@@ -157,47 +157,47 @@ def all_gather(value: T) -> list[T]:
 
 
 def map_over_ranks(items: Sequence[T], do: Callable[[T], R], *, together: bool) -> list[R]:
-    """Return what `do` makes of each item, in their order, in every process; each does its share of them.
+    """Return `do(item)` for each item, in order, in every process; each process computes a part of them.
 
-    All take as many turns, so that `do` may itself wait for the others: where the items do not come out even,
-    the last one stands in. What `do` makes can be pickled, and is our own. Unless `together`, this process
-    alone asks, and does all of them.
+    All processes make equally many calls, so that `do` may use collective operations; where the items do not
+    divide evenly, the last one is repeated. Results must be picklable. Unless `together`, this process alone
+    calls, and computes all of them.
     """
     info, count = current() if together else ProcessInfo(), len(items)
     world, rank = info.world_size, info.rank
     own = [do(items[min(at + rank, count - 1)]) for at in range(0, count, world)]
     if world == 1:
         return own
-    shares = all_gather(own)
-    return [shares[at % world][at // world] for at in range(count)]
+    parts = all_gather(own)
+    return [parts[at % world][at // world] for at in range(count)]
 
 
 def is_error_reporter() -> bool:
-    """Whether this process is to say what went wrong: the first that asks, so that it is said once."""
+    """Return whether this process reports an error: the first that asks, so that it appears once."""
     info = current()
     if info.world_size == 1:
         return True
     import torch.distributed as dist
 
     if not dist.is_initialized():
-        return info.rank == 0  # a mistake in the command, which is the same in all of them
+        return info.rank == 0  # a mistake in the command, the same in all processes
     try:
-        return int(dist.distributed_c10d._get_default_store().add(TOLD, 1)) == 1
-    except RuntimeError:  # the process that kept the store is gone
+        return int(dist.distributed_c10d._get_default_store().add(ERROR_REPORTERS, 1)) == 1
+    except RuntimeError:  # the process that held the store has ended
         return True
 
 
 def is_lost_peer(error: Exception) -> bool:
-    """Tell whether an error says that another process of the run has ended."""
+    """Return whether an error means that another process of the run has ended."""
     if current().world_size == 1 or not isinstance(error, RuntimeError):
         return False
-    return type(error).__name__.startswith("Dist") or any(word in str(error) for word in LOST)
+    return type(error).__name__.startswith("Dist") or any(text in str(error) for text in LOST_PEER)
 
 
 def end(code: int) -> int:
-    """Return the exit code of a run of one process; of several, end this one with it.
+    """Return the exit code in a single process; end one of several with it, at once.
 
-    It ends at once: Python's own end was seen to abort a process whose threads of the exchange were at work.
+    Python's own exit was seen to abort a process whose communication threads were busy.
     """
     if current().world_size > 1:
         sys.stdout.flush()
@@ -208,38 +208,38 @@ def end(code: int) -> int:
 
 @functools.cache
 def _group() -> Any:
-    """Return the processes as a group that exchanges values on the CPU; all of them call this at once."""
+    """Return the group of all processes for values on the CPU; all of them call this at the same time."""
     import torch.distributed as dist
 
-    return dist.new_group(backend="gloo", timeout=PATIENCE)
+    return dist.new_group(backend="gloo", timeout=TIMEOUT)
 
 
 @contextlib.contextmanager
-def stop_signal() -> Iterator[threading.Event]:
-    """Catch Ctrl-C and SIGTERM: the first asks the loop to stop, a second one stops at once.
+def stop_signal(say: Say = silent) -> Iterator[threading.Event]:
+    """Graceful stop on SIGINT and SIGTERM: the first one sets the event, a second one stops at once.
 
-    Of several processes, each gets one from the terminal and another from its launcher: the first counts, and
-    no other one disturbs how they end.
+    Of several processes each receives one from the terminal and another from its launcher: there the second
+    one is ignored, also while the process ends.
     """
     stopped = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stopped
         return
+    single = current().world_size == 1
 
-    def ask(number: int, _frame: FrameType | None) -> None:
-        if stopped.is_set() and current().world_size == 1:
+    def set_stopped(_number: int, _frame: FrameType | None) -> None:
+        if stopped.is_set() and single:
             raise KeyboardInterrupt
         if not stopped.is_set() and is_rank_zero():
-            once_more = "; once more to stop at once" if current().world_size == 1 else ""
-            print(f"stopping after this step{once_more}", file=sys.stderr)
+            say("stopping after this step" + ("; once more to stop at once" if single else ""))
         stopped.set()
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, set_stopped) for number in (signal.SIGINT, signal.SIGTERM)}
     ending = False
     try:
         yield stopped
     except KeyboardInterrupt:
-        ending = current().world_size > 1
+        ending = not single
         raise
     finally:
         for number, handler in before.items():
@@ -248,7 +248,7 @@ def stop_signal() -> Iterator[threading.Event]:
 
 @contextlib.contextmanager
 def sigterm_as_ctrl_c() -> Iterator[None]:
-    """Let SIGTERM raise KeyboardInterrupt; of several processes, none after it disturbs how one ends."""
+    """Let SIGTERM raise KeyboardInterrupt; while one of several processes ends, ignore further ones."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -266,6 +266,6 @@ def sigterm_as_ctrl_c() -> Iterator[None]:
         signal.signal(signal.SIGTERM, after)
 
 
-def any_asked(stopped: threading.Event) -> bool:
-    """Tell whether any process was asked to stop: all of them stop after the same step."""
-    return all_reduce_sum([float(stopped.is_set())]) != [0.0]
+def any_set(event: threading.Event) -> bool:
+    """Return whether the event is set in any process, the same in all: they stop after the same step."""
+    return all_reduce_sum([float(event.is_set())]) != [0.0]

@@ -40,7 +40,7 @@ def train(data, folder):
     loop = Loop(task, task.build_model(), CONFIG, folder=folder, fabric=fabric, seed=0, identity={"seed": 0})
     if has_state(folder):
         loop.resume(print)
-    loop.run(quiet=True)
+    loop.run()
 
 
 def child(data, folder):

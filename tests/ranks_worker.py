@@ -99,8 +99,8 @@ def train(job, strategy="single"):
     part.register_forward_pre_hook(count)
     if process.broadcast(there):
         loop.resume(print)
-    with patch("dnalm.train.language.EVALUATION_BATCH", 4), patch("dnalm.models.binding.PREDICT_BATCH", 4):
-        loop.run(stop_at=job.get("stop_at"), quiet=True)
+    with patch("dnalm.evaluate.language.EVALUATION_BATCH", 4), patch("dnalm.models.binding.PREDICT_BATCH", 4):
+        loop.run(stop_at=job.get("stop_at"))
     (Path(job["folder"]) / f"scored{process.current().rank}.json").write_text(json.dumps(sum(scored)))
     return loop
 

@@ -67,7 +67,7 @@ def losses(folder):
 
 
 def trained(loop):
-    loop.run(quiet=True)
+    loop.run()
     return losses(loop.folder)
 
 
@@ -91,7 +91,7 @@ def test_losses_in_bf16_are_near_those_in_fp32(start, tmp_path, device):
 
 def test_what_is_judged_at_the_end_is_not_compiled(start, tmp_path, device):
     loop = start(tmp_path / "a", device, compiled=True)
-    loop.run(stop_at=1, quiet=True)
+    loop.run(stop_at=1)
     before = torch._dynamo.utils.counters["stats"]["unique_graphs"]
     loop.task.score(loop.alone(), "val", 300)
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == before > 0
@@ -101,13 +101,13 @@ def test_what_is_judged_at_the_end_is_not_compiled(start, tmp_path, device):
 def test_a_resumed_run_ends_with_the_same_bits(start, tmp_path, device, deterministic, compiled):
     how = {"device": device, "precision": "bf16", "dropout": 0.2, "compiled": compiled}
     whole = start(tmp_path / "whole", **how)
-    whole.run(quiet=True)
+    whole.run()
     stopped = start(tmp_path / "stopped", **how)
-    assert not stopped.run(stop_at=13, quiet=True)
+    assert not stopped.run(stop_at=13)
     again = start(tmp_path / "stopped", **how)
     again.resume(print)
     assert again.step == 13
-    assert again.run(quiet=True)
+    assert again.run()
     for name, tensor in whole.model.state_dict().items():
         assert torch.equal(tensor, again.model.state_dict()[name]), name
     assert whole.evaluations[-1]["val_loss"] == again.evaluations[-1]["val_loss"]
@@ -124,4 +124,4 @@ def test_running_out_of_memory_says_what_fits(start, tmp_path, device, monkeypat
 
     monkeypatch.setattr(LanguageTask, "loss", loss)
     with pytest.raises(ValueError, match="micro-batch of 4 rows does not fit, one of 1 does.*--accumulate 4"):
-        loop.run(quiet=True)
+        loop.run()

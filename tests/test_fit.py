@@ -59,7 +59,7 @@ def test_it_learns_and_says_what_it_did(start, tmp_path):
     )
     with torch.no_grad():
         loop.model.transformer.wte.weight.mul_(20)  # sure of itself, and wrong
-    assert loop.run(quiet=True)
+    assert loop.run()
     assert [scores["step"] for scores in loop.evaluations] == [0, 30, 60]
     assert loop.evaluations[-1]["train_loss"] < loop.evaluations[0]["train_loss"] - 0.05
     steps = [line["step"] for line in log_of(tmp_path / "a") if "loss" in line]
@@ -70,7 +70,7 @@ def test_it_learns_and_says_what_it_did(start, tmp_path):
 def test_two_runs_are_bitwise_equal(start, tmp_path, precision):
     loops = [start(tmp_path / name, precision=precision) for name in "ab"]
     for loop in loops:
-        loop.run(quiet=True)
+        loop.run()
     assert same(weights_of(loops[0]), weights_of(loops[1]))
     assert log_of(tmp_path / "a") == log_of(tmp_path / "b")
 
@@ -78,12 +78,12 @@ def test_two_runs_are_bitwise_equal(start, tmp_path, precision):
 @pytest.mark.parametrize("stop", [1, 3, 4, 7])
 def test_a_resumed_run_ends_with_the_same_bits(start, tmp_path, stop):
     whole = start(tmp_path / "a")
-    whole.run(quiet=True)
-    assert not start(tmp_path / "b").run(stop_at=stop, quiet=True)
+    whole.run()
+    assert not start(tmp_path / "b").run(stop_at=stop)
     rest = start(tmp_path / "b")
     rest.resume(print)
     assert rest.step == rest.saved == stop
-    assert rest.run(quiet=True)
+    assert rest.run()
     assert same(weights_of(whole), weights_of(rest))
     # What is logged is the same, but for the evaluation where it was stopped.
     logs = [
@@ -107,26 +107,26 @@ def test_where_a_run_is_stopped_its_time_is_whole(start, tmp_path, monkeypatch):
         return item(tensor)
 
     monkeypatch.setattr(torch.Tensor, "item", waiting)
-    loop.run(stop_at=3, quiet=True)
+    loop.run(stop_at=3)
     assert waited == [3]
 
 
 def test_after_a_crash_it_goes_on_from_the_last_save(start, tmp_path):
     whole = start(tmp_path / "a")
-    whole.run(quiet=True)
+    whole.run()
 
     def crash(line):
         if line["step"] == 6:
             raise RuntimeError("power cut")
 
     with pytest.raises(RuntimeError, match="power cut"):
-        start(tmp_path / "b", watch=crash).run(quiet=True)
+        start(tmp_path / "b", watch=crash).run()
     with (tmp_path / "b" / "metrics.jsonl").open("a") as file:
         file.write('{"step": 7, "lo')  # half a line
     rest = start(tmp_path / "b")
     rest.resume(print)
     assert rest.step == 3
-    rest.run(quiet=True)
+    rest.run()
     assert same(weights_of(whole), weights_of(rest))
     assert log_of(tmp_path / "a") == log_of(tmp_path / "b")
 
@@ -143,14 +143,14 @@ def test_ctrl_c_ends_the_step_and_saves(start, tmp_path):
     loop._take_step = interrupted
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        loop.run(quiet=True)
+        loop.run()
     assert signal.getsignal(signal.SIGINT) is before
     rest = start(tmp_path / "a")
     rest.resume(print)
     assert rest.step == 5
-    rest.run(quiet=True)
+    rest.run()
     whole = start(tmp_path / "b")
-    whole.run(quiet=True)
+    whole.run()
     assert same(weights_of(whole), weights_of(rest))
 
 
@@ -167,7 +167,7 @@ def test_the_best_weights_are_kept_and_not_the_last(start, tmp_path):
         return loss
 
     loop._take_step = worse_and_worse
-    loop.run(quiet=True)
+    loop.run()
     losses = {scores["step"]: scores["val_loss"] for scores in loop.evaluations}
     tensors, about = checkpoint.load(tmp_path / "a")
     assert losses[40] > min(losses.values()) == about["val_loss"] == loop.best
@@ -193,17 +193,17 @@ def test_scores_of_where_a_run_was_stopped_do_not_decide_how_it_goes_on(start, t
     )
     whole = start(tmp_path / "whole", config)
     whole.task.evaluate = lambda _model: {"val_loss": 1.0 + whole.step}  # never lower again
-    whole.run(quiet=True)
+    whole.run()
     for stop in (4, 5, 7):
         part = start(tmp_path / "part", config)
         part.task.evaluate = lambda _model, part=part: {"val_loss": 1.0 + part.step}
         if stop > 4:
             part.resume(print)
-        part.run(stop_at=stop, quiet=True)
+        part.run(stop_at=stop)
     last = start(tmp_path / "part", config)
     last.task.evaluate = lambda _model: {"val_loss": 1.0 + last.step}
     last.resume(print)
-    last.run(quiet=True)
+    last.run()
     assert last.step == whole.step
     rates = [
         {line["step"]: line["lr"] for line in log_of(tmp_path / name) if "lr" in line}
@@ -213,7 +213,7 @@ def test_scores_of_where_a_run_was_stopped_do_not_decide_how_it_goes_on(start, t
 
 
 def test_refuses_to_resume_another_run(start, tmp_path):
-    start(tmp_path / "a").run(stop_at=2, quiet=True)
+    start(tmp_path / "a").run(stop_at=2)
     other = start(tmp_path / "a", TrainConfig(lr=0.5), seed=1)
     with pytest.raises(ValueError, match=r"lr was 0\.01, is 0\.5; seed was 0, is 1; use --overwrite"):
         other.resume(print)
@@ -228,7 +228,7 @@ def test_a_loss_that_is_no_number_stops_the_run(start, tmp_path):
     loop.evaluations.append({"step": 0, "val_loss": 1.0})
     loop.config = TrainConfig(**{**CONFIG.__dict__, "eval_every": 100, "checkpoint_every": 100})
     with pytest.raises(ValueError, match="the loss became nan at step 8; choose a lower --lr"):
-        loop.run(quiet=True)
+        loop.run()
     assert not (tmp_path / "a" / "last").exists()
 
 
@@ -242,19 +242,19 @@ def test_ctrl_c_in_the_first_evaluation_leaves_something_to_resume(start, tmp_pa
 
     loop.task.evaluate = interrupted
     with pytest.raises(KeyboardInterrupt):
-        loop.run(quiet=True)
+        loop.run()
     rest = start(tmp_path / "a")
     rest.resume(print)
-    assert rest.run(quiet=True)
+    assert rest.run()
     whole = start(tmp_path / "b")
-    whole.run(quiet=True)
+    whole.run()
     assert same(weights_of(whole), weights_of(rest))
 
 
 def test_patience_ends_a_run_that_no_longer_improves_and_keeps_the_best(start, tmp_path):
     config = TrainConfig(steps=40, batch_size=4, lr=1.0, min_lr=1.0, warmup=0, eval_every=2, patience=3)
     loop = start(tmp_path / "a", config)  # a rate of 1 makes it worse at once
-    assert loop.run(quiet=True)
+    assert loop.run()
     losses = [scores["val_loss"] for scores in loop.evaluations]
     best = losses.index(min(losses))
     assert len(losses) - 1 - best == 3
@@ -264,14 +264,14 @@ def test_patience_ends_a_run_that_no_longer_improves_and_keeps_the_best(start, t
     assert checkpoint.describe(tmp_path / "a" / "last")["step"] == loop.step
     again = start(tmp_path / "a", config)
     again.resume(print)
-    assert again.run(quiet=True)
+    assert again.run()
     assert again.step == loop.step
 
 
 def test_without_patience_it_goes_to_the_end(start, tmp_path):
     config = TrainConfig(steps=8, batch_size=4, lr=1.0, min_lr=1.0, warmup=0, eval_every=1)
     loop = start(tmp_path / "a", config)
-    assert loop.run(quiet=True)
+    assert loop.run()
     assert loop.step == 8
 
 
@@ -280,7 +280,7 @@ def test_a_validation_loss_that_is_no_number_ends_the_run(start, tmp_path):
     with torch.no_grad():
         loop.model.transformer.wte.weight[0, 0] = float("nan")
     with pytest.raises(ValueError, match="the validation loss is nan at step 0; choose a lower --lr"):
-        loop.run(quiet=True)
+        loop.run()
     assert not (tmp_path / "a" / "checkpoint").exists()
 
 
@@ -302,10 +302,10 @@ def test_a_batch_that_does_not_fit_is_told_with_the_largest_that_does(start, tmp
     too_large(loop, 4)
     told = r"a micro-batch of 16 rows does not fit, one of 4 does: use --accumulate 4 .*or --batch-size 4$"
     with pytest.raises(ValueError, match=told):
-        loop.run(quiet=True)
+        loop.run()
     advised = start(tmp_path / "b", TrainConfig(steps=4, batch_size=16, warmup=0, accumulate=4))
     too_large(advised, 4)
-    assert advised.run(quiet=True)
+    assert advised.run()
 
 
 def test_one_of_several_processes_does_not_try_what_fits(start, tmp_path, monkeypatch):
@@ -321,7 +321,7 @@ def test_nothing_that_fits_is_told_too(start, tmp_path):
     loop = start(tmp_path / "a")
     too_large(loop, 0)
     with pytest.raises(ValueError, match="nor does one of a single row; choose a smaller model"):
-        loop.run(quiet=True)
+        loop.run()
 
 
 def test_memory_that_runs_out_in_evaluation_is_told(start, tmp_path):
@@ -332,7 +332,7 @@ def test_memory_that_runs_out_in_evaluation_is_told(start, tmp_path):
 
     loop.task.evaluate = greedy
     with pytest.raises(ValueError, match="memory ran out: the model does not fit when it is evaluated"):
-        loop.run(quiet=True)
+        loop.run()
 
 
 def test_another_error_is_not_taken_for_memory(start, tmp_path):
@@ -343,7 +343,7 @@ def test_another_error_is_not_taken_for_memory(start, tmp_path):
 
     loop.task.loss = broken
     with pytest.raises(RuntimeError, match="shape mismatch"):
-        loop.run(quiet=True)
+        loop.run()
 
 
 def test_a_step_of_torch_that_asks_for_too_much_is_told(start, tmp_path):
@@ -356,7 +356,7 @@ def test_a_step_of_torch_that_asks_for_too_much_is_told(start, tmp_path):
 
     loop.task.loss = greedy
     with pytest.raises(ValueError, match="memory ran out: a micro-batch of 4 rows does not fit"):
-        loop.run(quiet=True)
+        loop.run()
 
 
 def test_a_model_that_normalises_in_a_layer_of_its_own_is_not_cut(start, tmp_path, monkeypatch):
@@ -376,11 +376,11 @@ def test_a_model_that_normalises_in_a_layer_of_its_own_is_not_cut(start, tmp_pat
 
 
 def test_the_number_of_micro_batches_may_change_on_the_way(start, tmp_path):
-    start(tmp_path / "a", dropout=0.0).run(stop_at=3, quiet=True)
+    start(tmp_path / "a", dropout=0.0).run(stop_at=3)
     rest = start(tmp_path / "a", TrainConfig(**(CONFIG.__dict__ | {"accumulate": 4})), dropout=0.0)
     rest.resume(print)
-    rest.run(quiet=True)
+    rest.run()
     whole = start(tmp_path / "b", dropout=0.0)
-    whole.run(quiet=True)
+    whole.run()
     found = [loop.evaluations[-1]["val_loss"] for loop in (rest, whole)]
     assert found[0] == pytest.approx(found[1], rel=1e-5)  # float32 sums in another order

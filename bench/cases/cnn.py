@@ -82,7 +82,7 @@ def dnalm(precision: Any) -> Build:
         )
 
         def run() -> None:
-            loop.run(stop_at=loop.step + count, quiet=True)
+            loop.run(stop_at=loop.step + count)
 
         profile = partial(shares, run, settings.device)
         return Work(run, len(train), flops(options, len(train)), processor.precision, profile=profile)

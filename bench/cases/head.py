@@ -75,7 +75,7 @@ def dnalm(kept: bool, precision: Any) -> Build:
         )
 
         def run() -> float:
-            loop.run(stop_at=loop.step + count, quiet=True)
+            loop.run(stop_at=loop.step + count)
             return loop.seconds_per_step * count
 
         return Work(run, len(train), precision=processor.precision)

@@ -86,6 +86,7 @@ def dnalm_step(
         import torch
 
         from bench.profile import Named, shares
+        from dnalm.commands.runs import prepare_process
         from dnalm.device import Compute
         from dnalm.genome.folder import PreparedGenome
         from dnalm.train.language import LanguageTask
@@ -97,7 +98,7 @@ def dnalm_step(
 
         options = recipe(settings, "default", size, batch)
         compute = Compute(device=settings.device, precision=precision, threads=settings.threads)  # type: ignore[arg-type]
-        processor = compute.resolve()
+        processor = prepare_process(compute)
         task = Watched(
             PreparedGenome(genome or data(settings)), options.encoder, replace(options.task, eval_bases=300)
         )
@@ -117,7 +118,7 @@ def dnalm_step(
         count = steps(settings)
 
         def run() -> float:
-            loop.run(stop_at=loop.step + count, quiet=True)
+            loop.run(stop_at=loop.step + count)
             return loop.seconds_per_step * count
 
         return work(

@@ -60,7 +60,7 @@ def check_options(options: BindingOptions) -> None:
     Raises:
         InputError: naming all of them.
     """
-    wrong = options.run.wrong()
+    wrong = []
     if options.max_cache < 0 or not math.isfinite(options.max_cache):
         wrong.append(f"--max-cache must be at least 0, got {options.max_cache}")
     if not options.name or "/" in options.name or options.name.startswith("."):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dnalm import checkpoint
 from dnalm.commands import demo_binding, demo_interaction, prepare, pretrain
-from dnalm.commands.runs import RunOptions
+from dnalm.commands.runs import RunOptions, prepare_process
 from dnalm.device import Compute
 from dnalm.errors import InputError
 from dnalm.files import lock, need_space, write_text
@@ -61,7 +61,7 @@ def run(options: Options) -> None:
     chapters: list[Chapter] = []
     stages = _stages(options, report, chapters)  # refuses wrong values before anything is written
     demo_interaction.check_installed()
-    options.compute.resolve()
+    prepare_process(options.compute)
     _check_folder(options.out)
     need_space(options.out, DISK)
     if options.dry_run:

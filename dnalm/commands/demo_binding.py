@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dnalm.commands import baseline, evaluate, finetune, label
 from dnalm.commands.binding_options import BindingOptions
-from dnalm.commands.runs import JudgeOptions, RunOptions
+from dnalm.commands.runs import EvaluationOptions, RunOptions
 from dnalm.device import Compute
 
 WINDOW = 200
@@ -73,7 +73,7 @@ def judge(out: Path, *, compute: Compute, quiet: bool) -> None:
             part="test",
             motif=out / "motif.meme",
             pvalue=PVALUE,
-            judging=JudgeOptions(
+            judging=EvaluationOptions(
                 out=folder / "evaluation_test.json", overwrite=True, compute=compute, quiet=quiet
             ),
         )

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dnalm.commands import interact_evaluate, interact_prepare, interact_train
-from dnalm.commands.runs import JudgeOptions, RunOptions
+from dnalm.commands.runs import EvaluationOptions, RunOptions
 from dnalm.data.pairs import open_pairs
 from dnalm.data.prepare_pairs import PrepareConfig
 from dnalm.device import Compute
@@ -120,7 +120,7 @@ def judge(out: Path, *, compute: Compute, quiet: bool) -> None:
             runs=tuple(folder / name for name in EPOCHS),
             data=out / "data" / "pairs",
             part="test",
-            judging=JudgeOptions(
+            judging=EvaluationOptions(
                 out=folder / "evaluation_test.json", overwrite=True, compute=compute, quiet=quiet
             ),
         )

@@ -13,7 +13,7 @@ import tyro
 from lightning_fabric import Fabric
 
 from dnalm.bootstrap import moments
-from dnalm.commands.runs import JudgeOptions
+from dnalm.commands.runs import EvaluationOptions
 from dnalm.data.binding import BindingWindows
 from dnalm.data.binding_set import Prepared, SplitConfig, prepare_set
 from dnalm.device import alone
@@ -53,7 +53,7 @@ class Options:
     """Least score of a site as a probability, as in `dnalm label`."""
     every_site: bool = False
     """Scan as `dnalm label --every-site` labels."""
-    judging: JudgeOptions = field(default_factory=JudgeOptions)
+    judging: EvaluationOptions = field(default_factory=EvaluationOptions)
 
 
 def run(options: Options) -> None:
@@ -66,7 +66,7 @@ def run(options: Options) -> None:
         raise InputError(
             "no model is named; name folders of dnalm finetune or dnalm baseline, or published .pt files"
         )
-    processor = options.judging.resolve()
+    processor = options.judging.prepare()
     scan = _scan(options)
     models = _named([open_binding(path) for path in options.models], options.models)
     config = _split_config(options, models)
@@ -78,11 +78,11 @@ def run(options: Options) -> None:
     for warning in warnings:
         options.judging.say(warning)
     judged = partial(_judged, options, models, prepared, scan, alone(processor.fabric()))
-    options.judging.keep(
+    options.judging.evaluate_and_save(
         "evaluate",
         lambda: judged() | {"warnings": warnings},
         table=_table,
-        brief=_without_details,
+        metrics=_without_details,
         recipe={key: getattr(options, key) for key in ("part", "threshold", "pvalue", "every_site")},
         seed=0,
         data=prepared.about,

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from dnalm.commands import interact_train
+from dnalm.commands.runs import prepare_process
 from dnalm.data.pair_batches import PairRows, PairTokens
 from dnalm.device import Compute, Processor
 from dnalm.errors import InputError
@@ -63,7 +64,7 @@ def run(options: Options) -> None:
     Raises:
         InputError: naming all that is missing or does not work.
     """
-    processor = options.compute.resolve()
+    processor = prepare_process(options.compute)
     print(f"device: {processor}, {torch.get_num_threads()} threads")
     for name in LIBRARIES:
         print(f"library {name}: {_version(name)}")

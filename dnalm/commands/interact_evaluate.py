@@ -18,7 +18,7 @@ import tyro
 
 from dnalm import process
 from dnalm.checkpoint import weights_digest
-from dnalm.commands.runs import JudgeOptions
+from dnalm.commands.runs import EvaluationOptions
 from dnalm.data.pairs import PairSet, open_pairs
 from dnalm.errors import InputError
 from dnalm.evaluate.baselines.ladder import check_classes, ladder_scores
@@ -54,7 +54,7 @@ class Options:
     """Judge the mean of all models named beside each of them."""
     ladder_only: bool = False
     """No model: the baselines alone."""
-    judging: JudgeOptions = field(default_factory=JudgeOptions)
+    judging: EvaluationOptions = field(default_factory=EvaluationOptions)
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def run(options: Options) -> None:
         raise InputError(f"--ensemble needs at least two models, got {len(options.runs)}: name more of them")
     if not options.runs and not options.ladder_only:
         raise InputError("no run is named; name folders of dnalm interact train, or give --ladder-only")
-    processor = options.judging.resolve()
+    processor = options.judging.prepare()
     pairs = open_pairs(options.data)
     check_classes(pairs)
     if not len(pairs.parts[options.part]):
@@ -90,11 +90,11 @@ def run(options: Options) -> None:
     models = _opened(options, pairs)
     reading = Reading(store_of(options.store, options.data), processor, options.judging.say)
     judged = partial(_judged, options, pairs, models, reading)
-    options.judging.keep(
+    options.judging.evaluate_and_save(
         "interact evaluate",
         judged,
         table=_table,
-        brief=_without_bins,
+        metrics=_without_bins,
         recipe={
             "part": options.part,
             "ladder_only": options.ladder_only,

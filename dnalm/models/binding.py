@@ -234,7 +234,7 @@ class BindingTask:
         """Return the mean squared error over all bases of the batch."""
         return F.mse_loss(model(batch.tokens, batch.states).float(), batch.scores)
 
-    def counted(self, batch: BindingBatch) -> float:
+    def loss_weight(self, batch: BindingBatch) -> float:
         """Return what the loss is a mean over: bases."""
         return float(batch.scores.numel())
 

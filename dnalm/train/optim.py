@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
 import torch
@@ -12,64 +12,49 @@ from dnalm.config import check_fractions, check_minimum
 from dnalm.errors import InputError
 
 Schedule = Literal["cosine", "plateau", "warm-down"]
-LOWER = 1e-4
-"""By what share a validation loss must be below the best one to count as lower, for a plateau."""
+PLATEAU_THRESHOLD = 1e-4
+"""Relative decrease of the best validation loss that counts as lower, for a plateau."""
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """How a model is trained, whatever the task."""
+class OptimizerConfig:
+    """What training in steps and in epochs have in common."""
 
-    steps: int = 4000
-    """Optimiser steps of the whole run."""
     batch_size: int = 64
     """Windows per step, over all processes."""
     accumulate: int = 1
-    """Micro-batches of a step in each process: less memory for more of them, the same training but for what
-    dropout draws."""
+    """Micro-batches of a step in each process: more of them need less memory, for the same training up to
+    dropout."""
     lr: float = 5e-4
     """Highest learning rate, reached after warm-up."""
     min_lr: float = 5e-5
     """Learning rate at the last step."""
-    warmup: int = 50
-    """Steps of linear warm-up."""
     weight_decay: float = 0.1
     """Decoupled weight decay of AdamW."""
-    decay: Literal["all", "matrices"] = "matrices"
-    """Which parameters decay: all, or those with two axes (not LayerNorms and biases)."""
     beta2: float = 0.999
     """Decay of AdamW's second moment (the first is 0.9)."""
     clip: float = 1.0
     """Largest norm of the gradient; 0 for no limit."""
-    eval_every: int = 250
-    """Steps between evaluations; there is always one at the end."""
-    checkpoint_every: int = 250
-    """Steps between saves of the state that --resume goes on from."""
     patience: int = 0
     """Evaluations in a row without a lower validation loss after which training stops; 0 for never."""
     schedule: Schedule = "warm-down"
-    """The learning rate after warm-up: warm-down, as it is to the middle of the run and then in a line to
-    min_lr; cosine, to min_lr at the last step; plateau, see below."""
+    """Learning rate after warm-up. warm-down: constant to the middle of the run, then linear to min_lr; cosine:
+    to min_lr at the last step; plateau: constant, and multiplied by plateau_factor whenever more than
+    plateau_patience evaluations in a row brought no lower validation loss."""
     plateau_patience: int = 3
-    """With plateau, evaluations in a row without a lower validation loss that leave the rate as it is: with
-    the next one it falls."""
+    """With plateau: evaluations in a row without a lower validation loss that leave the rate unchanged."""
     plateau_factor: float = 0.5
-    """With plateau, by what the rate is multiplied, not below min_lr."""
+    """With plateau: factor of the rate, which does not fall below min_lr."""
 
     def __post_init__(self) -> None:
-        wrong = check_minimum(
-            self,
-            steps=1,
-            batch_size=1,
-            accumulate=1,
-            warmup=0,
-            eval_every=1,
-            checkpoint_every=1,
-            patience=0,
-            weight_decay=0,
-            clip=0,
-            plateau_patience=0,
-        )
+        if wrong := self.validation_errors():
+            raise InputError("; ".join(wrong))
+
+    def validation_errors(self) -> list[str]:
+        """Return what is out of range, a sentence each."""
+        least = {"batch_size": 1, "accumulate": 1}
+        nonnegative = dict.fromkeys(("patience", "weight_decay", "clip", "plateau_patience"), 0)
+        wrong = check_minimum(self, **least, **nonnegative) + check_fractions(self, "beta2")
         if not wrong and self.batch_size % self.accumulate:
             wrong.append(
                 f"batch_size must be a multiple of accumulate, got {self.batch_size} and {self.accumulate}"
@@ -78,85 +63,73 @@ class TrainConfig:
             wrong.append(f"lr must be above 0, got {self.lr}")
         if not 0.0 <= self.min_lr <= self.lr:
             wrong.append(f"min_lr must be from 0 to lr, got {self.min_lr}")
-        wrong += check_fractions(self, "beta2")
         if self.schedule not in get_args(Schedule):
             wrong.append(f"schedule must be {', '.join(get_args(Schedule))}, got {self.schedule!r}")
         if not 0.0 < self.plateau_factor < 1.0:
             wrong.append(f"plateau_factor must be above 0 and below 1, got {self.plateau_factor}")
-        if self.decay not in ("all", "matrices"):
-            wrong.append(f"decay must be all or matrices, got {self.decay!r}")
-        if wrong:
-            raise InputError("; ".join(wrong))
+        return wrong
 
 
 @dataclass(frozen=True)
-class EpochConfig:
-    """How a model is trained on a set of windows that is gone through several times."""
+class TrainConfig(OptimizerConfig):
+    """How a model is trained for a number of steps."""
+
+    steps: int = 4000
+    """Optimiser steps of the whole run."""
+    warmup: int = 50
+    """Steps of linear warm-up."""
+    decay: Literal["all", "matrices"] = "matrices"
+    """Which parameters decay: all, or those with two axes (not LayerNorms and biases)."""
+    eval_every: int = 250
+    """Steps between evaluations; there is always one at the end."""
+    checkpoint_every: int = 250
+    """Steps between saves of the state from which a run can be resumed."""
+
+    def validation_errors(self) -> list[str]:
+        """Return what is out of range, a sentence each."""
+        wrong = check_minimum(self, steps=1, warmup=0, eval_every=1, checkpoint_every=1)
+        if self.decay not in ("all", "matrices"):
+            wrong.append(f"decay must be all or matrices, got {self.decay!r}")
+        return wrong + super().validation_errors()
+
+
+@dataclass(frozen=True)
+class EpochConfig(OptimizerConfig):
+    """How a model is trained for a number of epochs, each with an evaluation."""
 
     epochs: int = 20
-    """Times that every training window is seen, at most; the schedule of the learning rate spans them."""
+    """Largest number of epochs; the schedule of the learning rate spans them."""
     patience: int = 10
     """Epochs in a row without a lower validation loss after which training stops; 0 for never."""
     schedule: Schedule = "cosine"
-    """The learning rate after warm-up: cosine, to min_lr at the last step; warm-down, as it is to the middle
-    of the run and then in a line to min_lr; plateau: as it is, and multiplied by --plateau-factor whenever
-    more than --plateau-patience epochs in a row brought no lower validation loss."""
-    plateau_patience: int = 3
-    """With plateau, epochs in a row without a lower validation loss that leave the rate as it is."""
-    plateau_factor: float = 0.5
-    """With plateau, by what the rate is multiplied, not below min_lr."""
-    batch_size: int = 64
-    """Windows per step, over all processes."""
-    accumulate: int = 1
-    """Micro-batches of a step in each process: less memory for more of them, the same training but for what
-    dropout draws."""
+    """Learning rate after warm-up. cosine: to min_lr at the last step; warm-down: constant to the middle of the
+    run, then linear to min_lr; plateau: constant, and multiplied by plateau_factor whenever more than
+    plateau_patience epochs in a row brought no lower validation loss."""
     lr: float = 2e-3
     """Highest learning rate, reached after warm-up."""
     min_lr: float = 0.0
     """Learning rate at the last step."""
     warmup_share: float = 0.1
-    """Share of all steps that is linear warm-up."""
+    """Fraction of all steps that is linear warm-up."""
     weight_decay: float = 0.01
     """Decoupled weight decay of AdamW."""
-    beta2: float = 0.999
-    """Decay of AdamW's second moment (the first is 0.9)."""
-    clip: float = 1.0
-    """Largest norm of the gradient; 0 for no limit."""
 
-    def __post_init__(self) -> None:
-        wrong = []
-        if self.epochs < 1:
-            wrong.append(f"epochs must be at least 1, got {self.epochs}")
+    def validation_errors(self) -> list[str]:
+        """Return what is out of range, a sentence each."""
+        wrong = check_minimum(self, epochs=1)
         if not 0.0 <= self.warmup_share <= 1.0:
             wrong.append(f"warmup_share must be from 0 to 1, got {self.warmup_share}")
-        elif self.epochs >= 1:  # the rest is what a run in steps must keep
-            try:
-                self.in_steps(1)
-            except ValueError as error:
-                wrong.append(str(error))
-        if wrong:
-            raise InputError("; ".join(wrong))
+        return wrong + super().validation_errors()
 
     def in_steps(self, steps_per_epoch: int) -> TrainConfig:
         """Return the same in steps: an evaluation and a save of the state after each epoch."""
         steps = self.epochs * steps_per_epoch
         return TrainConfig(
+            **{field.name: getattr(self, field.name) for field in fields(OptimizerConfig)},
             steps=steps,
-            batch_size=self.batch_size,
-            accumulate=self.accumulate,
-            lr=self.lr,
-            min_lr=self.min_lr,
             warmup=round(steps * self.warmup_share),
-            weight_decay=self.weight_decay,
-            decay="matrices",
-            beta2=self.beta2,
-            clip=self.clip,
             eval_every=steps_per_epoch,
             checkpoint_every=steps_per_epoch,
-            patience=self.patience,
-            schedule=self.schedule,
-            plateau_patience=self.plateau_patience,
-            plateau_factor=self.plateau_factor,
         )
 
 
@@ -166,32 +139,31 @@ def learning_rate(step: int, config: TrainConfig, losses: Sequence[float] = ()) 
     Args:
         step: from 0.
         config: of the run.
-        losses: validation losses of the evaluations so far, that of the untrained model first; only plateau
-            looks at them.
+        losses: validation losses so far, that of the untrained model first; for plateau alone.
     """
     if step < config.warmup:
         return config.lr * (step + 1) / config.warmup
     if config.schedule == "plateau":
-        return max(config.min_lr, config.lr * config.plateau_factor ** _falls(losses[1:], config))
+        return max(config.min_lr, config.lr * config.plateau_factor ** _reductions(losses[1:], config))
     if config.schedule == "warm-down":
-        falls = config.steps - max(0.5 * config.steps, config.warmup)
-        left = min(1.0, (config.steps - step) / falls)
+        falling = config.steps - max(0.5 * config.steps, config.warmup)
+        left = min(1.0, (config.steps - step) / falling)
         return config.min_lr + (config.lr - config.min_lr) * left
-    share = (step - config.warmup) / max(1, config.steps - 1 - config.warmup)
-    return config.min_lr + (config.lr - config.min_lr) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, share)))
+    done = (step - config.warmup) / max(1, config.steps - 1 - config.warmup)
+    return config.min_lr + (config.lr - config.min_lr) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, done)))
 
 
-def _falls(losses: Sequence[float], config: TrainConfig) -> int:
-    """Return how often the rate has fallen, by the rule of torch's ReduceLROnPlateau with its threshold."""
-    best, worse, falls = math.inf, 0, 0
+def _reductions(losses: Sequence[float], config: TrainConfig) -> int:
+    """Return how often the rate was reduced, by the rule of torch's ReduceLROnPlateau with its threshold."""
+    best, worse, reductions = math.inf, 0, 0
     for loss in losses:
-        if loss < best * (1.0 - LOWER):
+        if loss < best * (1.0 - PLATEAU_THRESHOLD):
             best, worse = loss, 0
         else:
             worse += 1
         if worse > config.plateau_patience:
-            worse, falls = 0, falls + 1
-    return falls
+            worse, reductions = 0, reductions + 1
+    return reductions
 
 
 def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:

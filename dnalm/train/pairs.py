@@ -70,7 +70,7 @@ class InteractionTask:
         """Return the mean cross-entropy of the batch, in nats a pair."""
         return F.binary_cross_entropy_with_logits(model(*batch[:-1]).float(), batch.labels)
 
-    def counted(self, batch: PairBatch) -> float:
+    def loss_weight(self, batch: PairBatch) -> float:
         """Return what the loss is a mean over: pairs."""
         return float(len(batch.labels))
 

@@ -1,7 +1,7 @@
-"""The state of a run on disk: the newest whole one is found again, whenever the run was stopped."""
+"""The state of a run on disk: its newest complete copy can be read, whenever the run was stopped."""
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from torch import Tensor
 from dnalm import checkpoint
 from dnalm.errors import InputError
 from dnalm.files import recover, unfinished_files, write_text
+from dnalm.process import Say
 
 LAST, BEFORE, BEST = "last", "last-before", "checkpoint"
 """Folders of a run: its state, the state before, the weights with the lowest validation loss."""
@@ -17,48 +18,49 @@ LOG = "metrics.jsonl"
 
 
 def save_state(folder: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
-    """Write a run's state as `last/`; the one that was there becomes `last-before/`."""
+    """Write a run's state as `last/`; the previous one becomes `last-before/`."""
     checkpoint.save(folder / LAST, tensors, about, before=folder / BEFORE)
 
 
-def newest_state(folder: Path, say: Callable[[str], None]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the tensors and the description of the newest whole state in a run's folder.
+def newest_state(folder: Path, say: Say) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors and the description of the newest complete state in a run's folder.
 
     Args:
-        folder: of the run, cleared up (`recover_run`).
-        say: told of a damaged state that is passed over.
+        folder: of the run, after `recover_run`.
+        say: called with a warning for each damaged state.
 
     Raises:
         InputError: if there is none.
     """
-    damaged = []
-    found: list[tuple[int, str]] = []
+    damaged: list[str] = []
+    steps: list[tuple[int, str]] = []
     for name in (LAST, BEFORE):
         if (folder / name).exists():
             try:
-                found.append((checkpoint.describe(folder / name)["step"], name))
-            except ValueError as error:
+                steps.append((checkpoint.describe(folder / name)["step"], name))
+            except InputError as error:
                 damaged.append(str(error))
-    for _step, name in sorted(found, reverse=True):
+    for _step, name in sorted(steps, reverse=True):
         try:
             state = checkpoint.load(folder / name)
-        except ValueError as error:
+        except InputError as error:
             damaged.append(str(error))
             continue
         for message in damaged:
             say(f"warning: {message}; going on from {folder / name} instead")
         return state
-    what = f"no whole state: {'; '.join(damaged)}" if damaged else "nothing to resume here"
-    raise InputError(f"{folder}: {what}; run without --resume" + (", with --overwrite" if damaged else ""))
+    if damaged:
+        raise InputError(f"{folder}: no complete state: {'; '.join(damaged)}; run with `overwrite`")
+    raise InputError(f"{folder}: nothing to resume here; run without `resume`")
 
 
 def has_state(folder: Path) -> bool:
-    """Tell whether a run's folder holds a state, even one that a killed process has set aside."""
+    """Return whether a run's folder holds a state, even one that a killed process was replacing."""
     return any((folder / name).exists() or any(folder.glob(f".{name}.*.old")) for name in (LAST, BEFORE))
 
 
 def recover_run(folder: Path) -> None:
-    """Clear up in a run's folder after a process that was killed; the caller holds the lock there."""
+    """Clean up a run's folder after a process that was killed; the caller holds the lock there."""
     for name in (BEST, LAST, BEFORE):
         recover(folder / name)
     for path in unfinished_files(folder):
@@ -66,22 +68,22 @@ def recover_run(folder: Path) -> None:
 
 
 def clear_run(folder: Path) -> None:
-    """Remove a run's states, best weights, log and record; states first, so that no half of it resumes."""
-    for name in (BEFORE, LAST, BEST):
+    """Remove a run's states, best weights, logs and record; states first, so that no rest of it resumes."""
+    for name in (BEFORE, LAST, BEST, "tensorboard"):
         shutil.rmtree(folder / name, ignore_errors=True)
     for name in ("run.json", LOG):
         (folder / name).unlink(missing_ok=True)
 
 
 def cut_log(folder: Path, lines: int) -> None:
-    """Keep the first `lines` of a run's log: the others were written after the state was saved."""
+    """Cut a run's log to its first `lines`: the others were written after the state was saved."""
     path = folder / LOG
     if path.exists():
         write_text(path, "".join(line + "\n" for line in path.read_text().splitlines()[:lines]))
 
 
 def check_identity(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Refuse to go on with a run that had other settings or data.
+    """Refuse to continue a run that had other settings or data.
 
     Raises:
         InputError: naming what differs.
@@ -89,5 +91,5 @@ def check_identity(folder: Path, before: Mapping[str, Any], now: Mapping[str, An
     if differing := sorted(key for key in now if before.get(key) != now[key]):
         named = "; ".join(f"{key} was {before.get(key)}, is {now[key]}" for key in differing)
         raise InputError(
-            f"{folder}: cannot resume with other settings: {named}; use --overwrite to start anew"
+            f"{folder}: cannot resume with other settings: {named}; use `overwrite` to start anew"
         )

@@ -1,9 +1,7 @@
-"""Tensors that several processes hold a part of each (FSDP), and the whole ones that files hold.
-
-Batch normalisation over a batch that several processes share.
+"""Models over several processes: tensors sharded by FSDP, and batch normalisation over the full batch.
 
 Shapes used below
-    B  rows of this process's share  C  values a row
+    B  rows in this process    C  values per row
 """
 
 import contextlib
@@ -20,7 +18,7 @@ from dnalm.errors import InputError
 
 @contextlib.contextmanager
 def gathered(module: nn.Module) -> Iterator[None]:
-    """Hold the parameters that are outside lists of layers whole, for calls that go past `module`."""
+    """Gather the parameters outside of layer lists, for calls that bypass `module`'s forward."""
     from torch.distributed.fsdp import FSDPModule
 
     if not isinstance(module, FSDPModule):
@@ -34,83 +32,84 @@ def gathered(module: nn.Module) -> Iterator[None]:
 
 
 def gather_full(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return tensors whole and on the CPU to the first process, which saves them, and none to the others.
+    """Return full tensors on the CPU in the first process, which saves them, and none in the others.
 
     All processes call this together, with the same names.
     """
-    found = {}
+    full = {}
     for name, tensor in tensors.items():
         one = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
         if process.is_rank_zero():
-            found[name] = one.detach().cpu()
-    return found
+            full[name] = one.detach().cpu()
+    return full
 
 
-def shard_all(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return this process's part of each whole tensor that is in `wanted` too, and the others whole."""
-    return {name: shard(tensor, wanted[name]) if name in wanted else tensor for name, tensor in found.items()}
+def shard_all(tensors: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return each full tensor sharded as its namesake in `like`; without a namesake as it is."""
+    return {name: shard(tensor, like[name]) if name in like else tensor for name, tensor in tensors.items()}
 
 
 @torch.no_grad()
 def shard(tensor: Tensor, like: Tensor) -> Tensor:
-    """Return a whole tensor on the device of `like`; this process's part, where that is parted alike."""
+    """Return a full tensor on the device of `like`, sharded as it is if it has the same shape."""
     tensor = tensor.to(like.device)
     if not isinstance(like, DTensor) or tensor.shape != like.shape:
         return tensor
     return distribute_tensor(tensor, like.device_mesh, like.placements, src_data_rank=None)
 
 
-class _Total(torch.autograd.Function):
+class _AllReduceSum(torch.autograd.Function):
     """The sum over all processes, whose gradient is the sum of theirs."""
 
     @staticmethod
     def forward(_ctx: Any, values: Tensor) -> Tensor:
         """Return the sums of `values`, of any shape."""
-        found = values.clone()
-        torch.distributed.all_reduce(found)
-        return found
+        sums = values.clone()
+        torch.distributed.all_reduce(sums)
+        return sums
 
     @staticmethod
     def backward(_ctx: Any, *gradients: Tensor) -> Tensor:
-        """Return the sums of the gradient, likewise."""
-        found = gradients[0].contiguous().clone()
-        torch.distributed.all_reduce(found)
-        return found
+        """Return the sums of the gradient."""
+        sums = gradients[0].contiguous().clone()
+        torch.distributed.all_reduce(sums)
+        return sums
 
 
 class SyncedBatchNorm(nn.BatchNorm1d):
-    """`nn.BatchNorm1d` of rows [B, C] whose mean and variance are those of the rows of all processes."""
+    """`nn.BatchNorm1d` of rows [B, C] with mean and variance over the rows of all processes.
+
+    PyTorch's SyncBatchNorm runs on CUDA only.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, C] to [B, C]; in training all processes call this together."""
         if not self.training:
             return super().forward(x)
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        assert self.momentum is not None
         with torch.autocast(x.device.type, enabled=False):
             values = x.float()
             rows = values.new_full((1,), len(values))
-            sums = _Total.apply(torch.cat([values.sum(0), rows]))  # type: ignore[no-untyped-call]
+            sums = _AllReduceSum.apply(torch.cat([values.sum(0), rows]))  # type: ignore[no-untyped-call]
             count = sums[-1].detach()
             mean = sums[:-1] / count
             centred = values - mean
-            variance = _Total.apply(centred.square().sum(0)) / count  # type: ignore[no-untyped-call]
-            with torch.no_grad():  # the variance unbiased, as PyTorch's layer remembers it
-                self.running_mean.lerp_(mean, self.momentum)  # type: ignore[union-attr, arg-type]
-                self.running_var.lerp_(variance * count / (count - 1.0).clamp(min=1.0), self.momentum)  # type: ignore[union-attr, arg-type]
-                self.num_batches_tracked.add_(1)  # type: ignore[union-attr]
-            found: Tensor = centred * torch.rsqrt(variance + self.eps) * self.weight + self.bias
-        return found.to(x.dtype)
-
-
-def normalises(model: nn.Module) -> bool:
-    """Tell whether a model looks at the whole batch in training."""
-    return any(name.endswith("running_mean") for name, _ in model.named_buffers())
+            variance = _AllReduceSum.apply(centred.square().sum(0)) / count  # type: ignore[no-untyped-call]
+            with torch.no_grad():  # the running variance is unbiased, as in PyTorch's layer
+                self.running_mean.lerp_(mean, self.momentum)
+                self.running_var.lerp_(variance * count / (count - 1.0).clamp(min=1.0), self.momentum)
+                self.num_batches_tracked.add_(1)
+            normalised: Tensor = centred * torch.rsqrt(variance + self.eps) * self.weight + self.bias
+        return normalised.to(x.dtype)
 
 
 def synchronize_batch_norm(model: nn.Module, accumulate: int, smallest: int) -> None:
-    """Let the batch normalisation in a model be over the rows of all processes, in place.
+    """Make batch normalisation in a model span the rows of all processes, in place.
 
-    Of micro-batches one after the other each is normalised by its own rows: the whole batch's are never there
-    together.
+    Each of several micro-batches is normalised by its own rows: the full batch is never in memory at once.
 
     Args:
         model: changed in place.
@@ -118,23 +117,22 @@ def synchronize_batch_norm(model: nn.Module, accumulate: int, smallest: int) -> 
         smallest: rows of the smallest batch.
 
     Raises:
-        InputError: if it cannot be, of another kind of layer, or a micro-batch has too few rows for it.
+        InputError: if another kind of layer normalises over the batch, or a micro-batch has too few rows.
     """
     world = process.current().world_size
-    if world * accumulate == 1 or not normalises(model):
-        return
     layers = [module for module in model.modules() if hasattr(module, "running_mean")]
-    known = (nn.BatchNorm1d, SyncedBatchNorm)
-    if not all(type(layer) in known for layer in layers):
+    if world * accumulate == 1 or not layers:
+        return
+    if not all(type(layer) in (nn.BatchNorm1d, SyncedBatchNorm) for layer in layers):
         raise InputError(
-            "this model normalises over the whole batch in a layer of its own, which must not be cut into "
-            "shares: train it with --accumulate 1, in one process"
+            "a layer of this model normalises over the full batch and cannot be divided: train it with "
+            "`accumulate` 1, in one process"
         )
     if smallest // (world * accumulate) * world < 2:
         raise InputError(
-            f"the smallest batch has {smallest} rows, too few for {world * accumulate} shares (processes "
-            "times micro-batches): this model normalises over at least 2 rows at once; choose another "
-            "--batch-size, or a lower --accumulate"
+            f"the smallest batch has {smallest} rows, too few for {world * accumulate} micro-batches (processes "
+            "times `accumulate`): this model normalises over at least 2 rows; choose another `batch_size`, or a "
+            "lower `accumulate`"
         )
     for layer in layers if world > 1 else []:
         layer.__class__ = SyncedBatchNorm

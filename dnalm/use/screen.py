@@ -91,7 +91,7 @@ def run(options: Options) -> None:
     results, judged = read_run(options.run)
     temperature = _temperature(results, options.run)
     candidates = _candidates(options, pairs)
-    processor = options.compute.resolve()
+    processor = options.compute.processor()
     reading = Reading(store_of(options.store, options.data), processor, lambda text: _say(options, text))
     tokens = reading.tokens(opened.model.shape, candidates.texts)
     model = opened.model.to(processor.fabric().device)

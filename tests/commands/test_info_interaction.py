@@ -9,7 +9,7 @@ import pytest
 from dnalm.cli import VERBS, main
 from dnalm.commands import interact_evaluate, interact_prepare, interact_train
 from dnalm.commands.info import identify
-from dnalm.commands.runs import JudgeOptions, RunOptions
+from dnalm.commands.runs import EvaluationOptions, RunOptions
 from dnalm.device import Compute
 from dnalm.models.pair_shape import EncodersConfig
 from dnalm.train.optim import EpochConfig
@@ -56,7 +56,7 @@ def model(data):
         interact_evaluate.Options(
             (out,),
             data,
-            judging=JudgeOptions(out=out / "evaluation_validation.json", compute=CPU, quiet=True),
+            judging=EvaluationOptions(out=out / "evaluation_validation.json", compute=CPU, quiet=True),
         )
     )
     return out

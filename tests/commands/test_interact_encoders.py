@@ -10,7 +10,7 @@ import torch
 
 from dnalm.commands import interact_evaluate as judge
 from dnalm.commands.interact_train import run
-from dnalm.commands.runs import JudgeOptions, RunOptions
+from dnalm.commands.runs import EvaluationOptions, RunOptions
 from dnalm.data.pairs import open_pairs
 from dnalm.device import Compute
 from dnalm.models.backbones import Backbone
@@ -65,7 +65,7 @@ def test_each_gene_is_encoded_once_ever(options, pair_folder, encoded):
     run(options)
     assert sorted(encoded) == sorted(open_pairs(pair_folder).sequences)  # training, validation, two epochs
     run(replace(options, out=options.out.with_name("pooled"), model="foundation-pooled"))
-    judged = JudgeOptions(compute=CPU, quiet=True, out=options.out.parent / "evaluation.json")
+    judged = EvaluationOptions(compute=CPU, quiet=True, out=options.out.parent / "evaluation.json")
     runs = (options.out, options.out.with_name("pooled"))
     judge.run(judge.Options(runs, pair_folder, store=options.store, judging=judged))
     assert len(encoded) == 16

@@ -10,7 +10,7 @@ import pytest
 from dnalm import checkpoint
 from dnalm.commands import interact_evaluate as verb
 from dnalm.commands.interact_evaluate import Options, permuted, run
-from dnalm.commands.runs import JudgeOptions
+from dnalm.commands.runs import EvaluationOptions
 from dnalm.data.pairs import PairSet
 from dnalm.device import Compute
 from dnalm.evaluate.auroc import areas
@@ -87,7 +87,7 @@ def evaluate(pairs, monkeypatch):
         held["pairs"] = data or pairs
         where = {key: flags.pop(key) for key in ("out", "overwrite", "quiet") if key in flags}
         runs = tuple(Path(name) for name in names)
-        run(Options(runs=runs, judging=JudgeOptions(compute=CPU, **where), **flags))
+        run(Options(runs=runs, judging=EvaluationOptions(compute=CPU, **where), **flags))
         return json.loads(where["out"].read_text()) if "out" in where else None
 
     return start
@@ -349,7 +349,7 @@ def test_a_run_on_disk_is_scored_as_its_model_predicts(pairs, tmp_path, monkeypa
     content = {"kind": "interaction", **made.model.shape.as_dict(), "about": made.about}
     checkpoint.save(tmp_path / "mine" / "checkpoint", dict(made.model.state_dict()), content)
     out = tmp_path / "r.json"
-    run(Options(runs=(tmp_path / "mine",), part="test", judging=JudgeOptions(out=out, compute=CPU)))
+    run(Options(runs=(tmp_path / "mine",), part="test", judging=EvaluationOptions(out=out, compute=CPU)))
     entry = json.loads(out.read_text())["models"]["mine"]
     assert entry["model"]["kind"] == "kmer-morgan"
     assert len(entry["model"]["weights"]) == 64  # a SHA-256

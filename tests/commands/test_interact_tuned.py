@@ -12,7 +12,7 @@ import torch
 from dnalm import checkpoint
 from dnalm.commands import interact_evaluate as judge
 from dnalm.commands.interact_train import run
-from dnalm.commands.runs import JudgeOptions, RunOptions
+from dnalm.commands.runs import EvaluationOptions, RunOptions
 from dnalm.data.pairs import open_pairs
 from dnalm.device import Compute
 from dnalm.files import read_json
@@ -166,11 +166,11 @@ def test_a_run_on_another_set_is_gone_on_from_with_a_warning(options, pair_set, 
     run(replace(third, out=options.out.with_name("third")))
     assert "it, or what it went on from, was trained on another set of pairs" in capsys.readouterr().err
     for name in ("second", "third"):
-        judging = JudgeOptions(compute=CPU, quiet=True, out=tmp_path / f"{name}.json")
+        judging = EvaluationOptions(compute=CPU, quiet=True, out=tmp_path / f"{name}.json")
         judge.run(judge.Options((options.out.with_name(name),), data=other, judging=judging))
         (told,) = [each for each in read_json(tmp_path / f"{name}.json")["warnings"] if "another set" in each]
         assert told.startswith(f"{name}: went on from a run on another set of pairs")
-    judging = JudgeOptions(compute=CPU, quiet=True, out=tmp_path / "first.json")
+    judging = EvaluationOptions(compute=CPU, quiet=True, out=tmp_path / "first.json")
     judge.run(judge.Options((options.out,), data=options.data, judging=judging))
     assert not any("another set" in each for each in read_json(tmp_path / "first.json")["warnings"])
 

@@ -132,7 +132,7 @@ def test_scores_equal_a_slow_reference(task):
 def test_scores_do_not_depend_on_the_batch(task, monkeypatch):
     model = model_of(task)
     one = task.score(model, "val", 0)
-    monkeypatch.setattr("dnalm.train.language.EVALUATION_BATCH", 3)
+    monkeypatch.setattr("dnalm.evaluate.language.EVALUATION_BATCH", 3)
     other = task.score(model, "val", 0)
     assert other.bits.tolist() == pytest.approx(one.bits.tolist(), rel=1e-6)
     assert other.nats_per_token == pytest.approx(one.nats_per_token, rel=1e-6)
