@@ -86,8 +86,8 @@ class Compute:
     deterministic: bool = False
     """On CUDA, the same bits every time, as always on a CPU: slower."""
     strategy: Sharing = "auto"
-    """How processes of torchrun or srun work together: ddp, each with the full model, or fsdp, each with a part
-    of it; auto takes ddp."""
+    """How processes of torchrun or srun work together: ddp, each with the full model, or fsdp, each with a
+    part of it; auto takes ddp."""
 
     def __post_init__(self) -> None:
         if self.threads < 0:
@@ -164,7 +164,7 @@ def choose_strategy(wanted: str, device: str, precision: str) -> str:
 
 
 def choose_compiled(wanted: str, processor: Processor, steps: int) -> bool:
-    """Return whether a run of `steps` is compiled; for auto where that pays: compiling takes some ten seconds.
+    """Return whether a run of `steps` is compiled; for auto where that pays: it takes ten seconds.
 
     Raises:
         InputError: if it cannot be.
@@ -178,8 +178,8 @@ def choose_compiled(wanted: str, processor: Processor, steps: int) -> bool:
 def compile_mode(fabric: "Fabric", accumulate: int) -> str | None:
     """Return the mode of torch.compile for a model; None for the default.
 
-    reduce-overhead replays a step's kernels as one CUDA graph, which owns its gradients: no second micro-batch
-    and no other process may add to them.
+    reduce-overhead replays a step's kernels as one CUDA graph, which owns its gradients: no second
+    micro-batch and no other process may add to them.
     """
     alone_on_cuda = fabric.device.type == "cuda" and fabric.world_size == 1 and accumulate == 1
     return "reduce-overhead" if alone_on_cuda else None

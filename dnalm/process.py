@@ -1,4 +1,4 @@
-"""The processes of one run: rank, collective operations on the CPU, and a graceful stop on SIGINT and SIGTERM.
+"""The processes of one run: rank, collective operations on the CPU, graceful stop on SIGINT and SIGTERM.
 
 torchrun and srun start the processes and number them; without them a run has one process, in which collective
 operations are no-ops. Gradients are exchanged by lightning-fabric instead.

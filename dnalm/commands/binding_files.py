@@ -15,7 +15,6 @@ from dnalm.models.cnn import CNNConfig
 from dnalm.models.published import CHANNELS, KERNEL, binding_file_content
 from dnalm.report.binding_plots import training_curves
 from dnalm.tokens.characters import HG38_CHARACTERS, VOCAB4
-from dnalm.train.resume import clear_run
 
 
 def result_files(out: Path, name: str) -> list[Path]:
@@ -29,13 +28,6 @@ def model_file(out: Path, name: str, kind: str) -> Path:
     if kind == "gpt":
         return out / f"gpt_binding_model_{name}.pt"
     return out / ("cnn_baseline_model.pt" if name == "baseline" else f"cnn_{name}_model.pt")
-
-
-def clear(out: Path, name: str) -> None:
-    """Remove an earlier run of this name, and nothing that is not one of its files."""
-    clear_run(out / name)
-    for path in [out / name / "moments.npz", *result_files(out, name)]:
-        path.unlink(missing_ok=True)
 
 
 def fits_published_file(shape: BindingShape) -> bool:

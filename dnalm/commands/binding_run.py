@@ -12,9 +12,9 @@ from torch import Tensor
 from dnalm import checkpoint, process
 from dnalm.bootstrap import moments
 from dnalm.checkpoint import weights_digest
-from dnalm.commands.binding_files import clear, result_files, write_results
+from dnalm.commands.binding_files import result_files, write_results
 from dnalm.commands.binding_options import BindingOptions, check_options, identity_of, recipe_of, trained_as
-from dnalm.commands.runs import seconds_of_a_step
+from dnalm.commands.runs import prepare_process, progress_bar, show
 from dnalm.data.augment import reverse_complements, shifted_copies
 from dnalm.data.binding import BindingWindows
 from dnalm.data.binding_set import Prepared, prepare_set
@@ -24,10 +24,11 @@ from dnalm.errors import InputError
 from dnalm.evaluate.binding import binding_detail, binding_scores
 from dnalm.models.binding import BindingModel, BindingShape, BindingTask, predict
 from dnalm.models.gpt import GPT, start_local
-from dnalm.record import Record, peak_memory
+from dnalm.record import peak_memory
 from dnalm.report.binding import refresh_comparisons
 from dnalm.train.loop import Loop
 from dnalm.train.resume import BEST
+from dnalm.train.run import Outcome, TrainingRun, run_folder_lock, seconds_per_step
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,27 @@ def train_binding(options: BindingOptions, start: Start) -> None:
         InputError: for a mistake in the options or the data.
     """
     check_options(options)
-    processor = options.run.compute.resolve()
+    processor = prepare_process(options.run.compute)
     process.check_batch(options.train.batch_size, options.train.accumulate)
     beside = result_files(options.out, options.name)
     folder, reads = options.out / options.name, [] if start.path is None else [start.path]
-    options.run.check_folder(folder, beside, start.verb, elsewhere="--out or --name", reads=reads)
+    with progress_bar(quiet=options.run.quiet) as progress:
+        training = TrainingRun(
+            command=start.verb,
+            folder=folder,
+            processor=processor,
+            config=options.run,
+            files=[folder / "moments.npz", *beside],
+            say=options.run.say,
+            progress=progress,
+        )
+        training.check_folder(option="`out` or `name`", reads=reads)
+        _run(options, start, training)
+
+
+def _run(options: BindingOptions, start: Start, training: TrainingRun) -> None:
+    """Make the model and the task, and train; or say what a dry run would need."""
+    processor = training.processor
     prepared = prepare_set(options.sequences, options.scores, options.data, start.shape)
     options.run.say(prepared.summary)
     if start.trained_on not in (None, prepared.about["digest"]):
@@ -102,8 +119,8 @@ def train_binding(options: BindingOptions, start: Start) -> None:
     if options.run.dry_run:
         _dry_run(options, task, model, processor)
         return
-    with options.run.holding(folder):
-        _train(options, start, task, model, prepared, processor)
+    with run_folder_lock(training.folder):
+        _train(options, start, task, model, prepared, training)
 
 
 def redraw(out: Path) -> None:
@@ -118,10 +135,9 @@ def _train(
     task: BindingTask,
     model: BindingModel,
     prepared: Prepared,
-    processor: Processor,
+    training: TrainingRun,
 ) -> None:
-    folder = options.out / options.name
-    fabric = processor.fabric()
+    processor, fabric = training.processor, training.processor.fabric()
     core = start.weights or weights_digest(model.encoder)
     states_seconds = 0.0
     if model.frozen and options.max_cache:
@@ -131,43 +147,43 @@ def _train(
         fabric.to_device(model)
         with fabric.autocast():
             model.calibrate(task.train)
-    loop = Loop(
+    results = training.train(
         task,
         model,
         options.train.in_steps(steps),
-        folder=folder,
         fabric=fabric,
-        seed=options.run.seed,
         identity=identity_of(options, task.shape, prepared.about["digest"], processor.precision, core),
-    )
-    if options.run.resume:
-        loop.resume(options.run.say)
-    elif process.is_rank_zero():
-        clear(options.out, options.name)
-    record = Record(
-        folder / "run.json",
-        start.verb,
         recipe={"name": options.recipe} | recipe_of(options) | {"model": task.shape.as_dict()},
-        seed=options.run.seed,
         data=prepared.about,
-        device=str(processor),
+        evaluate=lambda loop: _outcome(
+            options, loop, task, model, prepared, steps, states_seconds, processor
+        ),
     )
-    with options.run.recording(record, loop, lambda: {"step": loop.step}):
-        complete = loop.run(quiet=options.run.quiet)
-        if not process.is_rank_zero():
-            return
-        results = _judged(options, loop, task, model, prepared, steps, states_seconds)
-        results["device"] = str(processor)
-        write_results(options.out, options.name, results, model, prepared.names("validation"))
-    metrics = {key: results[key] for key in ("name", "model", "split", "training", "scores")}
-    record.finish(
-        "done" if complete else "interrupted", metrics, training_s=loop.elapsed, states_s=states_seconds
-    )
+    if results is None:
+        return
     print(_summary(options, results))
     try:
         refresh_comparisons(options.out)
-    except ValueError as error:  # of some other file in the folder: this run is done
+    except InputError as error:  # of some other file in the folder: this run is done
         options.run.say(f"the comparison plots were not drawn: {error}")
+
+
+def _outcome(
+    options: BindingOptions,
+    loop: Loop,
+    task: BindingTask,
+    model: BindingModel,
+    prepared: Prepared,
+    steps: int,
+    states_seconds: float,
+    processor: Processor,
+) -> Outcome:
+    """Evaluate the best weights, write the results, and return them with those that run.json holds."""
+    results = _judged(options, loop, task, model, prepared, steps, states_seconds)
+    results["device"] = str(processor)
+    write_results(options.out, options.name, results, model, prepared.names("validation"))
+    metrics = {key: results[key] for key in ("name", "model", "split", "training", "scores")}
+    return Outcome(results, metrics, {"states_s": states_seconds})
 
 
 def _judged(
@@ -182,7 +198,7 @@ def _judged(
     """Take the best weights, and return all that results_NAME.json holds, and the moments."""
     weights, best = checkpoint.load(options.out / options.name / BEST)
     checkpoint.put(weights, task.weights(model), str(options.out / options.name))
-    predicted = predict(loop.alone(), task.validation)
+    predicted = predict(loop.eval_model(), task.validation)
     truth = task.validation.scores.numpy()
     model.merge()
     evaluations = loop.evaluations
@@ -295,11 +311,11 @@ def _dry_run(options: BindingOptions, task: BindingTask, model: BindingModel, pr
     fabric = processor.fabric()
     wrapped = fabric.setup_module(model)
     batches = task.windows(options.train.batch_size, options.run.seed)
-    seconds = seconds_of_a_step(task, wrapped, batches, fabric, options.train.accumulate)
+    seconds = seconds_per_step(task, wrapped, batches, fabric, options.train.accumulate)
     seconds *= batches.steps_per_epoch * options.train.epochs
     size = 2 * (len(task.train) + len(task.validation)) * task.train.tokens.shape[1] * model.width
     states = f", {size / 1e9:.1f} GB of states on disk" if model.frozen and options.max_cache else ""
-    options.run.show(
+    show(
         f"would train {options.train.epochs} epochs of {len(task.train):,} windows into "
         f"{options.out / options.name}: at most about {seconds / 60:,.0f} min, "
         f"{peak_memory() / 1e9:.1f} GB of memory, {12 * model.parameter_count / 1e6:,.0f} MB of models"

@@ -11,7 +11,7 @@ import torch
 from dnalm import checkpoint, process
 from dnalm.checkpoint import weights_digest
 from dnalm.commands.interact_start import go_on_from
-from dnalm.commands.runs import RunOptions, seconds_of_a_step
+from dnalm.commands.runs import RunOptions, prepare_process, progress_bar, show
 from dnalm.config import from_recipe
 from dnalm.data.pair_batches import PairRows
 from dnalm.data.pairs import PairSet, open_pairs
@@ -27,11 +27,12 @@ from dnalm.models.kept import KeptConfig
 from dnalm.models.pair import InteractionModel, predict
 from dnalm.models.pair_shape import EncodersConfig, InteractionShape, TuningConfig
 from dnalm.models.smiles_lstm import smiles_characters
-from dnalm.record import Record, peak_memory
+from dnalm.record import peak_memory
 from dnalm.train.loop import Loop
 from dnalm.train.optim import EpochConfig
 from dnalm.train.pairs import InteractionTask
-from dnalm.train.resume import BEST, clear_run
+from dnalm.train.resume import BEST
+from dnalm.train.run import Outcome, TrainingRun, run_folder_lock, seconds_per_step
 from dnalm.train.sharding import synchronize_batch_norm
 
 MODELS = get_args(ModelName)
@@ -83,11 +84,27 @@ def run(options: Options) -> None:
         InputError: for a mistake in the options or the data.
     """
     _check(options)
-    processor = options.run.compute.resolve()
+    processor = prepare_process(options.run.compute)
     if processor.strategy == "fsdp" and options.tuning.any:
         raise InputError("--strategy fsdp does not go with pretrained encoders that are trained; use ddp")
     begun = [] if options.init_from is None else [options.init_from]
-    options.run.check_folder(options.out, [options.out / RESULTS], "interact train", reads=begun)
+    with progress_bar(quiet=options.run.quiet) as progress:
+        training = TrainingRun(
+            command="interact train",
+            folder=options.out,
+            processor=processor,
+            config=options.run,
+            files=[options.out / RESULTS],
+            say=options.run.say,
+            progress=progress,
+        )
+        training.check_folder(reads=begun)
+        _run(options, training)
+
+
+def _run(options: Options, training: TrainingRun) -> None:
+    """Make the model and the task, and train; or say what a dry run would need."""
+    processor = training.processor
     pairs = open_pairs(options.data)
     shape, backbones = shape_of(
         options.encoders,
@@ -115,7 +132,7 @@ def run(options: Options) -> None:
     reading = Reading(store_of(options.store, options.data), processor, options.run.say)
     early = shape.frozen if options.tuning.unfreeze_at_epoch else None
     if options.run.dry_run and (missing := reading.missing(early or shape, pairs)):
-        options.run.show(
+        show(
             f"would encode {missing:,} genes and molecules into {reading.store}, once, and then train "
             f"{options.train.epochs} epochs of {len(pairs.parts['train']):,} pairs into {options.out}; how "
             "long that takes is known when they are encoded"
@@ -132,13 +149,11 @@ def run(options: Options) -> None:
     )
     if options.init_from is None:
         model.calibrate(task.tokens, task.train.gene, task.train.molecule)
-    _start(options, task, model, pairs, processor)
+    _start(options, task, model, pairs, training)
 
 
 def _check(options: Options) -> None:
     """Refuse options that do not go together."""
-    if wrong := options.run.wrong():
-        raise InputError("; ".join(wrong))
     process.check_batch(options.train.batch_size, options.train.accumulate)
     if options.tuning.unfreeze_at_epoch >= options.train.epochs:
         raise InputError(
@@ -148,7 +163,7 @@ def _check(options: Options) -> None:
 
 
 def _start(
-    options: Options, task: InteractionTask, model: InteractionModel, pairs: PairSet, processor: Processor
+    options: Options, task: InteractionTask, model: InteractionModel, pairs: PairSet, training: TrainingRun
 ) -> None:
     """Say what is trained, and train it; or try a few steps, where a dry run is asked for."""
     batches = task.windows(options.train.batch_size, options.run.seed)
@@ -158,13 +173,13 @@ def _start(
     parameters = f"{task.about['parameters']:,} parameters, {model.trained_count:,} of them trained"
     options.run.say(
         f"{options.out.name}: {len(task.train):,} training and {len(task.validation):,} validation pairs of "
-        f"{options.data}; {task.shape.kind}: {parameters}, on {processor}"
+        f"{options.data}; {task.shape.kind}: {parameters}, on {training.processor}"
     )
     if options.run.dry_run:
-        _dry_run(options, task, model, processor)
+        _dry_run(options, task, model, training.processor)
         return
-    with options.run.holding(options.out):
-        _train(options, task, model, pairs, processor)
+    with run_folder_lock(options.out):
+        _train(options, task, model, pairs, training)
 
 
 def _characters(pairs: PairSet, longest: int) -> str:
@@ -179,43 +194,33 @@ def _part(pairs: PairSet, name: str) -> PairRows:
 
 
 def _train(
-    options: Options, task: InteractionTask, model: InteractionModel, pairs: PairSet, processor: Processor
+    options: Options, task: InteractionTask, model: InteractionModel, pairs: PairSet, training: TrainingRun
 ) -> None:
     steps = task.windows(options.train.batch_size, options.run.seed).steps_per_epoch
     recipe = {name: asdict(getattr(options, name)) for name in TABLES}
-    loop = Loop(
+    results = training.train(
         task,
         model,
         options.train.in_steps(steps),
-        folder=options.out,
-        fabric=processor.fabric(unused=options.tuning.any),
-        seed=options.run.seed,
-        identity=_identity(options, task, pairs.digest, processor),
+        fabric=training.processor.fabric(unused=options.tuning.any),
+        identity=_identity(options, task, pairs.digest, training.processor),
+        recipe={"name": options.recipe} | recipe | {"model": task.shape.as_dict()},
+        data={"digest": pairs.digest, **{key: pairs.meta.get(key) for key in ("sources", "split", "parts")}},
+        evaluate=lambda loop: _outcome(options, loop, task, model, pairs, steps),
         patience_from=options.tuning.unfreeze_at_epoch * steps,
     )
-    if options.run.resume:
-        loop.resume(options.run.say)
-    elif process.is_rank_zero():
-        clear_run(options.out)
-        (options.out / RESULTS).unlink(missing_ok=True)
-    record = Record(
-        options.out / "run.json",
-        "interact train",
-        recipe={"name": options.recipe} | recipe | {"model": task.shape.as_dict()},
-        seed=options.run.seed,
-        data={"digest": pairs.digest, **{key: pairs.meta.get(key) for key in ("sources", "split", "parts")}},
-        device=str(processor),
-    )
-    with options.run.recording(record, loop, lambda: {"step": loop.step}):
-        complete = loop.run(quiet=options.run.quiet)
-        if not process.is_rank_zero():
-            return
-        results = _judged(options, loop, task, model, pairs, steps)
-        write_json(options.out / RESULTS, results)
+    if results is not None:
+        print(_summary(options, results))
+
+
+def _outcome(
+    options: Options, loop: Loop, task: InteractionTask, model: InteractionModel, pairs: PairSet, steps: int
+) -> Outcome:
+    """Evaluate the best weights, write the results, and return them with those that run.json holds."""
+    results = _judged(options, loop, task, model, pairs, steps)
+    write_json(options.out / RESULTS, results)
     kept = ("name", "model", "split", "negatives", "ratio", "training", "validation", "node_rate_validation")
-    metrics = {key: results[key] for key in kept}
-    record.finish("done" if complete else "interrupted", metrics, training_s=loop.elapsed)
-    print(_summary(options, results))
+    return Outcome(results, {key: results[key] for key in kept})
 
 
 def _identity(options: Options, task: InteractionTask, digest: str, processor: Processor) -> dict[str, Any]:
@@ -248,7 +253,7 @@ def _judged(
         plain = {"kind": "interaction", **model.shape.as_dict(), "about": task.about}
         checkpoint.save(options.out / BEST, task.weights(model), plain | kept)
     held, (words, drawn) = task.validation, pairs.resampling_units(pairs.parts["validation"])
-    logits = predict(loop.alone(), task.tokens, held.gene, held.molecule)
+    logits = predict(loop.eval_model(), task.tokens, held.gene, held.molecule)
     history: dict[str, list[Any]] = {
         "epoch": [round(scores["step"] / steps) for scores in loop.evaluations],
         **{
@@ -306,9 +311,9 @@ def _dry_run(options: Options, task: InteractionTask, model: InteractionModel, p
     fabric = processor.fabric(unused=options.tuning.any)
     wrapped = fabric.setup_module(model)
     batches = task.windows(options.train.batch_size, options.run.seed)
-    epoch = seconds_of_a_step(task, wrapped, batches, fabric, options.train.accumulate)
+    epoch = seconds_per_step(task, wrapped, batches, fabric, options.train.accumulate)
     epoch *= batches.steps_per_epoch
-    options.run.show(
+    show(
         f"would train {options.train.epochs} epochs of {len(task.train):,} pairs into {options.out}: about "
         f"{epoch / 60:,.1f} min an epoch, at most {epoch * options.train.epochs / 60:,.0f} min in all, "
         f"{peak_memory() / 1e9:.1f} GB of memory, {16 * model.parameter_count / 1e6:,.0f} MB of models"

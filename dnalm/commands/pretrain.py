@@ -23,7 +23,7 @@ class Options(PretrainConfig):
     """Train a GPT on a prepared genome, and score it in bits per base beside Markov models."""
 
     recipe: str = "default"
-    """default, published, or a TOML file; sets the fields of encoder, train and task, and flags win over it."""
+    """default, published, or a TOML file; sets encoder, train and task, and flags win over it."""
     size: str = ""
     """1M, 3M, 7M, 10M, 30M, 100M or 350M: depth, heads, width and learning rate of a model of about so many
     parameters, in place of the recipe's; flags win over it."""
@@ -34,7 +34,7 @@ def default_options(recipe: str = "default", size: str = "") -> Options:
     """Return the options that `--recipe` and `--size` stand for; flags are laid over them.
 
     Raises:
-        InputError: if the recipe or the size does not exist, or the recipe has wrong fields, all of them named.
+        InputError: if the recipe or the size does not exist, or the recipe has wrong fields (all named).
     """
     start = from_recipe(Options(data=Path()), recipe, TABLES)
     if not size:
@@ -58,8 +58,8 @@ def run(options: Options) -> None:
         show(
             f"would train {options.train.steps:,} steps of {options.train.batch_size} windows of "
             f"{options.encoder.block_size} tokens into {options.out / options.mode}: about "
-            f"{estimate.seconds / 60:,.0f} min and the final scoring, {estimate.memory_bytes / 1e9:.1f} GB of "
-            f"memory, {estimate.disk_bytes / 1e6:,.0f} MB of disk"
+            f"{estimate.seconds / 60:,.0f} min and the final scoring, {estimate.memory_bytes / 1e9:.1f} GB "
+            f"of memory, {estimate.disk_bytes / 1e6:,.0f} MB of disk"
         )
         return
     with progress_bar(quiet=options.run.quiet) as progress:

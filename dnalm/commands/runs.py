@@ -1,4 +1,4 @@
-"""What the commands that train share, and those that evaluate: flags, process settings, messages, progress."""
+"""What commands that train or evaluate share: flags, settings of the process, messages, progress."""
 
 import contextlib
 import os

@@ -144,8 +144,8 @@ class PretrainConfig:
     compile: Literal["auto", "on", "off"] = "auto"
     """Training steps through torch.compile; auto: on CUDA, from 2,000 steps on, where it pays."""
     stop_at: int = 0
-    """Stop after this step, score the model and save the state; 0 for none. A run resumed from there keeps the
-    scores, and its best weights may be those of this step."""
+    """Stop after this step, score the model and save the state; 0 for none. A run resumed from there keeps
+    the scores, and its best weights may be those of this step."""
     tensorboard: bool = False
     """Also log to OUT/MODE/tensorboard (needs dnalm[log])."""
 
@@ -267,7 +267,7 @@ def estimate_pretraining(
     return Estimate(
         seconds=start + config.train.steps * loop.seconds_per_step + count * evaluation,
         memory_bytes=peak_memory() + (0 if processor.device == "cuda" else LADDER_MEMORY),
-        # Three states of 3 numbers a parameter and two of best weights while they are replaced, and the .pt file.
+        # Two states of 3 numbers a parameter and their successor, best weights and theirs, and the .pt file.
         disk_bytes=(4 * 3 + 2 + 1) * 4 * model.parameter_count,
     )
 
@@ -313,7 +313,9 @@ def _identity(config: PretrainConfig, digest: str, seed: int, precision: str) ->
     return config.settings(free) | {"seed": seed, "data": digest, "precision": precision}
 
 
-def _evaluate(config: PretrainConfig, loop: Loop, task: LanguageTask, model: LanguageModel, say: Say) -> Outcome:
+def _evaluate(
+    config: PretrainConfig, loop: Loop, task: LanguageTask, model: LanguageModel, say: Say
+) -> Outcome:
     """Score the best weights beside Markov models, and write the files of the published project."""
     say("scoring the best weights and the Markov models on the same bases")
     begin = time.monotonic()

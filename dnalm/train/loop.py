@@ -1,8 +1,8 @@
 """The training loop: the only one. It knows no model and no task, only how to train and to lose nothing.
 
-The batch and the dropout of step n are a pure function of (seed, n), so a run that is stopped and resumed takes
-the same steps as one that is not. A batch is divided into one micro-batch for each of `accumulate` turns of each
-process: the gradient is that of the full batch, however it is divided.
+The batch and the dropout of step n are a pure function of (seed, n), so a run that is stopped and resumed
+takes the same steps as one that is not. A batch is divided into `accumulate` micro-batches for each process: the
+gradient is that of the full batch, however it is divided.
 """
 
 import copy
@@ -168,7 +168,7 @@ class Loop:
         return self._training_seconds / max(1, self._steps_taken)
 
     def eval_model(self) -> nn.Module:
-        """Return the trained model for this process alone, on its device and in its precision, not compiled."""
+        """Return the trained model, not compiled, for this process alone, on its device in its precision."""
         self.unwrapped_model._compiled_call_impl = None
         if process.current().world_size == 1:
             return self.wrapped
@@ -221,7 +221,9 @@ class Loop:
         self._optimizer.zero_grad(set_to_none=True)
         size, world = self.config.batch_size, process.current().world_size
         rows = size // (world * self.config.accumulate)
-        fits = None if world > 1 else largest_that_fits(rows, self._attempt)  # one of several cannot try alone
+        fits = (
+            None if world > 1 else largest_that_fits(rows, self._attempt)
+        )  # one of several cannot try alone
         raise InputError(advice(rows, self.config.accumulate, size, fits))
 
     def _attempt(self, rows: int) -> None:

@@ -71,7 +71,9 @@ def advice(rows: int, accumulate: int, batch_size: int, fits: int | None) -> str
     """
     start = f"memory ran out: a micro-batch of {rows:,} rows does not fit"
     if fits is None:
-        return f"{start}; use a higher `accumulate` (the same training in less memory) or a lower `batch_size`"
+        return (
+            f"{start}; use a higher `accumulate` (the same training in less memory) or a lower `batch_size`"
+        )
     if not fits:
         return f"{start}, nor does one of a single row; choose a smaller model or shorter windows"
     return (
@@ -84,8 +86,8 @@ def advice(rows: int, accumulate: int, batch_size: int, fits: int | None) -> str
 def keep_freed_memory() -> None:
     """Make glibc reuse freed memory, in large pages: large tensors otherwise page-fault in each step.
 
-    Large pages must be requested before memory is first touched. So the heap is grown once, by half of the free
-    memory, which takes none of it.
+    Large pages must be requested before memory is first touched. So the heap is grown once, by half of the
+    free memory, which takes none of it.
     """
     libc: Any = ctypes.CDLL(None)
     if sys.platform != "linux" or not hasattr(libc, "mallopt"):

@@ -38,8 +38,8 @@ class OptimizerConfig:
     patience: int = 0
     """Evaluations in a row without a lower validation loss after which training stops; 0 for never."""
     schedule: Schedule = "warm-down"
-    """Learning rate after warm-up. warm-down: constant to the middle of the run, then linear to min_lr; cosine:
-    to min_lr at the last step; plateau: constant, and multiplied by plateau_factor whenever more than
+    """Learning rate after warm-up. warm-down: constant to the middle of the run, then linear to min_lr;
+    cosine: to min_lr at the last step; plateau: constant, and multiplied by plateau_factor whenever more than
     plateau_patience evaluations in a row brought no lower validation loss."""
     plateau_patience: int = 3
     """With plateau: evaluations in a row without a lower validation loss that leave the rate unchanged."""
@@ -102,8 +102,8 @@ class EpochConfig(OptimizerConfig):
     patience: int = 10
     """Epochs in a row without a lower validation loss after which training stops; 0 for never."""
     schedule: Schedule = "cosine"
-    """Learning rate after warm-up. cosine: to min_lr at the last step; warm-down: constant to the middle of the
-    run, then linear to min_lr; plateau: constant, and multiplied by plateau_factor whenever more than
+    """Learning rate after warm-up. cosine: to min_lr at the last step; warm-down: constant to the middle of
+    the run, then linear to min_lr; plateau: constant, and multiplied by plateau_factor whenever more than
     plateau_patience epochs in a row brought no lower validation loss."""
     lr: float = 2e-3
     """Highest learning rate, reached after warm-up."""

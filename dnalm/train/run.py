@@ -1,4 +1,4 @@
-"""A training run in its folder, whatever kind of model is trained: what it may replace, its lock and record."""
+"""A training run of any kind of model in its folder: what it may replace, its lock and its record."""
 
 import contextlib
 import time
@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # slow to import
 DRY_RUN_STEPS = 3
 """Steps of a dry run."""
 INTERCHANGEABLE_COMMANDS = {"baseline": "finetune"}
-"""Commands that write the same files as another: each may replace the other's runs, and no other command's."""
+"""Commands that write the same files as another: the two may replace each other's runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,9 +108,13 @@ class TrainingRun:
             if not saved:
                 raise InputError(f"{self.folder}: nothing to resume here; run without `resume`")
             return
-        foreign = self.folder.exists() and not record.exists() and any(map(_is_foreign, self.folder.iterdir()))
+        foreign = (
+            self.folder.exists() and not record.exists() and any(map(_is_foreign, self.folder.iterdir()))
+        )
         if foreign:
-            raise InputError(f"{self.folder}: holds files that are not a run of dnalm; choose another {option}")
+            raise InputError(
+                f"{self.folder}: holds files that are not a run of dnalm; choose another {option}"
+            )
         if self.config.overwrite:
             return
         if record.exists() and saved:
@@ -175,16 +179,19 @@ class TrainingRun:
                 path.unlink(missing_ok=True)
         device = f"{self.processor}, compiled" if settings.get("compiled") else str(self.processor)
         record = Record(
-            self.folder / "run.json", self.command, recipe=recipe, seed=self.config.seed, data=data, device=device
+            self.folder / "run.json",
+            self.command,
+            recipe=recipe,
+            seed=self.config.seed,
+            data=data,
+            device=device,
         )
         with recorded_run(record, loop, lambda: metrics_so_far(loop), self.say):
             complete = loop.run(stop_at=stop_at, say=self.say, progress=self.progress)
             if not process.is_rank_zero():
                 return None
             results, metrics, timings = evaluate(loop)
-        record.finish(
-            "done" if complete else "interrupted", metrics, training_s=loop.elapsed, **timings
-        )
+        record.finish("done" if complete else "interrupted", metrics, training_s=loop.elapsed, **timings)
         return results
 
 
@@ -247,8 +254,8 @@ def _check_same_kind(record: Path, command: str, option: str) -> None:
         return  # none, or an unreadable one
     if INTERCHANGEABLE_COMMANDS.get(existing, existing) != INTERCHANGEABLE_COMMANDS.get(command, command):
         raise InputError(
-            f"{record.parent}: holds a run of dnalm {existing}, which dnalm {command} does not replace; choose "
-            f"another {option}"
+            f"{record.parent}: holds a run of dnalm {existing}, which dnalm {command} does not replace; "
+            f"choose another {option}"
         )
 
 

@@ -130,9 +130,9 @@ def synchronize_batch_norm(model: nn.Module, accumulate: int, smallest: int) -> 
         )
     if smallest // (world * accumulate) * world < 2:
         raise InputError(
-            f"the smallest batch has {smallest} rows, too few for {world * accumulate} micro-batches (processes "
-            "times `accumulate`): this model normalises over at least 2 rows; choose another `batch_size`, or a "
-            "lower `accumulate`"
+            f"the smallest batch has {smallest} rows, too few for {world * accumulate} micro-batches "
+            "(processes times `accumulate`): this model normalises over at least 2 rows; choose another "
+            "`batch_size`, or a lower `accumulate`"
         )
     for layer in layers if world > 1 else []:
         layer.__class__ = SyncedBatchNorm
