@@ -56,6 +56,13 @@ def toy(toy_fasta, tmp_path_factory) -> dict[str, PreparedGenome]:
     return {mode: PreparedGenome(out / mode) for mode in ("full", "vocab4")}
 
 
+@pytest.fixture
+def second_of_three(monkeypatch):
+    """The environment of the second of three processes of torchrun."""
+    for name, value in {"TORCHELASTIC_RUN_ID": "x", "RANK": "1", "WORLD_SIZE": "3"}.items():
+        monkeypatch.setenv(name, value)
+
+
 @pytest.fixture(scope="session")
 def torchrun():
     """A function that runs a command in two processes of one thread."""
@@ -63,9 +70,9 @@ def torchrun():
 
     def run(*command):
         env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
+        command = ["-m", "torch.distributed.run", "--nproc-per-node", "2", *map(str, command)]
         return subprocess.run(
-            [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", *map(str, command)],
-            capture_output=True, text=True, env=env, timeout=120, cwd=root,
-        )  # fmt: skip
+            [sys.executable, *command], capture_output=True, text=True, env=env, timeout=120, cwd=root
+        )
 
     return run

@@ -1,8 +1,8 @@
 """The training loop: the only one. It knows no model and no task, only how to train and to lose nothing.
 
 The batch and the dropout of step n are a pure function of (seed, n), so a run that is stopped and resumed
-takes the same steps as one that is not. A batch is divided into `accumulate` micro-batches for each process: the
-gradient is that of the full batch, however it is divided.
+takes the same steps as one that is not. A batch is divided into `accumulate` micro-batches for each process:
+the gradient is that of the full batch, however it is divided.
 """
 
 import copy

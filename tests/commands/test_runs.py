@@ -1,107 +1,78 @@
-"""Tests for dnalm/commands/runs.py: what the verbs that train share."""
+"""Tests for dnalm/commands/runs.py: what is set for the process, and what goes to the terminal."""
 
-import contextlib
-import re
-from pathlib import Path
-from types import SimpleNamespace
+import os
 
 import pytest
 import torch
 
-from dnalm.commands.runs import TRIED, RunOptions, seconds_of_a_step
-from dnalm.files import write_json
+from dnalm.commands import runs
+from dnalm.commands.runs import EvaluationOptions, prepare_process, progress_bar
+from dnalm.device import Compute, Processor
+from dnalm.errors import InputError
+from dnalm.process import ProcessInfo
 
 
-@pytest.mark.parametrize(("accumulate", "rank", "own"), [(1, 0, [0]), (1, 1, [1]), (3, 1, [3, 4, 5])])
-def test_a_dry_run_goes_through_the_micro_batches_of_its_process(accumulate, rank, own):
-    asked, taken = [], []
-
-    def batch(step, share, pieces):
-        asked.append((step, share, pieces))
-        return share
-
-    def loss(_model, batch):
-        taken.append(batch)
-        return torch.tensor(1.0, requires_grad=True)
-
-    fabric = SimpleNamespace(
-        global_rank=rank, world_size=2, to_device=lambda x: x, backward=lambda loss: loss.backward()
-    )
-    task, batches = SimpleNamespace(loss=loss), SimpleNamespace(batch=batch)
-    assert seconds_of_a_step(task, torch.nn.Identity(), batches, fabric, accumulate) > 0
-    assert asked == [(step, share, 2 * accumulate) for step in range(TRIED) for share in own]
-    assert taken == own * TRIED
+@pytest.fixture
+def threads(monkeypatch):
+    """The number of threads, which is restored."""
+    before = torch.get_num_threads()
+    monkeypatch.setitem(os.environ, "OMP_NUM_THREADS", str(before))
+    yield before
+    torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize(
-    ("saved", "told"),
-    [
-        (7, "stopped at step 7; its state is saved, and --resume goes on from there"),
-        (5, "stopped at step 7; the state of step 5 is saved, and --resume goes on from there"),
-        (None, "stopped at step 7; no state is saved yet"),
-    ],
-)
-def test_where_a_stopped_run_goes_on_is_said(capsys, saved, told):
-    record = SimpleNamespace(ending=lambda _so_far: contextlib.nullcontext())
-    loop = SimpleNamespace(step=7, saved=saved)
-    with pytest.raises(KeyboardInterrupt), RunOptions().recording(record, loop, dict):
-        raise KeyboardInterrupt
-    assert capsys.readouterr().err == told + "\n"
+def test_threads_are_limited_where_wanted(threads):
+    prepare_process(Compute(device="cpu"))
+    assert torch.get_num_threads() == threads
+    processor = prepare_process(Compute(device="cpu", precision="fp32", threads=threads + 1))
+    assert torch.get_num_threads() == int(os.environ["OMP_NUM_THREADS"]) == threads + 1
+    assert processor == Processor("cpu", "fp32")
+    assert str(processor) == f"cpu ({threads + 1} threads), fp32"
 
 
-def run_in(folder, verb):
-    """A folder of a run, as far as it is looked at before another is written there."""
-    (folder / "last").mkdir(parents=True)
-    record = {"format": "dnalm-run", "format_version": 1, "verb": verb, "status": "done"}
-    write_json(folder / "run.json", record)
-    return folder
+def test_same_bits_every_time_on_cuda(monkeypatch):
+    monkeypatch.setattr("dnalm.device.choose_device", lambda wanted: "cuda")
+    monkeypatch.setattr("dnalm.device.choose_precision", lambda wanted, device: "bf16")
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    try:
+        prepare_process(Compute(device="cuda"))
+        assert not torch.are_deterministic_algorithms_enabled()
+        prepare_process(Compute(device="cuda", deterministic=True))
+        assert torch.are_deterministic_algorithms_enabled()
+        assert os.environ.pop("CUBLAS_WORKSPACE_CONFIG") == ":4096:8"
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
-WAYS = [{}, {"overwrite": True}, {"resume": True}]
+def test_processes_of_srun_need_not_be_given_their_number_on_a_machine(monkeypatch):
+    from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+
+    monkeypatch.setenv("SLURM_NTASKS", "8")
+    monkeypatch.delenv("SLURM_NTASKS_PER_NODE", raising=False)
+    monkeypatch.setattr(os, "environ", dict(os.environ))  # it sets one
+    monkeypatch.setattr("dnalm.process.current", lambda: ProcessInfo(3, 8, 4, "srun"))
+    joined = []
+    monkeypatch.setattr(Processor, "fabric", lambda processor: joined.append(SLURMEnvironment().detect()))
+    monkeypatch.setattr("dnalm.process.barrier", lambda: joined.append("met"))
+    assert prepare_process(Compute(device="cpu", precision="fp32")).strategy == "ddp"
+    assert os.environ["SLURM_NTASKS_PER_NODE"] == "4"
+    assert joined == [True, "met"]
 
 
-@pytest.mark.parametrize("how", WAYS)
-@pytest.mark.parametrize(
-    ("there", "verb"),
-    [
-        ("pretrain", "finetune"),
-        ("pretrain", "baseline"),
-        ("finetune", "pretrain"),
-        ("interact train", "finetune"),
-        ("label", "baseline"),
-        ("pretrain", "interact train"),
-    ],
-)
-def test_a_run_of_another_kind_is_never_replaced(tmp_path, how, there, verb):
-    folder = run_in(tmp_path / "vocab4", there)
-    message = (
-        f"{folder}: holds a run of dnalm {there}, which dnalm {verb} does not replace; choose another --x"
-    )
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        RunOptions(**how).check_folder(folder, [], verb, elsewhere="--x")
+def test_results_are_not_replaced_without_asking(tmp_path):
+    (tmp_path / "evaluation.json").write_text("{}")
+    options = EvaluationOptions(out=tmp_path / "evaluation.json", compute=Compute(device="cpu"))
+    with pytest.raises(InputError):
+        options.prepare()
 
 
-@pytest.mark.parametrize(
-    ("there", "verb"),
-    [("finetune", "baseline"), ("baseline", "finetune"), ("pretrain", "pretrain"), (None, "pretrain")],
-)
-def test_a_run_of_the_same_kind_is_replaced_where_that_is_asked_for(tmp_path, there, verb):
-    folder = run_in(tmp_path / "a", there)
-    if there is None:  # cut short
-        (folder / "run.json").write_text("{")
-    for how in WAYS[1:]:
-        RunOptions(**how).check_folder(folder, [], verb)
-    with pytest.raises(ValueError, match=r"use --resume, --overwrite or another --out|cut short"):
-        RunOptions().check_folder(folder, [], verb)
-
-
-@pytest.mark.parametrize("how", WAYS)
-@pytest.mark.parametrize("read", ["m/a", "m/a/checkpoint", "m/../m/a", "m/a.pt", "link"])
-def test_what_is_begun_from_is_not_written_over(tmp_path, monkeypatch, how, read):
-    monkeypatch.chdir(tmp_path)
-    folder = run_in(Path("m/a"), "finetune")
-    Path("link").symlink_to(folder)
-    message = f"{read}: this run would begin from it and write over it; choose another --out"
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        RunOptions(**how).check_folder(folder, [Path("m/a.pt")], "finetune", reads=[Path(read)])
-    RunOptions(overwrite=True).check_folder(folder, [], "finetune", reads=[Path("m/b"), Path("m")])
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_is_shown_on_a_terminal_alone(monkeypatch, capsys, terminal):
+    console = runs.Console
+    monkeypatch.setattr(runs, "Console", lambda stderr: console(stderr=stderr, force_terminal=terminal))
+    with progress_bar(quiet=False) as progress:
+        for step in range(3):
+            progress(step, 2, f"loss {step}")
+    shown = capsys.readouterr()
+    assert ("loss 2" in shown.err) is terminal
+    assert not shown.out

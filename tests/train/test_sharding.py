@@ -23,6 +23,6 @@ from dnalm.train.sharding import synchronize_batch_norm
 def test_a_share_of_one_row_cannot_be_normalised_by_itself(monkeypatch, size, accumulate, world, fits):
     monkeypatch.setattr("dnalm.process.current", lambda: process.ProcessInfo(0, world, world, "torchrun"))
     model = torch.nn.Sequential(torch.nn.BatchNorm1d(3))
-    refused = pytest.raises(ValueError, match=f"has {size} rows, too few for {world * accumulate} shares")
+    refused = pytest.raises(ValueError, match=f"has {size} rows, too few for {world * accumulate} ")
     with nullcontext() if fits else refused:
         synchronize_batch_norm(model, accumulate, size)

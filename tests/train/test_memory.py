@@ -38,9 +38,9 @@ def test_even_shares_are_tried_down_to_one_row(rows, most, path, found):
 
 def test_the_advice_is_the_same_training():
     # 64 windows over 2 processes in 2 micro-batches are 16 rows; in 8 they are 4.
-    assert "use --accumulate 8 (the same training in less memory), or --batch-size 16" in advice(16, 2, 64, 4)
+    assert "use `accumulate` 8 (the same training in less memory), or `batch_size` 16" in advice(16, 2, 64, 4)
     assert "a smaller model" in advice(1, 1, 1, 0)
-    assert "a higher --accumulate" in advice(16, 2, 64, None)
+    assert "a higher `accumulate`" in advice(16, 2, 64, None)
 
 
 def test_only_memory_is_said_to_be_short():
@@ -71,7 +71,7 @@ def test_memory_that_runs_out_elsewhere_is_known_by_its_words(words):
 
 AGAIN = """
 import resource, sys, torch
-from dnalm.memory import keep_freed_memory
+from dnalm.train.memory import keep_freed_memory
 if sys.argv[1] == "kept":
     keep_freed_memory()
 for _ in range(3):

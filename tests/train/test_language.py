@@ -9,10 +9,11 @@ import torch.nn.functional as F
 
 from dnalm import checkpoint
 from dnalm.data.language import LanguageBatch, choose_pieces
+from dnalm.evaluate.language import score
 from dnalm.models.gpt import GPTConfig
 from dnalm.models.language import LanguageModel, base_log_probabilities
 from dnalm.tokens.characters import HG38_CHARACTERS, VOCAB4, CharacterTokenizer
-from dnalm.train.language import LanguageConfig, LanguageTask
+from dnalm.train.language import LanguageConfig, LanguageTask, model_args
 
 SHAPE = GPTConfig(n_layer=1, n_head=2, n_embd=16, block_size=40)
 
@@ -28,6 +29,10 @@ def model_of(task, seed=0):
     with torch.no_grad():
         model.transformer.wte.weight.mul_(20)  # far from the uniform guess
     return model.eval()
+
+
+def score_of(task, model, bases=0):
+    return score(model, task.genome, "val", bases, SHAPE.block_size)
 
 
 def test_state_dict_has_the_published_names():
@@ -120,7 +125,7 @@ def slow_bits(task, model, pieces):
 
 def test_scores_equal_a_slow_reference(task):
     model = model_of(task)
-    scores = task.score(model, "val", 0)
+    scores = score_of(task, model)
     pieces = choose_pieces(task.genome, "val", 0)
     with torch.no_grad():
         expected = slow_bits(task, model, pieces)
@@ -131,18 +136,16 @@ def test_scores_equal_a_slow_reference(task):
 
 def test_scores_do_not_depend_on_the_batch(task, monkeypatch):
     model = model_of(task)
-    one = task.score(model, "val", 0)
+    one = score_of(task, model)
     monkeypatch.setattr("dnalm.evaluate.language.EVALUATION_BATCH", 3)
-    other = task.score(model, "val", 0)
+    other = score_of(task, model)
     assert other.bits.tolist() == pytest.approx(one.bits.tolist(), rel=1e-6)
     assert other.nats_per_token == pytest.approx(one.nats_per_token, rel=1e-6)
 
 
 def test_both_vocabularies_are_scored_on_the_same_bases(toy):
     counts = [
-        LanguageTask(toy[mode], SHAPE, LanguageConfig())
-        .score(LanguageModel(SHAPE, toy[mode].tokenizer.vocab_size), "val", 0)
-        .bases.tolist()
+        score(LanguageModel(SHAPE, toy[mode].tokenizer.vocab_size), toy[mode], "val", 0, 40).bases.tolist()
         for mode in ("full", "vocab4")
     ]
     assert counts[0] == counts[1]
@@ -150,7 +153,7 @@ def test_both_vocabularies_are_scored_on_the_same_bases(toy):
 
 def test_scoring_leaves_training_mode_as_it_was(task):
     model = model_of(task).train()
-    task.score(model, "val", 100)
+    score_of(task, model, 100)
     assert model.training
 
 
@@ -166,10 +169,10 @@ def test_weights_come_back_and_wrong_ones_are_named(task):
         checkpoint.put(wrong, task.weights(other), "here")
 
 
-def test_model_args_name_the_position_only_when_it_is_not_learned(toy):
-    learned = LanguageTask(toy["vocab4"], GPTConfig(position="learned"), LanguageConfig()).model_args()
+def test_model_args_name_the_position_only_when_it_is_not_learned():
+    learned = model_args(GPTConfig(position="learned"), 4)
     assert learned.keys() == {"n_layer", "n_head", "n_embd", "block_size", "bias", "vocab_size", "dropout"}
-    rotary = LanguageTask(toy["vocab4"], GPTConfig(), LanguageConfig()).model_args()
+    rotary = model_args(GPTConfig(), 4)
     assert rotary.keys() - learned.keys() == {"position"}
 
 

@@ -13,7 +13,7 @@ import pytest
 from dnalm import checkpoint
 from dnalm.train.resume import BEST, LAST
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 FLAGS = ["--n-layer", "1", "--n-head", "2", "--n-embd", "8", "--block-size", "20", "--batch-size", "4"]
 FLAGS += ["--eval-bases", "300", "--final-bases", "600", "--device", "cpu", "--precision", "fp32"]
 FLAGS += ["--steps", "600", "--warmup", "2", "--eval-every", "150", "--checkpoint-every", "20"]

@@ -12,12 +12,12 @@ import pytest
 from dnalm import checkpoint
 from dnalm.train.resume import BEFORE, BEST, LAST, newest_state, recover_run, save_state
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def stopped_and_whole(toy, out, kills, seed):
     """Run both; return their folders and how each sitting of the first ended."""
-    worker = [sys.executable, str(ROOT / "tests" / "kill_worker.py"), str(toy["vocab4"].folder)]
+    worker = [sys.executable, str(Path(__file__).with_name("kill_worker.py")), str(toy["vocab4"].folder)]
     env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [*worker, str(out), str(kills), str(seed)], capture_output=True, text=True, env=env, timeout=600

@@ -1,22 +1,18 @@
-"""Tests for dnalm/ranks.py, dnalm/exchange.py, and that two processes of torchrun do what one does."""
+"""Two processes of torchrun match one, up to rounding."""
 
 import json
 import shlex
-import signal
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
-from dnalm import checkpoint, process
-from dnalm.device import Compute, choose_strategy
+from dnalm import checkpoint
 from dnalm.files import lock
-from dnalm.process import ProcessInfo, current, stop_signal
 
 WORKER = Path(__file__).with_name("ranks_worker.py")
-ROOT = WORKER.parents[1]
+ROOT = WORKER.parents[2]
 MOMENTS = {"rtol": 1e-3, "atol": 1e-6}
 """Sums of float32 are taken in another order."""
 WEIGHTS = {"rtol": 1e-3, "atol": 5e-4}
@@ -46,10 +42,16 @@ KINDS = {
 """Of 21 pairs or windows in batches of 8 the last has 5: of two shares one has three and one two, of four one
 has two and three have one. The pairs' model normalises over the batch."""
 WAYS = [
-    ("plain", "ddp", 1), ("plain", "fsdp", 1), ("plain", "ddp", 2), ("weighted", "ddp", 1),
-    ("weighted", "fsdp", 2), ("uneven", "ddp", 1), ("uneven", "fsdp", 1), ("bases", "ddp", 2),
+    ("plain", "ddp", 1),
+    ("plain", "fsdp", 1),
+    ("plain", "ddp", 2),
+    ("weighted", "ddp", 1),
+    ("weighted", "fsdp", 2),
+    ("uneven", "ddp", 1),
+    ("uneven", "fsdp", 1),
+    ("bases", "ddp", 2),
     ("bases", "fsdp", 1),
-]  # fmt: skip
+]
 TEXTS = ["ACGT"[i % 4] * (1 + i) for i in range(1100)]
 
 
@@ -179,7 +181,7 @@ def test_a_mistake_is_said_once_and_nobody_hangs(toy, tmp_path, torchrun):
     begin = time.monotonic()
     ended = torchrun(*pretrain(toy, tmp_path / "odd", "--batch-size", "5"))
     assert ended.returncode != 0
-    assert ended.stderr.count("--batch-size 5 cannot be shared alike by 2 processes") == 1
+    assert ended.stderr.count("--batch-size 5 cannot be divided equally among 2 processes") == 1
     assert "Traceback" not in ended.stderr.split("torch/distributed")[0]
     assert not (tmp_path / "odd").exists()
     with lock(tmp_path / "held" / "vocab4"):  # the first process alone finds out
@@ -189,113 +191,3 @@ def test_a_mistake_is_said_once_and_nobody_hangs(toy, tmp_path, torchrun):
     assert "fault in dnalm" not in ended.stderr
     assert "exitcode  : 2" in ended.stderr
     assert time.monotonic() - begin < 60
-
-
-ONE = ProcessInfo(0, 1, 1, "")
-
-
-@pytest.mark.parametrize(
-    ("env", "wanted"),
-    [
-        ({}, ONE),
-        ({"RANK": "1", "WORLD_SIZE": "4"}, ONE),  # left over from something else
-        ({"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}, ONE),  # a batch script, not started by srun
-        (
-            {"TORCHELASTIC_RUN_ID": "x", "RANK": "5", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4"},
-            ProcessInfo(5, 8, 4, "torchrun"),
-        ),
-        ({"TORCHELASTIC_RUN_ID": "x", "RANK": "0", "WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1"}, ONE),
-        (
-            {"SLURM_PROCID": "3", "SLURM_STEP_NUM_TASKS": "8", "SLURM_STEP_TASKS_PER_NODE": "4(x2)"},
-            ProcessInfo(3, 8, 4, "srun"),
-        ),
-    ],
-)
-def test_the_launcher_is_known_by_its_environment(env, wanted):
-    assert current(env) == wanted
-
-
-@pytest.fixture
-def as_second_of_three(monkeypatch):
-    for name, value in {"TORCHELASTIC_RUN_ID": "x", "RANK": "1", "WORLD_SIZE": "3"}.items():
-        monkeypatch.setenv(name, value)
-
-
-def test_what_processes_cannot_share_is_refused(as_second_of_three):
-    process.check_batch(6, 2)
-    with pytest.raises(ValueError, match="--batch-size 8 cannot be shared alike by 3 processes; it stays"):
-        process.check_batch(8, 1)
-    with pytest.raises(ValueError, match="by 3 processes of 2 micro-batches each.* a multiple of 6"):
-        process.check_batch(9, 2)
-    with pytest.raises(ValueError, match="compare runs in one process; torchrun and srun are for pretrain"):
-        process.check_verb("compare")
-    with pytest.raises(ValueError, match="--strategy fsdp: not available in fp16"):
-        choose_strategy("fsdp", "cpu", "fp16")
-    assert not process.is_rank_zero()
-    assert not process.is_error_reporter()  # before they have met, the first speaks for all
-
-
-def test_no_further_signal_disturbs_how_one_of_several_ends(as_second_of_three):
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.getsignal(number) for number in numbers}
-    try:
-        with pytest.raises(KeyboardInterrupt), stop_signal():
-            raise KeyboardInterrupt
-        assert [signal.getsignal(number) for number in numbers] == [signal.SIG_IGN] * 2
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    with stop_signal():
-        pass
-    assert {number: signal.getsignal(number) for number in numbers} == before
-
-
-@pytest.mark.parametrize(("told", "count"), [("4,3", 7), ("4(x2),3", 11), ("4(x2)", 9)])
-def test_machines_that_have_not_as_many_processes_each_are_refused(monkeypatch, told, count):
-    for name, value in {"PROCID": "0", "STEP_NUM_TASKS": str(count), "STEP_TASKS_PER_NODE": told}.items():
-        monkeypatch.setenv(f"SLURM_{name}", value)
-    with pytest.raises(ValueError, match=f"{count} processes that machines do not share alike"):
-        process.check_verb("pretrain")
-    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "8")
-    monkeypatch.setenv("SLURM_STEP_TASKS_PER_NODE", "4(x2)")
-    process.check_verb("pretrain")
-
-
-def test_a_strategy_needs_several_processes():
-    with pytest.raises(
-        ValueError, match="--strategy ddp: shares the work of several processes, and there is"
-    ):
-        Compute(device="cpu", strategy="ddp").resolve()
-
-
-def test_one_process_talks_to_itself():
-    assert process.all_reduce_sum([1.5, 2.0]) == [1.5, 2.0]
-    assert process.broadcast({"a": np.pi}) == {"a": np.pi}
-    assert process.is_rank_zero()
-    assert process.is_error_reporter()
-    assert not process.is_lost_peer(RuntimeError("gloo: Connection closed by peer"))
-
-
-@pytest.mark.parametrize(("count", "world"), [(0, 2), (1, 3), (2, 3), (7, 3), (6, 3), (64, 5)])
-def test_each_process_takes_its_turn_and_all_take_as_many(monkeypatch, count, world):
-    def done_by(rank, others=None):
-        monkeypatch.setattr("dnalm.process.current", lambda: ProcessInfo(rank, world, world, "torchrun"))
-        made = []
-        monkeypatch.setattr(
-            "dnalm.process.all_gather", lambda own: made.append(own) or others or [own] * world
-        )
-        return process.map_over_ranks(range(count), lambda item: 10 * item, together=True), made[0]
-
-    shares = [done_by(rank)[1] for rank in range(world)]
-    assert {len(share) for share in shares} == {-(-count // world)}
-    assert sum(len(set(share)) for share in shares) <= count + world - 1
-    for rank in range(world):
-        assert done_by(rank, shares)[0] == [10 * item for item in range(count)]
-
-
-@pytest.mark.parametrize(("count", "world"), [(0, 2), (1, 3), (7, 3), (64, 5)])
-def test_shares_are_all_of_it_in_order_and_alike(count, world):
-    shares = [ProcessInfo(rank, world, world, "torchrun").share(range(count)) for rank in range(world)]
-    assert [item for share in shares for item in share] == list(range(count))
-    assert max(map(len, shares)) - min(map(len, shares)) <= 1
-    assert ONE.share("abc") == "abc"

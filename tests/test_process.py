@@ -1,0 +1,112 @@
+"""Tests for dnalm/process.py; collective operations between real processes are in train/test_processes.py."""
+
+import os
+import signal
+
+import pytest
+
+from dnalm import process
+from dnalm.errors import InputError
+from dnalm.process import ProcessInfo, current, stop_signal
+
+ONE = ProcessInfo(0, 1, 1, "")
+TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "RANK": "5", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4"}
+SRUN = {"SLURM_PROCID": "3", "SLURM_STEP_NUM_TASKS": "8", "SLURM_STEP_TASKS_PER_NODE": "4(x2)"}
+
+
+@pytest.mark.parametrize(
+    ("env", "wanted"),
+    [
+        ({}, ONE),
+        ({"RANK": "1", "WORLD_SIZE": "4"}, ONE),  # left over from something else
+        ({"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}, ONE),  # a batch script, not started by srun
+        (TORCHRUN, ProcessInfo(5, 8, 4, "torchrun")),
+        (TORCHRUN | {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1"}, ONE),
+        (SRUN, ProcessInfo(3, 8, 4, "srun")),
+    ],
+)
+def test_the_launcher_is_known_by_its_environment(env, wanted):
+    assert current(env) == wanted
+
+
+def test_refuses_what_several_processes_cannot_do(second_of_three):
+    process.check_batch(6, 2)
+    with pytest.raises(InputError, match="`batch_size` 8 .* 3 processes"):
+        process.check_batch(8, 1)
+    with pytest.raises(InputError, match="a multiple of 6"):
+        process.check_batch(9, 2)
+    with pytest.raises(InputError, match="compare runs in one process"):
+        process.check_verb("compare")
+    assert not process.is_rank_zero()
+    assert not process.is_error_reporter()  # before they are connected, the first reports for all
+
+
+@pytest.mark.parametrize(("per_machine", "count"), [("4,3", 7), ("4(x2),3", 11), ("4(x2)", 9)])
+def test_machines_with_different_numbers_of_processes_are_refused(monkeypatch, per_machine, count):
+    for name, value in (SRUN | {"SLURM_STEP_NUM_TASKS": str(count), "SLURM_PROCID": "0"}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("SLURM_STEP_TASKS_PER_NODE", per_machine)
+    with pytest.raises(InputError, match=f"^{count} processes"):
+        process.check_verb("pretrain")
+    for name, value in SRUN.items():
+        monkeypatch.setenv(name, value)
+    process.check_verb("pretrain")
+
+
+def test_the_first_signal_is_reported_and_the_second_stops_at_once():
+    messages = []
+    with stop_signal(messages.append) as stopped:
+        assert not process.any_set(stopped)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert process.any_set(stopped)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert len(messages) == 1
+
+
+def test_no_further_signal_disturbs_how_one_of_several_ends(second_of_three):
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        with pytest.raises(KeyboardInterrupt), stop_signal():
+            raise KeyboardInterrupt
+        assert [signal.getsignal(number) for number in numbers] == [signal.SIG_IGN] * 2
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    with stop_signal():
+        pass
+    assert {number: signal.getsignal(number) for number in numbers} == before
+
+
+def test_collective_operations_are_no_ops_in_one_process():
+    assert process.all_reduce_sum([1.5, 2.0]) == [1.5, 2.0]
+    assert process.broadcast({"a": 3.1}) == {"a": 3.1}
+    assert process.is_rank_zero()
+    assert process.is_error_reporter()
+    assert not process.is_lost_peer(RuntimeError("gloo: Connection closed by peer"))
+
+
+@pytest.mark.parametrize(("count", "world"), [(0, 2), (1, 3), (2, 3), (7, 3), (6, 3), (64, 5)])
+def test_all_processes_map_equally_many_items(monkeypatch, count, world):
+    def done_by(rank, others=None):
+        monkeypatch.setattr("dnalm.process.current", lambda: ProcessInfo(rank, world, world, "torchrun"))
+        made = []
+        monkeypatch.setattr(
+            "dnalm.process.all_gather", lambda own: made.append(own) or others or [own] * world
+        )
+        return process.map_over_ranks(range(count), lambda item: 10 * item, together=True), made[0]
+
+    parts = [done_by(rank)[1] for rank in range(world)]
+    assert {len(part) for part in parts} == {-(-count // world)}
+    assert sum(len(set(part)) for part in parts) <= count + world - 1
+    for rank in range(world):
+        assert done_by(rank, parts)[0] == [10 * item for item in range(count)]
+
+
+@pytest.mark.parametrize(("count", "world"), [(0, 2), (1, 3), (7, 3), (64, 5)])
+def test_shares_are_everything_in_order_and_equal(count, world):
+    shares = [ProcessInfo(rank, world, world, "torchrun").share(range(count)) for rank in range(world)]
+    assert [item for share in shares for item in share] == list(range(count))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    assert ONE.share("abc") == "abc"
