@@ -1,26 +1,45 @@
-"""What `prepare` is asked to do, checked before anything is read or written.
+"""From genome files to prepared folders: one pass over the input, bounded memory, all folders or none.
 
-From genome files to prepared folders: one pass over the input, bounded memory, all folders or none.
+Shapes used below
+    R  runs in memory at a time
 """
 
 import errno
-from collections.abc import Iterator
+import hashlib
+import math
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.lib.format import write_array_header_1_0
+
 from dnalm import __version__, files
+from dnalm.dna import AMBIGUOUS
 from dnalm.errors import InputError
-from dnalm.genome.folder import FILES, FORMAT, FORMAT_VERSION, origin, read_meta, same_bases
-from dnalm.genome.parts import SHORTEST, cut_file, seal, write_index, write_repeats, write_segments
+from dnalm.genome.folder import (
+    FILES,
+    FORMAT,
+    FORMAT_VERSION,
+    STRIDE,
+    offset_of_base,
+    origin,
+    read_meta,
+    same_bases,
+)
 from dnalm.genome.plan import Plan
-from dnalm.genome.stream import OnRead, Stream, stream_genome, stream_published
+from dnalm.genome.stream import Int64, OnRead, Slice, Stream, read_file, stream_genome, stream_published
 from dnalm.tokens.characters import HG38_CHARACTERS, VOCAB4, CharacterTokenizer
+
+SHORTEST = 301
+"""Bases that one window needs: 300, and the one after it, which is the last target."""
 
 
 def prepare(plan: Plan, on_read: OnRead | None = None) -> dict[str, Path]:
-    """Write the folders that a plan asks for.
+    """Write the prepared folders of a plan.
 
     Args:
         plan: what and where.
@@ -30,11 +49,11 @@ def prepare(plan: Plan, on_read: OnRead | None = None) -> dict[str, Path]:
         The folder of each mode.
 
     Raises:
-        InputError: for any mistake in the input or the plan, and when the disk is full; whatever was at the
-            folders' place before is still there then, and nothing else.
+        InputError: for any mistake in the input or the plan, and when the disk is full; the folders are then
+            as they were before.
     """
     plan.check()
-    with files.lock(plan.out), _full_disk_is_said(plan.out), ExitStack() as stack:
+    with files.lock(plan.out), _disk_full_error(plan.out), ExitStack() as stack:
         for mode in plan.modes:
             files.recover(plan.out / mode)
         plan.check_folders()  # again: another process may have written since, or have been killed
@@ -44,38 +63,111 @@ def prepare(plan: Plan, on_read: OnRead | None = None) -> dict[str, Path]:
         _check_others(plan, stream, split[plan.modes[0]])
         if not plan.val_contigs:
             for mode, folder in folders.items():
-                cut_file(folder, stream.slices[mode][1].of(mode)[0])
+                _cut_file(folder, stream.slices[mode][1].of(mode)[0])
         characters = {mode: _characters(mode, plan, stream) for mode in folders}
-        digests = _seal(folders, characters)
+        digests = _seal_files(folders, characters)
         for mode, folder in folders.items():
-            meta = _meta(mode, plan, stream, characters[mode]) | {
-                "split": split[mode],
-                "files": digests[mode],
-            }
-            files.write_json(folder / "meta.json", meta)
+            meta = _meta(mode, plan, stream, characters[mode])
+            files.write_json(folder / "meta.json", meta | {"split": split[mode], "files": digests[mode]})
     return {mode: plan.out / mode for mode in plan.modes}
 
 
 def _write_tables(mode: str, folder: Path, plan: Plan, stream: Stream) -> dict[str, Any]:
     """Write the .npy files of a folder and return how the genome is split."""
     slices = stream.slices[mode]
-    longest, first = write_segments(folder / "segments.npy", slices, stream.starts)
+    longest, first = _write_segments(folder / "segments.npy", slices, stream.starts)
     for part, length in zip(("training", "validation"), longest, strict=True):
         if length < SHORTEST:
-            change = "--val-contigs" if plan.val_contigs else "--val-fraction"
+            change = "`val_contigs`" if plan.val_contigs else "`val_fraction`"
             raise InputError(
                 f"{', '.join(map(str, plan.genomes))}: the {part} part has no room for one window: "
                 f"it needs {SHORTEST} A/C/G/T without a break, and its longest stretch has {length:,}; "
                 f"use a larger genome or another {change}"
             )
-    write_repeats(folder / "repeats.npy", slices)
+    _write_repeats(folder / "repeats.npy", slices)
     if mode == "full":
-        write_index(folder / "base_index.npy", slices, folder / "train.bin", headers=not plan.published)
+        _write_index(folder / "base_index.npy", slices, folder / "train.bin", headers=not plan.published)
     if plan.val_contigs:
         return {"kind": "contigs", "val_contigs": list(plan.val_contigs)}
     contig, position = first
     name = stream.contigs[mode][contig].name
     return {"kind": "fraction", "val_fraction": plan.val_fraction, "contig": name, "position": position}
+
+
+def _write_segments(path: Path, slices: Sequence[Slice], starts: Int64) -> tuple[list[int], list[int]]:
+    """Write the unbroken runs of bases, [S, 5].
+
+    Args:
+        path: segments.npy.
+        slices: train and val.
+        starts: position of each contig's first character in the numbering of `Part.segments`.
+
+    Returns:
+        The length of the longest run in train and in val; contig and position of val's first base.
+    """
+    longest = [0, 0]
+    first_of_val: list[int] = []
+
+    def rows(number: int) -> Iterator[Int64]:
+        part, low, high, *_ = slices[number]
+        before = 0
+        for runs in part.segments:  # [R, 2]
+            lengths = runs[:, 1] - runs[:, 0]
+            offsets = before + np.cumsum(lengths) - lengths
+            before += int(lengths.sum())
+            first, last = np.maximum(offsets, low), np.minimum(offsets + lengths, high)
+            position = runs[:, 0] + first - offsets
+            contig = np.searchsorted(starts, position, side="right") - 1
+            position -= starts[contig]
+            columns = [np.full_like(first, number), contig, position, last - first, first - low]
+            table = np.stack(columns, axis=1)[first < last]
+            longest[number] = max(longest[number], int(table[:, 3].max(initial=0)))
+            if number == 1 and len(table) and not first_of_val:
+                first_of_val.extend(table[0, 1:3].tolist())
+            yield table
+
+    _write_rows(path, 5, (piece for number in (0, 1) for piece in rows(number)))
+    return longest, first_of_val
+
+
+def _write_repeats(path: Path, slices: Sequence[Slice]) -> None:
+    """Write the soft-masked stretches, [R, 3]."""
+
+    def rows() -> Iterator[Int64]:
+        for number, (part, low, high, *_) in enumerate(slices):
+            for runs in part.repeats:
+                first, last = np.maximum(runs[:, 0], low), np.minimum(runs[:, 1], high)
+                columns = [np.full_like(first, number), first - low, last - low]
+                yield np.stack(columns, axis=1)[first < last]
+
+    _write_rows(path, 3, rows())
+
+
+def _write_index(path: Path, slices: Sequence[Slice], text: Path, headers: bool) -> None:
+    """Write the sparse index of bases in the text, [M, 2]; `text` is the stream, not yet cut."""
+    tables = []
+    for number, (part, low, high, text_low, _) in enumerate(slices):
+        known = part.index_so_far
+        offsets = known[: math.ceil(high / STRIDE)]
+        if low:  # val begins elsewhere in the stream, and so do its strides
+            read = read_file(text)
+            where = [offset_of_base(read, known, base, headers) for base in range(low, high, STRIDE)]
+            offsets = np.array(where, dtype=np.int64) - text_low
+        tables.append(np.stack([np.full_like(offsets, number), offsets], axis=1))
+    _write_rows(path, 2, tables)
+
+
+def _write_rows(path: Path, columns: int, pieces: Iterable[Int64]) -> None:
+    """Write an int64 .npy file row by row; the number of rows is not known before the last."""
+    header = {"descr": "<i8", "fortran_order": False, "shape": (0, columns)}
+    rows = 0
+    with path.open("wb") as file:
+        write_array_header_1_0(file, header)
+        for piece in pieces:
+            file.write(np.ascontiguousarray(piece, dtype="<i8").data)
+            rows += len(piece)
+        file.seek(0)
+        write_array_header_1_0(file, header | {"shape": (rows, columns)})
 
 
 def _check_others(plan: Plan, stream: Stream, split: dict[str, Any]) -> None:
@@ -84,47 +176,61 @@ def _check_others(plan: Plan, stream: Stream, split: dict[str, Any]) -> None:
     for folder in (plan.out / mode for mode in FILES if mode not in plan.modes):
         try:
             other = read_meta(folder)
-        except ValueError:
+        except InputError:
             continue  # nothing that could be read as a genome
         if not same_bases(made, other):
             raise InputError(
                 f"{folder} is of {origin(other)}, and {plan.out / plan.modes[0]} would be of {origin(made)}, "
-                "but both must hold the same bases; choose another --out, "
-                "or --vocab both --overwrite to replace both"
+                "but both must hold the same bases; choose another `out`, or replace both with `overwrite`"
             )
+
+
+def _cut_file(folder: Path, at: int) -> None:
+    """Move what follows byte `at` of train.bin to val.bin."""
+    with (folder / "train.bin").open("r+b") as train, (folder / "val.bin").open("wb") as val:
+        train.seek(at)
+        shutil.copyfileobj(train, val, files.CHUNK)
+        train.truncate(at)
 
 
 def _characters(mode: str, plan: Plan, stream: Stream) -> str:
     if mode == "vocab4":
         return VOCAB4.characters
-    if not plan.published and plan.alphabet != "file" and stream.letters.are_hg38:
+    are_hg38 = stream.letters.seen <= set(HG38_CHARACTERS.encode())
+    if not plan.published and plan.alphabet != "file" and are_hg38:
         return HG38_CHARACTERS
     return "".join(sorted(map(chr, stream.letters.seen)))
 
 
-def _seal(folders: dict[str, Path], characters: dict[str, str]) -> dict[str, dict[str, Any]]:
+def _seal_files(folders: dict[str, Path], characters: dict[str, str]) -> dict[str, dict[str, Any]]:
     """Give the text its ids and return size and SHA-256 of every file, two files at a time."""
-    tables = {"full": None, "vocab4": None} | {
-        mode: CharacterTokenizer(letters).ids.astype("uint8").tobytes()
-        for mode, letters in characters.items()
-        if mode == "full"
-    }
     with ThreadPoolExecutor(2) as pool:
-        jobs = {
-            mode: {
-                name: pool.submit(seal, folder / name, tables[mode] if name.endswith(".bin") else None)
-                for name in FILES[mode]
-            }
-            for mode, folder in folders.items()
-        }
+        jobs: dict[str, dict[str, Any]] = {}
+        for mode, folder in folders.items():
+            ids = CharacterTokenizer(characters[mode]).ids.astype("uint8").tobytes()
+            tables = dict.fromkeys(("train.bin", "val.bin"), ids if mode == "full" else None)
+            jobs[mode] = {name: pool.submit(_seal, folder / name, tables.get(name)) for name in FILES[mode]}
         return {mode: {name: job.result() for name, job in named.items()} for mode, named in jobs.items()}
+
+
+def _seal(path: Path, table: bytes | None) -> dict[str, Any]:
+    """Replace each byte of a file by `table[byte]`, if given, and return its size and SHA-256."""
+    digest, size = hashlib.sha256(), 0
+    with path.open("r+b" if table else "rb") as file:
+        while data := file.read(files.CHUNK):
+            if table:
+                data = data.translate(table)
+                file.seek(size)
+                file.write(data)
+            digest.update(data)
+            size += len(data)
+    return {"bytes": size, "sha256": digest.hexdigest()}
 
 
 def _meta(mode: str, plan: Plan, stream: Stream, characters: str) -> dict[str, Any]:
     train, val = stream.slices[mode]
     parts = {id(taken.part): taken.part for taken in (train, val)}.values()
-    tokens = [last - first for first, last in (train.of(mode), val.of(mode))]
-    own = "acgt" if mode == "vocab4" else "hg38" if characters == HG38_CHARACTERS else "file"
+    ambiguous = {letter: stream.letters.count(letter) for letter in f"{AMBIGUOUS}-"}
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -132,31 +238,31 @@ def _meta(mode: str, plan: Plan, stream: Stream, characters: str) -> dict[str, A
         "mode": mode,
         "vocab_size": len(characters),
         "characters": characters,
-        "alphabet": own,
+        "alphabet": "acgt" if mode == "vocab4" else "hg38" if characters == HG38_CHARACTERS else "file",
         "published": plan.published,
         "sources": stream.sources,
         "contigs": [contig.in_meta(mode, (train, val)) for contig in stream.contigs[mode]],
         "counts": {
             "bases": sum(part.bases for part in parts),
             "soft_masked": sum(part.soft_masked for part in parts),
-            "n": stream.letters.n,
-            "other_iupac": stream.letters.other_iupac,
+            "n": ambiguous.pop("N"),
+            "other_iupac": {letter: count for letter, count in ambiguous.items() if count},
             "train_bases": train.high - train.low,
             "val_bases": val.high - val.low,
-            "train_tokens": tokens[0],
-            "val_tokens": tokens[1],
+            "train_tokens": train.of(mode)[1] - train.of(mode)[0],
+            "val_tokens": val.of(mode)[1] - val.of(mode)[0],
         },
     }
 
 
 @contextmanager
-def _full_disk_is_said(out: Path) -> Iterator[None]:
+def _disk_full_error(out: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise InputError(
-            f"{out}: the disk is full; what was being written is gone and what was there before is kept; "
-            "free some space or choose another --out"
+            f"{out}: the disk is full; unfinished files were removed and those of before are unchanged; "
+            "free some space or choose another `out`"
         ) from error

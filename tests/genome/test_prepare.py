@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dnalm import files
+from dnalm.errors import InputError
 from dnalm.formats import fasta
-from dnalm.genome import parts, text
-from dnalm.genome import parts as part_module
+from dnalm.genome import folder as folders
+from dnalm.genome import stream
 from dnalm.genome.folder import PreparedGenome
-from dnalm.genome.parts import Part
 from dnalm.genome.plan import Plan
-from dnalm.genome.prepare import prepare
+from dnalm.genome.prepare import SHORTEST, prepare
 
 PARTS = ("train", "val")
 
@@ -31,15 +31,15 @@ def small(monkeypatch):
 
 
 def shrink(monkeypatch, chunk=5, piece=64):
-    for module, name, value in [
-        ("prepare", "SHORTEST", 1),
-        ("finish", "STRIDE", 4),
-        ("part", "STRIDE", 4),
-        ("text", "STRIDE", 4),
-        ("text", "PIECE", piece),
-        ("runs", "ROWS", 2),
-    ]:
-        monkeypatch.setattr(f"dnalm.genome.{module}.{name}", value)
+    for name, value in (
+        ("prepare.SHORTEST", 1),
+        ("prepare.STRIDE", 4),
+        ("stream.STRIDE", 4),
+        ("folder.STRIDE", 4),
+        ("folder.TEXT_PIECE", piece),
+        ("stream.ROWS", 2),
+    ):
+        monkeypatch.setattr(f"dnalm.genome.{name}", value)
     monkeypatch.setattr(fasta, "CHUNK", chunk)
 
 
@@ -120,10 +120,8 @@ def check(out, records, part_of_base):
         index = np.load(out / "full/base_index.npy")
         offsets = [full.text_span(part, base, base + 1)[0] for base in range(0, count, 4)]
         assert index[index[:, 0] == number, 1].tolist() == offsets
-        assert (
-            full.bases(part, count // 3, count - 1).tolist()
-            == vocab4.bases(part, count // 3, count - 1).tolist()
-        )
+        inner = (part, count // 3, count - 1)
+        assert full.bases(*inner).tolist() == vocab4.bases(*inner).tolist()
         for genome, tokens in ((full, len(written)), (vocab4, count)):
             spans = [contig[part] for contig in genome.meta["contigs"] if contig[part]]
             ends = [start + length for start, length in spans]
@@ -148,12 +146,9 @@ def test_both_vocabularies_hold_the_genome_cut_at_one_base(tmp_path_factory, bod
         total = sum(c in "ACGTacgt" for _, body in records for c in body)
         cut = total - -(-total * round(fraction * 10) // 10)  # rounded down
         full, vocab4 = check(folder / "data", records, lambda contig, number: int(number >= cut))
-    both = np.concatenate([full.tokens("train"), full.tokens("val")])
-    assert full.tokenizer.decode(both) == normalised(records, width)
-    both = np.concatenate([vocab4.tokens("train"), vocab4.tokens("val")])
-    assert vocab4.tokenizer.decode(both) == "".join(
-        c for _, body in records for c in body.upper() if c in "ACGT"
-    )
+    text, bases = (g.tokenizer.decode(np.concatenate([g.tokens(p) for p in PARTS])) for g in (full, vocab4))
+    assert text == normalised(records, width)
+    assert bases == "".join(c for _, body in records for c in body.upper() if c in "ACGT")
 
 
 RECORDS = [
@@ -177,12 +172,8 @@ def test_whole_contigs_are_held_out_in_file_order(tmp_path, small):
 def test_split_and_counts_by_hand(tmp_path, small):
     # 13 + 10 + 8 = 31 bases; floor(0.8 * 31) = 24: base 24 is the second of chr3
     metas = prepared(Plan((write(tmp_path / "g.fa", RECORDS),), tmp_path / "data", val_fraction=0.2))
-    assert metas["full"]["split"] == {
-        "kind": "fraction",
-        "val_fraction": 0.2,
-        "contig": "chr3",
-        "position": 1,
-    }
+    split = {"kind": "fraction", "val_fraction": 0.2, "contig": "chr3", "position": 1}
+    assert metas["full"]["split"] == split
     assert metas["vocab4"]["counts"] == {
         "bases": 31,
         "soft_masked": 13,
@@ -193,20 +184,14 @@ def test_split_and_counts_by_hand(tmp_path, small):
         "train_tokens": 24,
         "val_tokens": 7,
     }
-    assert metas["full"]["contigs"][1] == {
-        "name": "chr2",
-        "length": 10,
-        "bases": 10,
-        "train": [27, 18],
-        "val": None,
-    }
+    chr2 = {"name": "chr2", "length": 10, "bases": 10, "train": [27, 18], "val": None}
+    assert metas["full"]["contigs"][1] == chr2
 
 
 def test_the_fraction_is_the_decimal_number_typed(tmp_path, small):
     # (1 - 0.9) * 10 is 0.9999... in binary, and its floor 0
-    meta = prepared(
-        Plan((write(tmp_path / "g.fa", [("c", "ACGTACGTAC")]),), tmp_path / "data", val_fraction=0.9)
-    )
+    genome = write(tmp_path / "g.fa", [("c", "ACGTACGTAC")])
+    meta = prepared(Plan((genome,), tmp_path / "data", val_fraction=0.9))
     assert meta["full"]["counts"]["train_bases"] == 1
 
 
@@ -294,22 +279,20 @@ def edit(folder, **changes):
 @pytest.mark.parametrize(
     ("harm", "message"),
     [
-        (lambda f: (f / "meta.json").unlink(), "found no meta.json"),
+        (lambda f: (f / "meta.json").unlink(), "no meta.json"),
         (lambda f: (f / "meta.json").write_text("{"), "expected JSON"),
-        (lambda f: (f / "meta.json").write_text("[]"), "not dnalm's"),
-        (lambda f: edit(f, format="other"), "not dnalm's"),
-        (lambda f: edit(f, format_version=2), r"another version of dnalm \(format 2, this one reads 1\)"),
-        (lambda f: edit(f, mode="vocab5"), "damaged: no mode"),
-        (lambda f: edit(f, files={}), "damaged: no files.train.bin, files.val.bin"),
+        (lambda f: (f / "meta.json").write_text("[]"), "another meta.json"),
+        (lambda f: edit(f, format="other"), "another meta.json"),
+        (lambda f: edit(f, format_version=2), r"format 2, this one reads 1"),
         (lambda f: (f / "val.bin").unlink(), "val.bin is missing"),
         (lambda f: (f / "val.bin").write_bytes(b"\1"), r"val.bin: damaged: expected 6 bytes, got 1"),
+        (lambda f: (f / "segments.npy").write_bytes(bytes(288)), r"segments\.npy: .*damaged"),
     ],
-    ids=range(9),
 )
-def test_refuses_what_is_not_whole(folder, harm, message):
+def test_refuses_what_is_not_complete(folder, harm, message):
     harm(folder)
-    with pytest.raises(ValueError, match=message) as error:
-        PreparedGenome(folder)
+    with pytest.raises(InputError, match=message) as error:
+        PreparedGenome(folder).segments("val")
     assert str(folder) in str(error.value)
 
 
@@ -318,20 +301,20 @@ def test_verify_sees_one_changed_byte(folder):
     data[3] ^= 1
     (folder / "train.bin").write_bytes(data)
     genome = PreparedGenome(folder)  # the size is right
-    with pytest.raises(ValueError, match=r"train\.bin: damaged or changed"):
+    with pytest.raises(InputError, match=r"train\.bin: damaged or changed"):
         genome.verify()
 
 
 def test_points_from_the_parent_to_the_folders(folder):
-    with pytest.raises(ValueError, match=r"did you mean .*full or .*vocab4\?"):
+    with pytest.raises(InputError, match=r"did you mean .*full or .*vocab4\?"):
         PreparedGenome(folder.parent)
 
 
 def test_refuses_bases_and_parts_that_are_not_there(folder):
     genome = PreparedGenome(folder)
-    with pytest.raises(ValueError, match="bases 0-999 asked for, train has 27"):
+    with pytest.raises(InputError, match="train's 27, got 0 to 999"):
         genome.bases("train", 0, 999)
-    with pytest.raises(ValueError, match="part must be train or val, got 'test'"):
+    with pytest.raises(InputError, match="train or val, got 'test'"):
         genome.tokens("test")
 
 
@@ -348,10 +331,10 @@ def test_a_full_disk_leaves_what_was_there_and_nothing_else(folder, monkeypatch,
 
     before = everything(folder.parent)
     if failing == "writing":
-        monkeypatch.setattr(Part, "_add_index", full_disk)
+        monkeypatch.setattr(stream.Part, "_add_index", full_disk)
     else:
-        monkeypatch.setattr("dnalm.genome.prepare.seal", full_disk)
-    with pytest.raises(ValueError, match="the disk is full"):
+        monkeypatch.setattr("dnalm.genome.prepare._seal", full_disk)
+    with pytest.raises(InputError, match="the disk is full"):
         prepare(Plan((folder.parent.parent / "g.fa",), folder.parent, overwrite=True, val_fraction=0.3))
     assert everything(folder.parent) == before
     assert sorted(path.name for path in folder.parent.iterdir()) == [".lock", "full", "vocab4"]
@@ -361,18 +344,24 @@ def test_says_beforehand_that_the_disk_is_too_small(tmp_path, monkeypatch):
     usage = types.SimpleNamespace(free=10)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     genome = write(tmp_path / "g.fa", [("chr1", "ACGT" * 1_000)])
-    with pytest.raises(ValueError, match="MB are needed"):
+    with pytest.raises(InputError, match="MB are needed"):
         prepare(Plan((genome,), tmp_path / "data"))
     assert not (tmp_path / "data").exists()
 
 
 def test_two_at_once_in_one_folder_are_refused(tmp_path, small):
     genome = write(tmp_path / "g.fa", RECORDS)
-    with files.lock(tmp_path / "data"), pytest.raises(ValueError, match="another dnalm"):
+    with files.lock(tmp_path / "data"), pytest.raises(InputError, match="another dnalm"):
         prepare(Plan((genome,), tmp_path / "data"))
 
 
+def test_a_block_of_allowed_letters_is_not_searched(tmp_path, monkeypatch):
+    monkeypatch.setattr(stream, "_foreign", lambda *_: pytest.fail("searched letter by letter"))
+    genome = write(tmp_path / "g.fa", [("chr1", "ACGTRYNNn-acgt" + "ACGT" * 2_000)])
+    assert prepared(Plan((genome,), tmp_path / "data"))["full"]["counts"]["n"] == 3
+
+
 def test_constants_agree():
-    assert parts.STRIDE == part_module.STRIDE == text.STRIDE == 65_536
-    assert parts.SHORTEST == 301
-    assert fasta.LONGEST_HEADER < text.PIECE
+    assert folders.STRIDE == 65_536
+    assert SHORTEST == 301
+    assert fasta.LONGEST_HEADER < folders.TEXT_PIECE
