@@ -22,7 +22,7 @@ def test_spellings_of_one_molecule_become_one(smiles):
 
 
 def test_stereo_and_charge_are_kept():
-    assert canonical_smiles("C[C@H](N)C(=O)O") != canonical_smiles("C[CH](N)C(=O)O")
+    assert canonical_smiles("C[C@H](N)C(=O)O") != canonical_smiles("C[C@@H](N)C(=O)O")
     assert canonical_smiles("CC(=O)[O-]") != canonical_smiles("CC(=O)O")
 
 
@@ -67,7 +67,7 @@ def test_counter_ions_are_spelled_as_they_are_looked_up():
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        ("C[C@H](N)C(=O)O", "C[CH](N)C(=O)O"),
+        ("C[C@H](N)C(=O)O", "C[C@@H](N)C(=O)O"),
         ("C/C=C/C", "C/C=C\\C"),
         ("CCCC(=O)[O-]", "CCCC(=O)O"),
         ("C[NH3+]", "CN.Cl"),
@@ -83,7 +83,7 @@ def test_forms_of_one_molecule_are_in_one_cluster(one, other):
 
 
 def test_isomers_have_one_scaffold():
-    assert scaffold("C[C@H]1CC[CH](c2ccccc2)CC1") == scaffold("CC1CCC(c2ccccc2)CC1")
+    assert scaffold("C[C@H]1CC[C@@H](c2ccccc2)CC1") == scaffold("CC1CCC(c2ccccc2)CC1")
     assert scaffold("C[NH+]1CCCCC1") == scaffold("CN1CCCCC1") == "C1CCNCC1"
 
 

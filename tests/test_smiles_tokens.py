@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dnalm.tokens.smiles import SmilesVocabulary
 
 TOKENS = """
-[PAD] [unused1] c C ( ) O 1 2 = N . n F Cl >> - [C@H] [CH] [O-] Br # [nH] [Na+] [Cl-] %12 / \\ @ 
+[PAD] [unused1] c C ( ) O 1 2 = N . n F Cl >> - [C@H] [C@@H] [O-] Br # [nH] [Na+] [Cl-] %12 / \\ @ @@
 [UNK] [CLS] [SEP] [MASK]
 """
 VOCABULARY = {token: number + 3 * (number > 9) for number, token in enumerate(TOKENS.split())}
@@ -65,12 +65,12 @@ def read(vocabulary, smiles, how):
         ("c1ccccc1Cl", "c 1 c c c c c 1 C", "l", "c 1 c c c c c 1 Cl", ""),
         ("CBr", "C", "Br", "C Br", ""),
         ("[Na+].[Cl-]", "N . C -", "[a+][l]", "[Na+] . [Cl-]", ""),
-        ("N[CH](F)C%12=O", "N C @ @ ( F ) C 1 2 = O", "[H]%", "N [CH] ( F ) C %12 = O", ""),
+        ("N[C@@H](F)C%12=O", "N C @ @ ( F ) C 1 2 = O", "[H]%", "N [C@@H] ( F ) C %12 = O", ""),
         ("[13CH4]C", "1 C C", "[3H4]", "[UNK] C", "[13CH4]"),
         ("C%34CC%(100)", "C C C ( 1 )", "%34%00", "C [UNK] C C [UNK]", "%34%(100)"),
         ("C[C", "C C", "[", "C [UNK] C", "["),
         ("[]Cé C", "C C", "[]é ", "[UNK] [UNK] C [UNK] [UNK] C", "[]é "),
-        ("C>>", "C @ @", ">>", "C >> ", ""),
+        ("C>>@@", "C @ @", ">>", "C >> @@", ""),
         ("[K+]", "", "[K+]", "[UNK]", "[K+]"),
         ("[MASK]", "", "[MASK]", "[UNK]", "[MASK]"),
         ("[unused1]", "n 1", "[uused]", "[UNK]", "[unused1]"),
@@ -133,7 +133,7 @@ def test_published_facts(published, molecules):
     assert (published.mask, published.vocab_size) == (14, 591)
     assert read(published, "c1ccccc1Cl", "hub")[0] == read(published, "c1ccccc1C", "atomwise")[0]
     assert read(published, "CBr", "hub") == ("C B", "r")
-    assert published.encode("ClBr[CH][Na+]%12", "atomwise").ids.tolist() == [12, 28, 37, 35, 46, 202, 13]
+    assert published.encode("ClBr[C@@H][Na+]%12", "atomwise").ids.tolist() == [12, 28, 37, 35, 46, 202, 13]
     hub, atomwise = (published.report(molecules, how) for how in ("hub", "atomwise"))
     assert (hub.losing, len(hub.colliding), hub.cut) == (704, 11, 2)
     assert (atomwise.losing, len(atomwise.colliding)) == (35, 0)

@@ -30,9 +30,9 @@ UNUSED = "[unused"
 """How the names of tokens begin that stand for nothing."""
 LONGEST = 513
 """Tokens that the published model takes, [CLS] and [SEP] among them."""
-PIECE = re.compile(r"\[[^\]]+\]|Br|Cl||>>|%[0-9]{2}|%\([0-9]+\)|.", re.DOTALL)
-"""A bracket atom, an atom of two letters, , >>, a ring closure above 9, or else one character. After
-Schwaller et al. 2018 (Chemical Science 9, 6091), who have  and >> in two and no ring closures above 99."""
+PIECE = re.compile(r"\[[^\]]+\]|Br|Cl|@@|>>|%[0-9]{2}|%\([0-9]+\)|.", re.DOTALL)
+"""A bracket atom, an atom of two letters, @@, >>, a ring closure above 9, or else one character. After
+Schwaller et al. 2018 (Chemical Science 9, 6091), who have @@ and >> in two and no ring closures above 99."""
 SHOWN = 10
 """Kinds of what was lost, and colliding groups, that a report shows a person."""
 

@@ -254,7 +254,7 @@ def test_isomers_are_in_one_part_and_contradict_nothing(inputs, split):
         (1 + (7 * chain + 3 * gene + hand) % 40, f"C{'C' * chain}[C{mark}H](N)O", 1)
         for chain in range(12)
         for gene in range(12)
-        for hand, mark in enumerate(("@", ""))
+        for hand, mark in enumerate(("@", "@@"))
     ]
     pairs = prepared(inputs, rows, split=split)
     assert len(pairs.smiles) == 24
