@@ -11,9 +11,9 @@ import torch
 
 from dnalm.data.pair_batches import PairRows, PairTokens
 from dnalm.models.cross_attention import CrossAttentionConfig
-from dnalm.models.kept import KeptConfig
 from dnalm.models.pair import InteractionModel
 from dnalm.models.pair_shape import InteractionShape
+from dnalm.models.pretrained import PretrainedConfig
 from dnalm.train.pairs import InteractionTask
 
 Rows = npt.NDArray[np.int64]
@@ -51,7 +51,7 @@ class Pairs(NamedTuple):
 def made_up() -> Pairs:
     """Return 20,000 pairs of 2,000 genes and 1,000 molecules, some of these far more often than others."""
     torch.manual_seed(0)
-    shape = InteractionShape(KeptConfig(WIDTH), KeptConfig(WIDTH), CrossAttentionConfig())
+    shape = InteractionShape(PretrainedConfig(WIDTH), PretrainedConfig(WIDTH), CrossAttentionConfig())
     model = InteractionModel(shape)
     tokens = PairTokens(MadeUp(GENES, SEGMENTS), MadeUp(MOLECULES, TOKENS), distinct_genes=True)
     draws = np.random.default_rng(0)

@@ -14,15 +14,15 @@ from dnalm.data.pair_batches import PairRows, PairTokens
 from dnalm.device import Compute, Processor
 from dnalm.errors import InputError
 from dnalm.models.cross_attention import CrossAttentionConfig, CrossAttentionHead
-from dnalm.models.input_encoder import ModelName, Reading, attention_of, shape_of
+from dnalm.models.input_encoder import InputEncoder, ModelName, attention_of, shape_of
 from dnalm.models.pair import InteractionModel
-from dnalm.models.pair_shape import EncodersConfig, InteractionShape, Texts, TuningConfig
+from dnalm.models.pair_shape import EncodersConfig, InteractionShape, PairTexts, TuningConfig
 from dnalm.models.smiles_lstm import smiles_characters
 from dnalm.train.pairs import InteractionTask
 
 LIBRARIES = ("rdkit", "scikit-learn", "h5py", "transformers", "tokenizers", "huggingface_hub", "peft")
 """That genes and molecules may need, by their names on the package index."""
-SAMPLE = Texts(
+SAMPLE = PairTexts(
     ["ATGGATTTATCTGCTCTTCGCGTTGAAGAAGTACAAAATGTC", "GATTACAGATTACAGATTACA", "CCGGAATTCCGGTTAACCGG"],
     ["CC(=O)Oc1ccccc1C(=O)O", "CCO"],
 )
@@ -100,8 +100,9 @@ def _encoder(flag: str, config: EncodersConfig) -> str:
     if not backbones:
         return f"{name}, trained with the model"
     (backbone,) = backbones.values()
-    sees = "sees of each token its left alone" if backbone.causal else "sees the whole text"
-    size = f"{backbone.parameters:,} parameters; states of width {backbone.width}"
+    known = backbone.config()
+    sees = "sees of each token its left alone" if known.causal else "sees the whole text"
+    size = f"{known.parameters:,} parameters; states of width {known.width}"
     return f"{name}, {size}; {sees}" + (f"; {backbone.caution}" if backbone.caution else "")
 
 
@@ -116,7 +117,7 @@ def _step(options: Options, processor: Processor) -> list[str]:
     model = InteractionModel(shape, backbones)
     model.prepare_training(options.tuning)
     with tempfile.TemporaryDirectory() as folder:
-        tokens = Reading(Path(folder), processor, lambda _text: None).tokens(shape, SAMPLE, backbones)
+        tokens = InputEncoder(Path(folder), processor, lambda _text: None).tokens(shape, SAMPLE, backbones)
         loss = _loss(model, shape, tokens, processor)
     every = model.parameter_count + shape.frozen_parameters
     lines = [

@@ -24,7 +24,7 @@ from dnalm.errors import InputError
 from dnalm.evaluate.baselines.ladder import check_classes, ladder_scores
 from dnalm.evaluate.pairs import fit_temperature, interaction_scores, paired_auroc, probability
 from dnalm.files import read_json
-from dnalm.models.input_encoder import Reading, store_of
+from dnalm.models.input_encoder import InputEncoder, store_of
 from dnalm.models.open import OpenedInteraction, open_interaction
 from dnalm.models.pair import predict
 
@@ -88,7 +88,7 @@ def run(options: Options) -> None:
     if not len(pairs.parts[options.part]):
         raise InputError(f"{options.data}: its {options.part} part is empty; prepare the pairs again")
     models = _opened(options, pairs)
-    reading = Reading(store_of(options.store, options.data), processor, options.judging.say)
+    reading = InputEncoder(store_of(options.store, options.data), processor, options.judging.say)
     judged = partial(_judged, options, pairs, models, reading)
     options.judging.evaluate_and_save(
         "interact evaluate",
@@ -107,7 +107,7 @@ def run(options: Options) -> None:
 
 
 def _judged(
-    options: Options, pairs: PairSet, models: dict[str, OpenedInteraction], reading: Reading
+    options: Options, pairs: PairSet, models: dict[str, OpenedInteraction], reading: InputEncoder
 ) -> dict[str, Any]:
     """Return what the results file holds."""
     rows = pairs.parts[options.part]
@@ -160,7 +160,7 @@ def _judged(
     }
 
 
-def _subject(opened: OpenedInteraction, path: Path, pairs: PairSet, reading: Reading) -> Subject:
+def _subject(opened: OpenedInteraction, path: Path, pairs: PairSet, reading: InputEncoder) -> Subject:
     """Return a model with all that it reads."""
     tokens = reading.tokens(opened.model.shape, pairs)
     model = opened.model.to(reading.processor.fabric().device)

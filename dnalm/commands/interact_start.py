@@ -7,11 +7,10 @@ from typing import Any
 from dnalm import checkpoint
 from dnalm.data.pairs import PairSet
 from dnalm.errors import InputError
-from dnalm.models.kept import KeptConfig
 from dnalm.models.open import open_interaction
 from dnalm.models.pair import InteractionModel
-from dnalm.models.pair_shape import InteractionShape, is_kept
-from dnalm.models.tuned import TunedConfig
+from dnalm.models.pair_shape import InteractionShape
+from dnalm.models.pretrained import PretrainedConfig
 
 
 def go_on_from(
@@ -42,8 +41,8 @@ def go_on_from(
             f"--init-from {path}: its model has another {' and another '.join(differing)} than the options "
             f"ask for ({before.kind}, here {now.kind}); give the encoders and sizes that it was trained with"
         )
-    trained = any(isinstance(side, TunedConfig) for side in (before.gene, before.molecule))
-    if trained and any(isinstance(side, TunedConfig) and side.lora_rank for side in (now.gene, now.molecule)):
+    trained = any(not side.frozen for side in before.pretrained.values())
+    if trained and any(side.lora_rank for side in now.pretrained.values()):
         raise InputError(
             f"--init-from {path}: its encoders were trained, and --lora-rank begins on frozen ones; leave it "
             "out, or go on from a run on frozen ones"
@@ -54,8 +53,11 @@ def go_on_from(
             "leave --unfreeze-at-epoch out, or go on from a run on frozen ones"
         )
     found, wanted = opened.model.state_dict(), model.state_dict()
-    sides = (("gene", before.gene, now.gene), ("molecule", before.molecule, now.molecule))
-    begun = tuple(f"{side}.encoder." for side, one, other in sides if is_kept(one) and not is_kept(other))
+    begun = tuple(
+        f"{side}.encoder."
+        for side, one in before.pretrained.items()
+        if one.frozen and not getattr(now, side).frozen
+    )
     wanted = {key: each for key, each in wanted.items() if not key.startswith(begun)}
     checkpoint.put(found, wanted, str(path))
     sets = sorted({str(opened.about.get("set")), *opened.about.get("init_sets", [])})
@@ -80,11 +82,11 @@ def _differing(before: InteractionShape, now: InteractionShape) -> list[str]:
     )
     wrong = []
     for what, one, other in sides:
-        if isinstance(one, TunedConfig) and not isinstance(other, TunedConfig):
-            wrong.append(f"{what} (it was trained there, and is frozen here)")
-        elif isinstance(one, KeptConfig) and isinstance(other, KeptConfig):
-            same = one.identity == other.identity and one.width == other.width
-            wrong += [] if same else [what]
+        if isinstance(one, PretrainedConfig) and isinstance(other, PretrainedConfig):
+            if other.frozen and not one.frozen:
+                wrong.append(f"{what} (it was trained there, and is frozen here)")
+            elif (one.identity, one.width) != (other.identity, other.width):
+                wrong.append(what)
         elif one != other:
             wrong.append(what)
     rest = (

@@ -22,8 +22,7 @@ from dnalm.evaluate.baselines.ladder import LADDER
 from dnalm.evaluate.pairs import fit_temperature, interaction_scores, probability
 from dnalm.files import write_json
 from dnalm.models.cross_attention import CrossAttentionConfig
-from dnalm.models.input_encoder import ModelName, Reading, attention_of, shape_of, store_of
-from dnalm.models.kept import KeptConfig
+from dnalm.models.input_encoder import InputEncoder, ModelName, attention_of, shape_of, store_of
 from dnalm.models.pair import InteractionModel, predict
 from dnalm.models.pair_shape import EncodersConfig, InteractionShape, TuningConfig
 from dnalm.models.smiles_lstm import smiles_characters
@@ -129,7 +128,7 @@ def _run(options: Options, training: TrainingRun) -> None:
     if options.init_from is not None:
         early_epochs = bool(options.tuning.unfreeze_at_epoch)
         about |= go_on_from(options.init_from, model, pairs, options.run.say, early=early_epochs)
-    reading = Reading(store_of(options.store, options.data), processor, options.run.say)
+    reading = InputEncoder(store_of(options.store, options.data), processor, options.run.say)
     early = shape.frozen if options.tuning.unfreeze_at_epoch else None
     if options.run.dry_run and (missing := reading.missing(early or shape, pairs)):
         show(
@@ -236,7 +235,7 @@ def _identity(options: Options, task: InteractionTask, digest: str, processor: P
         "set": digest,
         "seed": options.run.seed,
         "precision": processor.precision,
-        "frozen": [each.identity for each in (shape.gene, shape.molecule) if isinstance(each, KeptConfig)],
+        "frozen": [each.identity for each in shape.pretrained.values()],
     }
 
 

@@ -23,7 +23,7 @@ Rows = npt.NDArray[np.int64]
 class Source(Protocol):
     """The genes or the molecules of a set, as an encoder reads them.
 
-    That is tokens [B, L]; states that were computed before, [B, L, D]; or windows of tokens, [B, W, L].
+    These are tokens [B, L]; cached states [B, L, D]; or windows of tokens [B, W, L].
     """
 
     def __len__(self) -> int:
@@ -37,28 +37,25 @@ class Source(Protocol):
     def take(self, rows: Rows) -> tuple[Tensor, Tensor]:
         """Return `rows`, and which of their tokens or states are real, bool [B, L].
 
-        Of windows: to which state each of their tokens belongs, int [B, W, L] (`encoders.tuned`).
+        Of windows: the index of each token's state, int [B, W, L] (`models.pretrained`).
         """
         ...
 
 
 class Ragged:
-    """Token sequences of many lengths, kept end to end."""
+    """Token sequences of many lengths, concatenated."""
 
     def __init__(self, sequences: Sequence[npt.NDArray[np.int16]]) -> None:
-        lengths = [len(sequence) for sequence in sequences]
-        self.begins = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-        self.tokens = np.concatenate(
-            [*sequences, np.zeros(1, dtype=np.int16)]
-        )  # one to point at, for padding
+        self._lengths = np.array([len(sequence) for sequence in sequences], dtype=np.int64)
+        self.begins = np.concatenate([[0], np.cumsum(self._lengths)])
+        self.tokens = np.concatenate([*sequences, np.zeros(1, dtype=np.int16)])
 
     def __len__(self) -> int:
         return len(self.begins) - 1
 
     def lengths(self, rows: Rows) -> Rows:
         """Return how many tokens each of `rows` has, [B]."""
-        found: Rows = self.begins[rows + 1] - self.begins[rows]
-        return found
+        return self._lengths[rows]
 
     def take(self, rows: Rows) -> tuple[Tensor, Tensor]:
         """Return sequences `rows`: tokens, int16 [B, L], 0 at padding, and which are real, bool [B, L].
@@ -66,14 +63,14 @@ class Ragged:
         L is the length of the longest of them, and at least 1.
         """
         begins, ends = self.begins[rows, None], self.begins[rows + 1, None]
-        places = begins + np.arange(max(1, int((ends - begins).max(initial=0))))
-        real = places < ends
-        tokens = np.where(real, self.tokens[np.where(real, places, 0)], np.int16(0))
+        index = begins + np.arange(max(1, int((ends - begins).max(initial=0))))
+        real = index < ends
+        tokens = np.where(real, self.tokens[np.where(real, index, 0)], np.int16(0))
         return torch.from_numpy(tokens), torch.from_numpy(real)
 
 
 class PairBatch(NamedTuple):
-    """One batch of pairs. A molecule that occurs in several of them is there once."""
+    """One batch of pairs; it holds each distinct molecule once."""
 
     genes: Tensor
     """int16, [G, L]: tokens; or states, [G, L, D]. Each pair's gene, or each distinct one once."""
@@ -88,7 +85,7 @@ class PairBatch(NamedTuple):
     molecule: Tensor
     """int64, [B]: which of the M is each pair's."""
     bits: Tensor | None
-    """int16, [M, L]: fingerprints of the molecules, where one is read beside their encoder."""
+    """int16, [M, L]: fingerprints of the molecules, if one is read beside their encoder."""
     bits_real: Tensor | None
     """bool, [M, L]."""
     labels: Tensor
@@ -102,13 +99,13 @@ class PairTokens:
     genes: Source
     molecules: Source
     distinct_genes: bool = False
-    """Whether a gene of several pairs of a batch is in it once. It is not where one that occurs twice must
-    count twice, as in batch normalisation, or drops other values each time."""
+    """Whether a batch holds a gene of several pairs once; not if it must count for each pair, as in batch
+    normalisation, or has other dropout in each."""
     bits: Source | None = None
-    """Fingerprints of the molecules, where one is read beside their encoder."""
+    """Fingerprints of the molecules, if one is read beside their encoder."""
 
     def take_molecules(self, rows: Rows) -> tuple[Tensor, ...]:
-        """Return molecules `rows` and their mask; their fingerprints and its mask, where there are some."""
+        """Return molecules `rows` and their mask; and fingerprints and their mask, if there are any."""
         return self.molecules.take(rows) + (() if self.bits is None else self.bits.take(rows))
 
 
@@ -135,18 +132,18 @@ class PairRows:
 
 
 class PairBatches:
-    """Batches of the training pairs: every pair once an epoch, in an order drawn from (seed, epoch).
+    """Batches of the training pairs: every pair once an epoch, in an order that depends on (seed, epoch).
 
     A last batch of a single pair is joined to the one before: batch normalisation needs more than one. Genes
-    of all lengths are mixed in a batch on purpose: batches of like lengths would each have the mean and
-    variance of their own kind of gene, and batch normalisation in training would differ from that in use.
+    of all lengths are mixed in a batch: sorted by length, each batch would have the mean and variance of its
+    own kind of gene, and batch normalisation in training would differ from that in evaluation.
 
     Args:
         tokens: of the set's genes and molecules.
         pairs: the training pairs.
-        batch_size: B of a whole batch, over all processes; the last batch of an epoch may be another.
+        batch_size: B, over all processes; the last batch of an epoch may differ.
         seed: of the order.
-        early: what takes the place of `tokens` in the first epochs, if anything does.
+        early: used instead of `tokens` in the first epochs.
         early_epochs: how many those are.
 
     Raises:
@@ -170,13 +167,13 @@ class PairBatches:
             )
         self.tokens, self.pairs, self.batch_size, self.seed = tokens, pairs, batch_size, seed
         self.early, self.early_epochs = early, early_epochs
-        self._order: tuple[int, Rows] | None = None  # of the epoch drawn last
+        self._order: tuple[int, Rows] | None = None  # of one epoch
 
     @property
     def steps_per_epoch(self) -> int:
         """Batches that hold every pair once."""
-        whole, rest = divmod(len(self.pairs), self.batch_size)
-        return max(1, whole + (rest > 1))
+        full, rest = divmod(len(self.pairs), self.batch_size)
+        return max(1, full + (rest > 1))
 
     @property
     def smallest(self) -> int:
@@ -185,12 +182,12 @@ class PairBatches:
 
     def rows(self, step: int) -> Rows:
         """Return which pairs are in batch `step`, [B]."""
-        epoch, place = divmod(step, self.steps_per_epoch)
+        epoch, index = divmod(step, self.steps_per_epoch)
         if self._order is None or self._order[0] != epoch:
             draws = np.random.Generator(np.random.Philox(key=[self.seed, epoch]))
             self._order = (epoch, draws.permutation(len(self.pairs)))
-        end = None if place == self.steps_per_epoch - 1 else (place + 1) * self.batch_size
-        return self._order[1][place * self.batch_size : end]
+        end = None if index == self.steps_per_epoch - 1 else (index + 1) * self.batch_size
+        return self._order[1][index * self.batch_size : end]
 
     def batch(self, step: int, rank: int = 0, world: int = 1) -> PairBatch:
         """Return rank's share of batch `step`: rows rank, rank + world, ..."""

@@ -1,8 +1,8 @@
-"""States of frozen encoders of genes and molecules: each distinct one encoded once, ever, and kept on disk.
+"""States of frozen encoders of genes and molecules, cached on disk: each distinct text is encoded once, ever.
 
-A store is a folder for one identity: weights, tokenizer, windows, pooling. It grows by shards, each a
-safetensors file that is whole or not there, so that what was computed before a crash is kept, and new genes
-or molecules are added beside the old ones.
+A store is a folder for one identity: weights, tokenizer, windows, pooling. It grows by shards, safetensors
+files that are written atomically, so that a crash loses one shard at most, and new genes or molecules are
+added to the old ones.
 
 Shapes used below
     N  genes or molecules of a shard
@@ -15,7 +15,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,27 +37,27 @@ Encode = Callable[[list[str]], list[Tensor]]
 FORMAT, FORMAT_VERSION = "dnalm-state-store", 1
 STORE, SHARD = "store.json", ".safetensors"
 PER_SHARD = 512
-"""Genes or molecules of a shard: what a crash can lose."""
+"""Genes or molecules of a shard."""
 AT_ONCE = 32
-"""Encoded at a time, sorted by length, so that there is little padding."""
+"""Texts encoded together, sorted by length, so that there is little padding."""
 KEY = 16
-"""Bytes of the SHA-256 of a text that stand for it."""
+"""Bytes of a text's SHA-256 that identify it."""
 
 
 @dataclass(frozen=True)
-class KeptStates:
-    """The states of a list of genes or molecules, memory-mapped, as `StateStore.states` returns them."""
+class CachedStates:
+    """The states of a list of genes or molecules, memory-mapped."""
 
     shards: list[npt.NDArray[np.uint16]]
-    """bfloat16 as its bits, each [T, D]."""
+    """Bits of bfloat16, each [T, D]."""
     shard: Rows
-    """Of each gene or molecule: in which shard its states are."""
+    """Shard of each gene or molecule."""
     begins: Rows
-    """Of each: where in the shard they begin, with the mean."""
+    """First row of each in its shard: the mean, which the states follow."""
     counts: Rows
-    """Of each: how many there are, the mean not counted."""
+    """States of each, without the mean."""
     pooled: bool = False
-    """Only the mean is taken, as the one state of each."""
+    """Whether the mean is the one state of each."""
 
     def __len__(self) -> int:
         return len(self.begins)
@@ -71,25 +71,24 @@ class KeptStates:
         lengths = self.lengths(rows)
         longest = max(1, int(lengths.max(initial=0)))
         width = self.shards[0].shape[1]
-        found = np.zeros((len(rows), longest, width), dtype=np.uint16)
-        skipped = 0 if self.pooled else 1
-        for place, (row, length) in enumerate(zip(rows.tolist(), lengths.tolist(), strict=True)):
-            begin = int(self.begins[row]) + skipped
-            found[place, :length] = self.shards[int(self.shard[row])][begin : begin + length]
+        states = np.zeros((len(rows), longest, width), dtype=np.uint16)
+        begins = self.begins[rows] + (0 if self.pooled else 1)
+        for i, (row, begin, length) in enumerate(zip(rows, begins, lengths, strict=True)):
+            states[i, :length] = self.shards[self.shard[row]][begin : begin + length]
         real = np.arange(longest) < lengths[:, None]
-        return torch.from_numpy(found).view(torch.bfloat16), torch.from_numpy(real)
+        return torch.from_numpy(states).view(torch.bfloat16), torch.from_numpy(real)
 
-    def only_means(self) -> "KeptStates":
+    def only_means(self) -> "CachedStates":
         """Return the same with one state each: the mean."""
-        return KeptStates(self.shards, self.shard, self.begins, self.counts, True)
+        return replace(self, pooled=True)
 
 
 class StateStore:
-    """A folder of states under one identity.
+    """The states of one encoder, in a folder.
 
     Args:
-        root: of all stores; this one is the folder in it that is named by the digest of `identity`.
-        identity: JSON values that, with the text, decide its states: the weights' digest among them.
+        root: of all stores; this one is a folder in it, named by the digest of `identity`.
+        identity: JSON values that, with a text, determine its states: the weights' digest among them.
         width: D.
 
     Raises:
@@ -100,26 +99,24 @@ class StateStore:
         self.identity = {"version": FORMAT_VERSION, "dtype": "bfloat16", "width": width, **identity}
         digest = hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()
         self.folder, self.width = root / f"{identity.get('name', 'states')}-{digest[:16]}", width
-        self.encoded = 0
-        """Genes or molecules encoded by this object: those that were not there."""
         self._where: dict[bytes, tuple[int, int, int]] = {}  # shard, begin, states with the mean
         self._shards: list[npt.NDArray[np.uint16]] = []
         self._names: set[str] = set()  # of the shards' files
         self._refresh()
 
-    def lacks(self, texts: Iterable[str]) -> int:
-        """Return how many distinct texts are not there."""
+    def count_missing(self, texts: Iterable[str]) -> int:
+        """Return how many distinct texts have no cached states."""
         return len(self._missing(set(texts)))
 
     def fill(self, texts: Iterable[str], encode: Encode, say: Callable[[str], None]) -> int:
-        """Encode each distinct text that is not there yet, once, and keep its states.
+        """Encode each distinct text that has no cached states.
 
-        Several processes encode every so many shards each; the first holds the lock for all of them.
+        Several processes encode different shards; the first holds the lock for all.
 
         Args:
             texts: sequences or SMILES.
             encode: of up to `AT_ONCE` texts.
-            say: told what is about to be done, and how far it is.
+            say: called with a message before each shard.
 
         Returns:
             How many were encoded.
@@ -127,56 +124,55 @@ class StateStore:
         Raises:
             InputError: if the disk is too small, or another process writes to this store.
         """
-        asked = set(texts)
-        if not process.broadcast(len(self._missing(asked))):
+        distinct = set(texts)
+        if not process.broadcast(len(self._missing(distinct))):
             self._refresh()
             return 0
         info = process.current()
         with lock(self.folder) if info.rank == 0 else contextlib.nullcontext():
             process.barrier()
-            self._refresh()  # another run may have been here
-            missing = self._missing(asked)
+            self._refresh()  # another run may have added some
+            missing = self._missing(distinct)
             if info.rank == 0:
                 write_json(self.folder / STORE, {"format": FORMAT, "identity": self.identity})
             number = max((int(name.removesuffix(SHARD)) for name in self._names), default=-1) + 1
-            process.barrier()  # all of them have counted the shards that are there
-            for place, begin in enumerate(range(0, len(missing), PER_SHARD)):
+            process.barrier()  # all have counted the shards before the first is written
+            for shard, begin in enumerate(range(0, len(missing), PER_SHARD)):
                 some = missing[begin : begin + PER_SHARD]
                 say(f"encoding {begin:,} to {begin + len(some):,} of {len(missing):,} into {self.folder}")
-                if place % info.world_size == info.rank:
-                    self._write(some, encode, number + place)
+                if shard % info.world_size == info.rank:
+                    self._write(some, encode, number + shard)
             process.barrier()
             self._refresh()  # what the other processes have encoded
-        self.encoded += len(missing)
         return len(missing)
 
     def _missing(self, texts: set[str]) -> list[str]:
-        """Return those that are not there, the shortest first."""
-        return sorted((each for each in texts if _key(each) not in self._where), key=lambda t: (len(t), t))
+        """Return the texts without cached states, the shortest first."""
+        return sorted((text for text in texts if _key(text) not in self._where), key=lambda t: (len(t), t))
 
     def _refresh(self) -> None:
-        """Read the shards that are there and not yet read."""
+        """Open new shards."""
         if (self.folder / STORE).is_file():
             self._check()
             for path in sorted(self.folder.glob(f"*{SHARD}")):
                 if path.name not in self._names:
                     self._read(path)
 
-    def states(self, texts: Sequence[str]) -> KeptStates:
-        """Return the states of `texts`, in their order; all of them must be there (`fill`)."""
-        places = np.array([self._where[_key(text)] for text in texts], dtype=np.int64).reshape(-1, 3)
-        return KeptStates(self._shards, places[:, 0], places[:, 1], places[:, 2] - 1)
+    def states(self, texts: Sequence[str]) -> CachedStates:
+        """Return the states of `texts`, in their order; all must be cached (`fill`)."""
+        where = np.array([self._where[_key(text)] for text in texts], dtype=np.int64).reshape(-1, 3)
+        return CachedStates(self._shards, where[:, 0], where[:, 1], where[:, 2] - 1)
 
     def _write(self, texts: list[str], encode: Encode, number: int) -> None:
-        found: list[Tensor] = []
+        states: list[Tensor] = []
         for begin in range(0, len(texts), AT_ONCE):
-            states = encode(texts[begin : begin + AT_ONCE])
-            found += [each.detach().to(torch.bfloat16).cpu() for each in states]
-        assert len(found) == len(texts)
-        assert all(each.ndim == 2 and len(each) and each.shape[1] == self.width for each in found)
-        begins = np.cumsum([0, *map(len, found)])
+            batch = encode(texts[begin : begin + AT_ONCE])
+            states += [each.detach().to(torch.bfloat16).cpu() for each in batch]
+        assert len(states) == len(texts)
+        assert all(each.ndim == 2 and len(each) and each.shape[1] == self.width for each in states)
+        begins = np.cumsum([0, *map(len, states)])
         content = {
-            "states": torch.cat(found).contiguous(),
+            "states": torch.cat(states).contiguous(),
             "begins": torch.from_numpy(begins),
             "keys": torch.tensor(list(b"".join(map(_key, texts))), dtype=torch.uint8).view(-1, KEY),
         }
@@ -192,16 +188,14 @@ class StateStore:
                 begins, keys = (file.get_tensor(name).numpy() for name in ("begins", "keys"))
             states = _mapped(path)
         except (safetensors.SafetensorError, KeyError, ValueError) as error:
-            raise InputError(f"{path}: damaged ({error}); remove it, it will be computed again") from error
+            raise InputError(
+                f"{path}: damaged ({error}); remove it, it will be computed again"
+            ) from error
         number = len(self._shards)
         self._shards.append(states)
         self._names.add(path.name)
-        for place, key in enumerate(keys):
-            self._where[key.tobytes()] = (
-                number,
-                int(begins[place]),
-                int(begins[place + 1] - begins[place]),
-            )
+        for key, begin, count in zip(keys, begins.tolist(), np.diff(begins).tolist(), strict=False):
+            self._where[key.tobytes()] = (number, begin, count)
 
     def _check(self) -> None:
         path = self.folder / STORE
@@ -210,8 +204,8 @@ class StateStore:
             raise InputError(f"{path}: expected a store of states written by dnalm, got another file")
         if content.get("identity") != self.identity:
             raise InputError(
-                f"{self.folder}: its states are of other weights, another tokenizer or other windows than "
-                "are wanted; remove it, or choose another --store"
+                f"{self.folder}: its states are of other weights, another tokenizer or other windows; "
+                "remove it, or choose another `store`"
             )
 
 

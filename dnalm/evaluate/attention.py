@@ -26,13 +26,13 @@ from torch import Tensor
 from dnalm.data.molecules import atom_spans, morgan_atoms
 from dnalm.data.pair_batches import PairTokens
 from dnalm.errors import InputError
-from dnalm.models.backbones import Spans
 from dnalm.models.bags import KmerConfig, MorganConfig
 from dnalm.models.cross_attention import Attending, CrossAttentionConfig, CrossAttentionHead
 from dnalm.models.gene_cnn import POOL, GeneCNNConfig
 from dnalm.models.heads import Side
 from dnalm.models.pair import InteractionModel
 from dnalm.models.pair_shape import InteractionShape
+from dnalm.models.pretrained import Spans
 
 Numbers = npt.NDArray[np.float64]
 Place = tuple[int, ...]

@@ -1,46 +1,40 @@
-"""What the encoders of an interaction model read: tokens, or the states of frozen encoders, encoded once."""
+"""What the encoders of a pair model read: tokens, or cached states of frozen encoders."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from dnalm.config import nearest
 from dnalm.data.pair_batches import PairTokens, Source
 from dnalm.data.pairs import PairSet
 from dnalm.data.state_cache import StateStore
 from dnalm.device import Processor
 from dnalm.errors import InputError
-from dnalm.formats.hub import in_cache, is_offline
-from dnalm.models.backbone_names import dna_backbone, molecule_backbone
-from dnalm.models.backbones import Backbone, Spans
 from dnalm.models.bags import MorganConfig
 from dnalm.models.cross_attention import CrossAttentionConfig, PooledAttentionConfig
-from dnalm.models.heads import PairHeadConfig
-from dnalm.models.kept import KeptConfig
-from dnalm.models.pair import rebuilt
+from dnalm.models.heads import PairHeadConfig, Pooling
 from dnalm.models.pair_shape import (
-    GENE_ENCODERS,
-    MOLECULE_ENCODERS,
     EncodersConfig,
-    GeneShape,
     HeadShape,
     InteractionShape,
-    MoleculeShape,
-    Texts,
+    PairTexts,
     TuningConfig,
-    is_kept,
-    pooling_of,
 )
-from dnalm.models.tuned import TunedConfig
-from dnalm.models.windowed import WindowedTexts
+from dnalm.models.pretrained import PretrainedConfig, PretrainedEncoder, Spans, TokenWindows
+from dnalm.models.pretrained_open import (
+    check_encoder_name,
+    open_gene_encoder,
+    open_molecule_encoder,
+    reopen,
+)
+from dnalm.models.registry import GENE_ENCODERS, MOLECULE_ENCODERS, PairEncoder
 
 ModelName = Literal["original", "foundation", "foundation-pooled"]
 SideName = Literal["gene", "molecule"]
 
 
 def attention_of(model: ModelName, attention: CrossAttentionConfig) -> CrossAttentionConfig | None:
-    """Return the shape of a model's cross-attention; None where it has none."""
+    """Return the config of a model's cross-attention; None if it has none."""
     if model == "original":
         return None
     kind = PooledAttentionConfig if model == "foundation-pooled" else CrossAttentionConfig
@@ -52,217 +46,164 @@ def shape_of(
     characters: Callable[[], str],
     attention: CrossAttentionConfig | None,
     tuning: TuningConfig | None = None,
-) -> tuple[InteractionShape, dict[str, Backbone]]:
-    """Return the shape that a command line asks for, and the pretrained encoders that it needs, by side.
+) -> tuple[InteractionShape, dict[str, PretrainedEncoder]]:
+    """Return the shape of a new pair model, and the pretrained encoders that it needs, by side.
 
     Args:
-        config: what reads genes and molecules.
-        characters: gives the vocabulary of an LSTM.
-        attention: the shape of a cross-attention head; None for the published classifier.
+        config: of the encoders.
+        characters: returns the vocabulary of an LSTM.
+        attention: of a cross-attention head; None for the published classifier.
         tuning: which weights of pretrained encoders are trained; None for none.
 
     Raises:
-        InputError: if an encoder does not exist or is damaged, or there is nothing to tune.
+        InputError: if an encoder does not exist or is damaged, or there is no pretrained encoder to tune.
     """
-    backbones: dict[str, Backbone] = {}
-    gene: GeneShape
-    molecule: MoleculeShape
-    if config.dna_encoder in GENE_ENCODERS:
-        gene = GENE_ENCODERS[config.dna_encoder]()
-    else:
-        _check_name(config.dna_encoder, "--dna", config.dna_revision, [*GENE_ENCODERS, "dnabert2"])
-        opened = dna_backbone(config.dna_encoder, config.dna_revision or None, config.gene_windows)
-        backbones["gene"], gene = opened, _pretrained(opened, config.dna_revision, tuning)
-    if config.mol_encoder in MOLECULE_ENCODERS:
-        molecule = MOLECULE_ENCODERS[config.mol_encoder]()
-    else:
-        _check_name(config.mol_encoder, "--mol", config.mol_revision, [*MOLECULE_ENCODERS, "chemberta"])
-        opened = molecule_backbone(config.mol_encoder, config.mol_revision or None, config.smiles_tokenizer)
-        backbones["molecule"], molecule = opened, _pretrained(opened, config.mol_revision, tuning)
-    if tuning and tuning.any and not backbones:
-        raise InputError(
-            "--no-freeze, --unfreeze-* and --lora-rank are for pretrained encoders, but "
-            f"{config.dna_encoder} and {config.mol_encoder} begin untrained, and are trained anyway; leave "
-            "them out, or give a model to --dna-encoder or --mol-encoder"
+    pretrained: dict[str, PretrainedEncoder] = {}
+    gene_encoder, molecule_encoder = (
+        GENE_ENCODERS.get(config.dna_encoder),
+        MOLECULE_ENCODERS.get(config.mol_encoder),
+    )
+    if gene_encoder is None:
+        known = [*GENE_ENCODERS, "dnabert2"]
+        check_encoder_name(config.dna_encoder, "dna_encoder", config.dna_revision, known)
+        pretrained["gene"] = open_gene_encoder(config.dna_encoder, config.dna_revision, config.gene_windows)
+    if molecule_encoder is None:
+        known = [*MOLECULE_ENCODERS, "chemberta"]
+        check_encoder_name(config.mol_encoder, "mol_encoder", config.mol_revision, known)
+        pretrained["molecule"] = open_molecule_encoder(
+            config.mol_encoder, config.mol_revision, config.smiles_tokenizer
         )
-    head: HeadShape = attention or PairHeadConfig(pooling_of(gene), pooling_of(molecule))
-    vocabulary = characters() if config.mol_encoder == "lstm" else ""
+    tuning = tuning or TuningConfig()
+    if tuning.any and not pretrained:
+        raise InputError(
+            f"`no_freeze`, `unfreeze_last`, `unfreeze_at_epoch` and `lora_rank` are for pretrained encoders, "
+            f"but {config.dna_encoder} and {config.mol_encoder} are trained from the start; leave them out, "
+            "or give a pretrained model as `dna_encoder` or `mol_encoder`"
+        )
+
+    def config_of(side: str, encoder: PairEncoder | None, revision: str) -> Any:
+        if encoder is not None:
+            return encoder.config()
+        return pretrained[side].config(revision, trained=tuning.any, lora_rank=tuning.lora_rank)
+
+    gene = config_of("gene", gene_encoder, config.dna_revision)
+    molecule = config_of("molecule", molecule_encoder, config.mol_revision)
+    head: HeadShape = attention or PairHeadConfig(_pooling(gene_encoder), _pooling(molecule_encoder))
     shape = InteractionShape(
         gene,
         molecule,
         head,
-        vocabulary,
+        characters() if molecule_encoder is not None and molecule_encoder.has_vocabulary else "",
         config.dna_length,
         config.smiles_length,
         _fingerprint(molecule) if config.morgan else None,
     )
-    return shape, backbones
+    return shape, pretrained
 
 
-def _pretrained(backbone: Backbone, revision: str, tuning: TuningConfig | None) -> KeptConfig | TunedConfig:
-    """Return what stands in a model for a pretrained encoder, frozen or trained with it."""
-    about = (backbone.width, backbone.causal, backbone.parameters, backbone.source)
-    known = (*about, revision, dict(backbone.identity))
-    if tuning is None or not tuning.any:
-        return KeptConfig(*known)
-    return TunedConfig(*known, encoder=rebuilt(backbone.encoder), lora_rank=tuning.lora_rank)
+def _pooling(encoder: PairEncoder | None) -> Pooling:
+    return "mean" if encoder is None else encoder.pooling
 
 
-def _fingerprint(molecule: MoleculeShape) -> MorganConfig:
-    """Return the shape of a fingerprint beside the encoder of molecules: as wide as its states.
-
-    Raises:
-        InputError: if that encoder reads a fingerprint itself.
-    """
+def _fingerprint(molecule: Any) -> MorganConfig:
+    """Return the config of a fingerprint beside an encoder of molecules: as wide as its states."""
     if isinstance(molecule, MorganConfig):
         raise InputError(
-            "--morgan adds a fingerprint to what another encoder reads of a molecule, but --mol-encoder "
-            "morgan reads it already; leave --morgan out"
+            "`morgan` adds a fingerprint to what another encoder reads of a molecule, but the `mol_encoder` "
+            "morgan reads it already; leave `morgan` out"
         )
     return MorganConfig(width=molecule.width)
 
 
-def _check_name(name: str, side: str, revision: str, known: Sequence[str]) -> None:
-    """Refuse what is neither here nor a name: a mistake in typing, most likely.
-
-    What could be a hub name is one where its commit is told, or the hub's cache holds it; else only where no
-    folder begins as it does, and it could be fetched.
-    """
-    path = Path(name)
-    if name in known or path.exists():
-        return
-    if name.count("/") == 1:
-        beside = path.parent.is_dir()
-        if revision or in_cache(name) or not (beside or is_offline()):
-            return
-        inside = sorted(each.name for each in path.parent.iterdir() if each.is_dir()) if beside else []
-        raise InputError(
-            f"{side}-encoder: there is no folder {name}, and no model of this hub name in the hub's cache"
-            f"{nearest(path.name, inside) or '; check the path.'} If the hub's is meant, run `hf download "
-            f"{name} --revision COMMIT` where there is a network, with the same HF_HOME, and give "
-            f"{side}-revision COMMIT: the 40 digits that https://huggingface.co/{name}/commits/main shows"
-        )
-    raise InputError(
-        f"{side}-encoder: expected {', '.join(known)}, a hub name such as OWNER/NAME, or the folder of a "
-        f"model, got {name!r}{nearest(name, list(known))}"
-    )
-
-
-def store_of(given: Path | None, data: Path) -> Path:
-    """Return where states are kept: as given, or beside the pairs."""
-    return data.parent / "states" if given is None else given
+def store_of(store: Path | None, data: Path) -> Path:
+    """Return the folder of cached states: as given, or beside the pairs."""
+    return data.parent / "states" if store is None else store
 
 
 @dataclass(frozen=True)
-class Reading:
-    """Where states are kept, and how they are made where they are not."""
+class InputEncoder:
+    """Turns genes and molecules into what a pair model reads; states of frozen encoders are cached."""
 
     store: Path
-    """Folder of all stores."""
+    """Folder of the caches of all encoders."""
     processor: Processor
     say: Callable[[str], None]
 
     def tokens(
-        self, shape: InteractionShape, texts: Texts | PairSet, backbones: Mapping[str, Backbone] | None = None
+        self,
+        shape: InteractionShape,
+        texts: PairTexts | PairSet,
+        pretrained: Mapping[str, PretrainedEncoder] | None = None,
     ) -> PairTokens:
-        """Return what the encoders of a model read of a set: each gene and molecule is encoded once, ever.
+        """Return what the encoders of a model read; a frozen one encodes each gene and molecule once, ever.
 
         Args:
             shape: of the model.
-            texts: the genes and molecules of a set, or others.
-            backbones: the pretrained encoders, where they are open already; else they are opened if needed.
+            texts: genes and molecules.
+            pretrained: the pretrained encoders, if they are open already; others are opened if needed.
 
         Raises:
-            InputError: if a pretrained encoder is needed and is not where it was, or is another one.
+            InputError: if a pretrained encoder is needed and is gone, or is another one than in training.
         """
-        kept: dict[str, Source | None] = {"gene": None, "molecule": None}
-        sides: tuple[tuple[SideName, GeneShape | MoleculeShape, list[str]], ...] = (
-            ("gene", shape.gene, texts.sequences),
-            ("molecule", shape.molecule, texts.smiles),
-        )
-        for side, part, read in sides:
-            opened = (backbones or {}).get(side)
-            if isinstance(part, TunedConfig):
-                opened = opened or _reopened(side, part, "it alone knows how a text is read")
-                if told := opened.report(read):
-                    self.say(told)
-                segments = opened.segments if shape.attends else 1
-                kept[side] = WindowedTexts(read, opened.windows, segments)
-            elif isinstance(part, KeptConfig):
-                kept[side] = self._states(side, part, read, opened, shape.attends)
-        return shape.tokens(texts, kept["gene"], kept["molecule"])
+        sources: dict[str, Source | None] = {"gene": None, "molecule": None}
+        for side, config in shape.pretrained.items():
+            opened = (pretrained or {}).get(side)
+            read = texts.sequences if side == "gene" else texts.smiles
+            if config.frozen:
+                sources[side] = self._cached_states(side, config, read, opened, shape.attends)
+                continue
+            opened = opened or reopen(side, config, "only it can tokenize a text")
+            self._say_losses(opened, read)
+            sources[side] = TokenWindows(read, opened.tokenize, opened.segments if shape.attends else 1)
+        return shape.tokens(texts, sources["gene"], sources["molecule"])
 
-    def missing(self, shape: InteractionShape, texts: Texts | PairSet) -> int:
-        """Return how many genes and molecules a frozen encoder would have to read first."""
+    def missing(self, shape: InteractionShape, texts: PairTexts | PairSet) -> int:
+        """Return how many genes and molecules frozen encoders would have to encode first."""
+        read = {"gene": texts.sequences, "molecule": texts.smiles}
         return sum(
-            StateStore(self.store, part.identity, part.width).lacks(read)
-            for part, read in ((shape.gene, texts.sequences), (shape.molecule, texts.smiles))
-            if is_kept(part)
+            self._cache(config).count_missing(read[side])
+            for side, config in shape.pretrained.items()
+            if config.frozen
         )
 
-    def spans(self, side: SideName, part: KeptConfig, texts: Sequence[str]) -> list[Spans]:
-        """Return which letters of each text its states stand for; the pretrained encoder is opened for it.
+    def spans(self, side: SideName, config: PretrainedConfig, texts: Sequence[str]) -> list[Spans]:
+        """Return which letters of each text its states stand for, [S, 2]; opens the pretrained encoder.
 
         Args:
             side: of the model.
-            part: what stands there.
+            config: of its encoder.
             texts: genes or molecules.
 
         Raises:
-            InputError: if the encoder is not where it was, or is another one.
+            InputError: if the encoder is gone, or is another one than in training.
         """
-        backbone = _reopened(side, part, "it alone knows which bases or atoms its states stand for")
-        return [backbone.spans(text) for text in texts]
+        opened = reopen(side, config, "only it gives the bases or atoms that its states stand for")
+        return [opened.spans(text) for text in texts]
 
-    def _states(
+    def _cache(self, config: PretrainedConfig) -> StateStore:
+        return StateStore(self.store, config.identity, config.width)
+
+    def _say_losses(self, encoder: PretrainedEncoder, texts: Sequence[str]) -> None:
+        if losses := encoder.report_losses(texts):
+            self.say(losses)
+
+    def _cached_states(
         self,
-        side: SideName,
-        part: KeptConfig,
+        side: str,
+        config: PretrainedConfig,
         texts: Sequence[str],
-        backbone: Backbone | None,
+        opened: PretrainedEncoder | None,
         attends: bool,
     ) -> Source:
-        store = StateStore(self.store, part.identity, part.width)
-        lacks = store.lacks(texts)
-        if lacks and backbone is None:
-            lacking = f"its states of these genes or molecules are not all in {self.store}"
-            backbone = _reopened(side, part, lacking)
-        if backbone is not None:
-            if told := backbone.report(texts):
-                self.say(told)
-            if lacks:
-                backbone.encoder.to(self.processor.fabric().device)
-                store.fill(texts, backbone.encode, self.say)
-        states = store.states(texts)
+        """Return the cached states of texts, computed if missing; means unless attended to."""
+        cache = self._cache(config)
+        missing = cache.count_missing(texts)
+        if missing and opened is None:
+            opened = reopen(side, config, f"{self.store} lacks its states of some genes or molecules")
+        if opened is not None:
+            self._say_losses(opened, texts)
+            if missing:
+                opened.module.to(self.processor.fabric().device)
+                cache.fill(texts, opened.encode, self.say)
+        states = cache.states(texts)
         return states if attends else states.only_means()
-
-
-def _reopened(side: SideName, part: KeptConfig, needed: str) -> Backbone:
-    """Return the pretrained encoder of a model that is trained; `needed` says why it must be there."""
-    try:
-        if side == "gene":
-            windows = part.identity["windows"]
-            count = windows if isinstance(windows, int) else 0
-            backbone = dna_backbone(part.source, part.revision or None, count)
-        else:
-            how = part.identity["smiles_tokenizer"]
-            backbone = molecule_backbone(part.source, part.revision or None, how)
-    except ValueError as error:
-        raise InputError(
-            f"{part.source}: the encoder that the model was trained with cannot be opened ({error}), and "
-            f"{needed}; put it back, or train again"
-        ) from error
-    decides = {name: value for name, value in part.identity.items() if not _is_own(part, name)}
-    changed = [name for name, value in decides.items() if backbone.identity.get(name) != value]
-    if changed:
-        what = "weights" if "weights" in changed else " and ".join(changed)
-        raise InputError(
-            f"{part.source}: has other {what} than the encoder that the model was trained with; put "
-            "that one back, or train again"
-        )
-    return backbone
-
-
-def _is_own(part: KeptConfig, name: str) -> bool:
-    """Whether a value of an encoder's identity is not needed again: weights that were trained further."""
-    return isinstance(part, TunedConfig) and name == "weights"

@@ -8,7 +8,7 @@ Shapes used below
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,22 +18,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dnalm import process
-from dnalm.checkpoint import put
 from dnalm.data.pair_batches import PairTokens, Source
-from dnalm.models.backbones import Backbone
-from dnalm.models.bags import KmerBag, KmerConfig, MorganBag, MorganConfig
-from dnalm.models.chemberta import ChemBERTa, ChemBERTaConfig
-from dnalm.models.cross_attention import CrossAttentionConfig, CrossAttentionHead, PooledAttentionConfig
-from dnalm.models.dnabert2 import DNABert2, DNABert2Config
-from dnalm.models.gene_cnn import GeneCNN, GeneCNNConfig
-from dnalm.models.gpt import GPT, GPTConfig
-from dnalm.models.heads import PairHead, PairHeadConfig, Side, mean_of
-from dnalm.models.kept import KeptConfig, KeptStates
-from dnalm.models.lora import add_lora, merge_lora
-from dnalm.models.pair_shape import InteractionShape, TuningConfig
-from dnalm.models.smiles_lstm import SmilesLSTM, SmilesLSTMConfig
-from dnalm.models.tuned import TunedConfig, TunedEncoder
-from dnalm.models.windowed import CurrentStates
+from dnalm.models.bags import MorganBag
+from dnalm.models.cross_attention import CrossAttentionConfig, CrossAttentionHead
+from dnalm.models.heads import PairHead, Side, mean_of
+from dnalm.models.pair_shape import InteractionShape, TuningConfig, encoder_of
+from dnalm.models.pretrained import ComputedStates, PretrainedEncoder, PretrainedStates, TokenWindows
+from dnalm.models.registry import GENE_ENCODERS, MOLECULE_ENCODERS, PairEncoder
 
 Rows = npt.NDArray[np.int64]
 Numbers = npt.NDArray[np.float64]
@@ -45,41 +36,7 @@ CLASSIFY_BATCH = 8192
 ATTEND_BATCH = 256
 """Pairs classified at a time where states attend to states."""
 CALIBRATION = 1024
-"""Genes, and molecules, from whose kept states their scale is taken, evenly spread."""
-BACKBONES: dict[str, Callable[[dict[str, Any]], GPT | DNABert2 | ChemBERTa]] = {
-    "gpt": lambda given: GPT(GPTConfig(**given["config"]), given["vocab_size"]),
-    "dnabert2": lambda given: DNABert2(DNABert2Config(**given["config"])),
-    "chemberta": lambda given: ChemBERTa(ChemBERTaConfig(**given["config"])),
-}
-"""What builds an encoder that is trained with the model, by its kind."""
-
-
-def rebuilt(encoder: nn.Module) -> dict[str, Any]:
-    """Return JSON values from which `BACKBONES` builds an encoder again, its weights aside."""
-    assert isinstance(encoder, GPT | DNABert2 | ChemBERTa)
-    given: dict[str, Any] = {"config": asdict(encoder.config)}
-    if isinstance(encoder, GPT):
-        return {"kind": "gpt", "vocab_size": encoder.vocab_size, **given}
-    return {"kind": "dnabert2" if isinstance(encoder, DNABert2) else "chemberta", **given}
-
-
-def _tuned(shape: TunedConfig) -> TunedEncoder:
-    """Build a pretrained encoder; what is drawn after it does not depend on whether it was."""
-    with torch.random.fork_rng(devices=[]):
-        return TunedEncoder(shape, BACKBONES[shape.encoder["kind"]](shape.encoder))
-
-
-MODULES: dict[type, Any] = {
-    GeneCNNConfig: GeneCNN,
-    KmerConfig: KmerBag,
-    MorganConfig: MorganBag,
-    KeptConfig: KeptStates,
-    TunedConfig: _tuned,
-    PairHeadConfig: PairHead,
-    CrossAttentionConfig: CrossAttentionHead,
-    PooledAttentionConfig: CrossAttentionHead,
-}
-"""What each shape is the shape of; an LSTM needs its vocabulary too."""
+"""Genes, and molecules, evenly spread, whose states the scale of pretrained encoders is computed from."""
 
 
 class InteractionModel(nn.Module):
@@ -87,54 +44,51 @@ class InteractionModel(nn.Module):
 
     Args:
         shape: of all of it.
-        backbones: the pretrained encoders whose weights it begins with, by side, where some are trained.
+        pretrained: the encoders whose weights the trained ones begin with, by side; only of a new model.
     """
 
     head: PairHead | CrossAttentionHead
 
-    def __init__(self, shape: InteractionShape, backbones: Mapping[str, Backbone] | None = None) -> None:
+    def __init__(
+        self, shape: InteractionShape, pretrained: Mapping[str, PretrainedEncoder] | None = None
+    ) -> None:
         super().__init__()
         self.shape = shape
-        self.gene = MODULES[type(shape.gene)](shape.gene)
-        if isinstance(shape.molecule, SmilesLSTMConfig):
-            self.molecule = SmilesLSTM(shape.molecule, len(shape.characters))
-        else:
-            self.molecule = MODULES[type(shape.molecule)](shape.molecule)
+        self.gene: Any = _encoder(shape.gene, GENE_ENCODERS, "")
+        self.molecule: Any = _encoder(shape.molecule, MOLECULE_ENCODERS, shape.characters)
         self.morgan = None if shape.morgan is None else MorganBag(shape.morgan)
-        for side, part in (("gene", shape.gene), ("molecule", shape.molecule)):
-            if isinstance(part, TunedConfig):
-                encoder = self.get_submodule(f"{side}.encoder")
-                if backbones:
-                    put(backbones[side].encoder.state_dict(), encoder.state_dict(), part.source)
-                if part.lora_rank:
-                    add_lora(encoder, part.lora_rank)
-        self.head = MODULES[type(shape.head)](self.gene.width, self.molecule.width, shape.head)
+        for side in shape.pretrained:
+            getattr(self, side).load_pretrained((pretrained or {}).get(side))
+        head = CrossAttentionHead if isinstance(shape.head, CrossAttentionConfig) else PairHead
+        self.head = head(self.gene.width, self.molecule.width, shape.head)  # type: ignore[arg-type]
 
     @property
-    def tuned(self) -> list[TunedEncoder]:
-        """The pretrained encoders that are in the model."""
-        return [each for each in (self.gene, self.molecule) if isinstance(each, TunedEncoder)]
+    def trained_encoders(self) -> dict[str, PretrainedStates]:
+        """The pretrained encoders whose weights are in the model, by side."""
+        pretrained = self.shape.pretrained
+        return {side: getattr(self, side) for side, each in pretrained.items() if not each.frozen}
 
     def prepare_training(self, tuning: TuningConfig) -> None:
-        """Say which weights of pretrained encoders are trained, and how; once, with all weights in place.
+        """Choose which weights of pretrained encoders are trained, and how; once, with all weights loaded.
 
         Raises:
             InputError: if more layers are to be trained than there are.
         """
-        for each in self.tuned:
+        for each in self.trained_encoders.values():
             if tuning.unfreeze_last:
                 each.train_last(tuning.unfreeze_last)
+            assert each.encoder is not None
             each.encoder.gradient_checkpointing = tuning.gradient_checkpointing  # type: ignore[assignment]
 
     def merge(self) -> bool:
-        """Add low-rank updates into the layers beside them, in place; return whether there were any."""
-        parts: dict[str, Any] = {"gene": self.shape.gene, "molecule": self.shape.molecule}
-        for name, part in parts.items():
-            if isinstance(part, TunedConfig) and part.lora_rank:
-                merge_lora(self.get_submodule(f"{name}.encoder"))
-                parts[name] = replace(part, lora_rank=0)
-        before, self.shape = self.shape, replace(self.shape, **parts)
-        return self.shape != before
+        """Add LoRA's updates into the layers beside them, in place; return whether there were any."""
+        merged: dict[str, Any] = {}
+        for side, each in self.shape.pretrained.items():
+            if each.lora_rank:
+                getattr(self, side).merge_lora()
+                merged[side] = replace(each, lora_rank=0)
+        self.shape = replace(self.shape, **merged)
+        return bool(merged)
 
     @torch.no_grad()
     def calibrate(self, tokens: PairTokens, genes: Rows, molecules: Rows) -> None:
@@ -145,17 +99,13 @@ class InteractionModel(nn.Module):
             genes: rows of the training part's genes.
             molecules: rows of its molecules.
         """
-        for module, source, rows in (
-            (self.gene, tokens.genes, genes),
-            (self.molecule, tokens.molecules, molecules),
-        ):
-            if isinstance(module, KeptStates):
-                distinct = np.unique(rows)
-                some = distinct[:: -(-len(distinct) // CALIBRATION)]
-                if isinstance(module, TunedEncoder):
-                    source = CurrentStates(module.eval(), source, some)
-                states, real = source.take(some)
-                module.calibrate(states[real])
+        sources = {"gene": (tokens.genes, genes), "molecule": (tokens.molecules, molecules)}
+        for side in self.shape.pretrained:
+            module, (source, rows) = getattr(self, side).eval(), sources[side]
+            distinct = np.unique(rows)
+            some = distinct[:: -(-len(distinct) // CALIBRATION)]
+            states, real = present_states(module, source, some).take(some)
+            module.calibrate(states[real])
 
     @property
     def parameter_count(self) -> int:
@@ -168,19 +118,19 @@ class InteractionModel(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
 
     def gene_side(self, tokens: Tensor, real: Tensor) -> Side:
-        """Map tokens of genes, [G, L], kept states or windows, and their mask to what pairs are made of."""
+        """Map genes' tokens [G, L], cached states or windows, and their mask to what the head pairs."""
         return self.head.gene_side(self.gene(tokens, real), self.gene.state_mask(real))
 
     def molecule_side(
         self, tokens: Tensor, real: Tensor, bits: Tensor | None = None, bits_real: Tensor | None = None
     ) -> Side:
-        """Map molecules' tokens, or kept states or windows, and their mask likewise.
+        """Map molecules' tokens, cached states or windows, and their mask likewise.
 
         Args:
             tokens: [M, L].
             real: bool, [M, L].
-            bits: of their fingerprints, [M, L], where those are read too: their states follow the others, or
-                their mean does where one vector is made of all.
+            bits: of their fingerprints, [M, L], if those are read too. Their states follow the others; if the
+                head makes one vector of all, the mean of each kind counts half.
             bits_real: bool, [M, L].
         """
         states, mask = self.molecule(tokens, real), self.molecule.state_mask(real)
@@ -208,13 +158,13 @@ class InteractionModel(nn.Module):
         """Map pairs to logits, [B].
 
         Args:
-            genes: tokens of genes, [G, L]; or their kept states, [G, L, D], or windows, [G, W, L].
-            genes_real: their mask; of windows the place of each token's state.
-            molecules: tokens of distinct molecules, [M, L]; or their kept states, or windows.
+            genes: tokens of genes, [G, L]; or their cached states, [G, L, D], or windows, [G, W, L].
+            genes_real: their mask; of windows the index of each token's state.
+            molecules: tokens of distinct molecules, [M, L]; or their cached states, or windows.
             molecules_real: their mask.
             gene: int64, [B]: which of the G is each pair's.
             molecule: int64, [B]: which of the M is each pair's.
-            bits: of the molecules' fingerprints, [M, L], where those are read too.
+            bits: of the molecules' fingerprints, [M, L], if those are read too.
             bits_real: their mask.
         """
         # A gene or molecule that occurs twice is encoded once, whatever is dropped in its encoder.
@@ -232,15 +182,15 @@ def predict(
 ) -> Numbers:
     """Return the logits of pairs, computed in full precision.
 
-    Where a head makes one vector of each gene and molecule, each is encoded once; whatever the head, so it is
-    by a pretrained encoder that is trained.
+    A pretrained encoder that is trained reads each gene and molecule once; so does every encoder under a head
+    that makes one vector of each.
 
     Args:
         model: an `InteractionModel`, or what the training loop made of one.
         tokens: of a set's genes and molecules.
         gene: rows of the genes, [N].
         molecule: rows of the molecules, [N].
-        together: whether all processes of the run ask for the same at once: each then does its share.
+        together: whether all processes call this at once: each then predicts a part.
 
     Returns:
         float64, [N].
@@ -275,24 +225,30 @@ def predict(
 
 
 def _numbers(logits: Tensor) -> Numbers:
-    found: Numbers = logits.double().cpu().numpy()
-    return found
+    return np.asarray(logits.double().cpu().numpy())
 
 
 def refresh_states(model: InteractionModel, tokens: PairTokens, gene: Rows, molecule: Rows) -> PairTokens:
-    """Return the same with the states that the model's own pretrained encoders make now for tokens."""
-    genes, molecules = tokens.genes, tokens.molecules
-    if isinstance(model.gene, TunedEncoder):
-        genes = CurrentStates(model.gene, genes, np.unique(gene))
-    if isinstance(model.molecule, TunedEncoder):
-        molecules = CurrentStates(model.molecule, molecules, np.unique(molecule))
-    return replace(tokens, genes=genes, molecules=molecules)
+    """Return the same with the present states of texts whose encoder is trained in the model."""
+    return replace(
+        tokens,
+        genes=present_states(model.gene, tokens.genes, np.unique(gene)),
+        molecules=present_states(model.molecule, tokens.molecules, np.unique(molecule)),
+    )
+
+
+def present_states(encoder: nn.Module, source: Source, rows: Rows) -> Source:
+    """Return the states that a trained encoder now gives the texts `rows`, all distinct; else `source`."""
+    if not isinstance(encoder, PretrainedStates) or encoder.encoder is None:
+        return source
+    assert isinstance(source, TokenWindows)
+    return ComputedStates(encoder.encoder, source, rows)
 
 
 def encode_pairs(
     model: InteractionModel, tokens: PairTokens, gene: Rows, molecule: Rows
 ) -> tuple[Side, Tensor, Side, Tensor]:
-    """Return both sides of pairs, each with which of it is each pair's."""
+    """Return the encoded genes and molecules of pairs, each with the row of each pair's, [N]."""
     return (
         *_encode(model.gene_side, tokens.genes, tokens.genes.take, gene, model),
         *_encode(model.molecule_side, tokens.molecules, tokens.take_molecules, molecule, model),
@@ -306,19 +262,23 @@ def _encode(
     rows: Rows,
     model: InteractionModel,
 ) -> tuple[Side, Tensor]:
-    """Return the sides of the distinct among `rows`, and which of them is each row's, [N]."""
+    """Return the distinct among `rows`, encoded, and the index of each row among them, [N]."""
     device = next(model.parameters()).device
     distinct, which = np.unique(rows, return_inverse=True)
-    order = np.argsort(source.lengths(distinct), kind="stable")  # like lengths together: little padding
+    order = np.argsort(source.lengths(distinct), kind="stable")  # similar lengths together: little padding
     parts = []
     for at in range(0, len(order), ENCODE_BATCH):
         taken = take(distinct[order[at : at + ENCODE_BATCH]])
         parts.append(encode(*(each.to(device) for each in taken)))
     longest = max(part.states.shape[1] for part in parts)
-    place = np.empty(len(order), dtype=np.int64)
-    place[order] = np.arange(len(order))
-    found = Side(
+    encoded = Side(
         torch.cat([F.pad(part.states.float(), (0, 0, 0, longest - part.states.shape[1])) for part in parts]),
         torch.cat([F.pad(part.real, (0, longest - part.real.shape[1])) for part in parts]),
     )
-    return found, torch.from_numpy(place[which]).to(device)
+    return encoded, torch.from_numpy(np.argsort(order)[which]).to(device)
+
+
+def _encoder(config: Any, known: Mapping[str, PairEncoder], characters: str) -> nn.Module:
+    """Build the encoder of a config."""
+    entry = encoder_of(config, known)
+    return PretrainedStates(config) if entry is None else entry.build(config, characters)

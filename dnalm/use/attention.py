@@ -10,10 +10,10 @@ from dnalm.data.pair_batches import PairTokens
 from dnalm.errors import InputError
 from dnalm.evaluate.attention import PairAttention, gene_places, molecule_places, pair_attention, shares
 from dnalm.files import write_text
-from dnalm.models.input_encoder import Reading
-from dnalm.models.kept import KeptConfig
+from dnalm.models.input_encoder import InputEncoder
 from dnalm.models.pair import InteractionModel
-from dnalm.models.pair_shape import Texts
+from dnalm.models.pair_shape import PairTexts
+from dnalm.models.pretrained import PretrainedConfig
 from dnalm.report.attention_plots import DRAWN, atom_colors, attention_picture
 
 TABLE = "attention.tsv"
@@ -70,7 +70,7 @@ def check_folder(folder: Path, overwrite: bool) -> None:
 
 
 def look(
-    model: InteractionModel, reading: Reading, tokens: PairTokens, texts: Texts, hits: Sequence[Hit]
+    model: InteractionModel, reading: InputEncoder, tokens: PairTokens, texts: PairTexts, hits: Sequence[Hit]
 ) -> list[Look]:
     """Return what is attended to in each pair; one that has no state of its gene is left out and told.
 
@@ -87,12 +87,12 @@ def look(
     shape = model.shape
     sequences = {hit.gene: texts.sequences[hit.gene] for hit in hits}
     smiles = {hit.molecule: texts.smiles[hit.molecule] for hit in hits}
-    if isinstance(shape.gene, KeptConfig):
+    if isinstance(shape.gene, PretrainedConfig):
         spans = reading.spans("gene", shape.gene, list(sequences.values()))
     else:
         spans = [gene_places(shape, text) for text in sequences.values()]
     bases = dict(zip(sequences, spans, strict=True))
-    if isinstance(shape.molecule, KeptConfig):
+    if isinstance(shape.molecule, PretrainedConfig):
         characters = reading.spans("molecule", shape.molecule, list(smiles.values()))
         places = list(map(molecule_places, [shape] * len(smiles), smiles.values(), characters))
     else:

@@ -15,7 +15,7 @@ from dnalm.errors import InputError
 from dnalm.formats.genes import GeneRow, read_gene_rows
 from dnalm.formats.pairs import plain_gene_id
 from dnalm.formats.smiles import read_molecules
-from dnalm.models.pair_shape import Texts
+from dnalm.models.pair_shape import PairTexts
 
 START = 30
 """Bases that stand for a gene in the table."""
@@ -46,7 +46,7 @@ class Candidates:
     """What is ranked: pairs of one gene with many molecules, or of one molecule with many genes."""
 
     names: list[str]
-    texts: Texts
+    texts: PairTexts
     gene: npt.NDArray[np.int64]
     """Row of each pair's gene in `texts`, [N]."""
     molecule: npt.NDArray[np.int64]
@@ -110,7 +110,7 @@ def molecules_for(
     known = _known(pairs)
     return Candidates(
         names,
-        Texts([sequence], smiles),
+        PairTexts([sequence], smiles),
         np.zeros(len(smiles), dtype=np.int64),
         np.arange(len(smiles)),
         smiles,
@@ -147,7 +147,7 @@ def genes_for(
     known = _known(pairs)
     return Candidates(
         names,
-        Texts(sequences, [smiles]),
+        PairTexts(sequences, [smiles]),
         np.arange(len(names)),
         np.zeros(len(names), dtype=np.int64),
         [each[:START] for each in sequences],

@@ -19,7 +19,7 @@ from dnalm.errors import InputError
 from dnalm.evaluate.attention import check_attends
 from dnalm.evaluate.pairs import probability
 from dnalm.files import write_text
-from dnalm.models.input_encoder import Reading, store_of
+from dnalm.models.input_encoder import InputEncoder, store_of
 from dnalm.models.open import open_interaction
 from dnalm.models.pair import InteractionModel, predict
 from dnalm.report.read_pairs import read_run
@@ -92,7 +92,7 @@ def run(options: Options) -> None:
     temperature = _temperature(results, options.run)
     candidates = _candidates(options, pairs)
     processor = options.compute.processor()
-    reading = Reading(store_of(options.store, options.data), processor, lambda text: _say(options, text))
+    reading = InputEncoder(store_of(options.store, options.data), processor, lambda text: _say(options, text))
     tokens = reading.tokens(opened.model.shape, candidates.texts)
     model = opened.model.to(processor.fabric().device)
     logits = predict(model, tokens, candidates.gene, candidates.molecule, together=True)
@@ -196,7 +196,7 @@ def _screen(
 def _looks(
     options: Options,
     model: InteractionModel,
-    reading: Reading,
+    reading: InputEncoder,
     tokens: PairTokens,
     candidates: Candidates,
     score: npt.NDArray[np.float64],

@@ -13,13 +13,12 @@ from dnalm.commands.interact_train import run
 from dnalm.commands.runs import EvaluationOptions, RunOptions
 from dnalm.data.pairs import open_pairs
 from dnalm.device import Compute
-from dnalm.models.backbones import Backbone
 from dnalm.models.cross_attention import CrossAttentionConfig
-from dnalm.models.input_encoder import Reading, attention_of, shape_of, store_of
-from dnalm.models.kept import KeptConfig
+from dnalm.models.input_encoder import InputEncoder, attention_of, shape_of, store_of
 from dnalm.models.open import open_interaction
 from dnalm.models.pair import predict
 from dnalm.models.pair_shape import EncodersConfig
+from dnalm.models.pretrained import PretrainedConfig, PretrainedEncoder
 from dnalm.train.optim import EpochConfig
 from dnalm.train.pairs import InteractionTask
 
@@ -33,13 +32,13 @@ SMALL = CrossAttentionConfig(width=16, heads=2, feed_forward=16)
 def encoded(monkeypatch):
     """What frozen encoders are asked to encode, in order."""
     asked = []
-    encode = Backbone.encode
+    encode = PretrainedEncoder.encode
 
     def counted(self, texts):
         asked.extend(texts)
         return encode(self, texts)
 
-    monkeypatch.setattr(Backbone, "encode", counted)
+    monkeypatch.setattr(PretrainedEncoder, "encode", counted)
     return asked
 
 
@@ -77,7 +76,7 @@ def test_each_gene_is_encoded_once_ever(options, pair_folder, encoded):
 def test_kept_states_are_scaled_by_those_of_training_genes(options, pair_folder):
     run(options)
     opened, pairs = open_interaction(options.out), open_pairs(pair_folder)
-    tokens = Reading(options.store, CPU.resolve(), print).tokens(opened.model.shape, pairs)
+    tokens = InputEncoder(options.store, CPU.resolve(), print).tokens(opened.model.shape, pairs)
     genes = np.unique(pairs.gene[pairs.parts["train"]])
     states, real = tokens.genes.take(genes)
     scaled = opened.model.gene(states, real)[real]
@@ -88,7 +87,7 @@ def test_kept_states_are_scaled_by_those_of_training_genes(options, pair_folder)
 def test_the_scale_is_of_the_genes_that_are_named_and_of_no_other(options, pair_folder):
     run(options)
     opened, pairs = open_interaction(options.out), open_pairs(pair_folder)
-    tokens = Reading(options.store, CPU.resolve(), print).tokens(opened.model.shape, pairs)
+    tokens = InputEncoder(options.store, CPU.resolve(), print).tokens(opened.model.shape, pairs)
     few = np.arange(4)
     opened.model.calibrate(tokens, few, few)
     for genes, is_centred in ((few, True), (np.arange(4, 16), False)):
@@ -97,7 +96,7 @@ def test_the_scale_is_of_the_genes_that_are_named_and_of_no_other(options, pair_
 
 
 def test_a_pooled_model_is_given_one_state_a_gene_the_mean_of_all(options, pair_folder):
-    pairs, reading = open_pairs(pair_folder), Reading(options.store, CPU.resolve(), print)
+    pairs, reading = open_pairs(pair_folder), InputEncoder(options.store, CPU.resolve(), print)
     found = {}
     for name in ("foundation", "foundation-pooled"):
         shape, backbones = shape_of(options.encoders, lambda: "", attention_of(name, SMALL))
@@ -113,13 +112,13 @@ def test_results_tell_frozen_parameters_and_are_what_the_opened_model_predicts(o
     run(options)
     opened, pairs = open_interaction(options.out), open_pairs(pair_folder)
     frozen = opened.model.shape.gene
-    assert isinstance(frozen, KeptConfig)
+    assert isinstance(frozen, PretrainedConfig)
     assert frozen.causal
     results = json.loads((options.out / "results.json").read_text())
     assert results["model"]["trained_parameters"] == opened.model.parameter_count
     assert results["model"]["parameters"] == opened.model.parameter_count + frozen.parameters
     assert frozen.parameters > 0
-    reading = Reading(options.store, CPU.resolve(), print)
+    reading = InputEncoder(options.store, CPU.resolve(), print)
     tokens = reading.tokens(opened.model.shape, pairs)
     rows = pairs.parts["validation"]
     logits = predict(opened.model, tokens, pairs.gene[rows], pairs.molecule[rows])
@@ -144,12 +143,12 @@ def test_an_encoder_that_is_gone_is_missed_only_where_states_are(options, pair_f
     run(replace(options, encoders=replace(options.encoders, dna_encoder=str(gone))))
     shutil.rmtree(gone)
     shape, pairs = open_interaction(options.out).model.shape, open_pairs(pair_folder)
-    Reading(options.store, CPU.resolve(), print).tokens(shape, pairs)
+    InputEncoder(options.store, CPU.resolve(), print).tokens(shape, pairs)
     with pytest.raises(ValueError, match="the encoder that the model was trained with cannot be opened"):
-        Reading(tmp_path / "empty", CPU.resolve(), print).tokens(shape, pairs)
+        InputEncoder(tmp_path / "empty", CPU.resolve(), print).tokens(shape, pairs)
     shutil.copytree(binding.outputs / "full", gone)
     with pytest.raises(ValueError, match="has other weights than the encoder"):
-        Reading(tmp_path / "empty", CPU.resolve(), print).tokens(shape, pairs)
+        InputEncoder(tmp_path / "empty", CPU.resolve(), print).tokens(shape, pairs)
 
 
 @pytest.mark.parametrize(
@@ -217,7 +216,7 @@ def test_a_gene_in_several_pairs_of_a_batch_is_in_it_once(options, pair_folder):
 def test_prediction_does_not_depend_on_what_is_predicted_together(options, pair_folder, monkeypatch):
     run(options)
     opened, pairs = open_interaction(options.out), open_pairs(pair_folder)
-    tokens = Reading(options.store, CPU.resolve(), print).tokens(opened.model.shape, pairs)
+    tokens = InputEncoder(options.store, CPU.resolve(), print).tokens(opened.model.shape, pairs)
     whole = predict(opened.model, tokens, pairs.gene, pairs.molecule)
     monkeypatch.setattr("dnalm.models.pair.ATTEND_BATCH", 7)
     parts = predict(opened.model, tokens, pairs.gene, pairs.molecule)

@@ -19,11 +19,11 @@ from dnalm.data.pairs import open_pairs
 from dnalm.device import Compute
 from dnalm.evaluate.pairs import probability
 from dnalm.formats.smiles import read_molecules
-from dnalm.models.backbones import Backbone
 from dnalm.models.cross_attention import CrossAttentionConfig
 from dnalm.models.open import open_interaction
 from dnalm.models.pair import predict
-from dnalm.models.pair_shape import EncodersConfig, Texts
+from dnalm.models.pair_shape import EncodersConfig, PairTexts
+from dnalm.models.pretrained import PretrainedEncoder
 from dnalm.train.optim import EpochConfig
 from dnalm.use.attention import picture_name
 from dnalm.use.screen import Options, run
@@ -86,7 +86,7 @@ def expected(model, genes, smiles):
     """Probabilities worked out from the parts."""
     opened = open_interaction(model)
     temperature = json.loads((model / "results.json").read_text())["temperature"]
-    tokens = opened.model.shape.tokens(Texts(genes, smiles))
+    tokens = opened.model.shape.tokens(PairTexts(genes, smiles))
     pairs = [(gene, molecule) for gene in range(len(genes)) for molecule in range(len(smiles))]
     rows = np.array(pairs)
     return probability(predict(opened.model, tokens, rows[:, 0], rows[:, 1]), temperature)
@@ -281,8 +281,8 @@ def test_of_a_frozen_encoder_spans_are_asked_for_the_first_hits_alone(
     shutil.copytree(binding.outputs / "vocab4", core)
     made = trained(pair_folder, tmp_path / "mine", dna=str(core))
     asked = []
-    spans = Backbone.spans
-    monkeypatch.setattr(Backbone, "spans", lambda self, text: asked.append(text) or spans(self, text))
+    spans = PretrainedEncoder.spans
+    monkeypatch.setattr(PretrainedEncoder, "spans", lambda self, text: asked.append(text) or spans(self, text))
     options = Options(made, data=pair_folder, molecule="CCO", out=tmp_path / "ranked.tsv", compute=CPU)
     run(replace(options, attention=tmp_path / "looks", top=2))
     told, pairs = table(tmp_path / "looks"), open_pairs(pair_folder)

@@ -16,14 +16,13 @@ from dnalm.commands.runs import EvaluationOptions, RunOptions
 from dnalm.data.pairs import open_pairs
 from dnalm.device import Compute
 from dnalm.files import read_json
-from dnalm.models.backbone_names import dna_backbone
-from dnalm.models.backbones import Backbone
 from dnalm.models.core import load_core
-from dnalm.models.input_encoder import Reading
+from dnalm.models.input_encoder import InputEncoder
 from dnalm.models.open import open_interaction
 from dnalm.models.pair import predict
 from dnalm.models.pair_shape import EncodersConfig, TuningConfig
-from dnalm.models.tuned import PADDING, TunedEncoder
+from dnalm.models.pretrained import PADDING, PretrainedEncoder
+from dnalm.models.pretrained_open import open_gene_encoder
 from dnalm.train.pairs import InteractionTask
 
 CPU = Compute(device="cpu", precision="fp32")
@@ -59,7 +58,7 @@ def history(options):
 def logits_of(options):
     """Return the logits of all pairs by the run's best weights."""
     opened, pairs = open_interaction(options.out), open_pairs(options.data)
-    tokens = Reading(options.store, CPU.resolve(), print).tokens(opened.model.shape, pairs)
+    tokens = InputEncoder(options.store, CPU.resolve(), print).tokens(opened.model.shape, pairs)
     return predict(opened.model, tokens, pairs.gene, pairs.molecule)
 
 
@@ -89,8 +88,8 @@ def test_the_last_layers_alone(options):
 
 def test_until_they_are_trained_encoders_are_frozen_and_read_once(options, monkeypatch):
     asked = []
-    encode = Backbone.encode
-    monkeypatch.setattr(Backbone, "encode", lambda self, texts: asked.extend(texts) or encode(self, texts))
+    encode = PretrainedEncoder.encode
+    monkeypatch.setattr(PretrainedEncoder, "encode", lambda self, texts: asked.extend(texts) or encode(self, texts))
     late = replace(options, tuning=TuningConfig(unfreeze_at_epoch=1), out=options.out.with_name("late"))
     run(late)
     assert sorted(asked) == sorted(open_pairs(options.data).sequences)
@@ -203,9 +202,9 @@ def test_patience_counts_from_where_encoders_are_trained(options, monkeypatch):
 
 def test_what_a_tokenizer_loses_is_said_in_every_run(options, capsys, monkeypatch):
     def lossy(*given):
-        return replace(dna_backbone(*given), report=lambda texts: f"{len(texts)} texts lose something")
+        return replace(open_gene_encoder(*given), report_losses=lambda texts: f"{len(texts)} texts lose something")
 
-    monkeypatch.setattr("dnalm.models.input_encoder.dna_backbone", lossy)
+    monkeypatch.setattr("dnalm.models.input_encoder.open_gene_encoder", lossy)
     loud = replace(RUN, quiet=False, overwrite=True)
     for tuning in (TuningConfig(), TuningConfig(), TuningConfig(freeze=False)):
         run(replace(options, tuning=tuning, run=loud))
@@ -253,7 +252,7 @@ def test_a_fingerprint_beside_another_encoder_is_read(options, model):
     run(replace(options, model=model, encoders=encoders, tuning=TuningConfig()))
     opened, pairs = open_interaction(options.out), open_pairs(options.data)
     assert opened.model.shape.names == ("kmer", "lstm + morgan")
-    tokens = Reading(options.store, CPU.resolve(), print).tokens(opened.model.shape, pairs)
+    tokens = InputEncoder(options.store, CPU.resolve(), print).tokens(opened.model.shape, pairs)
     some = np.arange(40)
     logits = predict(opened.model, tokens, pairs.gene[some], pairs.molecule[some])
     alone = predict(opened.model, tokens, pairs.gene[:1], pairs.molecule[:1])
@@ -339,7 +338,7 @@ def test_of_one_vector_a_fingerprint_is_half_however_many_bits_it_has(options):
     encoders = EncodersConfig("kmer", "lstm", morgan=True)
     run(replace(options, model="foundation-pooled", encoders=encoders, tuning=TuningConfig()))
     model, pairs = open_interaction(options.out).model, open_pairs(options.data)
-    tokens = Reading(options.store, CPU.resolve(), print).tokens(model.shape, pairs)
+    tokens = InputEncoder(options.store, CPU.resolve(), print).tokens(model.shape, pairs)
     letters, real, bits, bits_real = tokens.take_molecules(np.arange(3))
     with torch.no_grad():
         found = model.molecule_side(letters, real, bits, bits_real).states[:, 0]
@@ -356,7 +355,7 @@ def test_of_one_vector_a_fingerprint_is_half_however_many_bits_it_has(options):
 def test_of_a_pooled_model_each_gene_is_one_mean_over_its_tokens(options):
     run(replace(options, model="foundation-pooled"))
     model, pairs = open_interaction(options.out).model, open_pairs(options.data)
-    tokens = Reading(options.store, CPU.resolve(), print).tokens(model.shape, pairs)
+    tokens = InputEncoder(options.store, CPU.resolve(), print).tokens(model.shape, pairs)
     ids, places = tokens.genes.take(np.arange(4))
     assert set(places[places >= 0].tolist()) == {0}
     with torch.no_grad():

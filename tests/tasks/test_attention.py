@@ -23,9 +23,9 @@ from dnalm.models.bags import KmerConfig, MorganConfig
 from dnalm.models.cross_attention import Attending, CrossAttentionConfig, PooledAttentionConfig
 from dnalm.models.gene_cnn import GeneCNNConfig
 from dnalm.models.heads import PairHeadConfig, Side
-from dnalm.models.kept import KeptConfig
 from dnalm.models.pair import InteractionModel
-from dnalm.models.pair_shape import InteractionShape, Texts
+from dnalm.models.pair_shape import InteractionShape, PairTexts
+from dnalm.models.pretrained import PretrainedConfig
 from dnalm.models.smiles_lstm import SmilesLSTMConfig
 
 Chem = pytest.importorskip("rdkit.Chem")
@@ -69,7 +69,7 @@ def planted(gene, molecule, characters=""):
 
 def looked(model, gene, smiles):
     """The attention of one pair whose encoders are trained."""
-    found = shares(model, model.shape.tokens(Texts([gene], [smiles])), 0, 0)
+    found = shares(model, model.shape.tokens(PairTexts([gene], [smiles])), 0, 0)
     places = gene_places(model.shape, gene), molecule_places(model.shape, smiles)
     return pair_attention(found, *places, len(atom_symbols(smiles)))
 
@@ -102,20 +102,20 @@ def test_what_occurs_twice_has_half_each(bags):
     assert found.gene[8, 12] == pytest.approx(0.5, abs=EVEN)
     bits = len(morgan_bits("CCO"))
     assert sum(found.molecule.values()) == pytest.approx(1.0, abs=EVEN)
-    np.testing.assert_allclose(shares(bags, bags.shape.tokens(Texts([GENE], ["CCO"])), 0, 0)[1], 1 / bits)
+    np.testing.assert_allclose(shares(bags, bags.shape.tokens(PairTexts([GENE], ["CCO"])), 0, 0)[1], 1 / bits)
 
 
 def test_attention_to_kept_states_lands_on_the_planted_ones_whatever_stands_beside():
     gene, longer, molecule = np.zeros((5, 4), "f"), np.zeros((9, 4), "f"), np.zeros((3, 4), "f")
     gene[3], longer[0], molecule[1] = 1.0, 1.0, 1.0
-    model = planted(KeptConfig(4), KeptConfig(4))
+    model = planted(PretrainedConfig(4), PretrainedConfig(4))
     found = shares(model, PairTokens(Held(longer, gene), Held(molecule)), 1, 0)
     np.testing.assert_allclose(found.gene, [0, 0, 0, 1, 0], atol=EVEN)
     np.testing.assert_allclose(found.molecule, [0, 1, 0], atol=EVEN)
 
 
 def test_each_side_is_attended_to_by_the_other():
-    model, one_of_each = planted(KeptConfig(4), KeptConfig(4)), np.eye(4, dtype="f")
+    model, one_of_each = planted(PretrainedConfig(4), PretrainedConfig(4)), np.eye(4, dtype="f")
     with torch.no_grad():
         for channel, attending in enumerate((model.head.gene_attending, model.head.molecule_attending)):
             attending.key.weight.zero_()
@@ -167,7 +167,7 @@ def test_attended_is_the_mean_of_softmaxes_and_padding_gets_nothing():
 
 
 def test_a_gene_too_short_for_a_state_has_no_attention(bags):
-    assert shares(bags, bags.shape.tokens(Texts(["ACG"], [SMILES])), 0, 0) is None
+    assert shares(bags, bags.shape.tokens(PairTexts(["ACG"], [SMILES])), 0, 0) is None
     assert len(gene_places(bags.shape, "ACG")) == 0
 
 
@@ -195,7 +195,7 @@ def test_what_is_no_atom_is_counted_to_the_atom_before_it(smiles, atoms):
 
 
 def test_tokens_of_a_frozen_encoder_are_counted_to_atoms_by_their_characters():
-    shape = InteractionShape(KmerConfig(), KeptConfig(4), HEAD)
+    shape = InteractionShape(KmerConfig(), PretrainedConfig(4), HEAD)
     spans = np.array([[0, 1], [1, 2], [2, 3], [4, 5], [6, 8]])  # C C ( O Cl
     assert molecule_places(shape, "CC(=O)Cl", spans) == [(0,), (1,), (1,), (2,), (3,)]
     assert molecule_places(shape, "CCO", np.array([[0, 0], [0, 0]])) == [(0,), (0,)]  # no token: both ends

@@ -1,0 +1,340 @@
+"""Tests for dnalm/models/pretrained_open.py: a small core, and small random encoders in the hub's layout."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from dnalm import checkpoint
+from dnalm.errors import InputError
+from dnalm.models import pretrained_open
+from dnalm.models.chemberta import ChemBERTa, ChemBERTaConfig
+from dnalm.models.dnabert2 import DNABert2, DNABert2Config
+from dnalm.models.gpt import GPT, GPTConfig
+from dnalm.models.pretrained import PADDING, TokenWindows, encode_windows, state_mask
+from dnalm.models.pretrained_open import SEGMENTS, cut, open_gene_encoder, open_molecule_encoder
+
+tokenizers = pytest.importorskip("tokenizers")
+pytest.importorskip("transformers")
+
+SHAPE = {"n_layer": 1, "n_head": 2, "n_embd": 8, "block_size": 40}
+SMILES_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"cC()O1=N", "Cl", "Br", "[Na+]"]
+DNABERT2 = {
+    "vocab_size": 80,
+    "hidden_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 3,
+    "intermediate_size": 16,
+    "layer_norm_eps": 1e-12,
+    "type_vocab_size": 2,
+    "hidden_act": "gelu",
+}
+CHEMBERTA = {
+    "vocab_size": len(SMILES_TOKENS),
+    "hidden_size": 24,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 3,
+    "intermediate_size": 16,
+    "max_position_embeddings": 40,
+    "layer_norm_eps": 1e-12,
+    "type_vocab_size": 1,
+    "model_type": "roberta",
+    "hidden_act": "gelu",
+    "pad_token_id": 1,
+}
+
+
+@pytest.fixture
+def core(tmp_path):
+    """A folder of `dnalm pretrain`, as far as it is read here."""
+    torch.manual_seed(0)
+    encoder = GPT(GPTConfig(**SHAPE), 4)
+    tensors = {f"transformer.{name}": tensor for name, tensor in encoder.state_dict().items()}
+    about = {"kind": "language", "encoder": {"name": "gpt", **SHAPE}, "characters": "ACGT", "vocab_size": 4}
+    checkpoint.save(tmp_path / "vocab4" / "checkpoint", tensors, about)
+    return tmp_path / "vocab4"
+
+
+@pytest.fixture(scope="module")
+def dnabert2(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hub") / "DNABERT-small"
+    folder.mkdir()
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE(unk_token="[UNK]"))
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=80,
+        special_tokens=["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"],
+        initial_alphabet=list("ACGT"),
+        show_progress=False,
+    )
+    draws = np.random.default_rng(0)
+    tokenizer.train_from_iterator(["".join(draws.choice(list("ACGT"), 300)) for _ in range(20)], trainer)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "config.json").write_text(json.dumps(DNABERT2))
+    torch.manual_seed(0)
+    weights = DNABert2(DNABert2Config.from_hub(DNABERT2)).state_dict()
+    safetensors.torch.save_file({f"bert.{k}": v for k, v in weights.items()}, folder / "model.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def chemberta(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hub") / "ChemBERTa-small"
+    folder.mkdir()
+    vocabulary = {token: number for number, token in enumerate(SMILES_TOKENS)}
+    (folder / "vocab.json").write_text(json.dumps(vocabulary))
+    (folder / "config.json").write_text(json.dumps(CHEMBERTA))
+    torch.manual_seed(0)
+    weights = ChemBERTa(ChemBERTaConfig.from_hub(CHEMBERTA)).state_dict()
+    safetensors.torch.save_file(dict(weights), folder / "model.safetensors")
+    return folder
+
+
+def test_a_gene_is_cut_at_what_is_no_base_and_read_from_its_start():
+    assert cut("acgNNgguRT", 10, 0) == [(0, "ACG"), (5, "GGT"), (9, "T")]
+    assert cut("A" * 25, 10, 0) == [(0, "A" * 10), (10, "A" * 10), (20, "A" * 5)]
+    long = cut("ACGT" * 300, 200, 0)
+    assert [(piece.begin, len(piece.bases)) for piece in long] == [(0, 200), (200, 200), (400, 110)]
+    assert "".join(piece.bases for piece in long) == ("ACGT" * 300)[:510]
+
+
+def test_windows_are_evenly_spaced_over_the_whole_gene():
+    gene = "".join("ACGT"[i // 10 % 4] for i in range(100))  # ten pieces of ten
+    assert cut(gene, 10, 4) == [(at, gene[at : at + 10]) for at in (0, 30, 60, 90)]
+    assert cut(gene, 10, 99) == [(at, gene[at : at + 10]) for at in range(0, 100, 10)]
+    assert cut(gene, 10, 1) == [(0, gene[:10])]
+
+
+def test_a_gene_without_a_base_is_refused():
+    with pytest.raises(InputError, match="a gene has no base: expected A, C, G and T, got 'NNNN'"):
+        cut("NNNN", 10, 0)
+
+
+def test_states_are_those_of_the_core_and_the_mean_stands_first(core):
+    encoder = open_gene_encoder(str(core), "", 0)
+    gene = "ACGTTGCAAC"
+    found = encoder.encode([gene])[0]
+    tokens = torch.tensor([["ACGT".index(base) for base in gene]])
+    wanted = encoder.module(tokens, torch.ones(1, 10, dtype=torch.bool))[0]
+    torch.testing.assert_close(found[1:], wanted)
+    torch.testing.assert_close(found[0], wanted.mean(0))
+    assert (encoder.config().causal, encoder.config().width) == (True, 8)
+
+
+def test_windows_of_a_gene_are_read_apart_and_joined(core):
+    encoder = open_gene_encoder(str(core), "", 0)
+    gene = "ACGTTGCAAC" * 5  # windows of 40 and 10
+    found = encoder.encode([gene])[0]
+    parts = [encoder.encode([piece])[0] for piece in (gene[:40], gene[40:])]
+    assert len(found) == 1 + SEGMENTS
+    torch.testing.assert_close(found[0], (40 * parts[0][0] + 10 * parts[1][0]) / 50)
+
+
+def test_a_text_has_the_same_states_alone_and_among_others(core):
+    encoder = open_gene_encoder(str(core), "", 0)
+    draws = np.random.default_rng(0)
+    genes = ["".join(draws.choice(list("ACGT"), length)) for length in (3, 90, 41, 7, 40, 200, 1, 66)] * 3
+    for gene, states in zip(genes, encoder.encode(genes), strict=True):
+        torch.testing.assert_close(states, encoder.encode([gene])[0])
+
+
+def test_it_is_frozen(core):
+    encoder = open_gene_encoder(str(core), "", 0)
+    assert not encoder.module.training
+    assert not any(parameter.requires_grad for parameter in encoder.module.parameters())
+    assert not encoder.encode(["ACGT"])[0].requires_grad
+
+
+def test_identity_tells_weights_and_windows_apart(core):
+    one, other = open_gene_encoder(str(core), "", 0).identity, open_gene_encoder(str(core), "", 3).identity
+    assert one["weights"] == other["weights"]
+    assert one != other
+    tensors, about = checkpoint.load(core)
+    tensors["transformer.wte.weight"][0, 0] += 1
+    about = {key: about[key] for key in ("kind", "encoder", "characters", "vocab_size")}
+    checkpoint.save(core / "checkpoint", tensors, about)
+    assert open_gene_encoder(str(core), "", 0).identity["weights"] != one["weights"]
+
+
+def test_spans_of_a_core_are_bases_of_the_gene_as_it_was_given(core):
+    encoder = open_gene_encoder(str(core), "", 0)
+    gene = "NNacgtNNNgguN"
+    places = [2, 3, 4, 5, 9, 10, 11]
+    assert encoder.spans(gene).tolist() == [[at, at + 1] for at in places]
+    assert len(encoder.encode([gene])[0]) == 1 + len(places)
+    gene = "N" * 7 + "ACGTTGCAAC" * 5 + "N" * 3 + "ACGT" * 5  # 70 bases, 32 segments
+    found = encoder.spans(gene)
+    assert len(found) == SEGMENTS == len(encoder.encode([gene])[0]) - 1
+    assert (found[0, 0], found[-1, 1]) == (7, len(gene))
+    bases = [gene[begin:end].replace("N", "") for begin, end in found]
+    assert "".join(bases) == gene.replace("N", "")
+    assert {len(each) for each in bases} == {2, 3}
+
+
+def test_spans_of_windows_are_where_the_windows_are(core):
+    gene = "".join(np.random.default_rng(0).choice(list("ACGT"), 400))  # ten pieces of forty
+    found = open_gene_encoder(str(core), "", 2).spans(gene)
+    assert (found[0, 0], found[-1, 1]) == (0, 400)
+    assert not ((found[:, 0] >= 40) & (found[:, 1] <= 360)).any()
+
+
+def test_spans_of_hub_encoders_are_their_tokenizers_without_special_tokens(tmp_path, monkeypatch):
+    tokenizers = pytest.importorskip("tokenizers")
+    encoder = torch.nn.Linear(2, 2)
+    encoder.width, encoder.causal = 2, False
+    shapes = {"open_dnabert2": DNABert2Config(), "open_chemberta": ChemBERTaConfig()}
+    for name, config in shapes.items():
+
+        def opened(_folder, config=config):
+            encoder.config = config
+            return encoder
+
+        monkeypatch.setattr(pretrained_open, name, opened)
+    names = ["[UNK]", "[CLS]", "[SEP]", *"ACGT", "GA", "TA", "GATA"]
+    model = tokenizers.models.BPE(
+        {name: row for row, name in enumerate(names)}, [("G", "A"), ("T", "A"), ("GA", "TA")]
+    )
+    tokenizers.Tokenizer(model).save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "config.json").write_text("{}")
+    found = open_gene_encoder(str(tmp_path), "", 0).spans("NNgataNCGA")
+    assert found.tolist() == [[2, 6], [7, 8], [8, 10]]
+    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"C()O=", "Cl"]
+    (tmp_path / "vocab.json").write_text(json.dumps({name: row for row, name in enumerate(names)}))
+    (tmp_path / "config.json").write_text('{"model_type": "roberta"}')
+    hub, atomwise = (open_molecule_encoder(str(tmp_path), "", how) for how in ("hub", "atomwise"))
+    assert hub.spans("CClO").tolist() == [[0, 1], [1, 2], [3, 4]]
+    assert atomwise.spans("CClO").tolist() == [[0, 1], [1, 3], [3, 4]]
+    assert hub.spans("#").tolist() == [[0, 0], [0, 0]]
+
+
+def test_states_of_a_gene_are_the_encoders_without_its_special_tokens(dnabert2):
+    encoder = open_gene_encoder(str(dnabert2), "", 0)
+    library = tokenizers.Tokenizer.from_file(str(dnabert2 / "tokenizer.json"))
+    gene = "ACGTTGCAACGGATTACA"
+    ids = torch.tensor([[1, *library.encode(gene).ids, 2]])
+    wanted = encoder.module(ids, torch.ones_like(ids, dtype=torch.bool))[0, 1:-1]
+    found = encoder.encode([gene])[0]
+    torch.testing.assert_close(found[1:], wanted)  # fewer tokens than segments: one state each
+    torch.testing.assert_close(found[0], wanted.mean(0))
+    config = encoder.config()
+    assert (config.identity["name"], config.width, config.causal) == ("DNABERT-small", 24, False)
+
+
+def test_a_gene_is_read_alike_in_either_case_and_alone_or_among_others(dnabert2):
+    encoder = open_gene_encoder(str(dnabert2), "", 0)
+    draws = np.random.default_rng(1)
+    genes = ["".join(draws.choice(list("ACGTN"), size, p=[0.24] * 4 + [0.04])) for size in (9, 400, 70)]
+    together = encoder.encode(genes + [gene.lower() for gene in genes])
+    for row, gene in enumerate(genes):
+        torch.testing.assert_close(together[row], together[row + 3])
+        torch.testing.assert_close(encoder.encode([gene])[0], together[row], rtol=1e-4, atol=1e-5)
+    assert len(together[1]) == 33  # the mean and 32 segments
+
+
+def test_windows_over_the_gene_see_its_end(dnabert2):
+    draws = np.random.default_rng(2)
+    gene = "".join(draws.choice(list("ACGT"), 9_000))
+    other = gene[:-300] + "A" * 300
+    first = open_gene_encoder(str(dnabert2), "", 0)
+    spread = open_gene_encoder(str(dnabert2), "", 8)
+    assert torch.equal(first.encode([gene])[0], first.encode([other])[0])
+    assert not torch.equal(spread.encode([gene])[0], spread.encode([other])[0])
+    assert first.identity != spread.identity
+
+
+def test_states_of_a_molecule_are_the_encoders_without_its_special_tokens(chemberta):
+    encoder = open_molecule_encoder(str(chemberta), "", "atomwise")
+    ids = torch.tensor([[2, *(SMILES_TOKENS.index(token) for token in ("c", "1", "Cl", "C")), 3]])
+    wanted = encoder.module(ids, torch.ones_like(ids, dtype=torch.bool))[0, 1:-1]
+    torch.testing.assert_close(encoder.encode(["c1ClC"])[0][1:], wanted)
+
+
+def test_hub_tokens_lose_chlorine_and_the_report_says_so(chemberta):
+    hub, atomwise = (open_molecule_encoder(str(chemberta), "", how) for how in ("hub", "atomwise"))
+    lossy, whole = hub.encode(["CCCl", "CCC"]), atomwise.encode(["CCCl", "CCC"])
+    torch.testing.assert_close(lossy[0], lossy[1])  # l is no token
+    assert not torch.allclose(whole[0], whole[1])
+    assert hub.identity != atomwise.identity
+    assert "'l'" in hub.report_losses(["CCCl", "CCC"])
+
+
+def test_of_a_hub_name_all_that_a_vocabulary_is_checked_by_is_asked_for(chemberta, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "dnalm.models.pretrained_open.hub_folder",
+        lambda _name, _revision, files: asked.extend(files) or chemberta,
+    )
+    open_molecule_encoder("chemberta", "0" * 40, "hub")
+    assert {"vocab.json", "merges.txt", "config.json"} <= set(asked)
+
+
+def test_a_molecule_without_a_token_has_the_state_of_its_ends(chemberta):
+    encoder = open_molecule_encoder(str(chemberta), "", "hub")
+    found = encoder.encode(["#", "C"])
+    assert torch.isfinite(found[0]).all()
+    assert found[0].shape == (3, 24)  # the mean, [CLS] and [SEP]
+
+
+def test_an_encoder_of_the_other_kind_is_refused(dnabert2, chemberta):
+    with pytest.raises(InputError, match="expected a DNABERT-2, got a model of type roberta"):
+        open_gene_encoder(str(chemberta), "", 0)
+    with pytest.raises(InputError, match="expected a ChemBERTa, got a model of type none"):
+        open_molecule_encoder(str(dnabert2), "", "hub")
+
+
+def test_files_of_two_models_mixed_are_refused(dnabert2, chemberta, tmp_path):
+    for folder in (dnabert2, chemberta):
+        mixed = tmp_path / folder.name
+        shutil.copytree(folder, mixed)
+        config = json.loads((mixed / "config.json").read_text())
+        (mixed / "config.json").write_text(json.dumps(config | {"vocab_size": 9}))
+        tensors = safetensors.torch.load_file(mixed / "model.safetensors")
+        name = next(name for name in tensors if name.endswith("word_embeddings.weight"))
+        tensors[name] = tensors[name][:9].clone()
+        safetensors.torch.save_file(tensors, mixed / "model.safetensors")
+    with pytest.raises(InputError, match="its weights have rows for 9: files of two models are mixed"):
+        open_gene_encoder(str(tmp_path / dnabert2.name), "", 0)
+    with pytest.raises(InputError, match="files of two models are mixed"):
+        open_molecule_encoder(str(tmp_path / chemberta.name), "", "hub")
+
+
+def test_a_molecule_longer_than_the_encoder_takes_is_cut(chemberta):
+    encoder = open_molecule_encoder(str(chemberta), "", "hub")
+    assert len(encoder.encode(["C" * 90])[0]) == 1 + 38 - 2  # 40 positions, of which two are no token's
+    assert "1" in encoder.report_losses(["C" * 90])
+
+
+def test_the_shape_of_an_encoder_is_part_of_its_identity(chemberta, tmp_path):
+    other = tmp_path / chemberta.name
+    shutil.copytree(chemberta, other)
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps(config | {"num_attention_heads": 2}))  # no tensor shows it
+    one, two = (open_molecule_encoder(str(folder), "", "hub").identity for folder in (chemberta, other))
+    assert one["weights"] == two["weights"]
+    assert one != two
+
+
+def test_a_gene_without_a_token_is_refused(dnabert2):
+    with pytest.raises(InputError, match="at least one of A, C, G, T"):
+        open_gene_encoder(str(dnabert2), "", 0).encode(["NNNN"])
+
+
+@pytest.mark.parametrize(("name", "windows"), [("dnabert2", 0), ("dnabert2", 3), ("chemberta", 0)])
+@pytest.mark.parametrize("pooled", [False, True])
+def test_windows_of_a_trained_encoder_give_the_states_that_are_cached_of_a_frozen_one(name, windows, pooled, request):
+    folder = str(request.getfixturevalue(name))
+    draws = np.random.default_rng(3)
+    if name == "dnabert2":
+        encoder = open_gene_encoder(folder, "", windows)
+        texts = ["".join(draws.choice(list("ACGT"), size)) for size in (700, 90, 2000, 5)]
+    else:
+        encoder, texts = open_molecule_encoder(folder, "", "hub"), ["CCO", "c1ccccc1N=O", "C"]
+    windows = TokenWindows(texts, encoder.tokenize, 1 if pooled else encoder.segments)
+    tokens, state_of = windows.take(np.arange(len(texts)))
+    with torch.no_grad():
+        states, real = encode_windows(encoder.module, tokens, state_of), state_mask(state_of)
+    for row, cached in enumerate(encoder.encode(texts)):
+        torch.testing.assert_close(states[row][real[row]], cached[:1] if pooled else cached[1:])
+    assert windows.lengths(np.arange(len(texts))).tolist() == (state_of > PADDING).sum((1, 2)).tolist()
