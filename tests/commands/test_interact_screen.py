@@ -282,7 +282,7 @@ def test_of_a_frozen_encoder_spans_are_asked_for_the_first_hits_alone(
     made = trained(pair_folder, tmp_path / "mine", dna=str(core))
     asked = []
     spans = PretrainedEncoder.spans
-    monkeypatch.setattr(PretrainedEncoder, "spans", lambda self, text: asked.append(text) or spans(self, text))
+    monkeypatch.setattr(PretrainedEncoder, "spans", lambda self, t: asked.append(t) or spans(self, t))
     options = Options(made, data=pair_folder, molecule="CCO", out=tmp_path / "ranked.tsv", compute=CPU)
     run(replace(options, attention=tmp_path / "looks", top=2))
     told, pairs = table(tmp_path / "looks"), open_pairs(pair_folder)

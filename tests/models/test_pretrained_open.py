@@ -323,7 +323,7 @@ def test_a_gene_without_a_token_is_refused(dnabert2):
 
 @pytest.mark.parametrize(("name", "windows"), [("dnabert2", 0), ("dnabert2", 3), ("chemberta", 0)])
 @pytest.mark.parametrize("pooled", [False, True])
-def test_windows_of_a_trained_encoder_give_the_states_that_are_cached_of_a_frozen_one(name, windows, pooled, request):
+def test_windows_of_a_trained_encoder_give_the_states_of_a_frozen_one(name, windows, pooled, request):
     folder = str(request.getfixturevalue(name))
     draws = np.random.default_rng(3)
     if name == "dnabert2":
