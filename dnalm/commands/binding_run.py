@@ -147,12 +147,17 @@ def _train(
         fabric.to_device(model)
         with fabric.autocast():
             model.calibrate(task.train)
-    results = training.train(
+    loop = Loop(
         task,
         model,
         options.train.in_steps(steps),
+        folder=training.folder,
         fabric=fabric,
+        seed=options.run.seed,
         identity=identity_of(options, task.shape, prepared.about["digest"], processor.precision, core),
+    )
+    results = training.train(
+        loop,
         recipe={"name": options.recipe} | recipe_of(options) | {"model": task.shape.as_dict()},
         data=prepared.about,
         evaluate=lambda loop: _outcome(

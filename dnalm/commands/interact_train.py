@@ -197,16 +197,21 @@ def _train(
 ) -> None:
     steps = task.windows(options.train.batch_size, options.run.seed).steps_per_epoch
     recipe = {name: asdict(getattr(options, name)) for name in TABLES}
-    results = training.train(
+    loop = Loop(
         task,
         model,
         options.train.in_steps(steps),
+        folder=options.out,
         fabric=training.processor.fabric(unused=options.tuning.any),
+        seed=options.run.seed,
         identity=_identity(options, task, pairs.digest, training.processor),
+        patience_from=options.tuning.unfreeze_at_epoch * steps,
+    )
+    results = training.train(
+        loop,
         recipe={"name": options.recipe} | recipe | {"model": task.shape.as_dict()},
         data={"digest": pairs.digest, **{key: pairs.meta.get(key) for key in ("sources", "split", "parts")}},
         evaluate=lambda loop: _outcome(options, loop, task, model, pairs, steps),
-        patience_from=options.tuning.unfreeze_at_epoch * steps,
     )
     if results is not None:
         print(_summary(options, results))

@@ -10,7 +10,7 @@ from dnalm.errors import InputError
 from dnalm.files import read_json
 from dnalm.models.sizes import SIZES
 from dnalm.report.plots import loss_curve, time_comparison
-from dnalm.train.language import TIME_COMPARISON, PretrainConfig, ResultFiles, estimate_pretraining, pretrain
+from dnalm.train.language import TIME_COMPARISON, PretrainConfig, estimate_pretraining, pretrain, result_files
 
 TABLES = ("encoder", "train", "task")
 """Tables of a recipe."""
@@ -84,9 +84,9 @@ def _recipe_name(options: Options) -> str:
 
 def _draw(out: Path, mode: str, metrics: dict[str, Any]) -> None:
     """Draw the loss curve, and the comparison of training times where both vocabularies are trained."""
-    curve = ResultFiles.of(out, mode).loss_curve
+    curve = result_files(out, mode)["loss_curve"]
     loss_curve(metrics["history"], curve, f"Pretraining, {mode}", metrics["ladder"])
-    seconds = {name: _elapsed(ResultFiles.of(out, name).summary) for name in MODES}
+    seconds = {name: _elapsed(result_files(out, name)["summary"]) for name in MODES}
     if all(seconds.values()):
         time_comparison({name: float(time or 0) for name, time in seconds.items()}, out / TIME_COMPARISON)
 
@@ -100,14 +100,14 @@ def _elapsed(summary: Path) -> float | None:
 
 
 def _summary(out: Path, mode: str, metrics: dict[str, Any]) -> str:
-    bits, files = metrics["bits_per_base"], ResultFiles.of(out, mode)
+    bits, files = metrics["bits_per_base"], result_files(out, mode)
     return "\n".join(
         [
             f"{mode}: validation loss {metrics['best_val_loss']:.4f} nats per token after "
             f"{metrics['tokens'] / 1e6:.1f} million tokens; {bits['value']:.4f} bits per base "
             f"(95 % interval {bits['low']:.4f} to {bits['high']:.4f}, {bits['bases']:,} bases)",
             metrics["verdict"],
-            f"model {out / mode}, checkpoint {files.checkpoint}, curve {files.loss_curve}",
+            f"model {out / mode}, checkpoint {files['checkpoint']}, curve {files['loss_curve']}",
             f"next: dnalm compare {out}",
         ]
     )

@@ -1,9 +1,8 @@
 """Pretraining of a language model on a prepared genome: the task, and a training run from data to results."""
 
-import tempfile
 import time
 from collections.abc import Callable, Set
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 
 from dnalm import checkpoint, process
 from dnalm.data.language import LanguageBatch, LanguageWindows
-from dnalm.device import Processor, choose_compiled
+from dnalm.device import Processor, choose_compiled, compile_mode
 from dnalm.errors import InputError
 from dnalm.evaluate.language import evaluate_language, score
 from dnalm.files import write_json
@@ -26,12 +25,20 @@ from dnalm.train.loop import Loop, Progress, silent_progress
 from dnalm.train.memory import raise_on_out_of_memory
 from dnalm.train.optim import TrainConfig
 from dnalm.train.resume import BEST
-from dnalm.train.run import DEFAULT_RUN, DRY_RUN_STEPS, Outcome, RunConfig, TrainingRun, run_folder_lock
+from dnalm.train.run import DEFAULT_RUN, Outcome, RunConfig, TrainingRun, run_folder_lock, seconds_per_step
 
 MIN_WEIGHT = 1e-9
 """Stands for the sum of weights that are all 0."""
 LADDER_MEMORY = 450_000_000
 """Bytes that counting Markov models of order 12 takes."""
+HISTORY = {
+    "iterations": "step",
+    "train_losses": "train_loss",
+    "val_losses": "val_loss",
+    "bits_per_base": "bits_per_base",
+    "elapsed_time": "elapsed",
+}
+"""Keys of the published history, and of the evaluations."""
 TIME_COMPARISON = "training_time_comparison.png"
 """Picture of the training times of both vocabularies."""
 NOT_IN_IDENTITY = frozenset({"checkpoint_every", "final_bases", "accumulate"})
@@ -168,27 +175,22 @@ class PretrainConfig:
         return {key: value for table in tables for key, value in table.items() if key not in excluded}
 
 
-class ResultFiles(NamedTuple):
-    """What a run leaves in OUT beside its own folder, by the names of the published project."""
-
-    checkpoint: Path
-    loss_curve: Path
-    loss_data: Path
-    summary: Path
-
-    @classmethod
-    def of(cls, out: Path, mode: str) -> "ResultFiles":
-        """Return the files of a mode."""
-        names = (f"ckpt_{mode}.pt", f"loss_{mode}.png", f"losses_{mode}.json", f"summary_{mode}.json")
-        return cls(*(out / name for name in names))
-
-
 class Estimate(NamedTuple):
     """What a run would need, from a few steps."""
 
     seconds: float
     memory_bytes: int
     disk_bytes: int
+
+
+def result_files(out: Path, mode: str) -> dict[str, Path]:
+    """Return what a run leaves in OUT beside its own folder, by the names of the published project."""
+    return {
+        "checkpoint": out / f"ckpt_{mode}.pt",
+        "loss_curve": out / f"loss_{mode}.png",
+        "loss_data": out / f"losses_{mode}.json",
+        "summary": out / f"summary_{mode}.json",
+    }
 
 
 def pretrain(
@@ -216,57 +218,45 @@ def pretrain(
     Raises:
         InputError: for a mistake in the settings or the data, and when memory runs out.
     """
-    training, task, model, compiled = _start(config, processor, run, say, progress)
+    training, task, model = _start(config, processor, run, say, progress)
     genome = task.genome
     with run_folder_lock(training.folder):
-        return training.train(
+        loop = Loop(
             task,
             model,
             config.train,
+            folder=training.folder,
             fabric=processor.fabric(),
+            seed=run.seed,
             identity=_identity(config, genome.digest, run.seed, processor.precision),
+            watch=_tensorboard(training.folder) if config.tensorboard else None,
+            compiled=choose_compiled(config.compile, processor, config.train.steps),
+        )
+        return training.train(
+            loop,
             recipe={"name": recipe} | config.as_recipe(),
             data={"name": config.mode, "digest": genome.digest}
             | {key: genome.meta[key] for key in ("sources", "split")},
             evaluate=lambda loop: _evaluate(config, loop, task, model, say),
             metrics_so_far=lambda loop: _metrics(loop, model, config.mode),
             stop_at=config.stop_at or None,
-            watch=_tensorboard(training.folder) if config.tensorboard else None,
-            compiled=compiled,
         )
 
 
 def estimate_pretraining(
-    config: PretrainConfig,
-    processor: Processor,
-    run: RunConfig = DEFAULT_RUN,
-    *,
-    say: Say = silent,
+    config: PretrainConfig, processor: Processor, run: RunConfig = DEFAULT_RUN, *, say: Say = silent
 ) -> Estimate:
-    """Time a few steps in a temporary folder; arguments and errors as of `pretrain`, nothing is written."""
-    _training, task, model, compiled = _start(config, processor, run, say, silent_progress)
-    first = 3 if compiled else 1  # the first steps are slower: they are compiled, memory is new
-    steps = first + DRY_RUN_STEPS
-    with tempfile.TemporaryDirectory() as scratch:
-        loop = Loop(
-            task,
-            model,
-            replace(config.train, steps=steps, eval_every=steps, checkpoint_every=steps),
-            folder=Path(scratch),
-            fabric=processor.fabric(),
-            seed=run.seed,
-            identity={},
-            compiled=compiled,
-        )
-        begin = time.monotonic()
-        loop.run(stop_at=first)
-        start = time.monotonic() - begin  # with two evaluations
-        loop.run()
-        evaluation = time.monotonic() - begin - start - DRY_RUN_STEPS * loop.seconds_per_step
-    count = config.train.steps // config.train.eval_every
+    """Time a few steps; arguments and errors as of `pretrain`, and nothing is written."""
+    _training, task, model = _start(config, processor, run, say, silent_progress)
+    fabric, train = processor.fabric(), config.train
+    if choose_compiled(config.compile, processor, train.steps):
+        model.compile(mode=compile_mode(fabric, train.accumulate))
+    wrapped, batches = fabric.setup_module(model), task.windows(train.batch_size, run.seed)
+    seconds = train.steps * seconds_per_step(task, wrapped, batches, fabric, train.accumulate)
+    memory = peak_memory() + 8 * model.parameter_count  # the optimiser's moments
     return Estimate(
-        seconds=start + config.train.steps * loop.seconds_per_step + count * evaluation,
-        memory_bytes=peak_memory() + (0 if processor.device == "cuda" else LADDER_MEMORY),
+        seconds,
+        memory + (0 if processor.device == "cuda" else LADDER_MEMORY),
         # Two states of 3 numbers a parameter and their successor, best weights and theirs, and the .pt file.
         disk_bytes=(4 * 3 + 2 + 1) * 4 * model.parameter_count,
     )
@@ -274,19 +264,18 @@ def estimate_pretraining(
 
 def _start(
     config: PretrainConfig, processor: Processor, run: RunConfig, say: Say, progress: Progress
-) -> tuple[TrainingRun, LanguageTask, LanguageModel, bool]:
-    """Check everything, and return the run, its task, its untrained model and whether it is compiled."""
-    compiled = choose_compiled(config.compile, processor, config.train.steps)
+) -> tuple[TrainingRun, LanguageTask, LanguageModel]:
+    """Check everything, and return the run, its task and its untrained model."""
+    choose_compiled(config.compile, processor, config.train.steps)
     process.check_batch(config.train.batch_size, config.train.accumulate)
     genome = PreparedGenome(config.data)
     genome.verify()
-    folder = config.out / config.mode
     training = TrainingRun(
         command="pretrain",
-        folder=folder,
+        folder=config.out / config.mode,
         processor=processor,
         config=run,
-        files=ResultFiles.of(config.out, config.mode),
+        files=list(result_files(config.out, config.mode).values()),
         derived=[config.out / TIME_COMPARISON],
         say=say,
         progress=progress,
@@ -302,7 +291,7 @@ def _start(
         model = task.build_model()
         model.transformer.gradient_checkpointing = config.gradient_checkpointing
     say(f"{config.mode}: {model.parameter_count:,} parameters, on {processor}")
-    return training, task, model, compiled
+    return training, task, model
 
 
 def _identity(config: PretrainConfig, digest: str, seed: int, precision: str) -> dict[str, Any]:
@@ -324,10 +313,10 @@ def _evaluate(
     metrics = _metrics(loop, model, config.mode) | evaluate_language(
         loop.eval_model(), task.genome, config.task.final_bases, config.encoder.block_size
     )
-    files = ResultFiles.of(config.out, config.mode)
-    write_json(files.loss_data, metrics["history"] | {"vocab_size": metrics["vocab_size"]})
+    files = result_files(config.out, config.mode)
+    write_json(files["loss_data"], metrics["history"] | {"vocab_size": metrics["vocab_size"]})
     checkpoint.write_pt(
-        files.checkpoint,
+        files["checkpoint"],
         {
             "model_args": model_args(config.encoder, task.genome.tokenizer.vocab_size),
             "characters": task.genome.tokenizer.characters,
@@ -336,8 +325,8 @@ def _evaluate(
             "iter": best["step"],
         },
     )
-    names = {key: path.name for key, path in files._asdict().items() if key != "summary"}
-    write_json(files.summary, {"elapsed_time": loop.elapsed, "best_val_loss": best["val_loss"], **names})
+    names = {key: path.name for key, path in files.items() if key != "summary"}
+    write_json(files["summary"], {"elapsed_time": loop.elapsed, "best_val_loss": best["val_loss"], **names})
     return Outcome(metrics, metrics, {"scoring_s": time.monotonic() - begin})
 
 
@@ -350,27 +339,20 @@ def model_args(encoder: GPTConfig, vocab_size: int) -> dict[str, Any]:
 
 
 def _metrics(loop: Loop, model: LanguageModel, mode: str) -> dict[str, Any]:
-    steps = [int(scores["step"]) for scores in loop.evaluations]
+    history = {key: [scores[name] for scores in loop.evaluations] for key, name in HISTORY.items()}
     per_step = loop.config.batch_size * model.transformer.config.block_size
-    history: dict[str, list[Any]] = {
-        "iterations": steps,
-        "tokens": [step * per_step for step in steps],
-        "train_losses": [scores["train_loss"] for scores in loop.evaluations],
-        "val_losses": [scores["val_loss"] for scores in loop.evaluations],
-        "bits_per_base": [scores["bits_per_base"] for scores in loop.evaluations],
-        "elapsed_time": [scores["elapsed"] for scores in loop.evaluations],
-    }
+    last = loop.evaluations[-1] if loop.evaluations else {}
     return {
         "mode": mode,
         "vocab_size": model.transformer.vocab_size,
         "parameters": model.parameter_count,
         "step": loop.step,
         "tokens": loop.step * per_step,
-        "train_loss": history["train_losses"][-1] if steps else None,
-        "val_loss": history["val_losses"][-1] if steps else None,
-        "best_val_loss": loop.best if steps else None,
+        "train_loss": last.get("train_loss"),
+        "val_loss": last.get("val_loss"),
+        "best_val_loss": loop.best if last else None,
         "tokens_per_second": per_step / loop.seconds_per_step if loop.seconds_per_step else None,
-        "history": history,
+        "history": history | {"tokens": [step * per_step for step in history["iterations"]]},
     }
 
 

@@ -121,7 +121,7 @@ class Loop:
         process.check_batch(config.batch_size, config.accumulate)
         self.task, self.config, self.folder, self.fabric = task, config, folder, fabric
         self.seed, self.identity, self.watch = seed, finite(dict(identity)), watch
-        self.patience_from, self._compiled = patience_from, compiled
+        self.patience_from, self.compiled = patience_from, compiled
         self.unwrapped_model = model
         self.model = copy.deepcopy(model) if is_sharded(fabric) else model
         self._batches = task.windows(config.batch_size, seed)
@@ -240,7 +240,7 @@ class Loop:
 
     def _uncompiled(self) -> AbstractContextManager[object]:
         """Return a context in which nothing is compiled: for shapes that occur once."""
-        return torch.compiler.set_stance("force_eager") if self._compiled else nullcontext()
+        return torch.compiler.set_stance("force_eager") if self.compiled else nullcontext()
 
     def _take_step(self) -> Tensor:
         rate = self._rate(self.step)

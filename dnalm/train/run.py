@@ -17,7 +17,6 @@ from dnalm.process import Say, silent
 from dnalm.record import Record, read_record
 from dnalm.train.loop import Batches, Loop, Progress, Trainable, silent_progress
 from dnalm.train.memory import raise_on_out_of_memory
-from dnalm.train.optim import TrainConfig
 from dnalm.train.resume import clear_run, has_state, recover_run
 
 if TYPE_CHECKING:  # slow to import
@@ -129,62 +128,40 @@ class TrainingRun:
 
     def train(
         self,
-        task: Trainable,
-        model: nn.Module,
-        config: TrainConfig,
+        loop: Loop,
         *,
-        fabric: "Fabric",
-        identity: Mapping[str, Any],
         recipe: dict[str, Any],
         data: dict[str, Any],
         evaluate: Callable[[Loop], Outcome],
         metrics_so_far: Callable[[Loop], dict[str, Any]] = lambda loop: {"step": loop.step},
         stop_at: int | None = None,
-        **settings: Any,
     ) -> dict[str, Any] | None:
         """Train to the end or from the last state on, evaluate, and record it; the caller holds the lock.
 
         Args:
-            task: what is trained.
-            model: the model, changed in place.
-            config: how it is trained.
-            fabric: device, precision, processes.
-            identity: settings and data digests that a resumed run must share with the one before.
+            loop: a new one, in this run's folder.
             recipe: every setting, for run.json.
             data: digests and names of the data, for run.json.
-            evaluate: called with the finished loop in the first process: scores the best weights, and writes
-                the result files.
+            evaluate: called in the first process: scores the best weights, and writes the result files.
             metrics_so_far: what run.json holds of a run that was stopped.
             stop_at: the step after which to stop; None for the last one.
-            settings: of `Loop`: watch, patience_from, compiled.
 
         Returns:
             The results in the first process, None in the others.
         """
-        loop = Loop(
-            task,
-            model,
-            config,
-            folder=self.folder,
-            fabric=fabric,
-            seed=self.config.seed,
-            identity=identity,
-            **settings,
-        )
         if self.config.resume:
             loop.resume(self.say)
         elif process.is_rank_zero():
             clear_run(self.folder)
             for path in (*self.files, *self.derived):
                 path.unlink(missing_ok=True)
-        device = f"{self.processor}, compiled" if settings.get("compiled") else str(self.processor)
         record = Record(
             self.folder / "run.json",
             self.command,
             recipe=recipe,
             seed=self.config.seed,
             data=data,
-            device=device,
+            device=str(self.processor) + (", compiled" if loop.compiled else ""),
         )
         with recorded_run(record, loop, lambda: metrics_so_far(loop), self.say):
             complete = loop.run(stop_at=stop_at, say=self.say, progress=self.progress)
@@ -229,20 +206,21 @@ def recorded_run(
 def seconds_per_step(
     task: Trainable, model: nn.Module, batches: Batches, fabric: "Fabric", accumulate: int
 ) -> float:
-    """Take `DRY_RUN_STEPS` steps without the optimiser, and return the seconds of one.
+    """Take one step and then `DRY_RUN_STEPS` more, without the optimiser; return the seconds of one of these.
 
     Raises:
         InputError: if a batch does not fit in memory.
     """
     own = range(fabric.global_rank * accumulate, (fabric.global_rank + 1) * accumulate)
-    begin = time.monotonic()
+    begin = 0.0
     with raise_on_out_of_memory("a batch does not fit; use a lower `batch_size`, or a higher `accumulate`"):
-        for step in range(DRY_RUN_STEPS):
-            for share in own:
-                batch = batches.batch(step, share, fabric.world_size * accumulate)
+        for step in range(1 + DRY_RUN_STEPS):  # the first one is slower: it is compiled, memory is new
+            for number in own:
+                batch = batches.batch(step, number, fabric.world_size * accumulate)
                 loss = task.loss(model, fabric.to_device(batch))
                 fabric.backward(loss)
             loss.item()  # waits for the device
+            begin = begin or time.monotonic()
     return (time.monotonic() - begin) / DRY_RUN_STEPS
 
 

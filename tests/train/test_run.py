@@ -36,8 +36,8 @@ def test_a_dry_run_computes_the_micro_batches_of_its_process(accumulate, rank, o
     )
     task, source = SimpleNamespace(loss=loss), SimpleNamespace(batch=batch)
     assert seconds_per_step(task, torch.nn.Identity(), source, fabric, accumulate) > 0
-    assert batches == [(step, number, 2 * accumulate) for step in range(DRY_RUN_STEPS) for number in own]
-    assert losses == own * DRY_RUN_STEPS
+    assert batches == [(step, number, 2 * accumulate) for step in range(1 + DRY_RUN_STEPS) for number in own]
+    assert losses == own * (1 + DRY_RUN_STEPS)
 
 
 @pytest.mark.parametrize(
