@@ -18,8 +18,8 @@ from dnalm.data.pairs import PairSet, open_pairs
 from dnalm.device import Processor
 from dnalm.errors import InputError
 from dnalm.evaluate.auroc import auroc
-from dnalm.evaluate.baselines.ladder import LADDER
-from dnalm.evaluate.pairs import fit_temperature, interaction_scores, probability
+from dnalm.evaluate.baselines.node_rate import node_rate
+from dnalm.evaluate.pair_scores import fit_temperature, interaction_scores, probability
 from dnalm.files import write_json
 from dnalm.models.cross_attention import CrossAttentionConfig
 from dnalm.models.input_encoder import InputEncoder, ModelName, attention_of, shape_of, store_of
@@ -286,11 +286,9 @@ def _judged(
 
 
 def _node_rate(pairs: PairSet) -> float:
-    """Return the validation AUROC of the rung that sees no feature of gene or molecule."""
-    rung = LADDER["node rate"](0)
-    rung.fit(pairs, pairs.parts["train"])
+    """Return the validation AUROC of the baseline that sees no feature of gene or molecule."""
     rows = pairs.parts["validation"]
-    return auroc(pairs.label[rows], rung.predict(pairs, rows))
+    return auroc(pairs.label[rows], node_rate(pairs, pairs.parts["train"], rows))
 
 
 def _summary(options: Options, results: dict[str, Any]) -> str:

@@ -1,15 +1,14 @@
-"""AUROC and average precision with their bootstrap by clusters of rows (Efron 1979), exact with ties.
+"""AUROC and average precision with a bootstrap by clusters of rows (Efron 1979), exact with ties.
 
-Rows of one molecule are not independent, so whole molecules are drawn, or genes, or both, each by itself
-(Owen 2007, The pigeonhole bootstrap). A draw only weighs the rows: the scores are sorted once, and every
-resample is a cumulative sum of weights.
+Rows of one molecule are not independent, so complete molecules are resampled, or genes, or both independently
+(Owen 2007, The pigeonhole bootstrap). A resample only changes the weights of rows: the scores are sorted
+once, and every resample is a cumulative sum of weights.
 
 Shapes used below
     N  rows                          P  positive rows, Q negative ones: N = P + Q
-    C  clusters                      R  resamples, all of them or those at hand
+    C  clusters                      R  resamples, all of them or those of a batch
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -20,9 +19,11 @@ from dnalm.bootstrap import RESAMPLES, Estimate
 
 Numbers = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
+Labels = npt.NDArray[np.generic]
+Scores = npt.NDArray[np.floating]
 
-AT_ONCE = 1_000_000
-"""Weights held at a time: no result depends on it."""
+MAX_WEIGHTS = 1_000_000
+"""Weights in memory at a time; no result depends on it."""
 
 
 class Areas(NamedTuple):
@@ -31,116 +32,143 @@ class Areas(NamedTuple):
     auroc: Numbers
     """Under the receiver operating characteristic, [R]."""
     average_precision: Numbers
-    """Precision at each threshold, weighted by the recall won there, [R]; no line is drawn between points."""
+    """Precision at each threshold, weighted by the increase in recall, [R]; without interpolation."""
 
 
-class Ranked:
-    """Rows sorted once by their scores, to be weighed many times.
+class RankedRows:
+    """Rows sorted once by their scores, to be weighted many times.
 
     Args:
         label: 0 or 1, [N].
         score: finite, high where a 1 is expected, [N].
     """
 
-    def __init__(self, label: npt.NDArray[np.generic], score: npt.NDArray[np.floating]) -> None:
-        hits, misses = np.flatnonzero(label == 1), np.flatnonzero(label == 0)
-        assert len(hits) + len(misses) == len(score)
-        self._hits = hits[np.argsort(-score[hits], kind="stable")]  # [P], the highest score first
-        self._misses = misses[np.argsort(score[misses], kind="stable")]  # [Q], the lowest first
-        high, low = score[self._hits], score[self._misses]
+    def __init__(self, label: Labels, score: Scores) -> None:
+        positives, negatives = np.flatnonzero(label == 1), np.flatnonzero(label == 0)
+        assert len(positives) + len(negatives) == len(score)
+        self._positives = positives[np.argsort(-score[positives], kind="stable")]  # [P], highest score first
+        self._negatives = negatives[np.argsort(score[negatives], kind="stable")]  # [Q], lowest first
+        high, low = score[self._positives], score[self._negatives]
         self._below = np.searchsorted(low, high, side="left")  # [P]: negatives below each positive
-        self._upto = np.searchsorted(low, high, side="right")  # [P]: and with those tied
-        self._found = np.searchsorted(-high, -high, side="right") - 1  # [P]: the last positive tied with it
+        self._not_above = np.searchsorted(low, high, side="right")  # [P]: and with those tied
+        self._last_tied = np.searchsorted(-high, -high, side="right") - 1  # [P]: last positive of its score
 
     def areas(self, weights: Numbers) -> Areas:
-        """Return both areas under every column of `weights`, [N, R]; NaN where a class weighs nothing."""
-        hits = weights[self._hits]  # [P, R]
-        misses = np.zeros((len(self._misses) + 1, weights.shape[1]))
-        np.cumsum(weights[self._misses], axis=0, out=misses[1:])  # [Q + 1, R]: of the lowest 0, 1, 2 ...
-        below, all_misses, all_hits = misses[self._below], misses[-1], hits.sum(axis=0)
-        won = np.einsum("pr,pr->r", hits, below + misses[self._upto])
-        found = np.cumsum(hits, axis=0)[self._found]
-        drawn = found + all_misses - below
-        precision = np.divide(found, drawn, out=np.zeros_like(found), where=drawn > 0)
+        """Return both areas under every column of `weights`, [N, R]; NaN where a class has no weight."""
+        positives = weights[self._positives]  # [P, R]
+        negatives = np.zeros((len(self._negatives) + 1, weights.shape[1]))
+        np.cumsum(weights[self._negatives], axis=0, out=negatives[1:])  # [Q + 1, R]: of 0, 1, 2 ...
+        below, all_negatives, all_positives = negatives[self._below], negatives[-1], positives.sum(axis=0)
+        ordered = np.einsum("pr,pr->r", positives, below + negatives[self._not_above])
+        recalled = np.cumsum(positives, axis=0)[self._last_tied]
+        retrieved = recalled + all_negatives - below
+        precision = np.divide(recalled, retrieved, out=np.zeros_like(recalled), where=retrieved > 0)
         with np.errstate(invalid="ignore", divide="ignore"):
-            auroc = won / (2 * all_hits * all_misses)
-            average = np.einsum("pr,pr->r", hits, precision) / all_hits
-        return Areas(auroc, np.where(all_misses > 0, average, np.nan))
+            auroc = ordered / (2 * all_positives * all_negatives)
+            average = np.einsum("pr,pr->r", positives, precision) / all_positives
+        return Areas(auroc, np.where(all_negatives > 0, average, np.nan))
 
 
-def areas(
-    label: npt.NDArray[np.generic], score: npt.NDArray[np.floating], weights: Numbers | None = None
-) -> tuple[float, float]:
-    """Return AUROC and average precision, rows weighed by `weights` [N]; NaN where there is one class."""
-    weighed = np.ones(len(score)) if weights is None else weights
-    found = Ranked(label, score).areas(weighed[:, None])
-    return float(found.auroc[0]), float(found.average_precision[0])
+def areas(label: Labels, score: Scores, weights: Numbers | None = None) -> tuple[float, float]:
+    """Return AUROC and average precision, of rows weighted by `weights` [N]; NaN for one class.
 
-
-def auroc(label: npt.NDArray[np.uint8], score: Numbers) -> float:
-    """Return the area under the ROC curve, ties counted half; NaN if a score is not finite.
-
-    It is Mann and Whitney's U (1947) over its largest value: torchmetrics computes it in float32, and of
-    scores outside 0 to 1 after a sigmoid that makes ties of large logits.
+    Both are NaN if a score is not finite.
     """
     if not np.isfinite(score).all():
-        return math.nan
-    _, place, count = np.unique(score, return_inverse=True, return_counts=True)
-    rank = (np.cumsum(count) - (count - 1) / 2)[place]  # from 1; tied scores share the mean of theirs
-    positives = int(label.sum())
-    won = rank[label == 1].sum() - positives * (positives + 1) / 2
-    return float(won / (positives * (len(label) - positives)))
+        return float("nan"), float("nan")
+    weights = np.ones(len(score)) if weights is None else weights
+    auroc, average = RankedRows(label, score).areas(weights[:, None])
+    return float(auroc[0]), float(average[0])
+
+
+def auroc(label: Labels, score: Scores) -> float:
+    """Return the area under the ROC curve, ties counted half; NaN for one class or non-finite scores."""
+    return areas(label, score)[0]
 
 
 def resampled_areas(
-    label: npt.NDArray[np.generic],
-    scores: Sequence[npt.NDArray[np.floating]],
+    label: Labels,
+    scores: Sequence[Scores],
     clusters: Sequence[Rows],
     *,
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> list[Areas]:
-    """Return the areas of each of `scores` in resamples of whole clusters, the same resamples for all.
+    """Return the areas of each of `scores` in resamples of complete clusters, the same resamples for all.
 
     Args:
         label: 0 or 1, [N].
         scores: each [N].
-        clusters: each [N]: which cluster a row is of. Of several kinds each is drawn by itself, and a row
-            counts as often as all of its clusters together: the product.
-        seed: of the draws.
+        clusters: each [N]: the cluster of a row. Several kinds of clusters are resampled independently, and
+            the weight of a row is the product of its clusters' counts.
+        seed: of the resamples.
         resamples: R.
 
     Returns:
-        One for each of `scores`, of R values; NaN in a resample that holds one class only.
+        One for each of `scores`, of R values; NaN in a resample of one class.
     """
-    ranked = [Ranked(label, score) for score in scores]
+    ranked = [RankedRows(label, score) for score in scores]
     parts: list[list[Areas]] = [[] for _ in scores]
     for weights in _weights(clusters, seed, resamples):
-        for each, kept in zip(ranked, parts, strict=True):
-            kept.append(each.areas(weights))
-    return [Areas(*(np.concatenate(column) for column in zip(*kept, strict=True))) for kept in parts]
+        for each, part in zip(ranked, parts, strict=True):
+            part.append(each.areas(weights))
+    return [Areas(*(np.concatenate(column) for column in zip(*part, strict=True))) for part in parts]
 
 
-def estimate(value: float, resampled: Numbers, clusters: int) -> Estimate:
-    """Return `value` with the 95 % interval of its resamples [R]; none from fewer than two clusters."""
-    kept = resampled[np.isfinite(resampled)]
-    if clusters < 2 or not len(kept) or not np.isfinite(value):
-        return Estimate(value, float("nan"), float("nan"))
-    low, high = np.quantile(kept, [0.025, 0.975])
+def area_estimates(
+    label: Labels, score: Scores, clusters: Sequence[Rows], seed: int = 0
+) -> tuple[Estimate, Estimate]:
+    """Return AUROC and average precision with their 95 % intervals; see `resampled_areas`."""
+    if not len(label):
+        return _NONE, _NONE
+    (resampled,) = resampled_areas(label, [score], clusters, seed=seed)
+    auroc, average = areas(label, score)
+    return _estimate(auroc, resampled.auroc, clusters), _estimate(
+        average, resampled.average_precision, clusters
+    )
+
+
+def paired_auroc(
+    label: Labels, one: Scores, other: Scores, clusters: Sequence[Rows], seed: int = 0
+) -> Estimate:
+    """Return AUROC of `one` minus AUROC of `other` on the same rows, with its 95 % paired interval.
+
+    Args:
+        label: 0 or 1, [N].
+        one: scores, [N].
+        other: scores, [N].
+        clusters: each [N], see `resampled_areas`.
+        seed: of the resamples, which are the same for both.
+    """
+    if not len(label):
+        return _NONE
+    first, second = resampled_areas(label, [one, other], clusters, seed=seed)
+    return _estimate(auroc(label, one) - auroc(label, other), first.auroc - second.auroc, clusters)
+
+
+_NONE = Estimate(float("nan"), float("nan"), float("nan"))
+
+
+def _estimate(value: float, resampled: Numbers, clusters: Sequence[Rows]) -> Estimate:
+    """Return `value` with the 95 % interval of its resamples [R]; without one for a kind of one cluster."""
+    finite = resampled[np.isfinite(resampled)]
+    if min(len(np.unique(each)) for each in clusters) < 2 or not len(finite) or not np.isfinite(value):
+        return _NONE._replace(value=value)
+    low, high = np.quantile(finite, [0.025, 0.975])
     return Estimate(value, float(low), float(high))
 
 
 def _weights(clusters: Sequence[Rows], seed: int, resamples: int) -> Iterator[Numbers]:
     """Yield how often each row is in each resample, [N, R], some resamples at a time."""
     kinds = [np.unique(cluster, return_inverse=True) for cluster in clusters]
-    draws = [np.random.default_rng([seed, kind] if kind else seed) for kind in range(len(kinds))]
-    step = max(1, AT_ONCE // max(1, len(clusters[0])))
+    generators = [np.random.default_rng([seed, kind] if kind else seed) for kind in range(len(kinds))]
+    step = max(1, MAX_WEIGHTS // max(1, len(clusters[0])))
     for start in range(0, resamples, step):
-        taken = min(step, resamples - start)
-        weights = np.ones((1, taken))
-        for (names, place), drawing in zip(kinds, draws, strict=True):
+        size = min(step, resamples - start)
+        weights = np.ones((1, size))
+        for (names, row), generator in zip(kinds, generators, strict=True):
             count = len(names)
-            drawn = drawing.integers(0, count, (taken, count)) * taken + np.arange(taken)[:, None]  # [R, C]
-            often = np.bincount(drawn.ravel(), minlength=count * taken).reshape(count, taken)  # [C, R]
-            weights = weights * often.astype(np.float64)[place]
+            sampled = generator.integers(0, count, (size, count)) * size + np.arange(size)[:, None]  # [R, C]
+            times = np.bincount(sampled.ravel(), minlength=count * size).reshape(count, size)  # [C, R]
+            weights = weights * times.astype(np.float64)[row]
         yield weights

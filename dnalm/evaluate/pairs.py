@@ -1,213 +1,283 @@
-"""How well scores tell pairs of gene and molecule that interact from those that do not.
-
-Every figure but Brier's and the calibration error depends on the order of the scores alone. Whatever needs
-both classes is NaN where there is one.
+"""Evaluation of models of genes and molecules on held-out pairs, beside the ladder of baselines.
 
 Shapes used below
     N  pairs
 """
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from dnalm import process
+from dnalm.checkpoint import weights_digest
+from dnalm.data.pairs import PairSet, Part
 from dnalm.errors import InputError
-from dnalm.evaluate.auroc import areas, estimate, resampled_areas
+from dnalm.evaluate.auroc import paired_auroc
+from dnalm.evaluate.baselines.ladder import check_classes, ladder_scores
+from dnalm.evaluate.pair_scores import fit_temperature, interaction_scores, probability
+from dnalm.files import read_json
+from dnalm.models.input_encoder import InputEncoder
+from dnalm.models.open import OpenedInteraction, open_interaction
+from dnalm.models.pair import predict
 
-Labels = npt.NDArray[np.uint8]
 Numbers = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 
-BINS = 15
-"""Bins of equal width for the calibration error (Guo et al. 2017, section 5)."""
-TOP = 0.01
-"""Share of the list that a screen would follow up, for the enrichment factor."""
-COLDEST, HOTTEST = 0.05, 100.0
-"""Bounds of the temperature: separated pairs would have one of 0, wrongly ordered ones of infinity."""
+ENSEMBLE = "ensemble"
+SEED = 0
+"""Of the bootstrap, the permutations and the baselines."""
 
 
-def interaction_scores(
-    label: Labels,
-    score: Numbers,
-    gene: Rows,
-    molecule: Rows,
-    drawn: Sequence[Rows] | None = None,
-    seed: int = 0,
-) -> dict[str, Any]:
-    """Score predicted interactions.
+@dataclass(frozen=True)
+class EvaluatedModel:
+    """A model, or an ensemble of several, with its inputs."""
 
-    Args:
-        label: 1 where gene and molecule interact, 0 where not, [N].
-        score: from 0 to 1; a probability, for Brier's score and the calibration error to mean anything, [N].
-        gene: of each pair, [N].
-        molecule: of each pair, [N].
-        drawn: what the bootstrap draws, each [N], see `resampled_areas`; molecules unless given.
-        seed: of the bootstrap.
+    about: dict[str, Any]
+    """Its description in results."""
+    path: str
+    predict: Callable[[Rows, Rows], Numbers]
+    """Maps rows of genes [N] and of molecules [N] to logits, [N]."""
 
-    Returns:
-        JSON values. `auroc` and `auprc` with their 95 % bootstrap intervals;
-        `prevalence`, which is the AUPRC of guessing; `auroc_per_gene` and `auroc_per_molecule`, means over
-        those with pairs of both classes, and how many `groups` these are; `ef1`, the share of positives in
-        the first 1 % of the list over their share in all; `brier`; `ece` and the bins behind it under
-        `reliability`; `rows` and `positives`. NaN where a figure is not defined.
+
+def check_part(pairs: PairSet, part: Part) -> None:
+    """Refuse a set that no model can be evaluated on.
 
     Raises:
-        InputError: if a score is not from 0 to 1.
+        InputError: if the part is empty, or the training part has pairs of one class only.
     """
-    if not ((score >= 0) & (score <= 1)).all():
+    check_classes(pairs.label[pairs.parts["train"]], "training")
+    if not len(pairs.parts[part]):
+        raise InputError(f"the {part} part is empty; prepare the pairs again")
+
+
+def open_models(
+    runs: Sequence[Path], pairs: PairSet, encoder: InputEncoder, *, ensemble: bool = False
+) -> dict[str, EvaluatedModel]:
+    """Open models by name, with their inputs.
+
+    Args:
+        runs: folders of `dnalm interact train`.
+        pairs: the set that all of them were trained on.
+        encoder: of the inputs.
+        ensemble: whether to add the mean of all models.
+
+    Raises:
+        InputError: if a model cannot be opened, was trained on another set, or is given twice, or there are
+            too few for an ensemble.
+    """
+    opened = [open_interaction(path) for path in runs]
+    for path, each in zip(runs, opened, strict=True):
+        if each.about.get("set") != pairs.digest:
+            raise InputError(
+                f"{path}: trained on another set or split of pairs, so that these pairs may have been in its "
+                "training; give the `data` that it was trained on, or train it again"
+            )
+    names = [each.name for each in opened]
+    unique = [name if names.count(name) == 1 else str(path) for name, path in zip(names, runs, strict=True)]
+    if len(set(unique)) < len(unique):
+        raise InputError(f"a run is given twice: {', '.join(map(str, runs))}; give each once")
+    if ensemble and (len(unique) < 2 or ENSEMBLE in unique):
         raise InputError(
-            f"expected scores from 0 to 1, got {score.min():g} to {score.max():g}; the model may have "
-            "diverged: train it again with a lower --lr"
+            f"`ensemble` needs at least two models, none of them called {ENSEMBLE}; got "
+            f"{', '.join(unique) or 'none'}"
         )
-    units = [molecule] if drawn is None else drawn
-    if len(score):
-        (auroc, average), (resampled,) = (
-            areas(label, score),
-            resampled_areas(label, [score], units, seed=seed),
-        )
-        auroc_found = estimate(auroc, resampled.auroc, _fewest(units))
-        average_found = estimate(average, resampled.average_precision, _fewest(units))
-    else:
-        auroc_found = average_found = estimate(np.nan, np.zeros(0), 0)
-    bins = reliability(label, score)
+    models = {
+        name: _with_inputs(each, path, pairs, encoder)
+        for name, each, path in zip(unique, opened, runs, strict=True)
+    }
+    return {**models, ENSEMBLE: _ensemble(models, pairs)} if ensemble else models
+
+
+def _with_inputs(opened: OpenedInteraction, path: Path, pairs: PairSet, encoder: InputEncoder) -> EvaluatedModel:
+    tokens = encoder.tokens(opened.model.shape, pairs)
+    model = opened.model.to(encoder.processor.fabric().device)
+    about = opened.about | {"weights": weights_digest(opened.model)}
+    return EvaluatedModel(about, str(path), partial(predict, model, tokens, together=True))
+
+
+def evaluate_pairs(
+    pairs: PairSet,
+    part: Part,
+    models: Mapping[str, EvaluatedModel],
+    say: Callable[[str], None] = lambda _message: None,
+) -> dict[str, Any]:
+    """Evaluate models and the ladder of baselines on a part of a set.
+
+    Several processes evaluate together, and all return the same.
+
+    Args:
+        pairs: the set.
+        part: validation, which has chosen the epochs and temperatures of the models, or test.
+        models: by name, see `open_models`; none for the baselines alone.
+        say: called with progress and warnings.
+
+    Returns:
+        The content of an evaluation file, as JSON values.
+
+    Raises:
+        InputError: see `check_part`.
+    """
+    check_part(pairs, part)
+    rows = pairs.parts[part]
+    label, (unit, clusters) = pairs.label[rows], pairs.resampling_units(rows)
+
+    def difference(one: Numbers, other: Numbers) -> dict[str, float]:
+        return paired_auroc(label, one, other, clusters, SEED)._asdict()
+
+    ladder, baselines, best = _evaluate_ladder(pairs, rows, say)
+    entries: dict[str, Any] = {}
+    scores: dict[str, Numbers] = {}
+    for name, model in models.items():
+        say(f"predicting: {name}")
+        entries[name], scores[name] = _evaluate_model(model, pairs, part)
+        gain = dict.fromkeys(("value", "low", "high"), float("nan"))
+        if best is not None:
+            gain = difference(scores[name], ladder[best])
+        entries[name]["minus_best_rung"] = {"rung": best, **gain}
+    warnings = _warnings(pairs, part, models)
+    for warning in warnings:
+        say(warning)
     return {
-        "auroc": auroc_found._asdict(),
-        "auprc": average_found._asdict(),
-        "prevalence": _mean(label.astype(np.float64)),
-        "auroc_per_gene": grouped_auroc(label, score, gene),
-        "auroc_per_molecule": grouped_auroc(label, score, molecule),
-        "ef1": enrichment(label, score),
-        "brier": _mean(np.square(score - label)),
-        "ece": calibration_error(bins),
-        "reliability": bins,
-        "rows": len(label),
+        "format": "dnalm-interaction-evaluation",
+        "format_version": 1,
+        "part": part,
+        **{key: pairs.meta[key] for key in ("split", "negatives", "ratio", "seed")},
+        "digest": pairs.digest,
+        "rows": len(rows),
         "positives": int(label.sum()),
+        "models": entries,
+        "ladder": baselines,
+        "best_rung": best,
+        "drawn": unit,
+        "pairs": [
+            {"one": one, "other": other, **difference(scores[one], scores[other])}
+            for one, other in combinations(scores, 2)
+        ],
+        "warnings": warnings,
     }
 
 
-def paired_auroc(
-    label: Labels, one: Numbers, other: Numbers, drawn: Sequence[Rows], seed: int = 0
-) -> dict[str, float]:
-    """Return AUROC of `one` less AUROC of `other` on the same pairs, with its 95 % paired interval.
-
-    Args:
-        label: 0 or 1, [N].
-        one: scores, [N].
-        other: scores, [N].
-        drawn: what the bootstrap draws, the same for both, each [N], see `resampled_areas`.
-        seed: of the bootstrap.
-    """
-    if not len(label):
-        return estimate(np.nan, np.zeros(0), 0)._asdict()
-    value = areas(label, one)[0] - areas(label, other)[0]
-    first, second = resampled_areas(label, [one, other], drawn, seed=seed)
-    return estimate(value, first.auroc - second.auroc, _fewest(drawn))._asdict()
+def _evaluate_ladder(
+    pairs: PairSet, rows: Rows, say: Callable[[str], None]
+) -> tuple[dict[str, Numbers], dict[str, Any], str | None]:
+    """Return scores [N] and results of each baseline, and the name of the best; None if all are NaN."""
+    ladder: dict[str, Numbers] = {}
+    if process.is_rank_zero():
+        ladder = ladder_scores(pairs, rows, SEED, lambda name: say(f"fitting: {name}"))
+    ladder = process.broadcast(ladder)
+    results = {name: _scores_of(pairs, rows, score) for name, score in ladder.items()}
+    aurocs = {name: entry["scores"]["auroc"]["value"] for name, entry in results.items()}
+    known = {name: value for name, value in aurocs.items() if np.isfinite(value)}
+    return ladder, results, max(known, key=known.__getitem__, default=None)
 
 
-def grouped_auroc(label: Labels, score: Numbers, group: Rows) -> dict[str, Any]:
-    """Return the mean AUROC within groups that hold both classes, and how many these are; all arrays [N]."""
-    order = np.lexsort((score, group))
-    groups, scores, hit = group[order], score[order], label[order].astype(np.float64)
-    if not len(order):
-        return {"value": float("nan"), "groups": 0}
-    first = np.flatnonzero(np.r_[True, groups[1:] != groups[:-1]])
-    size = np.diff(np.r_[first, len(groups)])
-    tied = np.flatnonzero(np.r_[True, (groups[1:] != groups[:-1]) | (scores[1:] != scores[:-1])])
-    length = np.diff(np.r_[tied, len(groups)])
-    # Ranks begin at 1 in every group; tied rows share the mean of theirs (Mann and Whitney 1947).
-    rank = np.repeat(tied + (length + 1) / 2, length) - np.repeat(first, size)
-    positives = np.add.reduceat(hit, first)
-    negatives = size - positives
-    ranks = np.add.reduceat(rank * hit, first)
-    both = (positives > 0) & (negatives > 0)
-    won = ranks[both] - positives[both] * (positives[both] + 1) / 2
-    return {"value": _mean(won / (positives[both] * negatives[both])), "groups": int(both.sum())}
+def _ensemble(models: Mapping[str, EvaluatedModel], pairs: PairSet) -> EvaluatedModel:
+    """Return the mean of several models' logits, each divided by its own temperature."""
+    members = list(models.values())
+
+    @cache
+    def temperatures() -> list[float]:
+        rows = pairs.parts["validation"]
+        gene, molecule, label = pairs.gene[rows], pairs.molecule[rows], pairs.label[rows]
+        return [fit_temperature(each.predict(gene, molecule), label) for each in members]
+
+    def predict(gene: Rows, molecule: Rows) -> Numbers:
+        scaled = [
+            each.predict(gene, molecule) / temperature
+            for each, temperature in zip(members, temperatures(), strict=True)
+        ]
+        mean: Numbers = np.mean(scaled, axis=0)
+        return mean
+
+    weights = hashlib.sha256("".join(sorted(each.about["weights"] for each in members)).encode())
+    counts = {key: sum(each.about[key] for each in members) for key in ("parameters", "trained_parameters")}
+    about = {"kind": f"ensemble of {', '.join(models)}", **counts, "weights": weights.hexdigest()}
+    return EvaluatedModel(about, ", ".join(each.path for each in members), predict)
 
 
-def enrichment(label: Labels, score: Numbers, share: float = TOP) -> float:
-    """Return the share of positives in the first `share` of the list over their share in all.
-
-    Pairs tied at the end of the first `share` count by the share of positives among them, so that the order
-    of the rows decides nothing.
-
-    Args:
-        label: 0 or 1, [N].
-        score: [N].
-        share: of the list, at least one pair.
-    """
-    if not label.any() or label.all():
-        return float("nan")
-    taken = max(1, int(np.ceil(share * len(score) - 1e-9)))
-    last = np.partition(score, len(score) - taken)[len(score) - taken]
-    above, tied = score > last, score == last
-    hits = label[above].sum() + (taken - above.sum()) * label[tied].mean()
-    return float(hits / taken / label.mean())
-
-
-def reliability(label: Labels, score: Numbers) -> dict[str, list[float]]:
-    """Return what a reliability diagram draws, [N] pairs in `BINS` bins of equal width.
-
-    Returns:
-        `edges`, one more than bins; `predicted`, the mean score of each bin; `observed`, its share of
-        positives; `count`. NaN in an empty bin.
-    """
-    place = np.minimum((score * BINS).astype(np.int64), BINS - 1)
-    count = np.bincount(place, minlength=BINS)
-    with np.errstate(invalid="ignore"):
-        predicted = np.bincount(place, weights=score, minlength=BINS) / count
-        observed = np.bincount(place, weights=label, minlength=BINS) / count
-    return {
-        "edges": np.linspace(0.0, 1.0, BINS + 1).tolist(),
-        "predicted": predicted.tolist(),
-        "observed": observed.tolist(),
-        "count": count.tolist(),
+def _evaluate_model(model: EvaluatedModel, pairs: PairSet, part: Part) -> tuple[dict[str, Any], Numbers]:
+    """Return the results of one model, and its probabilities, [N]."""
+    rows, validation = pairs.parts[part], pairs.parts["validation"]
+    gene, molecule = pairs.gene[rows], pairs.molecule[rows]
+    logits = held_out = model.predict(gene, molecule)
+    if part != "validation":
+        held_out = model.predict(pairs.gene[validation], pairs.molecule[validation])
+    temperature = fit_temperature(held_out, pairs.label[validation])
+    score = probability(logits, temperature)
+    draws = np.random.default_rng(SEED)
+    other_genes = probability(model.predict(permute_nodes(gene, draws), molecule), temperature)
+    other_molecules = probability(model.predict(gene, permute_nodes(molecule, draws)), temperature)
+    entry = {
+        "model": model.about,
+        "path": model.path,
+        "temperature": temperature,
+        **_scores_of(pairs, rows, score),
+        "shuffled_genes": _scores(pairs, rows, other_genes),
+        "shuffled_molecules": _scores(pairs, rows, other_molecules),
     }
+    return entry, score
 
 
-def calibration_error(bins: dict[str, list[float]]) -> float:
-    """Return the expected calibration error of reliability bins (Guo et al. 2017, equation 3)."""
-    count = np.array(bins["count"], dtype=np.float64)
-    gap = np.abs(np.array(bins["predicted"]) - np.array(bins["observed"]))
-    return float(np.nansum(count * gap) / count.sum()) if count.sum() else float("nan")
+def permute_nodes(node: Rows, draws: np.random.Generator) -> Rows:
+    """Return `node` [N] with each gene or molecule replaced by one other, the same in all of its pairs.
 
-
-def fit_temperature(logits: Numbers, label: Labels) -> float:
-    """Return the temperature T for which sigmoid(logits / T) fits the labels best.
-
-    The method is that of Guo et al. 2017, section 4.2. The likelihood is concave in 1 / T, so that the zero
-    of its slope is found by halving.
-
-    Args:
-        logits: of pairs that did not train the model, [N].
-        label: 0 or 1, [N].
-
-    Returns:
-        From 0.05 to 100; 1, which changes nothing, where there are not both classes.
+    Degrees stay, and only the sequence or structure is wrong.
     """
-    if not label.any() or label.all():
-        return 1.0
-    cold, hot = np.log(COLDEST), np.log(HOTTEST)
-    for _ in range(60):
-        middle = (cold + hot) / 2
-        slope = float(((probability(logits, float(np.exp(middle))) - label) * logits).mean())
-        cold, hot = (cold, middle) if slope < 0 else (middle, hot)  # below 0: surer would be better
-    return float(np.exp((cold + hot) / 2))
+    nodes, row = np.unique(node, return_inverse=True)
+    order = draws.permutation(len(nodes))
+    other = np.empty_like(nodes)
+    other[order] = nodes[np.roll(order, 1)]  # one cycle through all: no node stays itself
+    return other[row]
 
 
-def probability(logits: Numbers, temperature: float = 1.0) -> Numbers:
-    """Return sigmoid(logits / temperature), [N]."""
-    scaled = logits / temperature
-    small = np.exp(-np.abs(scaled))
-    found: Numbers = np.where(scaled >= 0, 1.0, small) / (1.0 + small)
-    return found
+def _scores_of(pairs: PairSet, rows: Rows, score: Numbers) -> dict[str, Any]:
+    """Return the scores of all rows, and of those whose gene has an mRNA or CDS; None if there are none."""
+    known = pairs.has_transcript()[rows]
+    sequenced = _scores(pairs, rows[known], score[known]) if known.any() else None
+    return {"scores": _scores(pairs, rows, score), "sequenced": sequenced}
 
 
-def _fewest(drawn: Sequence[Rows]) -> int:
-    """Return how many there are to be drawn of the kind that has the fewest."""
-    return min(len(np.unique(each)) for each in drawn)
+def _scores(pairs: PairSet, rows: Rows, score: Numbers) -> dict[str, Any]:
+    clusters = pairs.resampling_units(rows)[1]
+    return interaction_scores(
+        pairs.label[rows], score, pairs.gene[rows], pairs.molecule[rows], clusters, SEED
+    )
 
 
-def _mean(values: Numbers) -> float:
-    return float(values.mean()) if len(values) else float("nan")
+def _warnings(pairs: PairSet, part: Part, models: Mapping[str, EvaluatedModel]) -> list[str]:
+    """Return what limits the meaning of the results, a sentence each."""
+    warnings = []
+    for each in dict.fromkeys((part, "validation")):
+        label = pairs.label[pairs.parts[each]]
+        if label.any() and not label.all():
+            continue
+        kind = "positive" if label.any() else "negative"
+        lost = "AUROC, AUPRC and EF are not defined" if each == part else "no temperature can be fitted"
+        warnings.append(f"the {each} part has only {kind} pairs ({len(label):,}): {lost}")
+    for model in models.values():
+        record = Path(model.path) / "run.json"
+        if record.is_file() and (status := read_json(record).get("status")) != "done":
+            warnings.append(
+                f"{model.path}: its training is not finished ({status}), and its best weights so far are "
+                "evaluated; dnalm interact train can resume it"
+            )
+    if part == "validation" and models:
+        warnings.append(
+            "the validation part has chosen the epoch and the temperature of each model: for a claim "
+            "evaluate the test part"
+        )
+    for name, model in models.items():
+        sets = model.about.get("init_sets", [model.about.get("init_set", pairs.digest)])
+        if set(sets) - {pairs.digest}:
+            warnings.append(
+                f"{name}: initialized from a run on another set of pairs, which may hold some of the pairs "
+                "evaluated here: its scores may be too high"
+            )
+    return warnings

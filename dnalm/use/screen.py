@@ -17,7 +17,7 @@ from dnalm.data.pairs import PairSet, open_pairs
 from dnalm.device import Compute
 from dnalm.errors import InputError
 from dnalm.evaluate.attention import check_attends
-from dnalm.evaluate.pairs import probability
+from dnalm.evaluate.pair_scores import probability
 from dnalm.files import write_text
 from dnalm.models.input_encoder import InputEncoder, store_of
 from dnalm.models.open import open_interaction

@@ -17,7 +17,7 @@ from dnalm.commands.interact_train import run as train
 from dnalm.commands.runs import RunOptions
 from dnalm.data.pairs import open_pairs
 from dnalm.device import Compute
-from dnalm.evaluate.pairs import probability
+from dnalm.evaluate.pair_scores import probability
 from dnalm.formats.smiles import read_molecules
 from dnalm.models.cross_attention import CrossAttentionConfig
 from dnalm.models.open import open_interaction

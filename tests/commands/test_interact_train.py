@@ -14,7 +14,7 @@ from dnalm.commands.interact_train import Options, default_options, run
 from dnalm.commands.runs import RunOptions
 from dnalm.data.pairs import open_pairs
 from dnalm.device import Compute
-from dnalm.evaluate.pairs import fit_temperature, interaction_scores, probability
+from dnalm.evaluate.pair_scores import fit_temperature, interaction_scores, probability
 from dnalm.models.open import open_interaction
 from dnalm.models.pair import predict
 from dnalm.models.pair_shape import EncodersConfig

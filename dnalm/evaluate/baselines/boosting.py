@@ -1,4 +1,4 @@
-"""Gradient boosting on what a chemist and a k-mer count would say of a pair: the features without a network.
+"""The baseline of features without a network: boosted trees on a fingerprint and k-mer counts.
 
 Shapes used below
     N  pairs                         G  genes
@@ -6,7 +6,6 @@ Shapes used below
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,81 +19,66 @@ Numbers = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 
 BITS = 512
-"""Bits that the fingerprint of 2,048 is folded to: as good as all of them, in a third of time and memory."""
+"""Bits that the fingerprint of 2,048 is folded to: equally good, in a third of time and memory."""
 K = 4
-AT_ONCE = 20_000
-"""Pairs predicted at a time: no result depends on it."""
+BATCH = 20_000
+"""Pairs predicted at a time; no result depends on it."""
 
 
-class Boosting:
-    """Boosted trees on histograms (scikit-learn) of a Morgan fingerprint and of 4-mer frequencies.
+def boosting(pairs: PairSet, train: Rows, rows: Rows, seed: int = 0, trees: int = 100) -> Numbers:
+    """Return the probability of an interaction, [N], by boosted trees on histograms (scikit-learn).
 
     Args:
-        seed: of scikit-learn, which draws rows to place its bins by where there are over 200,000.
-        trees: how many.
+        pairs: the set.
+        train: rows of the training pairs.
+        rows: of the pairs to score, [N].
+        seed: of scikit-learn, which subsamples more than 200,000 rows for its bins.
+        trees: their number.
+
+    Raises:
+        InputError: if scikit-learn is not installed.
     """
-
-    name = "gradient boosting"
-
-    def __init__(self, seed: int = 0, trees: int = 100) -> None:
-        self.seed, self.trees = seed, trees
-
-    def fit(self, pairs: PairSet, rows: Rows) -> None:
-        """Grow the trees on the pairs of `rows`.
-
-        Raises:
-            InputError: if scikit-learn is not installed.
-        """
-        try:
-            from sklearn.ensemble import HistGradientBoostingClassifier
-        except ImportError as error:
-            raise InputError(
-                "gradient boosting needs scikit-learn, which is not installed; run: "
-                'pip install "dnalm[interaction]"'
-            ) from error
-        # Stopping early would keep a tenth of the rows, and a copy of all of them, aside.
-        self._trees: Any = HistGradientBoostingClassifier(
-            max_iter=self.trees, early_stopping=False, random_state=self.seed
-        )
-        self._trees.fit(features(pairs, rows), pairs.label[rows])
-
-    def predict(self, pairs: PairSet, rows: Rows) -> Numbers:
-        """Return the probability of an interaction, [N], for the pairs of `rows`."""
-        found = np.zeros(len(rows))
-        for start in range(0, len(rows), AT_ONCE):
-            some = rows[start : start + AT_ONCE]
-            found[start : start + AT_ONCE] = self._trees.predict_proba(features(pairs, some))[:, 1]
-        return found
+    try:
+        from sklearn.ensemble import HistGradientBoostingClassifier
+    except ImportError as error:
+        raise InputError(
+            "gradient boosting needs scikit-learn, which is not installed; run: "
+            'pip install "dnalm[interaction]"'
+        ) from error
+    # Early stopping would hold out a tenth of the rows, and copy all of them.
+    model = HistGradientBoostingClassifier(max_iter=trees, early_stopping=False, random_state=seed)
+    model.fit(features(pairs, train), pairs.label[train])
+    batches = [rows[at : at + BATCH] for at in range(0, len(rows), BATCH)]
+    scores = [model.predict_proba(features(pairs, batch))[:, 1] for batch in batches]
+    return np.concatenate([np.zeros(0), *scores])
 
 
 def features(pairs: PairSet, rows: Rows) -> Numbers:
     """Return folded fingerprint and 4-mer frequencies of the pairs of `rows`, [N, BITS + 4^K].
 
-    In float64, into which scikit-learn would copy anything else.
+    In float64, to which scikit-learn would copy any other type.
     """
     molecules, molecule = np.unique(pairs.molecule[rows], return_inverse=True)
     genes, gene = np.unique(pairs.gene[rows], return_inverse=True)
-    bits = fingerprints([pairs.smiles[row] for row in molecules], BITS)
-    words = kmer_frequencies([pairs.sequences[row] for row in genes])
-    found = np.empty((len(rows), BITS + 4**K))
-    found[:, :BITS] = bits[molecule]
-    found[:, BITS:] = words[gene]
-    return found
+    values = np.empty((len(rows), BITS + 4**K))
+    values[:, :BITS] = fingerprints([pairs.smiles[row] for row in molecules], BITS)[molecule]
+    values[:, BITS:] = kmer_frequencies([pairs.sequences[row] for row in genes])[gene]
+    return values
 
 
 def kmer_frequencies(sequences: Sequence[str], k: int = K) -> Numbers:
-    """Return how often each k-mer stands in each sequence, [G, 4^k], as shares that add up to 1.
+    """Return the frequency of each k-mer in each sequence, [G, 4^k]; each row adds up to 1.
 
-    k-mers are in alphabetical order, AAAA first; those with another letter than A, C, G and T do not count,
-    and a sequence without any has shares of 0.
+    k-mers are in alphabetical order; those with another letter than A, C, G and T do not count, and the
+    frequencies of a sequence without any are 0.
     """
-    found = np.zeros((len(sequences), 4**k))
+    counts = np.zeros((len(sequences), 4**k))
     for row, sequence in enumerate(sequences):
         codes = encode(sequence).astype(np.int64)
         if len(codes) < k:
             continue
         windows = np.lib.stride_tricks.sliding_window_view(codes, k)
         windows = windows[(windows < 4).all(axis=1)]
-        found[row] = np.bincount(windows @ 4 ** np.arange(k)[::-1], minlength=4**k)
-    found /= np.maximum(found.sum(axis=1, keepdims=True), 1)
-    return found
+        counts[row] = np.bincount(windows @ 4 ** np.arange(k)[::-1], minlength=4**k)
+    counts /= np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    return counts

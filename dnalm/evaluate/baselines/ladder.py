@@ -1,4 +1,4 @@
-"""The ladder that a model of genes and molecules must climb: baselines that need little or no chemistry.
+"""The baselines that a model of genes and molecules must beat, which need little or no chemistry.
 
 Shapes used below
     N  pairs
@@ -6,90 +6,73 @@ Shapes used below
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from dnalm.data.pairs import PairSet
 from dnalm.errors import InputError
-from dnalm.evaluate.baselines.boosting import Boosting
-from dnalm.evaluate.baselines.factorisation import Factorisation
-from dnalm.evaluate.baselines.neighbours import NearestMolecules
-from dnalm.evaluate.baselines.node_rate import NodeRate
+from dnalm.evaluate.baselines.boosting import boosting
+from dnalm.evaluate.baselines.factorisation import factorisation
+from dnalm.evaluate.baselines.neighbours import nearest_molecules
+from dnalm.evaluate.baselines.node_rate import node_rate
 
 Numbers = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
+Baseline = Callable[[PairSet, Rows, Rows, int], Numbers]
+"""Maps a set, the rows to learn from, the rows to score [N], and a seed to scores from 0 to 1, [N].
 
-HIDDEN = 255
-"""Stands where the label of a pair that is not for training was."""
+The scores are probabilities where the method gives them.
+"""
 
-
-class Rung(Protocol):
-    """A baseline."""
-
-    name: str
-
-    def fit(self, pairs: PairSet, rows: Rows) -> None:
-        """Learn from the pairs of `rows`, all of them of the training part, and from no other pair."""
-        ...
-
-    def predict(self, pairs: PairSet, rows: Rows) -> Numbers:
-        """Return scores from 0 to 1 for the pairs of `rows`, [N]: probabilities where that makes sense."""
-        ...
-
-
-LADDER: dict[str, Callable[[int], Rung]] = {
-    "node rate": lambda _seed: NodeRate(),
-    "matrix factorisation": Factorisation,
-    "nearest molecules": lambda _seed: NearestMolecules(),
-    "gradient boosting": Boosting,
+LADDER: dict[str, Baseline] = {
+    "node rate": node_rate,
+    "matrix factorisation": factorisation,
+    "nearest molecules": nearest_molecules,
+    "gradient boosting": boosting,
 }
-"""Makes each rung from a seed."""
+HIDDEN = 255
+"""In place of the labels of pairs that are not for training."""
 
 
 def ladder_scores(
-    pairs: PairSet, rows: Rows, seed: int = 0, watch: Callable[[str], None] = lambda _name: None
+    pairs: PairSet, rows: Rows, seed: int = 0, say: Callable[[str], None] = lambda _name: None
 ) -> dict[str, Numbers]:
-    """Fit every rung on the training part and return its scores of other pairs.
+    """Fit every baseline on the training part and return its scores of other pairs, [N] each.
 
     Args:
         pairs: a prepared set.
-        rows: of the pairs to score, N.
-        seed: of the rungs that draw.
-        watch: called with a rung's name before it is fitted.
-
-    Returns:
-        [N] for each rung.
+        rows: of the pairs to score, [N].
+        seed: of the baselines that use random numbers.
+        say: called with the name of a baseline before it is fitted.
 
     Raises:
-        InputError: if the training part has no pair of one class.
+        InputError: if the training part has pairs of one class only.
     """
     train = pairs.parts["train"]
-    check_classes(pairs)
+    check_classes(pairs.label[train], "training")
     labels = np.full_like(pairs.label, HIDDEN)
     labels[train] = pairs.label[train]
     blind = replace(pairs, label=labels)
-    found = {}
-    for name, make in LADDER.items():
-        watch(name)
-        rung = make(seed)
-        rung.fit(blind, train)
-        found[name] = rung.predict(blind, rows)
-    return found
+    scores = {}
+    for name, baseline in LADDER.items():
+        say(name)
+        scores[name] = baseline(blind, train, rows, seed)
+    return scores
 
 
-def check_classes(pairs: PairSet) -> None:
-    """Check that there is something to learn.
+def check_classes(label: npt.NDArray[np.uint8], part: str) -> None:
+    """Refuse labels of one class, for which no AUROC is defined.
+
+    Args:
+        label: 0 or 1, [N].
+        part: the name of the part they are of.
 
     Raises:
-        InputError: if the training part has no pair of one class.
+        InputError: if the labels are not of both classes.
     """
-    labels = pairs.label[pairs.parts["train"]]
-    if labels.any() and not labels.all():
-        return
-    only = "positive" if labels.any() else "negative"
-    raise InputError(
-        f"the training part has only {only} pairs, {len(labels):,} of them, and a score needs both kinds; "
-        "prepare the pairs again with --negatives degree-matched"
-    )
+    if not 0 < int(label.sum()) < len(label):
+        raise InputError(
+            f"the {part} part has {len(label):,} pairs, {int(label.sum()):,} of them positive, and both "
+            "classes are needed; prepare the pairs again with the `negatives` degree-matched, or more pairs"
+        )

@@ -1,7 +1,7 @@
-"""Chemistry and the gene's name alone: did molecules like this one interact with this gene in training?
+"""The baseline of chemistry and the gene's name: did similar molecules interact with this gene in training?
 
 Shapes used below
-    N  pairs                         Q  pairs of one cluster of genes to predict, T to learn from
+    N  pairs                         Q  pairs of one cluster of genes to score, T to learn from
     M  molecules                     F  bits of a fingerprint
 """
 
@@ -17,55 +17,44 @@ Numbers = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 
 PRIOR = 3.0
-"""Weight of the prevalence, in molecules identical to the one asked about; from 1 to 10 it hardly matters."""
+"""Weight of the prevalence, in molecules identical to the scored one; results differ little from 1 to 10."""
 
 
-class NearestMolecules:
-    """Mean label of the gene's training molecules, weighted by similarity and shrunk to the prevalence.
+def nearest_molecules(pairs: PairSet, train: Rows, rows: Rows, _seed: int = 0) -> Numbers:
+    """Return the mean label of the gene's training molecules, weighted by similarity, as a probability, [N].
 
-    Similarity is Tanimoto's, on Morgan fingerprints of radius 2. Genes of one cluster (identical or nearly
-    so) count as one gene; one that training has not seen gives the prevalence.
+    It is smoothed towards the prevalence. Similarity is Tanimoto's, on Morgan fingerprints of radius 2. Genes
+    of one cluster (identical or nearly so) count as one gene; one without training pairs has the prevalence.
     """
-
-    name = "nearest molecules"
-
-    def fit(self, pairs: PairSet, rows: Rows) -> None:
-        """Keep the pairs of `rows`, sorted by cluster."""
-        rows = rows[np.argsort(pairs.clusters[pairs.gene[rows]], kind="stable")]
-        self.cluster = pairs.clusters[pairs.gene[rows]]
-        self.label = pairs.label[rows].astype(np.float64)
-        self.prevalence = float(self.label.mean())
-        kept, self.molecule = np.unique(pairs.molecule[rows], return_inverse=True)
-        self.known = fingerprints([pairs.smiles[row] for row in kept])
-
-    def predict(self, pairs: PairSet, rows: Rows) -> Numbers:
-        """Return a probability of an interaction, [N], for the pairs of `rows`."""
-        found = np.full(len(rows), self.prevalence)
-        asked, molecule = np.unique(pairs.molecule[rows], return_inverse=True)
-        bits = fingerprints([pairs.smiles[row] for row in asked])
-        cluster = pairs.clusters[pairs.gene[rows]]
-        order = np.argsort(cluster, kind="stable")
-        for group in np.split(order, np.flatnonzero(np.diff(cluster[order])) + 1):
-            if not len(group):
-                continue
-            start, end = np.searchsorted(self.cluster, [cluster[group[0]], cluster[group[0]] + 1])
-            likeness = tanimoto(bits[molecule[group]], self.known[self.molecule[start:end]])  # [Q, T]
-            hits = (likeness * self.label[start:end]).sum(axis=1)
-            found[group] = (hits + PRIOR * self.prevalence) / (likeness.sum(axis=1) + PRIOR)
-        return found
+    train = train[np.argsort(pairs.clusters[pairs.gene[train]], kind="stable")]
+    train_cluster, label = pairs.clusters[pairs.gene[train]], pairs.label[train].astype(np.float64)
+    prevalence = label.mean()
+    known, known_row = _fingerprints_of(pairs, train)
+    scored, scored_row = _fingerprints_of(pairs, rows)
+    scores = np.full(len(rows), prevalence)
+    cluster = pairs.clusters[pairs.gene[rows]]
+    order = np.argsort(cluster, kind="stable")
+    for group in np.split(order, np.flatnonzero(np.diff(cluster[order])) + 1):
+        if not len(group):
+            continue
+        start, end = np.searchsorted(train_cluster, [cluster[group[0]], cluster[group[0]] + 1])
+        similarity = tanimoto(scored[scored_row[group]], known[known_row[start:end]])  # [Q, T]
+        positives = (similarity * label[start:end]).sum(axis=1)
+        scores[group] = (positives + PRIOR * prevalence) / (similarity.sum(axis=1) + PRIOR)
+    return scores
 
 
 def tanimoto(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> Numbers:
-    """Return the share of bits in common among those set in either, [Q, T]; 0 where neither has any.
+    """Return the fraction of bits in common among those set in either, [Q, T]; 0 if neither has any.
 
     Args:
         one: 0 or 1, [Q, F].
         other: 0 or 1, [T, F].
     """
-    common = (one.astype(np.float32) @ other.astype(np.float32).T).astype(np.float64)  # whole numbers, exact
+    common = (one.astype(np.float32) @ other.astype(np.float32).T).astype(np.float64)  # integers, exact
     either = one.sum(axis=1, dtype=np.float64)[:, None] + other.sum(axis=1, dtype=np.float64) - common
-    share: Numbers = np.divide(common, either, out=np.zeros_like(common), where=either > 0)
-    return share
+    similarity: Numbers = np.divide(common, either, out=np.zeros_like(common), where=either > 0)
+    return similarity
 
 
 def fingerprints(smiles: Sequence[str], bits: int = BITS) -> npt.NDArray[np.uint8]:
@@ -74,7 +63,13 @@ def fingerprints(smiles: Sequence[str], bits: int = BITS) -> npt.NDArray[np.uint
     Raises:
         InputError: if rdkit is not installed.
     """
-    found = np.zeros((len(smiles), bits), dtype=np.uint8)
+    made = np.zeros((len(smiles), bits), dtype=np.uint8)
     for row, each in enumerate(smiles):
-        found[row, np.asarray(morgan_bits(each), dtype=np.int64) % bits] = 1
-    return found
+        made[row, morgan_bits(each) % bits] = 1
+    return made
+
+
+def _fingerprints_of(pairs: PairSet, rows: Rows) -> tuple[npt.NDArray[np.uint8], Rows]:
+    """Return fingerprints of the molecules of some pairs, [M, F], and which of them is each pair's, [N]."""
+    molecules, row = np.unique(pairs.molecule[rows], return_inverse=True)
+    return fingerprints([pairs.smiles[each] for each in molecules]), row

@@ -1,21 +1,21 @@
-"""Tests for dnalm/baselines/neighbours.py."""
+"""Tests for dnalm/evaluate/baselines/neighbours.py."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from dnalm.evaluate.baselines.neighbours import PRIOR, NearestMolecules, fingerprints, tanimoto
+from dnalm.evaluate.baselines.neighbours import PRIOR, fingerprints, nearest_molecules, tanimoto
 
 
-def test_finds_the_family_that_each_gene_takes_to(planted, auroc):
-    assert auroc(NearestMolecules(), planted("family")) > 0.9
+def test_finds_the_family_that_each_gene_takes_to(planted, auroc_of):
+    assert auroc_of(nearest_molecules, planted("family")) > 0.9
 
 
-def test_does_not_see_what_chemistry_does_not_tell(planted, auroc):
+def test_does_not_see_what_chemistry_does_not_tell(planted, auroc_of):
     # 4 standard errors of an AUROC of 720 pairs are 0.086. Each gene has as many 1 as 0: those it had in
     # training are lacking in test, so that it may be below 0.5.
-    assert auroc(NearestMolecules(), planted("blocks")) < 0.586
+    assert auroc_of(nearest_molecules, planted("blocks")) < 0.586
 
 
 def test_tanimoto_worked_out_by_hand_and_by_rdkit():
@@ -42,13 +42,11 @@ def test_folded_bits_are_the_remainders():
 def test_a_score_worked_out_pair_by_pair(planted):
     pairs = planted("family")
     train, row = pairs.parts["train"], pairs.parts["test"][0]
-    rung = NearestMolecules()
-    rung.fit(pairs, train)
     same = train[pairs.gene[train] == pairs.gene[row]]
     bits = fingerprints(pairs.smiles)
     like = tanimoto(bits[pairs.molecule[[row]]], bits[pairs.molecule[same]])[0]
     expected = (like @ pairs.label[same] + PRIOR * pairs.label[train].mean()) / (like.sum() + PRIOR)
-    assert rung.predict(pairs, np.array([row]))[0] == pytest.approx(expected, abs=1e-12)
+    assert nearest_molecules(pairs, train, np.array([row]))[0] == pytest.approx(expected, abs=1e-12)
 
 
 def test_genes_of_a_cluster_count_as_one_and_unseen_ones_as_the_prevalence(planted):
@@ -56,14 +54,11 @@ def test_genes_of_a_cluster_count_as_one_and_unseen_ones_as_the_prevalence(plant
     train = pairs.parts["train"]
     train = train[pairs.gene[train] != 0]
     rows = np.flatnonzero(pairs.gene == 0)
-    alone, together = NearestMolecules(), NearestMolecules()
-    alone.fit(pairs, train)
-    np.testing.assert_allclose(alone.predict(pairs, rows), pairs.label[train].mean(), rtol=1e-15)
+    alone = nearest_molecules(pairs, train, rows)
+    np.testing.assert_allclose(alone, pairs.label[train].mean(), rtol=1e-15)
     clusters = pairs.clusters + 100
     clusters[0] = clusters[1]
     joined = replace(pairs, clusters=clusters)
-    together.fit(joined, train)
     # the molecules of gene 0 are, in the same order, those of gene 1
-    np.testing.assert_array_equal(
-        together.predict(joined, rows), alone.predict(pairs, np.flatnonzero(pairs.gene == 1))
-    )
+    twin = nearest_molecules(pairs, train, np.flatnonzero(pairs.gene == 1))
+    np.testing.assert_array_equal(nearest_molecules(joined, train, rows), twin)

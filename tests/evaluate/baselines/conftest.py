@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from dnalm.data.pairs import PairSet
+from dnalm.evaluate.auroc import auroc
 
 GENES, MOLECULES, BLOCKS = 80, 60, 4
 
@@ -67,13 +68,11 @@ def planted():
 
 
 @pytest.fixture(scope="session")
-def auroc():
-    """Fits a rung on the training part and returns its AUROC on the test part."""
+def auroc_of():
+    """Returns the AUROC of a baseline, fitted on the training part, on the test part."""
 
-    def judge(rung, pairs):
-        from dnalm.evaluate.auroc import areas
+    def evaluate(baseline, pairs, **settings):
+        rows = pairs.parts["test"]
+        return auroc(pairs.label[rows], baseline(pairs, pairs.parts["train"], rows, **settings))
 
-        rung.fit(pairs, pairs.parts["train"])
-        return areas(pairs.label[pairs.parts["test"]], rung.predict(pairs, pairs.parts["test"]))[0]
-
-    return judge
+    return evaluate

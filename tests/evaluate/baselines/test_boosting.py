@@ -1,32 +1,31 @@
-"""Tests for dnalm/baselines/boosting.py."""
+"""Tests for dnalm/evaluate/baselines/boosting.py."""
 
 import sys
 
 import numpy as np
 import pytest
 
-from dnalm.evaluate.auroc import areas
-from dnalm.evaluate.baselines.boosting import BITS, Boosting, features, kmer_frequencies
+from dnalm.errors import InputError
+from dnalm.evaluate.auroc import auroc
+from dnalm.evaluate.baselines.boosting import BITS, boosting, features, kmer_frequencies
 from dnalm.evaluate.baselines.neighbours import fingerprints
 
 
-def test_finds_a_rule_between_words_and_substructures_for_new_genes_and_molecules(planted):
-    pairs = planted("features")
+def cold_auroc(pairs):
+    """AUROC on genes and molecules that are not in training."""
     train = pairs.parts["train"]
-    rung = Boosting(trees=20)
-    rung.fit(pairs, train[(pairs.gene[train] >= 20) & (pairs.molecule[train] < 40)])
+    train = train[(pairs.gene[train] >= 20) & (pairs.molecule[train] < 40)]
     cold = np.flatnonzero((pairs.gene < 20) & (pairs.molecule >= 40))
-    assert areas(pairs.label[cold], rung.predict(pairs, cold))[0] > 0.95
+    return auroc(pairs.label[cold], boosting(pairs, train, cold, trees=20))
+
+
+def test_finds_a_rule_between_words_and_substructures_for_new_genes_and_molecules(planted):
+    assert cold_auroc(planted("features")) > 0.95
 
 
 def test_does_not_see_what_no_feature_tells(planted):
-    pairs = planted("blocks")
-    train = pairs.parts["train"]
-    rung = Boosting(trees=20)
-    rung.fit(pairs, train[(pairs.gene[train] >= 20) & (pairs.molecule[train] < 40)])
-    cold = np.flatnonzero((pairs.gene < 20) & (pairs.molecule >= 40))
     # 4 standard errors of an AUROC of 400 pairs of 20 genes and 20 molecules, as if they were 40 of each
-    assert areas(pairs.label[cold], rung.predict(pairs, cold))[0] == pytest.approx(0.5, abs=0.25)
+    assert cold_auroc(planted("blocks")) == pytest.approx(0.5, abs=0.25)
 
 
 def test_4_mers_worked_out_by_hand():
@@ -47,17 +46,16 @@ def test_features_are_of_the_pairs_own_gene_and_molecule(planted):
         np.testing.assert_array_equal(found[at, BITS:], kmer_frequencies([pairs.sequences[gene]])[0])
 
 
-def test_predicts_the_same_in_any_pieces(planted, monkeypatch):
+def test_predicts_the_same_in_any_batches(planted, monkeypatch):
     pairs = planted("features")
-    rung = Boosting(trees=5)
-    rung.fit(pairs, pairs.parts["train"])
-    whole = rung.predict(pairs, pairs.parts["test"])
-    monkeypatch.setattr("dnalm.evaluate.baselines.boosting.AT_ONCE", 7)
-    np.testing.assert_array_equal(rung.predict(pairs, pairs.parts["test"]), whole)
+    train, test = pairs.parts["train"], pairs.parts["test"]
+    at_once = boosting(pairs, train, test, trees=5)
+    monkeypatch.setattr("dnalm.evaluate.baselines.boosting.BATCH", 70)
+    np.testing.assert_array_equal(boosting(pairs, train, test, trees=5), at_once)
 
 
-def test_says_what_to_install(planted, monkeypatch):
+def test_names_the_package_to_install(planted, monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.ensemble", None)
     pairs = planted("features")
-    with pytest.raises(ValueError, match=r'pip install "dnalm\[interaction\]"'):
-        Boosting().fit(pairs, pairs.parts["train"])
+    with pytest.raises(InputError, match=r'pip install "dnalm\[interaction\]"'):
+        boosting(pairs, pairs.parts["train"], pairs.parts["test"])

@@ -1,27 +1,27 @@
-"""Tests for dnalm/baselines/node_rate.py."""
+"""Tests for dnalm/evaluate/baselines/node_rate.py."""
 
 import numpy as np
 import pytest
 
-from dnalm.evaluate.baselines.node_rate import PRIOR, NodeRate, log_odds, smoothed_rates
+from dnalm.evaluate.baselines.node_rate import PRIOR, log_odds, node_rate, smoothed_rates
 
 
-def test_finds_that_some_nodes_interact_more(planted, auroc):
-    assert auroc(NodeRate(), planted("degree")) > 0.8
+def test_finds_that_some_nodes_interact_more(planted, auroc_of):
+    assert auroc_of(node_rate, planted("degree")) > 0.8
 
 
 @pytest.mark.parametrize("rule", ["family", "blocks"])
-def test_does_not_see_who_goes_with_whom(rule, planted, auroc):
+def test_does_not_see_who_goes_with_whom(rule, planted, auroc_of):
     # Each node has as many 1 as 0: those it had in training are lacking in test, so that it may be below 0.5.
-    assert auroc(NodeRate(), planted(rule)) < 0.5
+    assert auroc_of(node_rate, planted(rule)) < 0.5
 
 
 def test_new_genes_and_molecules_are_all_alike(planted):
     pairs = planted("features")
     train = pairs.parts["train"]
-    rung = NodeRate()
-    rung.fit(pairs, train[(pairs.gene[train] >= 20) & (pairs.molecule[train] >= 20)])
-    assert len(set(rung.predict(pairs, np.flatnonzero((pairs.gene < 20) & (pairs.molecule < 20))))) == 1
+    train = train[(pairs.gene[train] >= 20) & (pairs.molecule[train] >= 20)]
+    cold = np.flatnonzero((pairs.gene < 20) & (pairs.molecule < 20))
+    assert len(set(node_rate(pairs, train, cold))) == 1
 
 
 def test_rates_worked_out_by_hand():
@@ -34,12 +34,11 @@ def test_log_odds_add_up_and_an_unseen_pair_has_the_prevalence(planted):
     pairs = planted("degree")
     train = pairs.parts["train"]
     train = train[(pairs.gene[train] != 7) & (pairs.molecule[train] != 9)]
-    rung = NodeRate()
-    rung.fit(pairs, train)
     prevalence = pairs.label[train].mean()
 
     def predicted(gene, molecule):
-        return rung.predict(pairs, np.flatnonzero((pairs.gene == gene) & (pairs.molecule == molecule)))[0]
+        rows = np.flatnonzero((pairs.gene == gene) & (pairs.molecule == molecule))
+        return node_rate(pairs, train, rows)[0]
 
     def rate(node, which):
         labels = pairs.label[train][node[train] == which]
@@ -54,6 +53,4 @@ def test_log_odds_add_up_and_an_unseen_pair_has_the_prevalence(planted):
 
 def test_a_training_part_of_one_class_has_finite_scores(planted):
     pairs = planted("none")
-    rung = NodeRate()
-    rung.fit(pairs, np.flatnonzero(pairs.label))
-    assert np.isfinite(rung.predict(pairs, pairs.parts["test"])).all()
+    assert np.isfinite(node_rate(pairs, np.flatnonzero(pairs.label), pairs.parts["test"])).all()

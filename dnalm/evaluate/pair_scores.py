@@ -1,0 +1,180 @@
+"""Scores of predicted interactions: ranking, enrichment and calibration.
+
+All scores but Brier's and the calibration error depend on the order of the predictions alone. Scores that
+need both classes are NaN if there is only one.
+
+Shapes used below
+    N  pairs
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dnalm.errors import InputError
+from dnalm.evaluate.auroc import area_estimates
+
+Labels = npt.NDArray[np.uint8]
+Numbers = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.int64]
+
+BINS = 15
+"""Bins of equal width for the calibration error (Guo et al. 2017, section 5)."""
+TOP = 0.01
+"""Fraction of the ranking that a screen would follow up, for the enrichment factor."""
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 100.0
+"""Separated pairs would have a temperature of 0, wrongly ordered ones of infinity."""
+
+
+def interaction_scores(
+    label: Labels,
+    score: Numbers,
+    gene: Rows,
+    molecule: Rows,
+    clusters: Sequence[Rows] | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Score predicted interactions.
+
+    Args:
+        label: 1 for an interaction, 0 for none, [N].
+        score: from 0 to 1; Brier's score and the calibration error need probabilities, [N].
+        gene: of each pair, [N].
+        molecule: of each pair, [N].
+        clusters: units of the bootstrap, each [N], see `resampled_areas`; molecules unless given.
+        seed: of the bootstrap.
+
+    Returns:
+        JSON values. `auroc` and `auprc` with their 95 % bootstrap intervals; `prevalence`, which is the AUPRC
+        of random scores; `auroc_per_gene` and `auroc_per_molecule`, means over those with pairs of both
+        classes, and how many `groups` these are; `ef1`, the enrichment factor of the first 1 % of the
+        ranking; `brier`; `ece` and its bins under `reliability`; `rows` and `positives`. NaN where a score is
+        not defined.
+
+    Raises:
+        InputError: if a score is not from 0 to 1.
+    """
+    if not ((score >= 0) & (score <= 1)).all():
+        raise InputError(
+            f"expected scores from 0 to 1, got {score.min():g} to {score.max():g}; the model may have "
+            "diverged: train it again with a lower `lr`"
+        )
+    auroc, average = area_estimates(label, score, [molecule] if clusters is None else clusters, seed)
+    bins = reliability(label, score)
+    return {
+        "auroc": auroc._asdict(),
+        "auprc": average._asdict(),
+        "prevalence": _mean(label.astype(np.float64)),
+        "auroc_per_gene": grouped_auroc(label, score, gene),
+        "auroc_per_molecule": grouped_auroc(label, score, molecule),
+        "ef1": enrichment(label, score),
+        "brier": _mean(np.square(score - label)),
+        "ece": calibration_error(bins),
+        "reliability": bins,
+        "rows": len(label),
+        "positives": int(label.sum()),
+    }
+
+
+def grouped_auroc(label: Labels, score: Numbers, group: Rows) -> dict[str, Any]:
+    """Return the mean AUROC within groups that have both classes, and their number; all arrays [N]."""
+    order = np.lexsort((score, group))
+    groups, scores, hit = group[order], score[order], label[order].astype(np.float64)
+    if not len(order):
+        return {"value": float("nan"), "groups": 0}
+    first = np.flatnonzero(np.r_[True, groups[1:] != groups[:-1]])
+    size = np.diff(np.r_[first, len(groups)])
+    tied = np.flatnonzero(np.r_[True, (groups[1:] != groups[:-1]) | (scores[1:] != scores[:-1])])
+    length = np.diff(np.r_[tied, len(groups)])
+    # Ranks begin at 1 in every group; tied rows have the mean of their ranks (Mann and Whitney 1947).
+    rank = np.repeat(tied + (length + 1) / 2, length) - np.repeat(first, size)
+    positives = np.add.reduceat(hit, first)
+    negatives = size - positives
+    ranks = np.add.reduceat(rank * hit, first)
+    both = (positives > 0) & (negatives > 0)
+    won = ranks[both] - positives[both] * (positives[both] + 1) / 2
+    return {"value": _mean(won / (positives[both] * negatives[both])), "groups": int(both.sum())}
+
+
+def enrichment(label: Labels, score: Numbers, top: float = TOP) -> float:
+    """Return the fraction of positives in the first `top` of the ranking over their fraction in all.
+
+    Pairs tied at the end of the first `top` count by the fraction of positives among them, so that the order
+    of the rows does not matter.
+
+    Args:
+        label: 0 or 1, [N].
+        score: [N].
+        top: fraction of the ranking, at least one pair.
+    """
+    if not label.any() or label.all():
+        return float("nan")
+    count = max(1, int(np.ceil(top * len(score) - 1e-9)))
+    last = np.partition(score, len(score) - count)[len(score) - count]
+    above, tied = score > last, score == last
+    hits = label[above].sum() + (count - above.sum()) * label[tied].mean()
+    return float(hits / count / label.mean())
+
+
+def reliability(label: Labels, score: Numbers) -> dict[str, list[float]]:
+    """Return the data of a reliability diagram, [N] pairs in `BINS` bins of equal width.
+
+    Returns:
+        `edges`, one more than bins; `predicted`, the mean score of each bin; `observed`, its fraction of
+        positives; `count`. NaN in an empty bin.
+    """
+    bin_of = np.minimum((score * BINS).astype(np.int64), BINS - 1)
+    count = np.bincount(bin_of, minlength=BINS)
+    with np.errstate(invalid="ignore"):
+        predicted = np.bincount(bin_of, weights=score, minlength=BINS) / count
+        observed = np.bincount(bin_of, weights=label, minlength=BINS) / count
+    return {
+        "edges": np.linspace(0.0, 1.0, BINS + 1).tolist(),
+        "predicted": predicted.tolist(),
+        "observed": observed.tolist(),
+        "count": count.tolist(),
+    }
+
+
+def calibration_error(bins: dict[str, list[float]]) -> float:
+    """Return the expected calibration error of reliability bins (Guo et al. 2017, equation 3)."""
+    count = np.array(bins["count"], dtype=np.float64)
+    gap = np.abs(np.array(bins["predicted"]) - np.array(bins["observed"]))
+    return float(np.nansum(count * gap) / count.sum()) if count.sum() else float("nan")
+
+
+def fit_temperature(logits: Numbers, label: Labels) -> float:
+    """Return the temperature T for which sigmoid(logits / T) fits the labels best.
+
+    The method is that of Guo et al. 2017, section 4.2. The likelihood is concave in 1 / T, so that the zero
+    of its slope is found by bisection.
+
+    Args:
+        logits: of pairs that did not train the model, [N].
+        label: 0 or 1, [N].
+
+    Returns:
+        From 0.05 to 100; 1, which changes nothing, without both classes.
+    """
+    if not label.any() or label.all():
+        return 1.0
+    low, high = np.log(MIN_TEMPERATURE), np.log(MAX_TEMPERATURE)
+    for _ in range(60):
+        middle = (low + high) / 2
+        slope = float(((probability(logits, float(np.exp(middle))) - label) * logits).mean())
+        low, high = (low, middle) if slope < 0 else (middle, high)
+    return float(np.exp((low + high) / 2))
+
+
+def probability(logits: Numbers, temperature: float = 1.0) -> Numbers:
+    """Return sigmoid(logits / temperature), [N]."""
+    scaled = logits / temperature
+    small = np.exp(-np.abs(scaled))
+    sigmoid: Numbers = np.where(scaled >= 0, 1.0, small) / (1.0 + small)
+    return sigmoid
+
+
+def _mean(values: Numbers) -> float:
+    return float(values.mean()) if len(values) else float("nan")
