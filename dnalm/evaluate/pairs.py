@@ -95,7 +95,9 @@ def open_models(
     return {**models, ENSEMBLE: _ensemble(models, pairs)} if ensemble else models
 
 
-def _with_inputs(opened: OpenedInteraction, path: Path, pairs: PairSet, encoder: InputEncoder) -> EvaluatedModel:
+def _with_inputs(
+    opened: OpenedInteraction, path: Path, pairs: PairSet, encoder: InputEncoder
+) -> EvaluatedModel:
     tokens = encoder.tokens(opened.model.shape, pairs)
     model = opened.model.to(encoder.processor.fabric().device)
     about = opened.about | {"weights": weights_digest(opened.model)}

@@ -122,7 +122,7 @@ def test_the_temperature_is_the_one_that_fits_the_validation_part(trained, data)
 
 
 def test_node_rate_is_worked_out_on_the_same_rows(trained, data):
-    from dnalm.evaluate.baselines.ladder import LADDER
+    from dnalm.evaluate.baselines.node_rate import node_rate
 
     pairs = open_pairs(data)
     rung, rows = LADDER["node rate"](0), pairs.parts["validation"]

@@ -230,7 +230,8 @@ def opened(interaction_pairs, tmp_path):
             about = {"kind": shape.kind, "parameters": 3, "trained_parameters": 2, "set": digest}
             content = {"kind": "interaction", **shape.as_dict(), "about": about}
             checkpoint.save(tmp_path / name / "checkpoint", dict(made.state_dict()), content)
-        encoder = InputEncoder(tmp_path / "states", Compute(device="cpu", precision="fp32").processor(), print)
+        processor = Compute(device="cpu", precision="fp32").processor()
+        encoder = InputEncoder(tmp_path / "states", processor, print)
         return open_models([tmp_path / name for name in names], interaction_pairs, encoder, **rest)
 
     return start
