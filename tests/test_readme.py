@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dnalm.cli import VERBS, main
-from dnalm.genome.simulate_pairs import simulate_pairs
+from dnalm.genome.simulate import simulate_pairs
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -7,6 +7,7 @@ from pathlib import Path
 from dnalm.commands import baseline, evaluate, finetune, label
 from dnalm.commands.binding_options import BindingOptions
 from dnalm.commands.runs import EvaluationOptions, RunOptions
+from dnalm.data.labelling import SEQUENCES
 from dnalm.device import Compute
 
 WINDOW = 200
@@ -42,7 +43,7 @@ def trainings(out: Path, *, epochs: int, run: RunOptions) -> list[Callable[[], N
     def small(options: BindingOptions) -> BindingOptions:
         return replace(
             options,
-            sequences=out / "data" / "binding" / label.SEQUENCES,
+            sequences=out / "data" / "binding" / SEQUENCES,
             scores=out / "data" / "binding" / "scores.txt.gz",
             out=out / "models",
             data=replace(options.data, gap=GAP),
@@ -68,7 +69,7 @@ def judge(out: Path, *, compute: Compute, quiet: bool) -> None:
     evaluate.run(
         evaluate.Options(
             models=tuple(folder / name for name in ("vocab4", "vocab4_random", "baseline")),
-            sequences=out / "data" / "binding" / label.SEQUENCES,
+            sequences=out / "data" / "binding" / SEQUENCES,
             scores=out / "data" / "binding" / "scores.txt.gz",
             part="test",
             motif=out / "motif.meme",

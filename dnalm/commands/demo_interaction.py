@@ -11,7 +11,7 @@ from dnalm.data.pairs import open_pairs
 from dnalm.data.prepare_pairs import PrepareConfig
 from dnalm.device import Compute
 from dnalm.errors import InputError
-from dnalm.genome.simulate_pairs import (
+from dnalm.genome.simulate import (
     BEST_AUROC,
     GENES,
     GENES_FILE,

@@ -6,16 +6,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
 
+from dnalm.commands.progress import byte_progress
 from dnalm.errors import InputError
 from dnalm.genome.folder import read_meta
 from dnalm.genome.plan import VAL_FRACTION, Plan
@@ -38,9 +30,9 @@ class Options:
     alphabet: Literal["auto", "hg38", "file"] = "auto"
     """Of full. hg38: its 40 characters, others are an error. file: the file's own. auto: hg38's if enough."""
     val_fraction: float = VAL_FRACTION
-    """Share of the A/C/G/T bases, at the end of the genome, that is kept for validation."""
+    """Share of the A/C/G/T bases, at the end of the genome, for validation."""
     val_contigs: str | None = None
-    """Whole contigs for validation instead, separated by commas: chr8,chr9."""
+    """Contigs for validation instead, separated by commas: chr8,chr9."""
     published: bool = False
     """Make the published scripts' text: headers are bases, soft-masked bases are not; to compare only."""
     overwrite: bool = False
@@ -77,43 +69,21 @@ def run(options: Options) -> None:
         plan.check()
         print(_forecast(plan))
         return
-    metas = {mode: read_meta(folder) for mode, folder in _with_progress(plan, options.quiet).items()}
-    if (
-        "full" in metas
-        and options.alphabet == "auto"
-        and not options.published
-        and metas["full"]["alphabet"] == "file"
-    ):
-        print(_own_alphabet(metas["full"]), file=sys.stderr)
-    if options.published and not options.quiet:
+    with byte_progress("preparing", plan.genomes, quiet=options.quiet) as advance:
+        metas = {mode: read_meta(folder) for mode, folder in prepare(plan, advance).items()}
+    full = metas.get("full", {})
+    if options.alphabet == "auto" and not options.published and full.get("alphabet") == "file":
+        shown = full["characters"].replace("\n", "")
+        print(
+            "full: the genome has characters that hg38 has not; the vocabulary is its own "
+            f"{full['vocab_size']}: newline and {shown}",
+            file=sys.stderr,
+        )
+    if options.quiet:
+        return
+    if options.published:
         print("published text, for comparison only: headers count as bases, vocab4 has no soft-masked ones")
-    if not options.quiet:
-        print("\n".join(_summary(options.out / mode, meta) for mode, meta in metas.items()))
-
-
-def _with_progress(plan: Plan, quiet: bool) -> dict[str, Path]:
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(
-        *columns, console=console, disable=quiet or not console.is_terminal, transient=True
-    ) as progress:
-        total = sum(path.stat().st_size for path in plan.genomes if path.is_file())
-        task = progress.add_task("preparing", total=total)
-        return prepare(plan, lambda count: progress.advance(task, count))
-
-
-def _own_alphabet(meta: dict[str, Any]) -> str:
-    shown = meta["characters"].replace("\n", "")
-    return (
-        f"full: the genome has characters that hg38 has not; the vocabulary is its own "
-        f"{meta['vocab_size']}: newline and {shown}"
-    )
+    print("\n".join(_summary(options.out / mode, meta) for mode, meta in metas.items()))
 
 
 def _summary(folder: Path, meta: dict[str, Any]) -> str:

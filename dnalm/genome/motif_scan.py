@@ -1,4 +1,4 @@
-"""Scanning for a motif: log-odds on both strands, the sites above a threshold, and a score at each base.
+"""Scanning for a motif: log-odds on both strands, sites above a threshold, and a score at each base.
 
 Scores are sums of ln(probability / background), in nats, as HOMER has them.
 
@@ -9,8 +9,7 @@ Shapes used below
 """
 
 import math
-from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,9 +24,8 @@ Flags = npt.NDArray[np.bool_]
 
 FLOOR = 0.001
 """Least probability: one below it, such as 0, counts as this; HOMER writes matrices with the same floor."""
-BOTH_THRESHOLDS = "--threshold and --pvalue are two ways to say which words are sites: choose one"
 TOLERANCE = 3e-6
-"""Nats by which a site may miss the threshold: files give six decimals, and scores are kept in float32."""
+"""Nats by which a site may miss the threshold: files give six decimals, and scores are float32."""
 STEP = 1e-3
 """Nats between two scores of the grid on which p-values are computed."""
 WORD = 5
@@ -39,7 +37,7 @@ BLOCK = 1 << 20
 
 
 class Sites(NamedTuple):
-    """Places where the motif scores at least a threshold, in the order of their starts."""
+    """Words that score at least a threshold, in the order of their starts."""
 
     starts: npt.NDArray[np.int64]
     """[K]: 0-based; a site covers W bases from here, on either strand."""
@@ -66,21 +64,22 @@ def scan(codes: Codes, matrix: Numbers) -> tuple[Scores, Flags]:
         The better strand's score, [..., S], minus infinity where the word holds what is no base; and whether
         that is the forward strand, [..., S]. Both are empty where L is less than W.
     """
-    starts = max(0, codes.shape[-1] - len(matrix) + 1)
+    width = len(matrix)
+    starts = max(0, codes.shape[-1] - width + 1)
     tables = [_tables(strand) for strand in (matrix, matrix[::-1, ::-1])]  # complement of c is 3 - c
-    scores = np.empty((*codes.shape[:-1], starts), dtype=np.float32)
-    forward = np.empty(scores.shape, dtype=np.bool_)
     rows = codes.reshape(math.prod(codes.shape[:-1]), codes.shape[-1])
-    flat, flat_forward = scores.reshape(len(rows), starts), forward.reshape(len(rows), starts)
+    scores = np.empty((len(rows), starts), dtype=np.float32)
+    forward = np.empty(scores.shape, dtype=np.bool_)
     high = max(1, min(len(rows), BLOCK // max(1, starts)))
     for row in range(0, len(rows), high):
         for start in range(0, starts, BLOCK):
-            piece = rows[row : row + high, start : start + BLOCK + len(matrix) - 1]
-            ahead, back = _both(piece, tables, len(matrix))  # [rows, at most BLOCK]
-            here = (slice(row, row + high), slice(start, start + BLOCK))
-            flat[here] = np.maximum(ahead, back)
-            flat_forward[here] = ahead >= back
-    return scores, forward
+            piece = rows[row : row + high, start : start + BLOCK + width - 1]
+            plus, minus = _score_strands(piece, tables, width)  # [rows, at most BLOCK]
+            block = (slice(row, row + high), slice(start, start + BLOCK))
+            scores[block] = np.maximum(plus, minus)
+            forward[block] = plus >= minus
+    shape = (*codes.shape[:-1], starts)
+    return scores.reshape(shape), forward.reshape(shape)
 
 
 def find_sites(codes: Codes, matrix: Numbers, threshold: float, *, every_site: bool = False) -> Sites:
@@ -90,46 +89,45 @@ def find_sites(codes: Codes, matrix: Numbers, threshold: float, *, every_site: b
         codes: [L], base codes; any code above 3 is no base.
         matrix: log-odds, [W, 4].
         threshold: least score of a site, in nats.
-        every_site: keep also the sites that `better_of_close` would drop.
+        every_site: keep the sites that `better_of_close` would drop, too.
     """
-    found = list(_found(codes, matrix, threshold))
-    starts = np.concatenate([part.starts for part in found])
-    scores = np.concatenate([part.scores for part in found])
-    forward = np.concatenate([part.forward for part in found])
+    blocks: list[tuple[Any, ...]] = []
+    for begin in range(0, max(1, len(codes) - len(matrix) + 1), BLOCK):
+        scores, forward = scan(codes[begin : begin + BLOCK + len(matrix) - 1], matrix)
+        at = np.flatnonzero(scores >= np.float32(threshold - TOLERANCE))
+        blocks.append((at + begin, scores[at], forward[at]))
+    sites = Sites(*(np.concatenate(column) for column in zip(*blocks, strict=True)))
     if every_site:
-        return Sites(starts, scores, forward)
-    kept = better_of_close(starts, scores, len(matrix))
-    return Sites(starts[kept], scores[kept], forward[kept])
+        return sites
+    kept = better_of_close(sites.starts, sites.scores, len(matrix))
+    return Sites(sites.starts[kept], sites.scores[kept], sites.forward[kept])
 
 
 def better_of_close(starts: npt.NDArray[np.int64], scores: Scores, width: int) -> npt.NDArray[np.int64]:
     """Return which sites to keep, [K]: the better one of any that begin within half a width of each other.
 
-    From left to right, a site that begins at most width // 2 bases behind the one held takes its place if it
-    scores at least as high, and is dropped if not; a site that begins further on is held next. So a stretch
-    of repeats such as AAATAAATAAATAAA, where one word in four is a site, keeps one.
+    From left to right, a site that begins at most width // 2 bases after the current one replaces it if it
+    scores at least as high, and is dropped if not; a site that begins further on is current next. So a
+    stretch of repeats such as AAATAAATAAATAAA, where one word in four is a site, keeps one.
     """
-    kept, held = [], 0
-    places, values = starts.tolist(), scores.tolist()
-    for site in range(1, len(places)):
-        if places[site] - places[held] > width // 2:
-            kept.append(held)
-            held = site
-        elif values[site] >= values[held]:
-            held = site
-    return np.array([*kept, held] if places else [], dtype=np.int64)
+    kept, current = [], 0
+    at, values = starts.tolist(), scores.tolist()
+    for site in range(1, len(at)):
+        if at[site] - at[current] > width // 2:
+            kept.append(current)
+            current = site
+        elif values[site] >= values[current]:
+            current = site
+    return np.array([*kept, current] if at else [], dtype=np.int64)
 
 
 def site_scores(codes: Codes, matrix: Numbers, threshold: float, *, every_site: bool = False) -> Scores:
     """Return a score at each base: that of the site the base is in, the highest of several, and 0 elsewhere.
 
     This is the rule that comes nearest to the published FOXA1 labels of chr22: of sites that begin within
-    half a motif of each other only the better one counts (`better_of_close`). What differs, measured on the
-    23,139 windows: 818 end inside a site, which is scored there and cannot be seen from inside the window
-    (a site that the left edge cuts is not scored there); 219 sites of ours have no published score, 40 of
-    them where repeats are a near tie and the rest for a reason that the files do not tell; 66 published ones
-    score 6.3672 there and 6.3654 here, just below the threshold, for the published matrix had more decimals;
-    and where two kept sites overlap, the published score is now of the one, now of the other.
+    half a motif of each other only the better one counts (`better_of_close`). Of the 23,139 windows, 818 end
+    inside a site that is scored there and cannot be seen from inside the window, and 219 of our sites have no
+    published score.
 
     Args:
         codes: [L] or [N, L], base codes; any code above 3 is no base.
@@ -142,7 +140,7 @@ def site_scores(codes: Codes, matrix: Numbers, threshold: float, *, every_site: 
     """
     assert threshold > 0  # 0 stands for "in no site"
     rows = codes.reshape(math.prod(codes.shape[:-1]), codes.shape[-1])
-    gap = np.full((len(rows), 1), LETTERS - 1, dtype=np.uint8)  # no word runs on from window to window
+    gap = np.full((len(rows), 1), LETTERS - 1, dtype=np.uint8)  # no word spans two windows
     joined = np.concatenate([np.repeat(gap, len(matrix), axis=1), rows], axis=1)  # [N, W + L]
     sites = find_sites(joined.reshape(-1), matrix, threshold, every_site=every_site)
     scores = paint(sites, len(matrix), 0, joined.size).reshape(joined.shape)
@@ -152,39 +150,40 @@ def site_scores(codes: Codes, matrix: Numbers, threshold: float, *, every_site: 
 def paint(sites: Sites, width: int, start: int, end: int) -> Scores:
     """Return the scores of the bases from `start` to before `end`, [end - start]; 0 outside all sites."""
     first, last = np.searchsorted(sites.starts, [start - width + 1, end])
-    painted = np.zeros(end - start + 2 * (width - 1), dtype=np.float32)  # room for what the edges cut
-    at, scores = sites.starts[first:last] - start + width - 1, sites.scores[first:last]
+    margin = width - 1  # for what the edges cut
+    painted = np.zeros(end - start + 2 * margin, dtype=np.float32)
+    at, scores = sites.starts[first:last] - start + margin, sites.scores[first:last]
     for offset in range(width):  # starts are distinct: no base is met twice for one offset
         painted[at + offset] = np.maximum(painted[at + offset], scores)
-    return painted[width - 1 : width - 1 + end - start]
+    return painted[margin : margin + end - start]
 
 
 def site_threshold(motif: Motif, *, threshold: float | None, pvalue: float | None) -> float:
-    """Return the least score of a site, in nats, from what a person gave, or else from the motif's file.
+    """Return the least score of a site, in nats: as given, or else of the motif's file.
 
     Args:
-        motif: whose sites.
-        threshold: in nats; None where it was not given.
-        pvalue: of a word of the background, on one strand; None where it was not given.
+        motif: of the sites.
+        threshold: in nats, or None.
+        pvalue: of a word of the background, on one strand, or None.
 
     Raises:
-        InputError: if both were given, nothing says it, or no word can reach it.
+        InputError: if both are given, or no threshold is known, or no word can reach it.
     """
     if threshold is not None and pvalue is not None:
-        raise InputError(BOTH_THRESHOLDS)
+        raise InputError("`threshold` and `pvalue` both define a site: choose one")
     best = best_score(motif)
     least = motif.threshold if threshold is None else threshold
     if pvalue is not None:
         least = threshold_for_pvalue(motif, pvalue)
     if least is None:
         raise InputError(
-            f"motif {motif.name}: its file gives no threshold; pass --threshold, in nats (the best word "
-            f"scores {best:.2f}), or --pvalue, for example 0.0001"
+            f"motif {motif.name}: its file gives no threshold; pass `threshold`, in nats (the best word "
+            f"scores {best:.2f}), or `pvalue`, for example 0.0001"
         )
     if not 0 < least <= best + TOLERANCE:
         raise InputError(
             f"motif {motif.name}: expected a threshold above 0 and at most {best:.6f}, the score of its best "
-            f"word, got {least:g}; choose another --threshold or --pvalue"
+            f"word, got {least:g}; choose another `threshold` or `pvalue`"
         )
     return least
 
@@ -212,8 +211,8 @@ def threshold_for_pvalue(motif: Motif, pvalue: float) -> float:
     rare = np.flatnonzero(tail <= pvalue * (1 + 1e-9))  # 1e-9: the sum's rounding
     if not len(rare):
         raise InputError(
-            f"motif {motif.name}: its best word comes up with probability {tail[-1]:.2g}, so that no score "
-            f"is as rare as {pvalue:g}; ask for a larger p-value"
+            f"motif {motif.name}: its best word has the probability {tail[-1]:.2g}, so that no score "
+            f"is as rare as {pvalue:g}; choose a larger p-value"
         )
     return min(float((rare[0] + lowest.sum()) * STEP), best_score(motif))
 
@@ -223,18 +222,10 @@ def best_score(motif: Motif) -> float:
     return math.fsum(log_odds(motif).max(axis=1))
 
 
-def _found(codes: Codes, matrix: Numbers, threshold: float) -> Iterator[Sites]:
-    """Yield the sites of each block of starts; one block at least."""
-    for begin in range(0, max(1, len(codes) - len(matrix) + 1), BLOCK):
-        scores, forward = scan(codes[begin : begin + BLOCK + len(matrix) - 1], matrix)
-        at = np.flatnonzero(scores >= np.float32(threshold - TOLERANCE))
-        yield Sites(at + begin, scores[at], forward[at])
-
-
 def _tables(matrix: Numbers) -> list[Numbers]:
     """Return the score of every word of `WORD` letters at each part of the motif, [5^5] each.
 
-    The last part is filled up with positions at which any letter will do.
+    The last part is filled up with positions at which any letter scores 0.
     """
     full = np.full((-(-len(matrix) // WORD) * WORD, LETTERS), 0.0)
     full[: len(matrix), :4] = matrix
@@ -248,7 +239,7 @@ def _tables(matrix: Numbers) -> list[Numbers]:
     return tables
 
 
-def _both(codes: Codes, tables: list[list[Numbers]], width: int) -> tuple[Numbers, Numbers]:
+def _score_strands(codes: Codes, tables: list[list[Numbers]], width: int) -> tuple[Numbers, Numbers]:
     """Return the score of every word of [rows, L] on the forward and the other strand, each [rows, S]."""
     parts = len(tables[0])
     letters = np.zeros((len(codes), codes.shape[1] + parts * WORD - width), dtype=np.uint16)
@@ -259,5 +250,5 @@ def _both(codes: Codes, tables: list[list[Numbers]], width: int) -> tuple[Number
         words = words * np.uint16(LETTERS) + letters[:, offset : offset + count]
     starts = codes.shape[1] - width + 1
     at = [words[:, part * WORD : part * WORD + starts] for part in range(parts)]
-    ahead, back = (sum(table[word] for table, word in zip(strand, at, strict=True)) for strand in tables)
-    return np.asarray(ahead), np.asarray(back)
+    plus, minus = (sum(table[word] for table, word in zip(strand, at, strict=True)) for strand in tables)
+    return np.asarray(plus), np.asarray(minus)

@@ -1,13 +1,18 @@
-"""A made-up genome whose truth is known, for demonstrations and tests.
+"""A simulated genome with sites of one motif, and simulated pairs with a rule, for demonstrations and tests.
 
-The background is a Markov chain, poor in CpG, whose GC content changes along the contigs. Over it lie, in
-slots that never overlap, soft-masked copies of repeat families and tandem repeats, runs of N, and sites of
-one motif.
-The same arguments give the same bytes: one PCG64 stream, of which only uniform numbers are drawn.
+Genome: the background is a Markov chain, poor in CpG, whose GC content changes along the contigs. In slots
+that never overlap lie soft-masked copies of repeat families, tandem repeats, runs of N, and sites.
+
+Pairs: every gene holds one of two motifs and every molecule one of two fragments; a pair matches if both are
+of one couple. Of matching pairs nine in ten are positive, of others one in ten, and both kinds are equally
+frequent, so that neither end tells anything without the other.
+
+The same arguments give the same bytes: one PCG64 stream, of which only uniform numbers are used.
 
 Shapes used below
     G  bases of the genome           W  width of the motif
-    S  bases of a slot               R  things of one kind laid into slots
+    S  bases of a slot               R  items of one kind, each in a slot
+    P  pairs of a gene and a molecule
 """
 
 from dataclasses import dataclass
@@ -22,15 +27,16 @@ from dnalm.errors import InputError
 from dnalm.files import atomic_file, write_text
 
 Codes = npt.NDArray[np.uint8]
-Places = npt.NDArray[np.int64]
+Positions = npt.NDArray[np.int64]
 Numbers = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 
 LINE = 60
 """Bases on a line of the FASTA."""
 SLOT = 500
 """S: every repeat, site and inner gap lies within one slot of its own."""
-MASKED_SHARE, SITE_SHARE, TANDEM_SHARE, GAP_SHARE = 0.45, 0.25, 0.03, 0.005
-"""Shares of the slots that hold a repeat copy, a site, a tandem repeat, a run of N; the rest hold none."""
+SHARES = (0.45, 0.25, 0.03, 0.005)
+"""Of the slots that hold a repeat copy, a site, a tandem repeat, a run of N; the rest hold none."""
 LEADING_GAP = 2 * SLOT
 """N at the start of each contig."""
 SHORTEST_CONTIG = 10_000
@@ -47,7 +53,7 @@ FOLLOWS = np.array(
 """[4, 4]: how much more often a base (column) follows another (row) than by chance; equal on both strands."""
 
 FAMILY_LENGTHS = (480, 420, 330, 300, 220, 150)
-"""Consensus of each repeat family, in bases; copies are shared out evenly."""
+"""Consensus of each repeat family, in bases; all have as many copies."""
 DIVERGENCE = (0.05, 0.20)
 """Share of the bases of a copy that were substituted."""
 TRUNCATED = 0.3
@@ -71,6 +77,25 @@ MOTIF: Numbers = np.array(
 )
 """[W, 4]: probability of A C G T at each position of a site; invented, 13.9 bits, consensus GCATTAGACC."""
 
+GENES, MOLECULES, PAIRS = 120, 300, 6_000
+GENE_LENGTHS = (300, 600)
+"""Fewest and most bases of a gene."""
+MOTIFS = ("GATTACAGGC", "CCTGAGTCAT")
+"""Of the two couples: by chance, one gene in a thousand would hold one."""
+COPIES = 3
+"""Of its motif in each gene."""
+FRAGMENTS = ("C(Br)(Br)", "S(=O)(=O)N")
+"""Of the two couples; each is text that may stand in a SMILES after one atom and before another."""
+FILLERS = ("C", "CC", "CO", "CN", "C(C)", "C(=O)", "c1ccccc1", "C1CCCC1", "c1ccncc1")
+"""The rest of a molecule; none holds a part of a planted fragment."""
+FILLER_COUNTS = (3, 6)
+"""Fewest and most fillers of a molecule."""
+MATCH_POSITIVE, OTHER_POSITIVE = 0.9, 0.1
+"""How probable it is that a pair is positive, if it matches and if not."""
+BEST_AUROC = (1 + MATCH_POSITIVE - OTHER_POSITIVE) / 2
+"""AUROC of the rule itself: it finds 0.9 of the positives at the cost of 0.1 of the negatives."""
+PAIRS_FILE, GENES_FILE = "pairs.csv", "genes.fa"
+
 
 class Site(NamedTuple):
     """One planted site."""
@@ -86,12 +111,12 @@ class Site(NamedTuple):
 
 @dataclass(frozen=True)
 class GenomeTruth:
-    """What was written, and where."""
+    """The files that were written, and the planted sites."""
 
     genome: Path
     """FASTA."""
     sites_bed: Path
-    """The planted sites, BED6: 0-based half-open, the name is the site's sequence along its own strand."""
+    """The sites as BED6, whose names are the sites' sequences along their own strand."""
     motif_file: Path
     """The motif in MEME's text format."""
     contigs: tuple[tuple[str, int], ...]
@@ -117,17 +142,13 @@ def simulate_genome(path: Path, *, bases: int = 2_000_000, contigs: int = 4, see
         raise InputError(
             f"expected 1 contig or more, and {least:,} bases or more for {contigs}; got {bases:,}"
         )
-    if seed < 0:
-        raise InputError(f"seed must be 0 or more, got {seed}")
     if path.suffix in (".gz", ".bgz"):
         raise InputError(f"{path}: the simulated genome is written as plain text; leave out {path.suffix}")
-    random = np.random.Generator(np.random.PCG64(seed))
+    random = _generator(seed)
     lengths = _contig_lengths(bases, contigs)
     starts = np.cumsum([0, *lengths[:-1]])
     slots = _shuffled_slots(random, starts, lengths)
-    counts = [
-        max(1, int(len(slots) * share)) for share in (MASKED_SHARE, SITE_SHARE, TANDEM_SHARE, GAP_SHARE)
-    ]
+    counts = [max(1, int(len(slots) * share)) for share in SHARES]
     in_masked, in_site, in_tandem, in_gap, _ = np.split(slots, np.cumsum(counts))
 
     genome = _background(random, bases)  # [G]
@@ -147,13 +168,8 @@ def simulate_genome(path: Path, *, bases: int = 2_000_000, contigs: int = 4, see
         Site(names[c], int(a - starts[c]), "+" if f else "-", "".join(BASES[b] for b in s))
         for c, a, f, s in zip(contig, at, forward, sampled, strict=True)
     )
-    truth = GenomeTruth(
-        genome=path,
-        sites_bed=path.with_suffix(".sites.bed"),
-        motif_file=path.with_name("motif.meme"),
-        contigs=tuple(zip(names, lengths, strict=True)),
-        sites=sites,
-    )
+    bed, meme = path.with_suffix(".sites.bed"), path.with_name("motif.meme")
+    truth = GenomeTruth(path, bed, meme, tuple(zip(names, lengths, strict=True)), sites)
     rows = (f"{s.contig}\t{s.start}\t{s.start + len(MOTIF)}\t{s.sequence}\t0\t{s.strand}\n" for s in sites)
     write_text(truth.sites_bed, "".join(rows))
     write_text(truth.motif_file, _meme(len(sites)))
@@ -161,14 +177,14 @@ def simulate_genome(path: Path, *, bases: int = 2_000_000, contigs: int = 4, see
 
 
 def _contig_lengths(bases: int, contigs: int) -> list[int]:
-    """Share out the bases as contigs : ... : 2 : 1."""
-    whole = contigs * (contigs + 1) // 2
-    lengths = [bases * weight // whole for weight in range(contigs, 0, -1)]
+    """Return lengths in the ratio contigs : ... : 2 : 1."""
+    total = contigs * (contigs + 1) // 2
+    lengths = [bases * weight // total for weight in range(contigs, 0, -1)]
     lengths[0] += bases - sum(lengths)
     return lengths
 
 
-def _shuffled_slots(random: np.random.Generator, starts: Places, lengths: list[int]) -> Places:
+def _shuffled_slots(random: np.random.Generator, starts: Positions, lengths: list[int]) -> Positions:
     """Return where each slot starts, shuffled; none touches a leading gap or crosses a contig's end."""
     slots = np.concatenate(
         [np.arange(s + LEADING_GAP, s + n - SLOT + 1, SLOT) for s, n in zip(starts, lengths, strict=True)]
@@ -176,9 +192,19 @@ def _shuffled_slots(random: np.random.Generator, starts: Places, lengths: list[i
     return slots[np.argsort(random.random(len(slots)), kind="stable")]
 
 
-def _uniform(random: np.random.Generator, low: int, high: int, count: int) -> Places:
-    """Draw `count` whole numbers from `low` to `high`, both included."""
+def _generator(seed: int) -> np.random.Generator:
+    if seed < 0:
+        raise InputError(f"`seed` must be 0 or more, got {seed}")
+    return np.random.Generator(np.random.PCG64(seed))
+
+
+def _integers(random: np.random.Generator, low: int, high: int, count: int) -> Positions:
+    """Return `count` random integers from `low` to `high`, both included."""
     return low + (random.random(count) * (high - low + 1)).astype(np.int64)
+
+
+def _integer(random: np.random.Generator, low: int, high: int) -> int:
+    return int(_integers(random, low, high, 1)[0])
 
 
 def _background(random: np.random.Generator, bases: int) -> Codes:
@@ -189,8 +215,8 @@ def _background(random: np.random.Generator, bases: int) -> Codes:
     gc = low + (high - low) * random.random(lanes + 1)[isochore] + GC_WAVER * (2 * random.random(lanes) - 1)
     shares = np.stack([1 - gc, gc, gc, 1 - gc], axis=1) / 2  # [lanes, 4]
     weights = shares[:, None, :] * FOLLOWS  # [lanes, 4, 4]
-    # A sequence is to come up as often as the product of its weights says, which is the same on both strands:
-    # a step's chance is its weight times what may still follow (the right eigenvector, by power iteration).
+    # The probability of a sequence is the product of its weights, the same on both strands: a step's is its
+    # weight times what may still follow (the right eigenvector, by power iteration).
     ahead = np.ones((lanes, 1, 4))
     for _ in range(20):
         ahead = (weights * ahead).sum(axis=2)[:, None, :]
@@ -208,18 +234,16 @@ def _background(random: np.random.Generator, bases: int) -> Codes:
 
 def _substitute(random: np.random.Generator, codes: Codes, share: Numbers | float) -> Codes:
     """Return `codes`, [R, length], with a `share` of the bases changed into one of the three others."""
-    hit = random.random(codes.shape) < share
+    changed = random.random(codes.shape) < share
     other = 1 + (random.random(codes.shape) * 3).astype(np.uint8)
-    return np.where(hit, (codes + other) % 4, codes).astype(np.uint8)
+    return np.where(changed, (codes + other) % 4, codes).astype(np.uint8)
 
 
-def _lay_families(
-    random: np.random.Generator, genome: Codes, masked: npt.NDArray[np.bool_], slots: Places
-) -> None:
+def _lay_families(random: np.random.Generator, genome: Codes, masked: Flags, slots: Positions) -> None:
     """Overwrite part of each slot with a diverged copy of a family's consensus, on either strand."""
     count, longest = len(slots), max(FAMILY_LENGTHS)
     consensus = (random.random((len(FAMILY_LENGTHS), longest)) * 4).astype(np.uint8)
-    family = _uniform(random, 0, len(FAMILY_LENGTHS) - 1, count)
+    family = _integers(random, 0, len(FAMILY_LENGTHS) - 1, count)
     full = np.array(FAMILY_LENGTHS)[family]
     cut = random.random(count) < TRUNCATED
     lost = np.where(cut, full * (0.1 + 0.6 * random.random(count)), 0).astype(np.int64)
@@ -229,36 +253,33 @@ def _lay_families(
 
     length = full - lost
     start = slots + (random.random(count) * (SLOT - length + 1)).astype(np.int64)
-    forward = random.random(count) < 0.5
+    forward = random.random(count)[:, None] < 0.5
     column = np.arange(longest)
     kept = (column >= lost[:, None]) & (column < full[:, None])  # [R, longest]
-    place = np.where(forward[:, None], column - lost[:, None], full[:, None] - 1 - column) + start[:, None]
-    genome[place[kept]] = np.where(forward[:, None], copies, 3 - copies)[kept]
-    masked[place[kept]] = True
+    at = np.where(forward, column - lost[:, None], full[:, None] - 1 - column) + start[:, None]
+    genome[at[kept]] = np.where(forward, copies, 3 - copies)[kept]
+    masked[at[kept]] = True
 
 
-def _lay_tandems(
-    random: np.random.Generator, genome: Codes, masked: npt.NDArray[np.bool_], slots: Places
-) -> None:
+def _lay_tandems(random: np.random.Generator, genome: Codes, masked: Flags, slots: Positions) -> None:
     """Overwrite part of each slot with a short unit repeated head to tail, with a few errors."""
     count = len(slots)
     units = (random.random((count, TANDEM_UNITS[1])) * 4).astype(np.uint8)
-    width = _uniform(random, *TANDEM_UNITS, count)
-    length = _uniform(random, *TANDEM_LENGTHS, count)
+    width = _integers(random, *TANDEM_UNITS, count)
+    length = _integers(random, *TANDEM_LENGTHS, count)
     column = np.arange(TANDEM_LENGTHS[1])
-    copies = np.take_along_axis(units, column % width[:, None], axis=1)  # [R, longest]
-    copies = _substitute(random, copies, TANDEM_ERRORS)
+    copies = _substitute(random, np.take_along_axis(units, column % width[:, None], axis=1), TANDEM_ERRORS)
     start = slots + (random.random(count) * (SLOT - length + 1)).astype(np.int64)
     kept = column < length[:, None]
-    place = start[:, None] + column
-    genome[place[kept]] = copies[kept]
-    masked[place[kept]] = True
+    at = start[:, None] + column
+    genome[at[kept]] = copies[kept]
+    masked[at[kept]] = True
 
 
 def _lay_sites(
-    random: np.random.Generator, genome: Codes, slots: Places
-) -> tuple[Places, npt.NDArray[np.bool_], Codes]:
-    """Overwrite W bases of each slot with a site drawn from the motif.
+    random: np.random.Generator, genome: Codes, slots: Positions
+) -> tuple[Positions, Flags, Codes]:
+    """Overwrite W bases of each slot with a random site of the motif.
 
     Returns:
         Start of each site in the genome, rising, [R]; True on the forward strand, [R]; its base codes along
@@ -267,15 +288,15 @@ def _lay_sites(
     slots, width = np.sort(slots), len(MOTIF)
     at = slots + (random.random(len(slots)) * (SLOT - width + 1)).astype(np.int64)
     forward = random.random(len(slots)) < 0.5
-    drawn = random.random((len(slots), width, 1))
-    sampled = (drawn > MOTIF.cumsum(axis=1)[:, :3]).sum(axis=2).astype(np.uint8)  # [R, W]
+    uniform = random.random((len(slots), width, 1))
+    sampled = (uniform > MOTIF.cumsum(axis=1)[:, :3]).sum(axis=2).astype(np.uint8)  # [R, W]
     genome[at[:, None] + np.arange(width)] = np.where(forward[:, None], sampled, 3 - sampled[:, ::-1])
     return at, forward, sampled
 
 
-def _lay_gaps(random: np.random.Generator, text: Codes, slots: Places) -> None:
+def _lay_gaps(random: np.random.Generator, text: Codes, slots: Positions) -> None:
     """Write a run of N of 50 to S letters into each slot."""
-    for slot, length in zip(slots, _uniform(random, 50, SLOT, len(slots)), strict=True):
+    for slot, length in zip(slots, _integers(random, 50, SLOT, len(slots)), strict=True):
         text[slot : slot + length] = ord("N")
 
 
@@ -283,11 +304,11 @@ def _write_fasta(path: Path, names: list[str], contigs: list[Codes]) -> None:
     with atomic_file(path) as file:
         for name, letters in zip(names, contigs, strict=True):
             file.write(f">{name}\n".encode())
-            whole = len(letters) // LINE * LINE
-            rows = letters[:whole].reshape(-1, LINE)
+            full = len(letters) // LINE * LINE
+            rows = letters[:full].reshape(-1, LINE)
             file.write(np.pad(rows, ((0, 0), (0, 1)), constant_values=ord("\n")).tobytes())
-            if whole < len(letters):
-                file.write(letters[whole:].tobytes() + b"\n")
+            if full < len(letters):
+                file.write(letters[full:].tobytes() + b"\n")
 
 
 def _meme(sites: int) -> str:
@@ -299,3 +320,81 @@ def _meme(sites: int) -> str:
         f"MOTIF {MOTIF_NAME}\n"
         f"letter-probability matrix: alength= 4 w= {len(MOTIF)} nsites= {sites} E= 0\n{rows}"
     )
+
+
+class PairTruth(NamedTuple):
+    """The files that were written, and their truth."""
+
+    pairs: Path
+    """CSV of GeneID, SMILES and Label."""
+    genes: Path
+    """FASTA; a record's name is the GeneID."""
+    matches: Flags
+    """Whether each pair matches, in the order of the file, [P]: the best score there is."""
+    labels: Flags
+    """[P]."""
+
+
+def simulate_pairs(folder: Path, seed: int = 0) -> PairTruth:
+    """Write pairs.csv and genes.fa: 6,000 labelled pairs of 120 genes and 300 molecules.
+
+    A model that knows the rule has an AUROC of 0.9 (`BEST_AUROC`); one that knows only the share of
+    positives of each gene and each molecule has about 0.5.
+
+    Args:
+        folder: made if it is not there; files of these names in it are replaced.
+        seed: another seed, other genes, molecules and pairs; motifs and fragments stay.
+
+    Raises:
+        InputError: if the seed is negative.
+    """
+    random = _generator(seed)
+    genes = [_gene(random, row % 2) for row in range(GENES)]
+    molecules: list[str] = []
+    while len(molecules) < MOLECULES:
+        smiles = _molecule(random, len(molecules) % 2)
+        if smiles not in molecules:
+            molecules.append(smiles)
+    gene, molecule = _sample_pairs(random)
+    matches = gene % 2 == molecule % 2
+    labels = random.random(PAIRS) < np.where(matches, MATCH_POSITIVE, OTHER_POSITIVE)
+    names = [str(1000 + row) for row in range(GENES)]
+    triples = zip(gene, molecule, labels, strict=True)
+    rows = (f"{names[g]},{molecules[m]},{int(label)}\n" for g, m, label in triples)
+    truth = PairTruth(folder / PAIRS_FILE, folder / GENES_FILE, matches, labels)
+    write_text(truth.pairs, "GeneID,SMILES,Label\n" + "".join(rows))
+    _write_fasta(truth.genes, names, [np.frombuffer(gene.encode(), dtype=np.uint8) for gene in genes])
+    return truth
+
+
+def _gene(random: np.random.Generator, couple: int) -> str:
+    """Return random bases with `COPIES` of the couple's motif and none of the other's."""
+    motif, other = MOTIFS[couple], MOTIFS[1 - couple]
+    while True:
+        length = _integer(random, *GENE_LENGTHS)
+        gene = "".join(BASES[code] for code in (random.random(length) * 4).astype(np.int64))
+        third = length // COPIES  # one copy in each third, so that none lies on another
+        for copy in range(COPIES):
+            at = copy * third + _integer(random, 0, third - len(motif))
+            gene = gene[:at] + motif + gene[at + len(motif) :]
+        if gene.count(motif) == COPIES and other not in gene:
+            return gene
+
+
+def _molecule(random: np.random.Generator, couple: int) -> str:
+    """Return a chain of fillers with the couple's fragment between two of them."""
+    count = _integer(random, *FILLER_COUNTS)
+    parts = [FILLERS[_integer(random, 0, len(FILLERS) - 1)] for _ in range(count)]
+    parts.insert(_integer(random, 1, count - 1), FRAGMENTS[couple])
+    return "".join(parts)
+
+
+def _sample_pairs(random: np.random.Generator) -> tuple[Positions, Positions]:
+    """Return P random distinct pairs, half of them matches: genes [P] and molecules [P]."""
+    every = np.arange(GENES * MOLECULES)
+    match = every // MOLECULES % 2 == every % MOLECULES % 2
+    order = np.argsort(random.random(len(every)), kind="stable")
+    matching, others = order[match[order]], order[~match[order]]
+    chosen = np.concatenate([matching[: PAIRS // 2], others[: PAIRS - PAIRS // 2]])
+    chosen = chosen[np.argsort(random.random(PAIRS), kind="stable")]
+    return chosen // MOLECULES, chosen % MOLECULES

@@ -9,7 +9,7 @@ from dnalm.commands import demo_interaction as demo
 from dnalm.commands.runs import RunOptions
 from dnalm.device import Compute
 from dnalm.files import write_json
-from dnalm.genome import simulate_pairs
+from dnalm.genome import simulate
 
 pytest.importorskip("rdkit", reason="needs the extra interaction")
 COMPUTE = Compute(device="cpu")
@@ -18,7 +18,7 @@ COMPUTE = Compute(device="cpu")
 @pytest.fixture
 def out(tmp_path, monkeypatch, binding):
     """The demo's folder, its models trained and judged."""
-    monkeypatch.setattr(simulate_pairs, "PAIRS", 600)
+    monkeypatch.setattr(simulate, "PAIRS", 600)
     monkeypatch.setattr(demo, "EPOCHS", dict.fromkeys(demo.EPOCHS, 1))
     monkeypatch.setattr(demo, "DNA_LENGTH", dict.fromkeys(demo.DNA_LENGTH, 40))
     shutil.copytree(binding.outputs, tmp_path / "outputs")  # what the demo's pretraining leaves
@@ -59,5 +59,5 @@ def test_the_chapter_tells_the_rule_and_who_has_found_it(out):
 
 
 def test_every_gene_keeps_a_motif_in_what_is_read_of_it():
-    third = simulate_pairs.LONGEST // simulate_pairs.COPIES
+    third = simulate.GENE_LENGTHS[1] // simulate.COPIES
     assert all(third <= length for length in demo.DNA_LENGTH.values())

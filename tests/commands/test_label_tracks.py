@@ -37,15 +37,11 @@ def test_tracks_come_back_exactly(genome, tmp_path, capsys):
     assert "1 contig is not in the genome: chrX" in err
     # A set of one track in the same place leaves no table of the other behind.
     run(capsys, *flags, "--track", two, "--out", tmp_path / "o", "--overwrite")
-    assert sorted(path.name for path in (tmp_path / "o").glob("*.gz")) == [
-        "scores.txt.gz",
-        "sequences.txt.gz",
-    ]
+    assert {path.name for path in (tmp_path / "o").glob("*.gz")} == {"scores.txt.gz", "sequences.txt.gz"}
     (tmp_path / "deep").mkdir()
     other = bigwig(tmp_path / "deep/one.bw", [("1", 0, 3, 0.1)], {"1": 54})
-    assert "two files are called one" in refuse(
-        capsys, *flags, "--track", one, other, "--out", tmp_path / "p"
-    )
+    message = refuse(capsys, *flags, "--track", one, other, "--out", tmp_path / "p")
+    assert "two files are called one" in message
 
 
 def test_windows_of_a_contig_that_a_track_lacks_are_no_zeros(genome, tmp_path, capsys):
@@ -69,10 +65,7 @@ def test_windows_of_a_contig_that_a_track_lacks_are_no_zeros(genome, tmp_path, c
     assert binding(tmp_path / "q").names[-2:] == ["chr2_0_9", "chr2_10_19"]
     two = bigwig(tmp_path / "two.bw", [("chr2", 0, 1, 1.0)], {"chr2": 20})
     message = refuse(capsys, *flags, "--track", one, two, "--out", tmp_path / "r")
-    assert (
-        "7 windows on a contig that a track does not have; every track must have the windows' contigs"
-        in message
-    )
+    assert "7 windows on a contig that a track does not have; every track must" in message
 
 
 def test_a_track_of_another_length_is_refused_or_told(tmp_path, capsys):
@@ -86,18 +79,12 @@ def test_a_track_of_another_length_is_refused_or_told(tmp_path, capsys):
     # shorter by less than a window: no window reaches beyond it, and yet it is another chr2
     short = bigwig(tmp_path / "short.bw", rows, {"chr1": 30, "chr2": 19})
     message = refuse(capsys, genome, "--track", short, "--window", 15, "--out", tmp_path / "short")
-    assert (
-        "short.bw: chr2 has 19 bases in the track and 20 in the genome: is it of another assembly?" in message
-    )
+    assert "short.bw: chr2 has 19 bases in the track and 20 in the genome" in message
     assert {path.name for path in (tmp_path / "short").glob("*")} <= {".lock"}
     # longer: a piece of chr1, or another assembly, which nothing tells
     long = bigwig(tmp_path / "long.bw", rows, {"chr1": 1031, "chr2": 20})
     _, err = run(capsys, genome, "--track", long, "--window", 10, "--out", tmp_path / "long")
-    wanted = (
-        "long.bw: 1 contig is longer than in the genome: chr1 (1,031 bases there, 30 in the genome); if the "
-        "genome is the first piece of a contig of the same assembly, the labels are right; if it is whole, "
-        "the track is of another assembly"
-    )
+    wanted = "long.bw: 1 contig is longer than in the genome: chr1 (1,031 bases there, 30 in the genome)"
     assert wanted in err
     assert wanted in read_record(tmp_path / "long/run.json")["metrics"]["other_lengths"]["long.bw"]
     assert binding(tmp_path / "long").names == binding(tmp_path / "same").names

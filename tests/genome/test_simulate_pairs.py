@@ -1,12 +1,13 @@
-"""Tests for dnalm/simulate_interaction.py."""
+"""Tests of the simulated pairs in dnalm/genome/simulate.py."""
 
 import csv
 
 import numpy as np
 import pytest
 
-from dnalm.genome import simulate_pairs as simulated
-from dnalm.genome.simulate_pairs import simulate_pairs
+from dnalm.errors import InputError
+from dnalm.genome import simulate as simulated
+from dnalm.genome.simulate import simulate_pairs
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,7 @@ def test_pairs_are_distinct_and_of_both_kinds(rows, genes):
 
 def test_every_gene_holds_one_motif_and_every_molecule_one_fragment(rows, genes):
     for gene in genes.values():
-        assert simulated.SHORTEST <= len(gene) <= simulated.LONGEST
+        assert simulated.GENE_LENGTHS[0] <= len(gene) <= simulated.GENE_LENGTHS[1]
         assert set(gene) == set("ACGT")
         assert sorted(gene.count(motif) for motif in simulated.MOTIFS) == [0, simulated.COPIES]
     for smiles in {row["SMILES"] for row in rows}:
@@ -77,9 +78,8 @@ def test_the_rule_in_the_files_is_the_best_score(truth, rows, genes):
     assert (found == truth.matches).all()
     assert (label == truth.labels).all()
     assert pytest.approx(0.9) == simulated.BEST_AUROC
-    assert auroc(label, found.astype(float)) == pytest.approx(
-        0.9, abs=0.016
-    )  # 4 standard errors, 6,000 pairs
+    # 4 standard errors, 6,000 pairs
+    assert auroc(label, found.astype(float)) == pytest.approx(0.9, abs=0.016)
 
 
 def test_neither_end_tells_anything_alone(rows):
@@ -103,6 +103,6 @@ def test_molecules_are_molecules_that_stay_distinct(rows):
 
 
 def test_refuses_a_negative_seed(tmp_path):
-    with pytest.raises(ValueError, match="seed must be 0 or more, got -1"):
+    with pytest.raises(InputError, match="got -1"):
         simulate_pairs(tmp_path / "x", seed=-1)
     assert not list(tmp_path.iterdir())
