@@ -4,6 +4,8 @@ import ast
 import re
 from pathlib import Path
 
+import tomllib
+
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -59,3 +61,15 @@ def test_files_and_functions_are_short(path):
 def test_nothing_names_the_machine_or_where_packages_came_from(path):
     found = MACHINE.search(path.read_text(encoding="utf-8"))
     assert found is None, f"{name(path)} holds {found.group()!r}"
+
+
+def test_the_picture_of_the_rooms_is_the_import_contract():
+    config = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    *rooms, ground = next(c for c in config["contracts"] if c["type"] == "layers")["layers"]
+    picture = (ROOT / "CONTRIBUTING.md").read_text().split("```\n")[1]
+    drawn, drawn_ground, doors = picture.strip().splitlines()
+    assert drawn.split(" -> ") == rooms[::-1]
+    assert set(drawn_ground.removeprefix("ground: ").split(", ")) == set(ground.split(" : "))
+    loose = {path.stem for path in (ROOT / "dnalm").glob("*.py")}
+    assert loose == set(ground.split(" : ")) | {"__init__", "__main__", "cli"}
+    assert all(name in doors for name in ("__init__", "__main__", "cli"))

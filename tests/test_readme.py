@@ -43,6 +43,7 @@ def test_commands_run_as_written(toy_fasta, tmp_path, monkeypatch):
         "prepare",
         "pretrain",
         "pretrain",
+        "compare",
         "label",
         "finetune",
         "finetune",
@@ -68,6 +69,11 @@ def test_commands_run_as_written(toy_fasta, tmp_path, monkeypatch):
     assert (tmp_path / "models" / "report.html").is_file()
     assert (tmp_path / "runs" / "report.html").is_file()
     assert "ethanol" in (tmp_path / "ranked.tsv").read_text()
+    (python,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    names: dict[str, object] = {}
+    exec(python, names)  # our own text, not a user's
+    assert len(names["bits"]) == len(names["tracks"]) == len(names["chances"]) == 1
+    assert names["states"].shape == (2, 8)
 
 
 def test_flags_that_are_named_exist(capsys):
@@ -79,21 +85,9 @@ def test_flags_that_are_named_exist(capsys):
         assert flag in shown, flag
 
 
-def test_every_verb_and_every_module_is_listed():
+def test_every_verb_is_listed():
     for verb in VERBS:
-        assert f"`dnalm {verb}" in README
-    tree = README.split("```\ndnalm/\n")[1].split("```")[0]
-    package, bench = tree.split("\nbench/")
-    for folder, part in (("dnalm", package), ("bench", bench)):
-        listed = set(re.findall(r"^  (\S+)", part, re.MULTILINE))
-        for name in listed:
-            assert (ROOT / folder / name).exists(), name
-        for path in (ROOT / folder).rglob("*.py"):
-            name = path.relative_to(ROOT / folder).as_posix()
-            if not name.startswith("__") and not name.endswith("/__init__.py"):
-                assert any(
-                    name == entry or (entry.endswith("/") and name.startswith(entry)) for entry in listed
-                ), name
+        assert f"`dnalm {verb}`" in README
 
 
 @pytest.mark.parametrize("target", re.findall(r"\]\(((?!http)[^)#]+)\)", README))

@@ -1,188 +1,47 @@
-"""Trained models that work on plain strings: `dnalm.load(path)`.
+"""Trained models that work on plain strings: `dnalm.load(path)`."""
 
-Shapes used below
-    n  sequences or pairs            L  letters of a sequence
-    D  width of a model's states
-"""
-
-import itertools
-from collections.abc import Iterator, Sequence
+import warnings
 from pathlib import Path
-from typing import Literal, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from dnalm.device import choose_device
-from dnalm.dna import NOT_A_BASE
 from dnalm.errors import InputError
-from dnalm.models.language import base_log_probabilities
 from dnalm.models.open import OpenedBinding, OpenedLanguage, open_model
-from dnalm.use.sequences import Window, batches, check_sequences, tile
+from dnalm.use.binding import BindingModel
+from dnalm.use.language import LanguageModel
+from dnalm.use.pairs import PairModel
 
-Pool = Literal["mean", "none"]
-Array = npt.NDArray[np.float32]
 
-
-def load(path: str | Path, *, device: str = "auto") -> "LanguageModel | BindingModel":
-    """Open a trained model of any kind.
+def load(
+    path: str | Path,
+    *,
+    device: str = "auto",
+    pairs: str | Path | None = None,
+    cache: str | Path | None = None,
+) -> LanguageModel | BindingModel | PairModel:
+    """Open a trained model of any kind; it computes in fp32.
 
     Args:
-        path: a folder written by dnalm, or a published `.pt` file.
+        path: a folder written by `dnalm pretrain`, `finetune`, `baseline` or `interact train`, or a `.pt`
+            file of the published project.
         device: auto, cpu, cuda or mps.
+        pairs: for a pair model: the prepared pairs that it was trained on, so that genes can be named by id.
+        cache: for a pair model: a folder that keeps the states of frozen encoders.
 
     Raises:
-        InputError: if `path` is no model, is damaged, or was written by a newer dnalm.
+        InputError: if `path` is no model, is damaged, or was written by a newer dnalm; or if `device` does
+            not exist here.
     """
     opened = open_model(Path(path))
     chosen = torch.device(choose_device(device))
-    if isinstance(opened, OpenedLanguage):
-        return LanguageModel(opened, chosen)
-    assert isinstance(opened, OpenedBinding)
-    return BindingModel(opened, chosen)
-
-
-class SequenceScores(NamedTuple):
-    """How well a language model predicts sequences."""
-
-    bits_per_base: npt.NDArray[np.float64]
-    """[n]: the mean over the bases that were predicted; NaN where there are none."""
-    per_base: list[Array]
-    """[L] for each sequence: bits of each base; NaN for the first base after a break, which has no context,
-    and for letters that are no base."""
-
-
-class LanguageModel:
-    """A pretrained language model.
-
-    Its vocabulary decides what it reads. vocab4 reads A C G T in either case, and any other letter breaks the
-    sequence in two; full reads letters as they are, and its lower case means soft-masked.
-    """
-
-    def __init__(self, opened: OpenedLanguage, device: torch.device, batch_size: int = 32) -> None:
-        self.name, self.module = opened.name, opened.model.to(device).eval()
-        self.tokenizer, self.block_size = opened.tokenizer, opened.model.transformer.config.block_size
-        self.device, self.batch_size = device, batch_size
-        self.causal = opened.model.transformer.causal
-        """Whether a prediction and a state depend on the left of a base alone."""
-
-    @torch.no_grad()
-    def score(self, sequences: Sequence[str], overlap: int | None = None) -> SequenceScores:
-        """Return how many bits the model needs for each base; 2 is what a coin of four sides needs.
-
-        Args:
-            sequences: DNA in IUPAC letters.
-            overlap: a sequence longer than the model's block is read in windows, and from the second on the
-                first `overlap` letters of a window only give context; half a block unless given.
-
-        Raises:
-            InputError: naming the sequence, by its index from 0, that is empty or has other letters.
-        """
-        per_base = [np.full(len(sequence), np.nan, dtype=np.float32) for sequence in sequences]
-        codes = torch.from_numpy(self.tokenizer.base_of_token.astype(np.int64))
-        for windows, tokens, real in self._windows(sequences, self.block_size + 1, overlap):
-            logits = self.module(tokens[:, :-1].to(self.device), real[:, :-1].to(self.device)).float().cpu()
-            base = codes[tokens[:, 1:].long()]
-            log_p = base_log_probabilities(logits, self.tokenizer)
-            bits = -log_p.gather(-1, base.clamp(max=3).unsqueeze(-1)).squeeze(-1) / np.log(2)
-            bits = bits.masked_fill(base == NOT_A_BASE, torch.nan)
-            for row, (sequence, start, end, context) in enumerate(windows):
-                first = max(context, 1)
-                per_base[sequence][start + first : end] = bits[row, first - 1 : end - start - 1]
-        sums = np.array([np.nansum(each, dtype=np.float64) for each in per_base])
-        counts = np.array([np.count_nonzero(~np.isnan(each)) for each in per_base])
-        means = np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
-        return SequenceScores(means, per_base)
-
-    @torch.no_grad()
-    def embed(
-        self, sequences: Sequence[str], pool: Pool = "mean", overlap: int | None = None
-    ) -> Array | list[Array]:
-        """Return the states of the model's last layer.
-
-        Args:
-            sequences: DNA in IUPAC letters.
-            pool: mean for one vector a sequence; none for one of each letter.
-            overlap: as in `score`.
-
-        Returns:
-            mean: float32, [n, D]. none: a list of [L, D], NaN at letters that the model does not read.
-
-        Raises:
-            InputError: naming the sequence, by its index from 0, that is empty or has other letters.
-        """
-        if pool not in ("mean", "none"):
-            raise InputError(f"`pool` must be mean or none, got {pool!r}")
-        width = self.module.transformer.width
-        states = [np.full((len(sequence), width), np.nan, dtype=np.float32) for sequence in sequences]
-        for windows, tokens, real in self._windows(sequences, self.block_size, overlap):
-            found = self.module.transformer(tokens.to(self.device), real.to(self.device)).float().cpu()
-            for row, (sequence, start, end, context) in enumerate(windows):
-                states[sequence][start + context : end] = found[row, context : end - start]
-        if pool == "none":
-            return states
-        read = [each[~np.isnan(each[:, 0])] for each in states]
-        return np.stack([each.mean(0) if len(each) else np.full(width, np.nan) for each in read])
-
-    def _ids(self, sequence: str) -> npt.NDArray[np.int16]:
-        """Return the token of each letter, [L]; -1 where the vocabulary has none."""
-        cased = sequence if self.tokenizer.soft_masked.any() else sequence.upper()
-        return self.tokenizer.ids[np.frombuffer(cased.encode("ascii"), dtype=np.uint8)]
-
-    def _windows(
-        self, sequences: Sequence[str], longest: int, overlap: int | None
-    ) -> Iterator[tuple[list[Window], Tensor, Tensor]]:
-        """Return batches of windows of at most `longest` letters, see `sequences.batches`."""
-        check_sequences(sequences)
-        overlap = self.block_size // 2 if overlap is None else overlap
-        if not 0 <= overlap < self.block_size:
-            raise InputError(f"`overlap` must be from 0 to {self.block_size - 1}, got {overlap}")
-        tokens = [self._ids(sequence) for sequence in sequences]
-        # The first letter of a scored window has no prediction: such windows share one letter more.
-        shared = overlap + longest - self.block_size
-        windows = [w for index, ids in enumerate(tokens) for w in tile(ids >= 0, index, longest, shared)]
-        return batches(windows, [ids.astype(np.uint8) for ids in tokens], self.batch_size)
-
-
-class BindingModel:
-    """A model of a score at each base, such as transcription-factor binding."""
-
-    def __init__(self, opened: OpenedBinding, device: torch.device, batch_size: int = 64) -> None:
-        self.name, self.module = opened.name, opened.model.to(device).eval()
-        self.device, self.batch_size = device, batch_size
-        self.longest = opened.model.shape.longest
-        """Most bases that it reads at once; None for any number."""
-        self.both_strands = opened.model.shape.tuning.both_strands
-        """Whether it reads the reverse complement too; it does so by itself."""
-
-    @torch.no_grad()
-    def predict(self, sequences: Sequence[str]) -> list[Array]:
-        """Return the predicted score at each base, as it was in training.
-
-        Args:
-            sequences: DNA in IUPAC letters; the case does not matter. A letter that is no base is read as
-                in training: as N, or where the vocabulary has none as A.
-
-        Returns:
-            float32, [L] for each sequence.
-
-        Raises:
-            InputError: naming the sequence, by its index from 0, that is empty, too long for the model, or
-                has other letters.
-        """
-        check_sequences(sequences, self.longest)
-        order = sorted(range(len(sequences)), key=lambda index: len(sequences[index]))
-        scores: list[Array] = [np.empty(0, dtype=np.float32)] * len(sequences)
-        for _, group in itertools.groupby(order, key=lambda index: len(sequences[index])):
-            same = list(group)
-            for first in range(0, len(same), self.batch_size):
-                some = same[first : first + self.batch_size]
-                letters = np.stack(
-                    [np.frombuffer(sequences[i].upper().encode("ascii"), np.uint8) for i in some]
-                )
-                found = self.module(self.module.shape.tokens(letters).to(self.device)).float().cpu().numpy()
-                for index, row in zip(some, found, strict=True):
-                    scores[index] = row
-        return scores
+    if not isinstance(opened, OpenedBinding | OpenedLanguage):
+        folders = (None if each is None else Path(each) for each in (pairs, cache))
+        return PairModel(opened, chosen, *folders)
+    if pairs is not None or cache is not None:
+        raise InputError(f"{path}: `pairs` and `cache` are for models of genes and molecules")
+    if isinstance(opened, OpenedBinding):
+        return BindingModel(opened, chosen)
+    if opened.caution:
+        warnings.warn(opened.caution, stacklevel=2)
+    return LanguageModel(opened, chosen)

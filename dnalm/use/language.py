@@ -1,0 +1,125 @@
+"""A pretrained language model on plain strings: how well it predicts them, and its states.
+
+Shapes used below
+    n  sequences                     L  letters of a sequence
+    D  width of the model's states
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from dnalm.dna import NOT_A_BASE
+from dnalm.errors import InputError
+from dnalm.models.language import base_log_probabilities
+from dnalm.models.open import OpenedLanguage
+from dnalm.use.sequences import Window, batches, check_sequences, tile
+
+Pool = Literal["mean", "none"]
+Array = npt.NDArray[np.float32]
+
+
+class SequenceScores(NamedTuple):
+    """How well a language model predicts sequences."""
+
+    bits_per_base: npt.NDArray[np.float64]
+    """[n]: the mean over the bases that were predicted; NaN where there are none."""
+    per_base: list[Array]
+    """[L] for each sequence: bits of each base; NaN for the first base after a break, which has no context,
+    and for letters that are no base."""
+
+
+class LanguageModel:
+    """A pretrained language model.
+
+    Its vocabulary decides what it reads. vocab4 reads A C G T in either case, and any other letter breaks the
+    sequence in two; full reads letters as they are, and its lower case means soft-masked.
+    """
+
+    def __init__(self, opened: OpenedLanguage, device: torch.device, batch_size: int = 32) -> None:
+        self.name, self.module = opened.name, opened.model.to(device).eval()
+        self.tokenizer, self.block_size = opened.tokenizer, opened.model.transformer.config.block_size
+        self.device, self.batch_size = device, batch_size
+        self.causal = opened.model.transformer.causal
+        """Whether a prediction and a state depend on the left of a base alone."""
+
+    @torch.no_grad()
+    def score(self, sequences: Sequence[str], overlap: int | None = None) -> SequenceScores:
+        """Return how many bits the model needs for each base; 2 is what a coin of four sides needs.
+
+        Args:
+            sequences: DNA in IUPAC letters.
+            overlap: a sequence longer than the model's block is read in windows, and from the second on the
+                first `overlap` letters of a window only give context; half a block unless given.
+
+        Raises:
+            InputError: naming the sequence, by its index from 0, that is empty or has other letters.
+        """
+        per_base = [np.full(len(sequence), np.nan, dtype=np.float32) for sequence in sequences]
+        codes = torch.from_numpy(self.tokenizer.base_of_token.astype(np.int64))
+        for windows, tokens, real in self._windows(sequences, self.block_size + 1, overlap):
+            logits = self.module(tokens[:, :-1].to(self.device), real[:, :-1].to(self.device)).float().cpu()
+            base = codes[tokens[:, 1:].long()]
+            log_p = base_log_probabilities(logits, self.tokenizer)
+            bits = -log_p.gather(-1, base.clamp(max=3).unsqueeze(-1)).squeeze(-1) / np.log(2)
+            bits = bits.masked_fill(base == NOT_A_BASE, torch.nan)
+            for row, (sequence, start, end, context) in enumerate(windows):
+                first = max(context, 1)
+                per_base[sequence][start + first : end] = bits[row, first - 1 : end - start - 1]
+        sums = np.array([np.nansum(each, dtype=np.float64) for each in per_base])
+        counts = np.array([np.count_nonzero(~np.isnan(each)) for each in per_base])
+        means = np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
+        return SequenceScores(means, per_base)
+
+    @torch.no_grad()
+    def embed(
+        self, sequences: Sequence[str], pool: Pool = "mean", overlap: int | None = None
+    ) -> Array | list[Array]:
+        """Return the states of the model's last layer.
+
+        Args:
+            sequences: DNA in IUPAC letters.
+            pool: mean for one vector a sequence; none for one of each letter.
+            overlap: as in `score`.
+
+        Returns:
+            mean: float32, [n, D]. none: a list of [L, D], NaN at letters that the model does not read.
+
+        Raises:
+            InputError: naming the sequence, by its index from 0, that is empty or has other letters.
+        """
+        if pool not in ("mean", "none"):
+            raise InputError(f"`pool` must be mean or none, got {pool!r}")
+        width = self.module.transformer.width
+        states = [np.full((len(sequence), width), np.nan, dtype=np.float32) for sequence in sequences]
+        for windows, tokens, real in self._windows(sequences, self.block_size, overlap):
+            found = self.module.transformer(tokens.to(self.device), real.to(self.device)).float().cpu()
+            for row, (sequence, start, end, context) in enumerate(windows):
+                states[sequence][start + context : end] = found[row, context : end - start]
+        if pool == "none":
+            return states
+        read = [each[~np.isnan(each[:, 0])] for each in states]
+        return np.stack([each.mean(0) if len(each) else np.full(width, np.nan) for each in read])
+
+    def _ids(self, sequence: str) -> npt.NDArray[np.int16]:
+        """Return the token of each letter, [L]; -1 where the vocabulary has none."""
+        cased = sequence if self.tokenizer.soft_masked.any() else sequence.upper()
+        return self.tokenizer.ids[np.frombuffer(cased.encode("ascii"), dtype=np.uint8)]
+
+    def _windows(
+        self, sequences: Sequence[str], longest: int, overlap: int | None
+    ) -> Iterator[tuple[list[Window], Tensor, Tensor]]:
+        """Return batches of windows of at most `longest` letters, see `sequences.batches`."""
+        check_sequences(sequences)
+        overlap = self.block_size // 2 if overlap is None else overlap
+        if not 0 <= overlap < self.block_size:
+            raise InputError(f"`overlap` must be from 0 to {self.block_size - 1}, got {overlap}")
+        tokens = [self._ids(sequence) for sequence in sequences]
+        # The first letter of a scored window has no prediction: such windows share one letter more.
+        shared = overlap + longest - self.block_size
+        windows = [w for index, ids in enumerate(tokens) for w in tile(ids >= 0, index, longest, shared)]
+        return batches(windows, [ids.astype(np.uint8) for ids in tokens], self.batch_size)
