@@ -5,7 +5,10 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from dnalm.use.load import BindingModel, LanguageModel, PairModel, load
+    from dnalm.use.binding import BindingModel
+    from dnalm.use.language import LanguageModel
+    from dnalm.use.load import load
+    from dnalm.use.pairs import PairModel
 
 __all__ = ["BindingModel", "LanguageModel", "PairModel", "load"]
 

@@ -2,9 +2,8 @@
 
 import ast
 import re
-from pathlib import Path
-
 import tomllib
+from pathlib import Path
 
 import pytest
 

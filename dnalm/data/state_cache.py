@@ -188,9 +188,7 @@ class StateStore:
                 begins, keys = (file.get_tensor(name).numpy() for name in ("begins", "keys"))
             states = _mapped(path)
         except (safetensors.SafetensorError, KeyError, ValueError) as error:
-            raise InputError(
-                f"{path}: damaged ({error}); remove it, it will be computed again"
-            ) from error
+            raise InputError(f"{path}: damaged ({error}); remove it, it will be computed again") from error
         number = len(self._shards)
         self._shards.append(states)
         self._names.add(path.name)

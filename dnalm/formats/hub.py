@@ -223,8 +223,7 @@ def _weights_file(path: Path) -> Path:
             return path / name
     what = "it holds neither" if path.is_dir() else "there is no such folder"
     raise InputError(
-        f"{path}: expected a folder with {' or '.join(WEIGHTS)}, but {what}; fetch all of it with "
-        "hf download"
+        f"{path}: expected a folder with {' or '.join(WEIGHTS)}, but {what}; fetch all of it with hf download"
     )
 
 

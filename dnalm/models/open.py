@@ -9,7 +9,7 @@ from torch import nn
 
 from dnalm import checkpoint
 from dnalm.errors import InputError
-from dnalm.files import sha256
+from dnalm.files import read_json, sha256
 from dnalm.models.binding import BindingModel, BindingShape, TuneConfig
 from dnalm.models.cnn import CNNConfig
 from dnalm.models.core import is_model, load_core
@@ -118,6 +118,8 @@ class OpenedInteraction:
     name: str
     about: dict[str, Any]
     """What results say of it: kind, parameters, trained_parameters, set (a digest), split, seed ..."""
+    temperature: float
+    """What logits are divided by before they become probabilities."""
 
 
 def open_interaction(path: Path) -> OpenedInteraction:
@@ -136,7 +138,18 @@ def open_interaction(path: Path) -> OpenedInteraction:
     checkpoint.put(tensors, model.state_dict(), str(path))
     folder = checkpoint.locate(path)
     name = folder.parent.name if folder.name == "checkpoint" else folder.name
-    return OpenedInteraction(model.eval(), name, content["about"])
+    temperature = content.get("temperature") or _temperature_of_results(folder.parent / "results.json")
+    return OpenedInteraction(model.eval(), name, content["about"], float(temperature))
+
+
+def _temperature_of_results(path: Path) -> float:
+    """Return the temperature of a run of dnalm 0.1.0, which has it in its results alone."""
+    found = read_json(path).get("temperature") if path.is_file() else None
+    if not isinstance(found, int | float) or found <= 0:
+        raise InputError(
+            f"{path}: expected results of dnalm interact train with a temperature, got none; train again"
+        )
+    return found
 
 
 def open_language(path: Path) -> OpenedLanguage:

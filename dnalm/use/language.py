@@ -59,6 +59,7 @@ class LanguageModel:
         Raises:
             InputError: naming the sequence, by its index from 0, that is empty or has other letters.
         """
+        check_sequences(sequences)
         per_base = [np.full(len(sequence), np.nan, dtype=np.float32) for sequence in sequences]
         codes = torch.from_numpy(self.tokenizer.base_of_token.astype(np.int64))
         for windows, tokens, real in self._windows(sequences, self.block_size + 1, overlap):
@@ -94,6 +95,7 @@ class LanguageModel:
         """
         if pool not in ("mean", "none"):
             raise InputError(f"`pool` must be mean or none, got {pool!r}")
+        check_sequences(sequences)
         width = self.module.transformer.width
         states = [np.full((len(sequence), width), np.nan, dtype=np.float32) for sequence in sequences]
         for windows, tokens, real in self._windows(sequences, self.block_size, overlap):
@@ -114,7 +116,6 @@ class LanguageModel:
         self, sequences: Sequence[str], longest: int, overlap: int | None
     ) -> Iterator[tuple[list[Window], Tensor, Tensor]]:
         """Return batches of windows of at most `longest` letters, see `sequences.batches`."""
-        check_sequences(sequences)
         overlap = self.block_size // 2 if overlap is None else overlap
         if not 0 <= overlap < self.block_size:
             raise InputError(f"`overlap` must be from 0 to {self.block_size - 1}, got {overlap}")
@@ -122,4 +123,5 @@ class LanguageModel:
         # The first letter of a scored window has no prediction: such windows share one letter more.
         shared = overlap + longest - self.block_size
         windows = [w for index, ids in enumerate(tokens) for w in tile(ids >= 0, index, longest, shared)]
+        windows = [w for w in windows if w.end - w.start > longest - self.block_size]
         return batches(windows, [ids.astype(np.uint8) for ids in tokens], self.batch_size)

@@ -77,7 +77,9 @@ class PairModel:
                 f"{len(smiles)} molecules"
             )
         sequences, gene = np.unique([self._sequence(*each) for each in enumerate(genes)], return_inverse=True)
-        molecules, molecule = np.unique([_canonical(*each) for each in enumerate(smiles)], return_inverse=True)
+        molecules, molecule = np.unique(
+            [_canonical(*each) for each in enumerate(smiles)], return_inverse=True
+        )
         texts = PairTexts(sequences.tolist(), molecules.tolist())
         tokens = self._encoder.tokens(self.module.shape, texts)
         rows = (np.broadcast_to(each, longest).astype(np.int64) for each in (gene, molecule))

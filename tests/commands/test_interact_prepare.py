@@ -29,8 +29,13 @@ def inputs(tmp_path):
 
 def prepared(folder, out="set", overwrite=False, dry_run=False, quiet=False, **config):
     options = Options(
-        folder / "pairs.csv", folder / "genes.fa", folder / out, PrepareConfig(**config),
-        overwrite=overwrite, dry_run=dry_run, quiet=quiet,
+        folder / "pairs.csv",
+        folder / "genes.fa",
+        folder / out,
+        PrepareConfig(**config),
+        overwrite=overwrite,
+        dry_run=dry_run,
+        quiet=quiet,
     )
     run(options)
     return None if dry_run else open_pairs(folder / out)

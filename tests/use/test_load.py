@@ -42,10 +42,11 @@ def language(tmp_path):
 def bits_by_hand(module, text, tokenizer=VOCAB4):
     """Bits of each base given all that is left of it, one token at a time."""
     ids = torch.from_numpy(tokenizer.encode(text).astype(np.int64))[None]
-    logits = module(ids, torch.ones_like(ids, dtype=torch.bool))[0]
+    logits = module(ids[:, :-1], torch.ones(1, len(text) - 1, dtype=torch.bool))[0]
     log_p = base_log_probabilities(logits, tokenizer)
     base = tokenizer.base_of_token[ids[0, 1:].numpy()].astype(np.int64)
-    return -log_p[np.arange(len(base)), base].detach().numpy() / np.log(2)
+    at = np.flatnonzero(base < 4)
+    return -log_p[at, base[at]].detach().numpy() / np.log(2)
 
 
 class TestLanguageModel:
@@ -82,7 +83,7 @@ class TestLanguageModel:
         characters = "\n>ACGTNacgtn"
         module = save_language(tmp_path / "full", characters)
         (per_base,) = dnalm.load(tmp_path / "full").score(["ACgtTN"]).per_base
-        expected = bits_by_hand(module, "ACgtTN", CharacterTokenizer(characters).__class__(characters))[:4]
+        expected = bits_by_hand(module, "ACgtTN", CharacterTokenizer(characters))
         np.testing.assert_allclose(per_base[1:5], expected, rtol=1e-5)
         assert np.isnan(per_base[5])  # N is read, but it is no base
 
@@ -182,3 +183,48 @@ class TestOthers:
         code = "import sys, dnalm; print('torch' in sys.modules, callable(dnalm.load))"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert done.stdout.split() == ["False", "True"]
+
+
+class TestPairModel:
+    @pytest.mark.parametrize("encoders", [(), ("--dna-encoder", "CORE", "--mol-encoder", "morgan")])
+    def test_probabilities_are_the_calibrated_ones_of_training(
+        self, pair_folder, binding, tmp_path, encoders
+    ):
+        from dnalm.cli import main
+        from dnalm.data.pairs import open_pairs
+
+        words = [str(binding.outputs / "vocab4") if word == "CORE" else word for word in encoders]
+        kind = ["--model", "foundation", "--width", "8", "--heads", "2"] if words else []
+        train = ["--epochs", "1", "--out", str(tmp_path / "run"), "--device", "cpu", "--quiet"]
+        assert main(["interact", "train", "--data", str(pair_folder), *kind, *words, *train]) == 0
+        pairs = open_pairs(pair_folder)
+        rows = pairs.parts["validation"]
+        ids = [pairs.gene_ids[row] for row in pairs.gene[rows]]
+        sequences = [pairs.sequences[row] for row in pairs.gene[rows]]
+        smiles = [pairs.smiles[row] for row in pairs.molecule[rows]]
+        model = dnalm.load(tmp_path / "run", pairs=pair_folder, cache=tmp_path / "cache")
+        found = model.predict(ids, smiles)
+        np.testing.assert_allclose(found, dnalm.load(tmp_path / "run").predict(sequences, smiles), rtol=1e-5)
+        results = json.loads((tmp_path / "run" / "results.json").read_text())
+        assert model.temperature == pytest.approx(results["temperature"])
+        logits = np.log(found) - np.log1p(-found)
+        sharp = 1 / (1 + np.exp(-logits * model.temperature))  # as the results have them: before calibration
+        brier = np.mean((sharp - pairs.label[rows]) ** 2)
+        assert brier == pytest.approx(results["validation"]["brier"], rel=1e-3)
+        one = model.predict([ids[0]], smiles[:3])  # one gene for all
+        np.testing.assert_allclose(one, model.predict([ids[0]] * 3, smiles[:3]), rtol=1e-5)
+
+    def test_what_cannot_be_read_is_named_by_its_index(self, pair_folder, tmp_path):
+        from dnalm.cli import main
+
+        train = ["--epochs", "1", "--out", str(tmp_path / "run"), "--device", "cpu", "--quiet"]
+        assert main(["interact", "train", "--data", str(pair_folder), *train]) == 0
+        model = dnalm.load(tmp_path / "run")
+        for genes, smiles, message in (
+            (["ACGT", "12"], ["CCO", "CCN"], "gene 1.*`pairs`"),
+            (["ACGT", ""], ["CCO", "CCN"], "gene 1"),
+            (["ACGT"], ["CCO", "not a molecule"], "molecule 1"),
+            (["ACGT", "ACGT"], ["CCO"] * 3, "2 genes and 3 molecules"),
+        ):
+            with pytest.raises(InputError, match=message):
+                model.predict(genes, smiles)
