@@ -16,7 +16,7 @@ from dnalm.data.molecules import canonical_smiles
 from dnalm.data.pairs import open_pairs
 from dnalm.device import Processor
 from dnalm.errors import InputError
-from dnalm.evaluate.pairs import probability
+from dnalm.evaluate.pair_scores import probability
 from dnalm.models.input_encoder import InputEncoder
 from dnalm.models.open import OpenedInteraction
 from dnalm.models.pair import predict
