@@ -31,7 +31,7 @@ def sets(settings: Settings) -> list[tuple[Any, Any]]:
     import numpy as np
 
     from bench.binding_sets import made_up
-    from dnalm.data.augment import shifted_copies
+    from dnalm.data.binding import shifted_copies
 
     train, validation = (made_up(count, seed) for seed, count in enumerate(sizes(settings)))
     shifted, moved, _rows = shifted_copies(*train, max_shift=10, seed=0)

@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass, field
 
-from dnalm.commands.binding_options import BindingOptions
-from dnalm.commands.binding_run import Start, redraw, train_binding
+from dnalm.commands.finetune import BindingOptions, redraw, train
 from dnalm.config import from_recipe
-from dnalm.models.binding import BindingShape
 from dnalm.models.cnn import CNNConfig
+from dnalm.train.binding_start import start_from_cnn
 
 TABLES = ("data", "augment", "encoder", "head", "train")
 """What a recipe may set."""
@@ -23,7 +22,7 @@ class Options(BindingOptions):
     encoder: CNNConfig = field(default_factory=CNNConfig)
 
 
-def default_options(recipe: str = "baseline") -> Options:
+def default_options(recipe: str) -> Options:
     """Return the options that `--recipe` stands for; flags are laid over them.
 
     Raises:
@@ -33,13 +32,12 @@ def default_options(recipe: str = "baseline") -> Options:
 
 
 def run(options: Options) -> None:
-    """Train, judge, and write everything that OUT should hold.
+    """Train, evaluate, draw, and print the result.
 
     Raises:
         InputError: for a mistake in the options or the data.
     """
     if options.plot_only:
         redraw(options.out)
-        return
-    shape = BindingShape(options.encoder, head=options.head)
-    train_binding(options, Start("baseline", shape, None, {"core": None, "random_core": False}))
+    else:
+        train(options, start_from_cnn(options.encoder, options.head))

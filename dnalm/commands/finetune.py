@@ -2,32 +2,46 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
-from dnalm.commands.binding_options import BindingOptions
-from dnalm.commands.binding_run import Start, redraw, train_binding
+from dnalm.commands.runs import RunOptions, prepare_process, progress_bar, show
 from dnalm.config import from_recipe
 from dnalm.errors import InputError
-from dnalm.models.binding import BindingShape, TuneConfig
-from dnalm.models.core import load_core
-from dnalm.models.open import open_binding
-from dnalm.tokens.characters import VOCAB4
+from dnalm.models.binding import TuneConfig
+from dnalm.models.heads import RegressionHeadConfig
+from dnalm.report.binding import refresh_comparisons
+from dnalm.report.binding_plots import training_curves
+from dnalm.train.binding import BindingConfig, estimate_binding, train_binding
+from dnalm.train.binding_files import BindingFiles
+from dnalm.train.binding_start import BindingStart, Vocabulary, start_from_core, start_from_model
 
 TABLES = ("data", "augment", "head", "train", "tuning")
 """What a recipe may set."""
 
 
 @dataclass(frozen=True)
+class BindingOptions(BindingConfig):
+    """Options that `finetune` and `baseline` share."""
+
+    recipe: str = ""
+    """A recipe's name or a TOML file; sets the fields of training, and flags win over it."""
+    head: RegressionHeadConfig = field(default_factory=RegressionHeadConfig)
+    run: RunOptions = field(default_factory=RunOptions)
+    plot_only: bool = False
+    """Only redraw the two comparison plots from the results that are in OUT."""
+
+
+@dataclass(frozen=True)
 class Options(BindingOptions):
     """Fine-tune a pretrained model to predict a score at each base, such as TF binding."""
 
-    config: Literal["full", "vocab4"] = "vocab4"
+    config: Vocabulary = "vocab4"
     """The core's vocabulary."""
     checkpoint_dir: Path = Path("outputs")
-    """What was --out of `dnalm pretrain`; or a model folder, or a published ckpt_*.pt. One that is
-    untrained is refused, one of an unfinished run is told."""
+    """What was --out of `dnalm pretrain`; or a model folder, or a published ckpt_*.pt. An untrained one is
+    refused, one of an unfinished run gives a warning."""
     init_from: Path | None = None
-    """A model of `dnalm finetune` to go on from, core and head, on the same windows and split;
+    """A model of `dnalm finetune` to begin with, core and head, on the same windows and split;
     --checkpoint-dir is not read then. A head trained on whitened states magnifies small changes of the core:
     with --tune lora or full take a --lr far below the default."""
     recipe: str = "finetune"
@@ -37,7 +51,7 @@ class Options(BindingOptions):
     """Begin with a core of the same shape that was never trained: what did pretraining buy?"""
 
 
-def default_options(recipe: str = "finetune") -> Options:
+def default_options(recipe: str) -> Options:
     """Return the options that `--recipe` stands for; flags are laid over them.
 
     Raises:
@@ -47,7 +61,7 @@ def default_options(recipe: str = "finetune") -> Options:
 
 
 def run(options: Options) -> None:
-    """Train, judge, and write everything that OUT should hold.
+    """Train, evaluate, draw, and print the result.
 
     Raises:
         InputError: for a mistake in the options, the core or the data.
@@ -56,50 +70,72 @@ def run(options: Options) -> None:
         redraw(options.out)
         return
     name = options.name or options.config + ("_random" if options.random_core else "")
-    options = replace(options, name=name)
-    if options.init_from is not None:
-        train_binding(options, _going_on(options, options.init_from))
-        return
-    core = load_core(options.checkpoint_dir, options.config, untrained=options.random_core)
-    if core.caution and not options.random_core:
-        options.run.say(core.caution)
-    shape = BindingShape(core.encoder, core.characters, options.head, options.tuning)
-    about = {"core": core.origin, "random_core": options.random_core}
-    tensors = None if options.random_core else core.tensors
-    train_binding(options, Start("finetune", shape, tensors, about, core.path, core.local_start))
+    if options.init_from is None:
+        start = start_from_core(
+            options.checkpoint_dir,
+            options.config,
+            options.head,
+            options.tuning,
+            random_core=options.random_core,
+        )
+    elif options.random_core:
+        raise InputError("--init-from begins with a trained core and --random-core with none: choose one")
+    else:
+        start = start_from_model(options.init_from, options.config, options.tuning)
+    train(replace(options, name=name), start)
 
 
-def _going_on(options: Options, path: Path) -> Start:
-    """Return the start that is a trained model.
+def redraw(out: Path) -> None:
+    """Draw the two comparison plots anew from the results in `out`, and print their paths."""
+    for path in refresh_comparisons(out):
+        print(path)
+
+
+def train(options: BindingOptions, start: BindingStart) -> None:
+    """Train a model from `start`, or estimate what that takes; draw its curves, and print the result.
 
     Raises:
-        InputError: if it is none, or not of the kind that the options ask for.
+        InputError: for a mistake in the options or the data.
     """
-    if options.random_core:
-        raise InputError("--init-from begins with a trained core and --random-core with none: choose one")
-    opened = open_binding(path)
-    model = opened.model
-    is_vocab4 = model.shape.characters == VOCAB4.characters
-    if model.shape.kind != "gpt" or is_vocab4 != (options.config == "vocab4"):
-        raise InputError(f"{path}: expected a fine-tuned GPT of --config {options.config}, got another model")
-    if model.shape.tuning.both_strands != options.tuning.both_strands:
-        has, flag = ("was", "add") if model.shape.tuning.both_strands else ("was not", "leave out")
-        raise InputError(f"{path}: {has} trained on both strands; {flag} --both-strands")
-    # Its head is trained: neither whitening nor another start for it.
-    tuning = replace(options.tuning, whiten=False)
-    shape = BindingShape(model.shape.encoder, model.shape.characters, model.shape.head, tuning)
-    about = {
-        "core": f"{opened.about.get('core')}, then trained as {path}",
-        "random_core": bool(opened.about.get("random_core")),
-    }
-    core, head = dict(model.encoder.state_dict()), dict(model.head.state_dict())
-    return Start(
-        "finetune",
-        shape,
-        core,
-        about,
-        path,
-        head=head,
-        weights=opened.weights,
-        trained_on=str(opened.identity.get("set")),
+    say = options.run.say
+    processor = prepare_process(options.run.compute)
+    if options.run.dry_run:
+        estimate = estimate_binding(options, start, processor, options.run, say=say)
+        states = f", {estimate.states_bytes / 1e9:.1f} GB of states on disk" if estimate.states_bytes else ""
+        show(
+            f"would train {options.train.epochs} epochs of {estimate.training_windows:,} windows into "
+            f"{options.out / options.name}: at most about {estimate.seconds / 60:,.0f} min, "
+            f"{estimate.memory_bytes / 1e9:.1f} GB of memory, {estimate.models_bytes / 1e6:,.0f} MB of models"
+            f"{states}"
+        )
+        return
+    with progress_bar(quiet=options.run.quiet) as progress:
+        results = train_binding(
+            options, start, processor, options.run, recipe=options.recipe, say=say, progress=progress
+        )
+    if results is None:
+        return
+    training, files = results["training"], BindingFiles.of(options.out, options.name)
+    title = f"Training, {options.name}"
+    training_curves(training["history"], files.curves, title, best_epoch=training["best_epoch"])
+    print(_summary(options, results, files))
+    try:
+        refresh_comparisons(options.out)
+    except InputError as error:  # of another file in the folder: this run is done
+        say(f"the comparison plots were not drawn: {error}")
+
+
+def _summary(options: BindingOptions, results: dict[str, Any], files: BindingFiles) -> str:
+    scores, training = results["scores"], results["training"]
+    r = scores["pearson_r"]
+    return "\n".join(
+        [
+            f"{options.name}: Pearson R {r['value']:.4f} (95 % interval {r['low']:.4f} to {r['high']:.4f}) "
+            f"over all {scores['bases']:,} bases of {scores['windows']:,} validation windows, "
+            f"{scores['pearson_r_batches']:.4f} as a mean over batches; AUROC {scores['auroc']:.4f}, "
+            f"AUPRC {scores['auprc']:.4f}",
+            f"best epoch {training['best_epoch']} of {training['epochs']}, {training['seconds']:.0f} s of "
+            "training; the validation part chose the epoch: for a claim run dnalm evaluate --part test",
+            f"model {options.out / options.name}, results {files.results}",
+        ]
     )

@@ -19,19 +19,15 @@ from torch import Tensor
 from dnalm.config import check_minimum
 from dnalm.data.similarity import WINDOW_K, near_duplicates
 from dnalm.data.splits import GAP, Split, blocks_split, no_split, published_split
-from dnalm.dna import BASE_CODES, BASES, COMPLEMENT, NOT_A_BASE
+from dnalm.dna import COMPLEMENT
 from dnalm.errors import InputError
 from dnalm.files import sha256
 from dnalm.formats.binding import BindingSet, parse_name, read_binding
-from dnalm.tokens.characters import CharacterTokenizer
 
 Letters = npt.NDArray[np.uint8]
 Scores = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
 Part = Literal["train", "validation", "test"]
-
-NO_BASE = len(BASES)
-"""Base code of every letter that is not A, C, G or T, in `base_codes`."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +95,8 @@ def read_split_set(
         scores: the true score at each base.
         config: how they are split.
         longest: bases that the model takes; None for any number.
-        allow_unsplit: accept a set that cannot be split, or whose windows are too short to look for near-copies.
+        allow_unsplit: accept a set that cannot be split, or whose windows are too short to look for
+            near-copies.
 
     Raises:
         InputError: if the files are wrong, the windows are longer than `longest`, or a part is empty.
@@ -108,8 +105,8 @@ def read_split_set(
     length = windows.letters.shape[1]
     if longest is not None and length > longest:
         raise InputError(
-            f"{sequences}: its windows have {length:,} bases and the model's block {longest:,}; label shorter "
-            f"windows (`window`), or pretrain with a `block_size` of {length}"
+            f"{sequences}: its windows have {length:,} bases and the model's block {longest:,}; "
+            f"label shorter ones (`window`), or pretrain with a `block_size` of {length}"
         )
     unsplit = ""
     try:
@@ -326,28 +323,3 @@ class BindingBatches:
     def batch(self, step: int, rank: int = 0, world: int = 1) -> BindingBatch:
         """Return the rows rank, rank + world, ... of batch `step`."""
         return self.windows.take(self.rows(step)[rank::world])
-
-
-def base_codes(letters: Letters) -> Tensor:
-    """Return base codes of letters [.., L] for the CNN: 0 to 3, and `NO_BASE` for any other letter; uint8."""
-    codes = BASE_CODES[letters]
-    return torch.from_numpy(np.where(codes == NOT_A_BASE, NO_BASE, codes).astype(np.uint8))
-
-
-def token_ids(letters: Letters, tokenizer: CharacterTokenizer) -> Tensor:
-    """Return token ids of upper-case IUPAC letters [.., L], uint8.
-
-    A base that the vocabulary has in lower case alone is read so. Any other letter that it lacks becomes its
-    N, or where it has no N (vocab4) its A, as in the published project: the model takes it for a real base.
-
-    Raises:
-        InputError: if the vocabulary lacks a base in either case.
-    """
-    table = tokenizer.ids.copy()
-    for base in BASES:
-        if table[ord(base)] < 0:
-            table[ord(base)] = table[ord(base.lower())]
-        if table[ord(base)] < 0:
-            raise InputError(f"the vocabulary {tokenizer.characters!r} has no token for the base {base}")
-    substitute = next(table[ord(letter)] for letter in "NA" if table[ord(letter)] >= 0)
-    return torch.from_numpy(np.where(table < 0, substitute, table).astype(np.uint8)[letters])

@@ -1,7 +1,7 @@
 """Sequences that are the same or nearly so, by the k-mers that they share (MinHash; Broder 1997).
 
-`gene_clusters` groups similar genes, which a split must not separate; `near_duplicates` counts windows of one part
-that are near-copies of a window of another. Both look k-mers up in one index, `KmerIndex`.
+`gene_clusters` groups similar genes, which a split must not separate; `near_duplicates` counts windows of
+one part that are near-copies of a window of another. Both look k-mers up in one index, `KmerIndex`.
 
 Shapes used below
     N  windows                       L  bases in a window
@@ -23,17 +23,17 @@ Keys = npt.NDArray[np.uint64]
 Rows = npt.NDArray[np.int64]
 
 COMMON = 100
-"""A k-mer in more sequences than this is common, as those of Alu or a satellite. It does not count for windows;
-genes are compared by it only where they share too few others."""
+"""A k-mer in more sequences than this is common, as those of Alu or a satellite. It does not count for
+windows; genes are compared by it only where they share too few others."""
 
 K = 12
 """Bases of a gene's k-mers: one substitution changes 12 of the 49 of a 60-base promoter."""
 SKETCH = 128
 """k-mers in the sketch of a gene, those with the smallest hashes: all of them in a 60-base promoter."""
 LEAST = 1 / 3
-"""Least Jaccard index of two similar genes' k-mers, estimated from the smallest hashes of both together. Two genes
-of one length then have half of their k-mers in common: in a promoter of 60 bases two substitutions leave as
-many, or a shift by 24; in a long gene about one substitution in 17 bases."""
+"""Least Jaccard index of two similar genes' k-mers, estimated from the smallest hashes of both together. Two
+genes of one length then have half of their k-mers in common: in a promoter of 60 bases two substitutions
+leave as many, or a shift by 24; in a long gene about one substitution in 17 bases."""
 
 WINDOW_K = 16
 """Bases of a window's k-mers: one of them occurs by chance once in 4 billion positions."""
@@ -69,7 +69,8 @@ class KmerIndex:
         """Return the owners of k-mers, one after the other, from what `counts` has returned."""
         ends = np.cumsum(counts)
         steps = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - counts, counts)
-        return self.owners[np.repeat(first, counts) + steps]
+        owners: Rows = self.owners[np.repeat(first, counts) + steps]
+        return owners
 
 
 def kmers_of(codes: Letters, k: int, *, both_strands: bool = False) -> tuple[Keys, npt.NDArray[np.bool_]]:
@@ -103,8 +104,8 @@ def hashed(kmers: Keys) -> Keys:
 def gene_clusters(sequences: Sequence[str]) -> Rows:
     """Return a number for each gene, [G], equal for genes of identical or near-identical sequences.
 
-    Only the given strand is compared. Similarity is transitive: if A is similar to B and B to C, all three are
-    in one cluster.
+    Only the given strand is compared. Similarity is transitive: if A is similar to B and B to C, all three
+    are in one cluster.
 
     Args:
         sequences: [G] upper-case DNA.
@@ -133,7 +134,8 @@ def likeness(one: Keys, other: Keys) -> float:
 def _components(sketches: Sequence[Keys]) -> Rows:
     """Return the cluster of each gene, [G]: connected components of the similar genes, in their order.
 
-    From a gene all similar ones that are not yet in a cluster are reached, so that each enters the queue once.
+    From a gene all similar ones that are not yet in a cluster are reached, so that each enters the queue
+    once.
     """
     hashes = np.concatenate([*sketches, np.empty(0, dtype=np.uint64)])
     index = KmerIndex(hashes, np.repeat(np.arange(len(sketches)), list(map(len, sketches))))
@@ -173,9 +175,9 @@ def near_duplicates(letters: Letters, split: Split, *, sketch: int = WINDOW_SKET
     """Count the windows of validation and of test that have a near-copy in a part used before them.
 
     For validation that is train; for test, train or validation. A near-copy is one window, read on either
-    strand, that is equal, or that has at least half of the k-mers in the window's sketch: of its 16-mers, each
-    taken with its reverse complement, a fixed choice (FracMinHash; Irber et al. 2022) of about `sketch`, less
-    those with N and those in more than `COMMON` windows of the parts before.
+    strand, that is equal, or that has at least half of the k-mers in the window's sketch: of its 16-mers,
+    each taken with its reverse complement, a fixed choice (FracMinHash; Irber et al. 2022) of about
+    `sketch`, less those with N and those in more than `COMMON` windows of the parts before.
 
     Equal windows are always found. With the whole of a window in its sketch (`sketch` >= L - 15) so is a copy
     with s substitutions that is shifted by d bases if 16 s + d is at most half of L - 15, unless its k-mers
@@ -226,7 +228,7 @@ def _same_either_strand(letters: Letters) -> Rows:
 
 
 def _window_sketches(letters: Letters, rows: Rows, one_in: np.uint64) -> Iterator[tuple[Keys, Rows]]:
-    """Yield k-mers and their windows, [E] each, of some windows at a time; the k-mers of a window together."""
+    """Yield k-mers and their windows, [E] each, `CHUNK` windows at a time, ordered by window."""
     for first in range(0, max(1, len(rows)), CHUNK):
         chosen = rows[first : first + CHUNK]
         kmers, real = kmers_of(BASE_CODES[letters[chosen]], WINDOW_K, both_strands=True)

@@ -1,8 +1,8 @@
 """Splits of windows into train, validation and test.
 
-Neighbouring windows, and windows that are near-copies of each other, let a model remember instead of predict. So
-contiguous stretches of a contig go to one part, with gaps between parts; `similarity.near_duplicates` counts the
-near-copies across parts.
+Neighbouring windows, and windows that are near-copies of each other, let a model remember instead of
+predict. So contiguous stretches of a contig go to one part, with gaps between parts;
+`similarity.near_duplicates` counts the near-copies across parts.
 
 Shapes used below
     N  windows
@@ -97,9 +97,7 @@ def blocks_split(intervals: Sequence[Interval], *, seed: int = 0, gap: int = GAP
         raise InputError("expected windows to split, got none")
     for one in intervals:
         if one.start < 0 or one.end <= one.start:
-            raise InputError(
-                f"expected windows of at least one base, got {one.contig}:{one.start}-{one.end}"
-            )
+            raise InputError(f"expected windows of at least one base, got {one.contig}:{one.start}-{one.end}")
     names, contigs = np.unique([one.contig for one in intervals], return_inverse=True)
     starts = np.array([one.start for one in intervals], dtype=np.int64)
     ends = np.array([one.end for one in intervals], dtype=np.int64)
@@ -151,6 +149,6 @@ def _near(
     """Return which windows are nearer than `gap` to one of the others, on the same contig."""
     order = np.argsort(other_starts, kind="stable")
     furthest = np.maximum.accumulate(np.append(-1, other_ends[order]))  # end of those that start before
-    before = np.searchsorted(other_starts[order], ends + gap, side="left")  # how many start in time to be near
+    before = np.searchsorted(other_starts[order], ends + gap, side="left")  # those that may be near
     near: npt.NDArray[np.bool_] = (before > 0) & (furthest[before] > starts - gap)
     return near

@@ -1,23 +1,20 @@
-"""TF binding at every base: windows + encoder + regression head + mean squared error + Pearson's R.
+"""A score at every base, such as TF binding: an encoder under a regression head.
 
 Shapes used below
     B  windows in the batch          L  bases (tokens) per window
-    M  windows of a part             D  width of the encoder's states
+    D  width of the encoder's states
 """
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dnalm import process
-from dnalm.bootstrap import moments, pearson
-from dnalm.data.binding import BindingBatch, BindingBatches, BindingWindows, base_codes, token_ids
+from dnalm.config import check_minimum
+from dnalm.dna import BASE_CODES, BASES, NOT_A_BASE
 from dnalm.errors import InputError
 from dnalm.models.cnn import CNN, CNNConfig
 from dnalm.models.gpt import GPT, GPTConfig
@@ -25,12 +22,10 @@ from dnalm.models.heads import RegressionHead, RegressionHeadConfig
 from dnalm.models.lora import add_lora, merge_lora
 from dnalm.tokens.characters import CharacterTokenizer
 
-PREDICT_BATCH = 64
-"""Windows predicted at a time: no result depends on it."""
-CALIBRATION = 256
-"""Training windows from whose states the head's start is taken, evenly spread."""
-TRAIN_SAMPLE = 1024
-"""Training windows on which the training loss is measured at each evaluation, evenly spread."""
+Letters = npt.NDArray[np.uint8]
+
+NO_BASE = len(BASES)
+"""Base code of every letter that is not A, C, G or T, in `base_codes`."""
 
 Tune = Literal["frozen", "lora", "full"]
 
@@ -49,8 +44,8 @@ class TuneConfig:
     """Train the head on whitened states of a GPT: what varies little is learned as fast as the rest."""
 
     def __post_init__(self) -> None:
-        if self.lora_rank < 1:
-            raise InputError(f"lora_rank must be at least 1, got {self.lora_rank}")
+        if wrong := check_minimum(self, lora_rank=1):
+            raise InputError("; ".join(wrong))
 
 
 @dataclass(frozen=True)
@@ -64,31 +59,29 @@ class BindingShape:
     tuning: TuneConfig = field(default_factory=TuneConfig)
 
     @property
-    def kind(self) -> str:
-        """The encoder's name in `ENCODERS`."""
+    def kind(self) -> Literal["gpt", "cnn"]:
+        """The encoder's name."""
         return "gpt" if isinstance(self.encoder, GPTConfig) else "cnn"
+
+    @property
+    def tune(self) -> Tune:
+        """Which weights are trained; all of a CNN."""
+        return self.tuning.tune if self.kind == "gpt" else "full"
 
     @property
     def longest(self) -> int | None:
         """Most bases in a window; None for any number."""
         return self.encoder.block_size if isinstance(self.encoder, GPTConfig) else None
 
-    def tokens(self, letters: npt.NDArray[np.uint8]) -> Tensor:
+    def tokens(self, letters: Letters) -> Tensor:
         """Return what the encoder reads of upper-case IUPAC letters [.., L], uint8."""
-        return (
-            token_ids(letters, CharacterTokenizer(self.characters))
-            if self.characters
-            else base_codes(letters)
-        )
+        if not self.characters:
+            return base_codes(letters)
+        return token_ids(letters, CharacterTokenizer(self.characters))
 
     def as_dict(self) -> dict[str, Any]:
         """Return JSON values from which `from_dict` makes the same shape."""
-        return {
-            "encoder": {"name": self.kind, **asdict(self.encoder)},
-            "characters": self.characters,
-            "head": asdict(self.head),
-            "tuning": asdict(self.tuning),
-        }
+        return asdict(self) | {"encoder": {"name": self.kind, **asdict(self.encoder)}}
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "BindingShape":
@@ -102,8 +95,8 @@ class BindingShape:
 class BindingModel(nn.Module):
     """An encoder under a regression head.
 
-    With both strands the states of the reverse complement, turned round so that each lies at its base, stand
-    behind the forward ones: the head's input is twice as wide.
+    With both strands the states of the reverse complement, reversed so that each is at its base, follow the
+    forward ones: the head's input is twice as wide.
     """
 
     complement: Tensor
@@ -118,7 +111,7 @@ class BindingModel(nn.Module):
             complement = torch.from_numpy(tokenizer.complement)
         else:
             self.encoder = CNN(shape.encoder)
-            complement = torch.tensor([3, 2, 1, 0, 4], dtype=torch.uint8)
+            complement = torch.tensor([3, 2, 1, 0, NO_BASE], dtype=torch.uint8)
         self.register_buffer("complement", complement, persistent=False)
         self.head = RegressionHead(self.width, shape.head)
 
@@ -129,17 +122,34 @@ class BindingModel(nn.Module):
 
     @property
     def frozen(self) -> bool:
-        """Whether the encoder's states do not change in training: it is a GPT whose head alone is trained."""
-        return self.shape.kind == "gpt" and self.shape.tuning.tune == "frozen"
+        """Whether the encoder's states do not change in training, because only the head is trained."""
+        return self.shape.tune == "frozen"
+
+    @property
+    def parameter_count(self) -> int:
+        """All parameters; those of LoRA too until they are merged."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    @property
+    def trained_count(self) -> int:
+        """Parameters that training changes."""
+        return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
 
     def prepare_training(self) -> None:
-        """Say which weights are trained, add LoRA's updates and the whitening; once, with the core loaded."""
+        """Choose which weights are trained, add LoRA's updates and the whitening; once, with the core loaded."""
         if self.shape.kind == "gpt" and self.shape.tuning.whiten:
             self.head.add_whitening()
         if self.frozen:
             self.encoder.requires_grad_(False)
-        elif self.shape.kind == "gpt" and self.shape.tuning.tune == "lora":
+        elif self.shape.tune == "lora":
             add_lora(self.encoder, self.shape.tuning.lora_rank)
+
+    def merge(self) -> None:
+        """Make encoder and head plain again after training with LoRA or whitened states, in place."""
+        if self.head.whitening is not None:
+            self.head.merge_whitening()
+        if self.shape.tune == "lora":
+            merge_lora(self.encoder)
 
     def train(self, mode: bool = True) -> "BindingModel":
         """Set training or evaluation; a frozen encoder stays in evaluation: its dropout must not run."""
@@ -160,133 +170,37 @@ class BindingModel(nn.Module):
         """Return the reverse complement of tokens [B, L]."""
         return self.complement[tokens.long()].flip(1)
 
-    @torch.no_grad()
-    def calibrate(self, windows: BindingWindows) -> None:
-        """Fit the start of the head to the core's states of up to `CALIBRATION` training windows.
-
-        A CNN is not calibrated: its states are as untrained as its head.
-        """
-        if self.shape.kind == "cnn":
-            return
-        rows = np.arange(len(windows), dtype=np.int64)[:: -(-len(windows) // CALIBRATION)]
-        batch = windows.take(rows)
-        device = self.head.fc.weight.device
-        was_training = self.training
-        self.eval()
-        self.head.calibrate(
-            torch.cat([self.encode(part.to(device)) for part in torch.split(batch.tokens, PREDICT_BATCH)])
-            if batch.states is None
-            else batch.states.to(device)
-        )
-        self.train(was_training)
-
     def forward(self, tokens: Tensor, states: Tensor | None = None) -> Tensor:
         """Map tokens [B, L], or states [B, L, D] computed before, to scores [B, L]."""
         if states is None:
             with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
                 states = self.encode(tokens)
         if not torch.is_autocast_enabled(states.device.type):
-            states = states.to(self.head.fc.weight.dtype)  # those that were kept are in bfloat16
+            states = states.to(self.head.fc.weight.dtype)  # cached states are in bfloat16
         scores: Tensor = self.head(states, torch.ones_like(tokens, dtype=torch.bool))
         return scores
 
-    @property
-    def parameter_count(self) -> int:
-        """All parameters; those of LoRA too until they are merged."""
-        return sum(parameter.numel() for parameter in self.parameters())
 
-    @property
-    def trained_count(self) -> int:
-        """Parameters that training changes."""
-        return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
-
-    def merge(self) -> None:
-        """Make encoder and head plain again after training with LoRA or whitened states, in place."""
-        if self.head.whitening is not None:
-            self.head.merge_whitening()
-        if self.shape.kind == "gpt" and self.shape.tuning.tune == "lora":
-            merge_lora(self.encoder)
+def base_codes(letters: Letters) -> Tensor:
+    """Return base codes of letters [.., L] for the CNN: 0 to 3, and `NO_BASE` for any other letter; uint8."""
+    codes = BASE_CODES[letters]
+    return torch.from_numpy(np.where(codes == NOT_A_BASE, NO_BASE, codes).astype(np.uint8))
 
 
-class BindingTask:
-    """Predict the score at each base of windows; what the training loop needs to know of it."""
+def token_ids(letters: Letters, tokenizer: CharacterTokenizer) -> Tensor:
+    """Return token ids of upper-case IUPAC letters [.., L], uint8.
 
-    unit = "bases"
+    A base that the vocabulary has in lower case alone is read so. Any other letter that it lacks becomes its
+    N, or where it has no N (vocab4) its A, as in the published project: the model takes it for a real base.
 
-    def __init__(
-        self,
-        shape: BindingShape,
-        train: BindingWindows,
-        validation: BindingWindows,
-        about: Mapping[str, Any] | None = None,
-    ) -> None:
-        self.shape, self.train, self.validation = shape, train, validation
-        self.about = dict(about or {})
-        """JSON values that are saved with the model: how it was trained, for results."""
-        rows = np.arange(len(train), dtype=np.int64)
-        self._sample = rows[:: -(-len(train) // TRAIN_SAMPLE)]
-
-    def windows(self, batch_size: int, seed: int) -> BindingBatches:
-        """Return the training batches."""
-        return BindingBatches(self.train, batch_size, seed)
-
-    def loss(self, model: nn.Module, batch: BindingBatch) -> Tensor:
-        """Return the mean squared error over all bases of the batch."""
-        return F.mse_loss(model(batch.tokens, batch.states).float(), batch.scores)
-
-    def loss_weight(self, batch: BindingBatch) -> float:
-        """Return what the loss is a mean over: bases."""
-        return float(batch.scores.numel())
-
-    def evaluate(self, model: nn.Module) -> dict[str, float]:
-        """Score `model` on a fixed sample of the training windows and on all validation windows."""
-        sample = predict(model, self.train, self._sample, together=True)
-        truth = self.train.scores[torch.from_numpy(self._sample)].numpy()
-        found = predict(model, self.validation, together=True)
-        wanted = self.validation.scores.numpy()
-        return {
-            "train_loss": float(np.square(sample - truth).mean(dtype=np.float64)),
-            "val_loss": float(np.square(found - wanted).mean(dtype=np.float64)),
-            "pearson_r": float(pearson(moments(wanted, found).sum(0))),
-        }
-
-    def weights(self, model: nn.Module) -> dict[str, Tensor]:
-        """Return every tensor of the model."""
-        return dict(model.state_dict())
-
-    def describe(self) -> dict[str, Any]:
-        """Return what is needed to build the model again."""
-        return {"kind": "binding", **self.shape.as_dict(), "about": self.about}
-
-
-@torch.no_grad()
-def predict(
-    model: nn.Module,
-    windows: BindingWindows,
-    rows: npt.NDArray[np.int64] | None = None,
-    *,
-    together: bool = False,
-) -> npt.NDArray[np.float32]:
-    """Return the scores that `model` predicts for all windows, or for `rows`: [M, L].
-
-    Args:
-        model: maps tokens and states to scores.
-        windows: of which set.
-        rows: of the windows; all unless given.
-        together: whether all processes of the run ask for the same at once: each then does its share.
+    Raises:
+        InputError: if the vocabulary lacks a base in either case.
     """
-    rows = np.arange(len(windows), dtype=np.int64) if rows is None else rows
-    device = next(model.parameters()).device
-    was_training = model.training
-    model.eval()
-
-    def scores(at: int) -> npt.NDArray[np.float32]:
-        batch = windows.take(rows[at : at + PREDICT_BATCH])
-        states = None if batch.states is None else batch.states.to(device)
-        found: npt.NDArray[np.float32] = model(batch.tokens.to(device), states).float().cpu().numpy()
-        return found
-
-    batches = range(0, len(rows), PREDICT_BATCH)
-    parts = process.map_over_ranks(batches, scores, together=together)
-    model.train(was_training)
-    return np.concatenate(parts)
+    table = tokenizer.ids.copy()
+    for base in BASES:
+        if table[ord(base)] < 0:
+            table[ord(base)] = table[ord(base.lower())]
+        if table[ord(base)] < 0:
+            raise InputError(f"the vocabulary {tokenizer.characters!r} has no token for the base {base}")
+    substitute = next(table[ord(letter)] for letter in "NA" if table[ord(letter)] >= 0)
+    return torch.from_numpy(np.where(table < 0, substitute, table).astype(np.uint8)[letters])

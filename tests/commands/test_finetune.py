@@ -224,7 +224,7 @@ def test_states_kept_or_not_are_not_one_run(models, binding, capsys):
 
 
 def test_the_test_part_is_not_looked_at(binding, tmp_path):
-    from dnalm.data.binding_set import SplitConfig, split_of
+    from dnalm.data.binding import SplitConfig, split_of
 
     hidden = split_of(binding.windows, SplitConfig(gap=100)).test
     scores = binding.windows.scores.copy()
@@ -305,7 +305,7 @@ def test_refuses_names_without_a_place_for_the_blocks_split(binding, tmp_path, c
         BindingSet(names, binding.windows.letters, binding.windows.scores),
     )
     changed = binding._replace(sequences=tmp_path / "s.gz", scores=tmp_path / "y.gz")
-    assert "or --split published" in refused(capsys, baseline(changed, tmp_path / "m"))
+    assert "use --split published" in refused(capsys, baseline(changed, tmp_path / "m"))
     assert baseline(changed, tmp_path / "m", "--split", "published") == 0
 
 
@@ -330,7 +330,7 @@ def test_refuses_a_cache_that_is_too_small(binding, tmp_path, capsys):
         (["--epochs", "0"], "epochs must be at least 1"),
         (["--kernel", "4"], "kernel must be odd"),
         (["--recipe", "basline"], "did you mean baseline?"),
-        (["--max-shift", "40"], "max_shift must be"),
+        (["--max-shift", "40"], "max-shift must be"),
     ],
 )
 def test_refuses_options_that_make_no_sense(binding, tmp_path, capsys, flags, message):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dnalm.data.augment import reverse_complements, shifted_copies
+from dnalm.data.binding import reverse_complements, shifted_copies
 from dnalm.formats.binding import read_binding
 
 LETTERS = np.frombuffer(b"ACGT", np.uint8)
@@ -122,7 +122,7 @@ def test_a_track_that_is_nowhere_zero_gives_no_copies():
 @pytest.mark.parametrize("max_shift", [0, -1, 40])
 def test_bad_shift(max_shift):
     letters, scores = made()
-    with pytest.raises(ValueError, match=rf"max_shift must be .* windows' 40 bases, got {max_shift}"):
+    with pytest.raises(ValueError, match=rf"`max_shift` must be .* windows' 40 bases, got {max_shift}"):
         shifted_copies(letters, scores, max_shift=max_shift, seed=0)
 
 

@@ -1,7 +1,6 @@
 """Tests for dnalm/data/splits.py."""
 
 import random
-import time
 from itertools import product
 
 import numpy as np
@@ -10,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dnalm.data import splits
-from dnalm.data.splits import Split, blocks_split, near_duplicates, published_split
+from dnalm.data.splits import blocks_split, published_split
 from dnalm.dna import Interval
 from dnalm.formats.binding import parse_name, read_sequences
 
@@ -155,145 +154,13 @@ class TestBlocks:
             blocks_split(intervals)
 
     def test_bad_gap(self):
-        with pytest.raises(ValueError, match="gap must be 0 bases or more, got -1"):
+        with pytest.raises(ValueError, match="gap"):
             blocks_split(tiles(2_000), gap=-1)
 
 
-def windows(count, seed=0, length=LENGTH):
-    return np.frombuffer(b"ACGT", np.uint8)[np.random.default_rng(seed).integers(0, 4, (count, length))]
-
-
-def other_strand(letters):
-    table = bytes.maketrans(b"ACGTN", b"TGCAN")
-    return np.frombuffer(letters.tobytes().translate(table), np.uint8)[::-1]
-
-
-def substituted(letters, places):
-    changed = letters.copy()
-    for place in places:
-        changed[place] = ord("ACGT"[("ACGT".index(chr(changed[place])) + 1) % 4])
-    return changed
-
-
-def shifted(letters, by):
-    """Return the window that begins `by` bases later in the genome, with other bases there."""
-    return np.concatenate([letters[by:], letters[:by][::-1]])
-
-
-COPIES = {
-    "equal": lambda one: one,
-    "other strand": other_strand,
-    # 5 substitutions spoil 5 * 16 = 80 of 285 k-mers at most: evenly spread they do
-    "5 substitutions": lambda one: substituted(one, [30, 90, 150, 210, 270]),
-    "5 substitutions, other strand": lambda one: other_strand(substituted(one, [30, 90, 150, 210, 270])),
-    "shifted by 60": lambda one: shifted(one, 60),  # 225 of 285 stay
-    "shifted by 60, 5 substitutions": lambda one: substituted(shifted(one, 60), [20, 60, 100, 140, 180]),
-}
-
-
-def planted(copy, seed):
-    """Return 40 random windows of train, 10 of validation and 10 of test, one of each a copy of train's."""
-    letters = windows(60, seed)
-    letters[43], letters[57] = copy(letters[3]), copy(letters[4])
-    order = np.random.default_rng(seed).permutation(60)  # which row is which must not matter
-    mixed = letters[np.argsort(order)]
-    return mixed, Split("blocks", order[:40], order[40:50], order[50:], np.empty(0, dtype=np.int64))
-
-
-class TestNearDuplicates:
-    @pytest.mark.parametrize("copy", COPIES.values(), ids=COPIES.keys())
-    @pytest.mark.parametrize("seed", range(3))
-    def test_a_planted_copy_is_found_for_certain_with_whole_sketches(self, copy, seed):
-        letters, split = planted(copy, seed)
-        assert near_duplicates(letters, split, sketch=LENGTH) == {"validation": 1, "test": 1}
-
-    @pytest.mark.parametrize("copy", list(COPIES.values())[:5], ids=list(COPIES)[:5])
-    @pytest.mark.parametrize("seed", range(3))
-    def test_and_nearly_always_with_the_usual_ones(self, copy, seed):
-        letters, split = planted(copy, seed)
-        assert near_duplicates(letters, split) == {"validation": 1, "test": 1}
-
-    def test_test_windows_are_sought_in_validation_too(self):
-        letters, split = planted(lambda one: one, 0)
-        letters[split.test[0]] = letters[split.validation[0]]
-        assert near_duplicates(letters, split) == {"validation": 1, "test": 2}
-
-    def test_random_windows_and_distant_copies_are_none(self):
-        letters, split = planted(lambda one: one[::-1], 0)  # backwards, not complemented: another sequence
-        assert near_duplicates(letters, split) == {"validation": 0, "test": 0}
-        letters, split = planted(lambda one: shifted(one, 200), 0)  # 85 of 285 stay
-        assert near_duplicates(letters, split) == {"validation": 0, "test": 0}
-
-    def test_left_out_windows_and_empty_parts_do_not_count(self):
-        letters = np.repeat(windows(1), 12, axis=0)
-        none = np.empty(0, dtype=np.int64)
-        split = Split("published", np.arange(5), np.arange(5, 10), none, np.arange(10, 12))
-        assert near_duplicates(letters, split) == {"validation": 5}
-        letters[:5] = windows(5, seed=1)
-        assert near_duplicates(letters, split) == {"validation": 0}
-
-    @pytest.mark.parametrize(("bases", "near"), [(47, 1), (46, 0)])
-    def test_half_is_enough(self, bases, near):
-        letters = windows(2, length=79)  # 64 k-mers; `bases` of them in one piece hold bases - 15
-        letters[1, :bases] = letters[0, :bases]
-        letters[1, bases] = substituted(letters[0], [bases])[bases]
-        split = Split("blocks", np.arange(1), np.arange(1, 2), np.arange(0), np.arange(0))
-        assert near_duplicates(letters, split) == {"validation": near}
-
-    def test_equals_a_plain_count(self, monkeypatch):
-        monkeypatch.setattr(splits, "PAIRS", 50)  # many pieces
-        monkeypatch.setattr(splits, "ROWS", 7)
-        draws, letters = np.random.default_rng(1), windows(60, seed=1, length=80)
-        for i in range(20, 60):  # half a copy, more or less, of one of the first, on either strand
-            cut = draws.integers(20, 60)
-            letters[i, :cut] = letters[draws.integers(20), :cut]
-            letters[i] = other_strand(letters[i]) if draws.random() < 0.5 else letters[i]
-        letters[5, 30] = letters[25, 10] = ord("N")
-        split = Split("blocks", np.arange(20), np.arange(20, 60), np.arange(0), np.arange(0))
-
-        def kmers(row):
-            words = {bytes(row[i : i + 16]) for i in range(65)}
-            pairs = {min(w, other_strand(np.frombuffer(w, np.uint8)).tobytes()) for w in words}
-            return {word for word in pairs if b"N" not in word}
-
-        sets = [kmers(row) for row in letters]
-        near = sum(any(2 * len(sets[i] & sets[j]) >= len(sets[i]) for j in range(20)) for i in range(20, 60))
-        assert 5 < near < 35  # both answers occur
-        assert near_duplicates(letters, split, sketch=80) == {"validation": near}
-
-    def test_a_repeat_in_very_many_windows_neither_counts_nor_takes_long(self):
-        letters = windows(8_000, seed=2)
-        letters[:, :200] = windows(1, seed=3)[0, :200]
-        letters[7_999] = other_strand(letters[0])
-        split = Split("blocks", np.arange(6_000), np.arange(6_000, 8_000), np.arange(0), np.arange(0))
-        started = time.perf_counter()
-        assert near_duplicates(letters, split) == {"validation": 1}
-        assert time.perf_counter() - started < 10  # pairs of all windows would take minutes
-
-    def test_windows_of_n_or_of_repeats_alone_are_not_judged_by_a_few_kmers(self):
-        letters = windows(20)
-        letters[:, 20:] = ord("N")  # 5 k-mers are left
-        letters[10:, :20] = letters[:10, :20]
-        letters[10:, 25] = ord("A")  # so that they are not equal
-        split = Split("blocks", np.arange(10), np.arange(10, 20), np.arange(0), np.arange(0))
-        assert near_duplicates(letters, split) == {"validation": 0}
-
-    def test_windows_shorter_than_a_kmer(self):
-        letters, split = planted(lambda one: one, 0)
-        with pytest.raises(ValueError, match=r"windows of 16 bases or more .*\(60, 15\)"):
-            near_duplicates(letters[:, :15], split)
-
-
 def test_the_real_set(shared_data):
-    names, letters = read_sequences(shared_data / "binding" / "chr22_sequences.txt.gz")
-    intervals = [parse_name(name) for name in names]
-    split = blocks_split(intervals)
-    counts = split.windows
+    names, _ = read_sequences(shared_data / "binding" / "chr22_sequences.txt.gz")
+    counts = blocks_split([parse_name(name) for name in names]).windows
     for name, share in (("train", 0.70), ("validation", 0.15), ("test", 0.15)):
         assert counts[name] / len(names) == pytest.approx(share, abs=0.02)  # a block of 1 Mb is about 3 %
     assert counts["left_out"] < 0.01 * len(names)  # 1 window in 1,700 bases, 20 borders
-    started = time.perf_counter()
-    blocks = near_duplicates(letters, split)
-    assert time.perf_counter() - started < 30  # 3 s on two idle cores; a quadratic search takes hours
-    shuffled = near_duplicates(letters, published_split(len(names)))
-    assert 0 < blocks["validation"] / counts["validation"] < 0.5 * shuffled["validation"] / 4627

@@ -1,7 +1,7 @@
-"""What the true motif alone predicts: a scan of each window, by the rule that made the labels.
+"""The motif as a baseline: a scan of each window, by the rule that made the labels.
 
-A site that a window's edge cuts cannot be seen from inside the window; it is the scan's only blind spot where
-the labels were made from the same matrix.
+A site that a window's edge cuts cannot be seen from inside the window. Where the labels were made from the same
+matrix, the scan errs nowhere else.
 
 Shapes used below
     N  windows                       L  bases in a window
@@ -30,17 +30,9 @@ class MotifScan:
 
     def __post_init__(self) -> None:
         if not self.threshold > 0:
-            raise InputError(f"motif {self.motif.name}: expected a threshold above 0, got {self.threshold:g}")
+            raise InputError(f"motif {self.motif.name}: `threshold` must be above 0, got {self.threshold:g}")
 
     def predict(self, letters: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Return a score at each base.
-
-        Args:
-            letters: ASCII letters as a `BindingSet` holds them, [N, L].
-
-        Returns:
-            [N, L]
-        """
-        return site_scores(
-            BASE_CODES[letters], log_odds(self.motif), self.threshold, every_site=self.every_site
-        )
+        """Return a score at each base, [N, L], of ASCII letters as a `BindingSet` has them, [N, L]."""
+        matrix = log_odds(self.motif)
+        return site_scores(BASE_CODES[letters], matrix, self.threshold, every_site=self.every_site)

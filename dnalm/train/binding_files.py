@@ -1,0 +1,85 @@
+"""The files of a binding model's run: results, moments, and the published project's model file.
+
+Shapes used below
+    N  validation windows            L  bases in a window
+"""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from dnalm import checkpoint
+from dnalm.bootstrap import moments
+from dnalm.files import atomic_file, write_json
+from dnalm.models.binding import BindingModel
+from dnalm.models.cnn import CNNConfig
+from dnalm.models.published import CHANNELS, KERNEL, binding_file_content
+from dnalm.tokens.characters import HG38_CHARACTERS, VOCAB4
+
+Tracks = npt.NDArray[np.float32]
+
+
+class BindingFiles(NamedTuple):
+    """What a run leaves in OUT beside the states and weights of its own folder, by the published names."""
+
+    results: Path
+    curves: Path
+    gpt_file: Path
+    cnn_file: Path
+    moments: Path
+
+    @classmethod
+    def of(cls, out: Path, name: str) -> "BindingFiles":
+        """Return the files of a model."""
+        cnn = "cnn_baseline_model.pt" if name == "baseline" else f"cnn_{name}_model.pt"
+        names = (f"results_{name}.json", f"training_curves_{name}.png", f"gpt_binding_model_{name}.pt", cnn)
+        return cls(*(out / each for each in names), out / name / "moments.npz")
+
+    def write(
+        self,
+        results: dict[str, Any],
+        model: BindingModel,
+        names: list[str],
+        truth: Tracks,
+        predicted: Tracks,
+    ) -> None:
+        """Write the sums of each window, the model file if the layout can hold the model, and the results.
+
+        Args:
+            results: the content of results_NAME.json.
+            model: with its best weights, merged.
+            names: of the validation windows, N.
+            truth: [N, L].
+            predicted: [N, L].
+        """
+        with atomic_file(self.moments) as file:
+            np.savez_compressed(file, names=np.array(names), moments=moments(truth, predicted))
+        numbers = {
+            "best_val_loss": float(results["training"]["best_val_loss"]),
+            "pearson_r": float(results["scores"]["pearson_r"]["value"]),
+            "elapsed_time": float(results["training"]["seconds"]),
+        }
+        content = published_content(model, numbers)
+        if content is not None:
+            checkpoint.write_pt(self.gpt_file if model.shape.kind == "gpt" else self.cnn_file, content)
+        write_json(self.results, results)
+
+
+def published_content(model: BindingModel, numbers: dict[str, float]) -> dict[str, Any] | None:
+    """Return a model in the layout of the published files; None if the layout has no such sizes or letters."""
+    shape = model.shape
+    encoder, head = model.encoder.state_dict(), model.head.state_dict()
+    if (shape.head.channels, shape.head.kernel) != (CHANNELS, KERNEL):
+        return None
+    if shape.kind == "cnn":
+        if shape.encoder != CNNConfig(CHANNELS, KERNEL):
+            return None
+        named = {f"head.{name}": tensor for name, tensor in head.items()}
+        return binding_file_content("cnn", None, None, dict(encoder) | named, numbers)
+    if shape.characters not in (VOCAB4.characters, HG38_CHARACTERS):  # the file holds the vocabulary's size alone
+        return None
+    config = shape.as_dict()["encoder"] | {"vocab_size": len(shape.characters)}
+    del config["name"]
+    return binding_file_content("gpt", config, encoder, head, numbers)

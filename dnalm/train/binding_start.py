@@ -1,0 +1,129 @@
+"""The model with which the training of a binding model begins: a pretrained core, a trained model, or neither."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import Tensor
+
+from dnalm import checkpoint
+from dnalm.errors import InputError
+from dnalm.models.binding import BindingModel, BindingShape, TuneConfig
+from dnalm.models.cnn import CNNConfig
+from dnalm.models.core import load_core
+from dnalm.models.gpt import GPT, start_local
+from dnalm.models.heads import RegressionHeadConfig
+from dnalm.models.open import open_binding
+from dnalm.tokens.characters import VOCAB4
+
+Vocabulary = Literal["full", "vocab4"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BindingStart:
+    """The shape of a binding model, and its tensors as far as they are trained already."""
+
+    command: Literal["finetune", "baseline"]
+    shape: BindingShape
+    about: dict[str, Any]
+    """For results: `core`, in words, and whether it is a `random_core`."""
+    core: dict[str, Tensor] | None = None
+    """The encoder's tensors; None for random weights."""
+    head: dict[str, Tensor] | None = None
+    """The head's tensors; None for an untrained head."""
+    path: Path | None = None
+    """Where it was read, if it was."""
+    caution: str = ""
+    """What limits the core's training, in a sentence."""
+    local_start: bool = False
+    """Whether random weights begin as in pretraining, with local heads."""
+    weights: str = ""
+    """Digest of the file of a trained model, by which --resume recognises it; of a core its tensors serve."""
+    trained_on: str | None = None
+    """Digest of the windows and the split that a trained model was trained on."""
+
+    def build(self) -> BindingModel:
+        """Return the model; the global random state decides what is not loaded."""
+        model = BindingModel(self.shape)
+        source = str(self.about["core"])
+        if self.core is not None:
+            checkpoint.put(self.core, model.encoder.state_dict(), source)
+        elif (
+            self.local_start and isinstance(model.encoder, GPT) and model.encoder.config.position == "rotary"
+        ):
+            start_local(model.encoder)
+        if self.head is not None:
+            checkpoint.put(self.head, model.head.state_dict(), source)
+        return model
+
+
+def start_from_cnn(encoder: CNNConfig, head: RegressionHeadConfig) -> BindingStart:
+    """Return the start of the CNN baseline: untrained."""
+    about = {"core": None, "random_core": False}
+    return BindingStart(command="baseline", shape=BindingShape(encoder, head=head), about=about)
+
+
+def start_from_core(
+    checkpoint_dir: Path,
+    config: Vocabulary,
+    head: RegressionHeadConfig,
+    tuning: TuneConfig,
+    *,
+    random_core: bool = False,
+) -> BindingStart:
+    """Return the start with a pretrained core under an untrained head.
+
+    Args:
+        checkpoint_dir: the folder of `dnalm pretrain`, of a model, or a published ckpt_*.pt.
+        config: the core's vocabulary.
+        head: shape of the head.
+        tuning: which weights are trained.
+        random_core: take a core of the same shape with random weights, as pretraining begins with.
+
+    Raises:
+        InputError: if there is no such core, or it is untrained.
+    """
+    core = load_core(checkpoint_dir, config, untrained=random_core)
+    return BindingStart(
+        command="finetune",
+        shape=BindingShape(core.encoder, core.characters, head, tuning),
+        about={"core": core.origin, "random_core": random_core},
+        core=None if random_core else core.tensors,
+        path=core.path,
+        caution="" if random_core else core.caution,
+        local_start=core.local_start,
+    )
+
+
+def start_from_model(path: Path, config: Vocabulary, tuning: TuneConfig) -> BindingStart:
+    """Return the start with a trained binding model, core and head.
+
+    Args:
+        path: a model folder of `dnalm finetune`, or its `.pt` file.
+        config: the core's vocabulary.
+        tuning: which weights are trained.
+
+    Raises:
+        InputError: if it is no fine-tuned GPT of this vocabulary, or reads other strands.
+    """
+    opened = open_binding(path)
+    model, shape = opened.model, opened.model.shape
+    if shape.kind != "gpt" or (shape.characters == VOCAB4.characters) != (config == "vocab4"):
+        raise InputError(f"{path}: expected a fine-tuned GPT of `config` {config}, got another model")
+    if shape.tuning.both_strands != tuning.both_strands:
+        trained, change = ("was", "add") if shape.tuning.both_strands else ("was not", "leave out")
+        raise InputError(f"{path}: {trained} trained on both strands; {change} `both_strands`")
+    return BindingStart(
+        command="finetune",
+        # The head is trained: it is neither whitened nor calibrated.
+        shape=replace(shape, tuning=replace(tuning, whiten=False)),
+        about={
+            "core": f"{opened.about.get('core')}, then trained as {path}",
+            "random_core": bool(opened.about.get("random_core")),
+        },
+        core=dict(model.encoder.state_dict()),
+        head=dict(model.head.state_dict()),
+        path=path,
+        weights=opened.weights,
+        trained_on=str(opened.identity.get("set")),
+    )
