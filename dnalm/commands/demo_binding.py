@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dnalm.commands import baseline, evaluate, finetune, label
-from dnalm.commands.binding_options import BindingOptions
+from dnalm.commands.finetune import BindingOptions
 from dnalm.commands.runs import EvaluationOptions, RunOptions
 from dnalm.data.labelling import SEQUENCES
 from dnalm.device import Compute
@@ -74,7 +74,7 @@ def judge(out: Path, *, compute: Compute, quiet: bool) -> None:
             part="test",
             motif=out / "motif.meme",
             pvalue=PVALUE,
-            judging=EvaluationOptions(
+            evaluation=EvaluationOptions(
                 out=folder / "evaluation_test.json", overwrite=True, compute=compute, quiet=quiet
             ),
         )

@@ -59,9 +59,7 @@ def run(options: Options) -> None:
     paths = dict(zip(models, options.models, strict=True))
     options.evaluation.evaluate_and_save(
         "evaluate",
-        lambda: evaluate_models(
-            models, data, processor.fabric(), part=options.part, scan=scan, paths=paths
-        ),
+        lambda: evaluate_models(models, data, processor.fabric(), part=options.part, scan=scan, paths=paths),
         table=_table,
         metrics=_without_details,
         recipe={key: getattr(options, key) for key in ("part", "threshold", "pvalue", "every_site")},
@@ -95,10 +93,13 @@ def _table(results: dict[str, Any]) -> str:
     r_of = {name: entry["scores"]["pearson_r"]["value"] for name, entry in results["models"].items()}
     best = max(r_of, key=lambda name: np.nan_to_num(r_of[name], nan=-1.0))
     kind = results["split"]["kind"]
-    part = "all of the set, which is not split" if kind == "none" else f"{results['part']} part of the {kind} split"
+    part = f"{results['part']} part of the {kind} split"
+    if kind == "none":
+        part = "all of the set, which is not split"
     lines = [
         f"{part}: {results['windows']:,} windows, {results['bases']:,} bases",
-        f"{'':<24}{'Pearson R':>10}  {'95 % interval':<18}{'batch mean':>10}{'MSE':>9}{'AUROC':>8}{'AUPRC':>8}",
+        f"{'':<24}{'Pearson R':>10}  {'95 % interval':<18}{'batch mean':>10}{'MSE':>9}"
+        f"{'AUROC':>8}{'AUPRC':>8}",
     ]
     for name, entry in (results["models"] | results["baselines"]).items():
         scores = entry["scores"]

@@ -195,7 +195,7 @@ def read_evaluation_set(
         InputError: if the files are wrong, a model cannot take the windows, the models were trained with
             different splits, or the split has no such part.
     """
-    longest = min((each.model.shape.longest or sys.maxsize for each in models.values()))
+    longest = min(each.model.shape.longest or sys.maxsize for each in models.values())
     config = _split_config(models, split, part)
     data = read_split_set(sequences, scores, config, longest, allow_unsplit=part == "all")
     if not data.part(part).names:
@@ -222,8 +222,8 @@ def _split_config(models: Mapping[str, OpenedBinding], split: str, part: Evaluat
         listed = "; ".join(f"{name}: {config}" for name, config in trained_with.items())
         raise InputError(
             "the models were trained with different splits, so that the test windows of one are training "
-            f"windows of another ({listed}); evaluate them separately, or give `split`, and mind which models "
-            "were trained on which windows"
+            f"windows of another ({listed}); evaluate them separately, or give `split`, and mind which "
+            "windows each was trained on"
         )
     return next(iter(trained_with.values()))
 
@@ -304,8 +304,8 @@ def evaluation_warnings(
     warnings = []
     if data.unsplit:
         warnings.append(
-            "the mean score is no baseline here: it is that of the training part, and these windows cannot be "
-            f"split ({data.unsplit})"
+            "the mean score is no baseline here: it is that of the training part, and these windows cannot "
+            f"be split ({data.unsplit})"
         )
     for name, opened in models.items():
         digest = opened.identity.get("set")

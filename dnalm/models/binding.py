@@ -136,7 +136,7 @@ class BindingModel(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
 
     def prepare_training(self) -> None:
-        """Choose which weights are trained, add LoRA's updates and the whitening; once, with the core loaded."""
+        """Choose which weights are trained, add LoRA's updates and whitening; once, with the core loaded."""
         if self.shape.kind == "gpt" and self.shape.tuning.whiten:
             self.head.add_whitening()
         if self.frozen:

@@ -155,9 +155,15 @@ class BindingConfig:
 
     def as_recipe(self, shape: BindingShape) -> dict[str, Any]:
         """Return every setting that decides the result, nested as in a recipe file."""
-        model = {"tuning": shape.tuning} if shape.kind == "gpt" else {"encoder": shape.encoder}
-        tables = {"data": self.data, "augment": self.augment, "head": shape.head, "train": self.train}
-        return {name: asdict(table) for name, table in (tables | model).items()}  # type: ignore[call-overload]
+        tables = {
+            "data": asdict(self.data),
+            "augment": asdict(self.augment),
+            "head": asdict(shape.head),
+            "train": asdict(self.train),
+        }
+        if shape.kind == "gpt":
+            return tables | {"tuning": asdict(shape.tuning)}
+        return tables | {"encoder": asdict(shape.encoder)}
 
     def check(self) -> None:
         """Refuse a name that is no file name, and a cache of no size.
@@ -236,7 +242,7 @@ def estimate_binding(
     *,
     say: Say = silent,
 ) -> Estimate:
-    """Time a few steps without cached states; arguments and errors as of `train_binding`, nothing is written."""
+    """Time a few steps without cached states, and write nothing; arguments as of `train_binding`."""
     prepared = _prepare(config, start, processor, run, say, silent_progress)
     task, model, fabric = prepared.task, prepared.model, processor.fabric()
     batches = task.windows(config.train.batch_size, run.seed)
@@ -278,7 +284,7 @@ def _prepare(
     say(data.summary)
     if start.trained_on not in (None, data.about["digest"]):
         raise InputError(
-            "`init_from` was trained on other windows or another split, and perhaps on some of the validation "
+            "`init_from` was trained on other windows or another split, perhaps on some of these validation "
             "windows; give the `sequences`, `scores` and `split` of its training"
         )
     torch.manual_seed(run.seed)
@@ -373,11 +379,13 @@ def _with_cached_states(prepared: _Prepared, fabric: "Fabric") -> tuple[BindingT
     if task.shape.tuning.both_strands:
         strands.append(model.other_strand(strands[0].to(fabric.device)).cpu())
     cached = [cache.get(encode, tokens, model.encoder.width, key) for tokens in strands]
-    states = {"states": cached[0].states, "other_states": cached[1].states if cached[1:] else None}
+    states, other = cached[0].states, cached[1].states if cached[1:] else None
     copy_rows = len(every) + torch.arange(len(copies))
     train_rows = torch.cat([torch.from_numpy(split.train), copy_rows])
-    train = replace(task.train, state_rows=train_rows, **states)
-    validation = replace(task.validation, state_rows=torch.from_numpy(split.validation), **states)
+    train, validation = (
+        replace(part, states=states, state_rows=rows, other_states=other)
+        for part, rows in ((task.train, train_rows), (task.validation, torch.from_numpy(split.validation)))
+    )
     return BindingTask(task.shape, train, validation, task.about), sum(each.seconds for each in cached)
 
 
@@ -391,9 +399,11 @@ def _evaluate(
     names, truth = prepared.data.part("validation").names, task.validation.scores.numpy()
     predicted = predict(loop.eval_model(), task.validation)
     model.merge()
-    keys = ("train_loss", "val_loss", "pearson_r", "elapsed")
-    history: dict[str, list[Any]] = {"epoch": [round(scores["step"] / steps) for scores in loop.evaluations]}
-    history |= {key: [scores[key] for scores in loop.evaluations] for key in keys}
+    history: dict[str, list[Any]] = {
+        key: [scores[key] for scores in loop.evaluations]
+        for key in ("train_loss", "val_loss", "pearson_r", "elapsed")
+    }
+    history["epoch"] = [round(scores["step"] / steps) for scores in loop.evaluations]
     results = {
         "format": "dnalm-binding-results",
         "format_version": 1,

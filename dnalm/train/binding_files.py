@@ -34,8 +34,13 @@ class BindingFiles(NamedTuple):
     def of(cls, out: Path, name: str) -> "BindingFiles":
         """Return the files of a model."""
         cnn = "cnn_baseline_model.pt" if name == "baseline" else f"cnn_{name}_model.pt"
-        names = (f"results_{name}.json", f"training_curves_{name}.png", f"gpt_binding_model_{name}.pt", cnn)
-        return cls(*(out / each for each in names), out / name / "moments.npz")
+        return cls(
+            results=out / f"results_{name}.json",
+            curves=out / f"training_curves_{name}.png",
+            gpt_file=out / f"gpt_binding_model_{name}.pt",
+            cnn_file=out / cnn,
+            moments=out / name / "moments.npz",
+        )
 
     def write(
         self,
@@ -68,7 +73,7 @@ class BindingFiles(NamedTuple):
 
 
 def published_content(model: BindingModel, numbers: dict[str, float]) -> dict[str, Any] | None:
-    """Return a model in the layout of the published files; None if the layout has no such sizes or letters."""
+    """Return a model in the layout of the published files; None if that has no such sizes or letters."""
     shape = model.shape
     encoder, head = model.encoder.state_dict(), model.head.state_dict()
     if (shape.head.channels, shape.head.kernel) != (CHANNELS, KERNEL):
@@ -78,7 +83,7 @@ def published_content(model: BindingModel, numbers: dict[str, float]) -> dict[st
             return None
         named = {f"head.{name}": tensor for name, tensor in head.items()}
         return binding_file_content("cnn", None, None, dict(encoder) | named, numbers)
-    if shape.characters not in (VOCAB4.characters, HG38_CHARACTERS):  # the file holds the vocabulary's size alone
+    if shape.characters not in (VOCAB4.characters, HG38_CHARACTERS):  # the file holds its size alone
         return None
     config = shape.as_dict()["encoder"] | {"vocab_size": len(shape.characters)}
     del config["name"]

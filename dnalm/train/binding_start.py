@@ -1,4 +1,4 @@
-"""The model with which the training of a binding model begins: a pretrained core, a trained model, or neither."""
+"""Where the training of a binding model begins: a pretrained core, a trained model, or random weights."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -1,7 +1,7 @@
 """The motif as a baseline: a scan of each window, by the rule that made the labels.
 
-A site that a window's edge cuts cannot be seen from inside the window. Where the labels were made from the same
-matrix, the scan errs nowhere else.
+A site that a window's edge cuts cannot be seen from inside the window. Where the labels were made from the
+same matrix, the scan errs nowhere else.
 
 Shapes used below
     N  windows                       L  bases in a window
