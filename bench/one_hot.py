@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from dnalm.models.binding import TRAIN_SAMPLE
 from dnalm.models.cnn import CNNConfig
 from dnalm.models.heads import RegressionHeadConfig
+from dnalm.train.binding import TRAIN_SAMPLE
 
 AT = {"A": 0, "C": 1, "G": 2, "T": 3}
 Part = tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]

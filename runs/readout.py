@@ -19,10 +19,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dnalm.data.binding import base_codes
 from dnalm.dna import BASES
 from dnalm.files import sha256
 from dnalm.formats.binding import read_sequences
+from dnalm.models.binding import base_codes
 from dnalm.models.open import open_binding
 from dnalm.record import Record
 

@@ -8,7 +8,7 @@ from bench.products import PEAKS, product_ways
 from bench.work import Build, Case, Settings, Target, Work
 
 if TYPE_CHECKING:
-    from dnalm.commands.binding_options import BindingOptions
+    from dnalm.commands.baseline import Options
 
 LENGTH = 300
 TRAIN, VALIDATION = 4_000, 250
@@ -38,10 +38,10 @@ def sets(settings: Settings) -> list[tuple[Any, Any]]:
     return [(np.concatenate([train[0], shifted]), np.concatenate([train[1], moved])), validation]
 
 
-def flops(options: "BindingOptions", windows: int) -> float:
+def flops(options: "Options", windows: int) -> float:
     """Return the FLOPs of the convolutions in training on so many windows; bases have no gradient."""
-    first = len("ACGT") * options.encoder.encoder_kernel * options.encoder.width  # type: ignore[union-attr]
-    second = options.encoder.width * options.head.kernel * options.head.channels  # type: ignore[union-attr]
+    first = len("ACGT") * options.encoder.encoder_kernel * options.encoder.width
+    second = options.encoder.width * options.head.kernel * options.head.channels
     return 2.0 * LENGTH * windows * (2 * first + 3 * second)
 
 
@@ -58,7 +58,8 @@ def dnalm(precision: Any) -> Build:
         from dnalm.commands.baseline import default_options
         from dnalm.data.binding import BindingWindows
         from dnalm.device import Compute
-        from dnalm.models.binding import BindingModel, BindingShape, BindingTask
+        from dnalm.models.binding import BindingModel, BindingShape
+        from dnalm.train.binding import BindingTask
         from dnalm.train.loop import Loop
 
         options = default_options("baseline")

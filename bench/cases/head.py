@@ -39,8 +39,9 @@ def dnalm(kept: bool, precision: Any) -> Build:
         from dnalm.commands.finetune import default_options
         from dnalm.data.binding import BindingWindows
         from dnalm.device import Compute
-        from dnalm.models.binding import BindingModel, BindingShape, BindingTask
+        from dnalm.models.binding import BindingModel, BindingShape
         from dnalm.models.gpt import GPTConfig
+        from dnalm.train.binding import BindingTask, calibrate_head
         from dnalm.train.loop import Loop
 
         options = default_options("finetune")
@@ -59,7 +60,7 @@ def dnalm(kept: bool, precision: Any) -> Build:
         if kept:
             train = with_states(train, model, fabric, folder)
         with fabric.autocast():
-            model.calibrate(train)
+            calibrate_head(model, train)
         states = None if train.states is None else train.states[:HELD]
         held = BindingWindows(train.tokens[:HELD], train.scores[:HELD], states)
         task = BindingTask(shape, train, held)

@@ -102,7 +102,7 @@ def test_a_pt_file_scores_as_its_folder(binding, models, tmp_path, file, folder)
     found = json.loads(out.read_text())
     values = [entry["scores"]["pearson_r"]["value"] for entry in found["models"].values()]
     assert values[0] == values[1]
-    assert any("does not say which windows it was trained on" in warning for warning in found["warnings"])
+    assert any("does not name the windows it was trained on" in warning for warning in found["warnings"])
 
 
 def test_a_pt_file_is_said_to_be_no_more_than_it_tells(binding, models, tmp_path):
@@ -124,8 +124,8 @@ def test_models_of_different_splits_are_not_mixed(binding, models, tmp_path, cap
     assert evaluate(binding, models / "vocab4", other / "baseline", "--part", "all", "--out", out) == 0
     warnings = json.loads(out.read_text())["warnings"]
     assert [each.split(":")[0] for each in warnings] == ["vocab4", "baseline"]
-    assert "holds the windows it was trained on" in warnings[0]
-    assert "on other windows or another split; windows it has seen may be among these" in warnings[1]
+    assert "it was trained on some of them" in warnings[0]
+    assert "on other windows or another split; its training windows may be among these" in warnings[1]
     assert evaluate(binding, other / "baseline", "--part", "test") == 2
     assert "the published split has no such part" in capsys.readouterr().err
 
@@ -256,7 +256,7 @@ def test_refuses_what_is_no_model(binding, models, tmp_path, capsys):
 
 
 def test_an_evaluation_that_ends_badly_is_recorded_so(binding, models, tmp_path, monkeypatch):
-    from dnalm.commands import evaluate as verb
+    import dnalm.evaluate.binding as verb
 
     def stop(*_, **_how):
         raise KeyboardInterrupt
@@ -285,14 +285,14 @@ def test_refuses_to_replace_results(binding, models, tmp_path, capsys):
     assert evaluate(binding, models / "baseline", "--out", out) == 2
     assert out.read_text() == "mine"
     assert evaluate(binding, models / "baseline", models / "baseline") == 2
-    assert "named twice" in capsys.readouterr().err
+    assert "given twice" in capsys.readouterr().err
 
 
 def test_refuses_to_judge_nothing(binding, tmp_path, capsys):
     out = tmp_path / "r.json"
     for flags in ([], ["--split", "blocks"], ["--part", "all"]):
         assert evaluate(binding, *flags, "--out", out) == 2
-        assert "no model is named; name folders of dnalm finetune" in capsys.readouterr().err
+        assert "no model is given; give folders of dnalm finetune" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
@@ -320,7 +320,7 @@ def test_all_of_a_set_too_small_to_split_is_judged(binding, models, tmp_path, ca
     capsys.readouterr()
     assert evaluate(few, models / "baseline", *flags, "--part", "all") == 0
     told = capsys.readouterr()
-    assert told.err.count("the mean score is not judged beside the models") == 1
+    assert told.err.count("the mean score is no baseline here") == 1
     assert f"all of the set, which is not split: 3 windows, {3 * length} bases" in told.out
     found = json.loads(out.read_text())
     assert (found["windows"], set(found["baselines"])) == (3, {"motif scan"})

@@ -11,6 +11,7 @@ from dnalm import checkpoint
 from dnalm.cli import main
 from dnalm.formats.binding import BindingSet, write_binding
 from dnalm.models.open import open_binding
+from dnalm.train.run import TrainingRun
 
 SHORT = ["--epochs", "2", "--gap", "100", "--precision", "fp32"]
 
@@ -186,12 +187,10 @@ def test_kept_states_change_nothing_and_are_found_again(binding, tmp_path, capsy
 
 @pytest.mark.parametrize("strands", [[], ["--both-strands"]])
 def test_each_window_and_each_copy_is_given_its_own_states(binding, tmp_path, monkeypatch, strands):
-    import dnalm.commands.binding_run as binding_run
-
     tasks = []
-    loop = binding_run.Loop
+    train = TrainingRun.train
     monkeypatch.setattr(
-        binding_run, "Loop", lambda *given, **more: (tasks.append(given[:2]), loop(*given, **more))[1]
+        TrainingRun, "train", lambda *given, **more: (tasks.append(given[1:3]), train(*given, **more))[1]
     )
     assert (
         finetune(binding, tmp_path, "--max-shift", "4", "--epochs", "1", "--precision", "fp32", *strands) == 0
@@ -378,7 +377,7 @@ def test_a_model_is_not_replaced_by_one_that_goes_on_from_it(models, binding, tm
         for flags in ([], ["--overwrite"]):
             flags = ["--init-from", str(tmp_path / "m" / path), *flags]
             message = refused(capsys, finetune(binding, tmp_path / "m", *flags))
-            assert "would begin from it and write over it; choose another --out or --name" in message
+            assert "would begin from it and overwrite it; choose another --out or --name" in message
     assert checkpoint.describe(tmp_path / "m" / "vocab4") == before
     assert (tmp_path / "m" / "gpt_binding_model_vocab4.pt").exists()
 

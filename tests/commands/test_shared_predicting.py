@@ -10,7 +10,7 @@ from dnalm import process
 from dnalm.cli import main
 from dnalm.commands.interact_train import run as train
 from dnalm.data.binding import BindingWindows
-from dnalm.models.binding import predict
+from dnalm.evaluate.binding import predict
 
 FULL = ["--device", "cpu", "--precision", "fp32"]
 

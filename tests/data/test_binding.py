@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from dnalm.data.binding import BindingBatches, BindingWindows, base_codes, token_ids
+from dnalm.data.binding import BindingBatches, BindingWindows
+from dnalm.models.binding import base_codes, token_ids
 from dnalm.tokens.characters import HG38_CHARACTERS, VOCAB4, CharacterTokenizer
 
 

@@ -6,12 +6,14 @@ import torch
 
 from dnalm import checkpoint
 from dnalm.data.binding import BindingWindows
-from dnalm.models.binding import BindingModel, BindingShape, BindingTask, TuneConfig, predict
+from dnalm.evaluate.binding import predict
+from dnalm.models.binding import BindingModel, BindingShape, TuneConfig
 from dnalm.models.cnn import CNNConfig
 from dnalm.models.gpt import GPTConfig
 from dnalm.models.heads import RegressionHeadConfig
 from dnalm.models.open import open_binding
 from dnalm.tokens.characters import HG38_CHARACTERS, VOCAB4
+from dnalm.train.binding import BindingTask, calibrate_head
 
 SMALL = GPTConfig(n_layer=2, n_head=2, n_embd=8, block_size=12, dropout=0.5)
 HEAD = RegressionHeadConfig(channels=4, kernel=3, head_dropout=0.0)
@@ -218,11 +220,11 @@ def test_calibration_reads_kept_states_or_computes_them_and_leaves_the_cnn_alone
         one, other = model(both_strands=both), model(both_strands=both)
         with torch.no_grad():
             states = one.eval().encode(tokens)
-        one.calibrate(windows(tokens))
-        other.calibrate(windows(tokens, states=states))
+        calibrate_head(one, windows(tokens))
+        calibrate_head(other, windows(tokens, states=states))
         torch.testing.assert_close(one.head.layer_norm.weight, other.head.layer_norm.weight)
         assert not torch.equal(one.head.layer_norm.bias, model(both_strands=both).head.layer_norm.bias)
     cnn = model("", CNNConfig(8, 3))
     before = cnn.head.layer_norm.weight.clone()
-    cnn.calibrate(windows(tokens))
+    calibrate_head(cnn, windows(tokens))
     assert torch.equal(cnn.head.layer_norm.weight, before)

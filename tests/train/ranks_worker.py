@@ -15,13 +15,14 @@ from dnalm.data.state_cache import StateStore
 from dnalm.device import Processor
 from dnalm.genome.folder import PreparedGenome
 from dnalm.models.bags import KmerConfig, MorganConfig
-from dnalm.models.binding import BindingModel, BindingShape, BindingTask
+from dnalm.models.binding import BindingModel, BindingShape
 from dnalm.models.cnn import CNNConfig
 from dnalm.models.cross_attention import CrossAttentionConfig
 from dnalm.models.gpt import GPTConfig
 from dnalm.models.heads import RegressionHeadConfig
 from dnalm.models.pair import InteractionModel
 from dnalm.models.pair_shape import InteractionShape
+from dnalm.train.binding import BindingTask
 from dnalm.train.language import LanguageConfig, LanguageTask
 from dnalm.train.loop import Loop
 from dnalm.train.optim import TrainConfig
@@ -99,7 +100,8 @@ def train(job, strategy="single"):
     part.register_forward_pre_hook(count)
     if process.broadcast(there):
         loop.resume(print)
-    with patch("dnalm.evaluate.language.EVALUATION_BATCH", 4), patch("dnalm.models.binding.PREDICT_BATCH", 4):
+    language, binding = "dnalm.evaluate.language.EVALUATION_BATCH", "dnalm.evaluate.binding.PREDICT_BATCH"
+    with patch(language, 4), patch(binding, 4):
         loop.run(stop_at=job.get("stop_at"))
     (Path(job["folder"]) / f"scored{process.current().rank}.json").write_text(json.dumps(sum(scored)))
     return loop

@@ -1,4 +1,4 @@
-"""Tests for dnalm/baselines/motif_scan.py."""
+"""Tests for dnalm/evaluate/baselines/motif_scan.py."""
 
 import numpy as np
 import pytest
@@ -34,5 +34,5 @@ def test_n_is_in_no_site():
 
 @pytest.mark.parametrize("threshold", [0.0, -1.0, float("nan")])
 def test_refuses_a_threshold_that_is_not_above_0(threshold):
-    with pytest.raises(ValueError, match="expected a threshold above 0"):
+    with pytest.raises(ValueError, match="`threshold` must be above 0"):
         MotifScan(MOTIF, threshold)
