@@ -22,7 +22,7 @@ class Options(BindingOptions):
     encoder: CNNConfig = field(default_factory=CNNConfig)
 
 
-def default_options(recipe: str) -> Options:
+def default_options(recipe: str = "baseline") -> Options:
     """Return the options that `--recipe` stands for; flags are laid over them.
 
     Raises:

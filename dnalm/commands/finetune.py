@@ -51,7 +51,7 @@ class Options(BindingOptions):
     """Begin with a core of the same shape that was never trained: what did pretraining buy?"""
 
 
-def default_options(recipe: str) -> Options:
+def default_options(recipe: str = "finetune") -> Options:
     """Return the options that `--recipe` stands for; flags are laid over them.
 
     Raises:
