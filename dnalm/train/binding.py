@@ -337,12 +337,17 @@ def _train(prepared: _Prepared, fabric: "Fabric", recipe: str) -> dict[str, Any]
     }
     del identity["patience"], identity["accumulate"]
     steps = task.windows(config.train.batch_size, run.config.seed).steps_per_epoch
-    return run.train(
+    loop = Loop(
         task,
         model,
         config.train.in_steps(steps),
+        folder=run.folder,
         fabric=fabric,
+        seed=run.config.seed,
         identity=identity,
+    )
+    return run.train(
+        loop,
         recipe={"name": recipe} | settings | {"model": shape.as_dict()},
         data=prepared.data.about,
         evaluate=lambda loop: _evaluate(prepared, loop, task, steps, states_seconds),

@@ -184,10 +184,10 @@ def test_each_window_and_each_copy_is_given_its_own_states(binding, tmp_path, mo
     tasks = []
     train = TrainingRun.train
     monkeypatch.setattr(
-        TrainingRun, "train", lambda *given, **more: (tasks.append(given[1:3]), train(*given, **more))[1]
+        TrainingRun, "train", lambda *given, **more: (tasks.append(given[1]), train(*given, **more))[1]
     )
     assert finetune(binding, tmp_path, "--max-shift", "4", "--epochs", "1", "--both-strands") == 0
-    task, model = tasks[0]
+    task, model = tasks[0].task, tasks[0].model
     assert len(task.train) > 1.5 * results(tmp_path)["split"]["windows"]["train"]  # copies too
     for part in (task.train, task.validation):
         for rows in np.array_split(np.arange(len(part)), 8):
