@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from dnalm.data.pairs import PairSet
 from dnalm.errors import InputError
 
 Rows = npt.NDArray[np.int64]
@@ -119,6 +120,12 @@ class PairRows:
     """[N]."""
     label: npt.NDArray[np.uint8]
     """[N]: 0 or 1."""
+
+    @classmethod
+    def of(cls, pairs: PairSet, part: str) -> "PairRows":
+        """Return the pairs of one part of a set: train, validation or test."""
+        rows = pairs.parts[part]
+        return cls(pairs.gene[rows], pairs.molecule[rows], pairs.label[rows])
 
     def __post_init__(self) -> None:
         assert self.gene.shape == self.molecule.shape == self.label.shape

@@ -118,8 +118,8 @@ class OpenedInteraction:
     name: str
     about: dict[str, Any]
     """What results say of it: kind, parameters, trained_parameters, set (a digest), split, seed ..."""
-    temperature: float
-    """What logits are divided by before they become probabilities."""
+    temperature: float | None
+    """Divides logits before the sigmoid; None in a run that has not ended."""
 
 
 def open_interaction(path: Path) -> OpenedInteraction:
@@ -138,18 +138,16 @@ def open_interaction(path: Path) -> OpenedInteraction:
     checkpoint.put(tensors, model.state_dict(), str(path))
     folder = checkpoint.locate(path)
     name = folder.parent.name if folder.name == "checkpoint" else folder.name
-    temperature = content.get("temperature") or _temperature_of_results(folder.parent / "results.json")
-    return OpenedInteraction(model.eval(), name, content["about"], float(temperature))
+    temperature = content.get("temperature", _temperature_in_results(folder.parent / "results.json"))
+    return OpenedInteraction(model.eval(), name, content["about"], temperature)
 
 
-def _temperature_of_results(path: Path) -> float:
-    """Return the temperature of a run of dnalm 0.1.0, which has it in its results alone."""
-    found = read_json(path).get("temperature") if path.is_file() else None
-    if not isinstance(found, int | float) or found <= 0:
-        raise InputError(
-            f"{path}: expected results of dnalm interact train with a temperature, got none; train again"
-        )
-    return found
+def _temperature_in_results(path: Path) -> float | None:
+    """Return the temperature beside a checkpoint of dnalm 0.1.0, which lacks it; None if unknown."""
+    try:
+        return float(read_json(path)["temperature"])
+    except (OSError, InputError, KeyError, TypeError, ValueError):
+        return None
 
 
 def open_language(path: Path) -> OpenedLanguage:

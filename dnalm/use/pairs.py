@@ -42,6 +42,8 @@ class PairModel:
         self, opened: OpenedInteraction, device: torch.device, pairs: Path | None, cache: Path | None
     ) -> None:
         self.name, self.module, self.device = opened.name, opened.model.to(device).eval(), device
+        if opened.temperature is None:
+            raise InputError(f"{opened.name}: has no temperature: its training has not ended; resume it")
         self.temperature = opened.temperature
         """What logits are divided by before they become probabilities."""
         self._temporary = tempfile.TemporaryDirectory(prefix="dnalm-") if cache is None else None

@@ -1,10 +1,10 @@
 """`dnalm interact screen`: rank a library of molecules for a gene, or genes for a molecule."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
@@ -89,14 +89,15 @@ def run(options: Options) -> None:
     if options.attention is not None:
         check_attends(opened.model.shape, str(options.run))
     results, judged = read_run(options.run)
-    temperature = _temperature(results, options.run)
+    if opened.temperature is None:
+        raise InputError(f"{options.run}: has no temperature: its training has not ended; resume it")
     candidates = _candidates(options, pairs)
     processor = options.compute.processor()
     reading = InputEncoder(store_of(options.store, options.data), processor, lambda text: _say(options, text))
     tokens = reading.tokens(opened.model.shape, candidates.texts)
     model = opened.model.to(processor.fabric().device)
     logits = predict(model, tokens, candidates.gene, candidates.molecule, together=True)
-    score = probability(logits, temperature)
+    score = probability(logits, opened.temperature)
     order = np.lexsort((np.array(candidates.names), -score))
     looks = _looks(options, model, reading, tokens, candidates, score, order)
     if not process.is_rank_zero():
@@ -225,16 +226,6 @@ def _check(options: Options) -> None:
     for path in () if options.out is None else (options.out, page_of(options.out)):
         if path.exists() and not options.overwrite:
             raise InputError(f"{path}: is there already; --overwrite replaces it, or choose another --out")
-
-
-def _temperature(results: Mapping[str, Any], folder: Path) -> float:
-    temperature = results.get("temperature")
-    if not isinstance(temperature, int | float):
-        raise InputError(
-            f"{folder}: expected the results of dnalm interact train with a temperature, got none; train "
-            "again"
-        )
-    return float(temperature)
 
 
 def _say(options: Options, text: str) -> None:

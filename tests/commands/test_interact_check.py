@@ -8,8 +8,8 @@ import safetensors.torch
 import torch
 
 from dnalm.cli import main
-from dnalm.commands import interact_check
 from dnalm.models.dnabert2 import DNABert2, DNABert2Config
+from dnalm.use import doctor
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +49,7 @@ def test_the_original_model_is_checked_too(capsys):
 def test_a_frozen_core_is_told_as_causal_with_its_size(capsys, binding):
     code, told, _ = check(capsys, "--dna-encoder", str(binding.outputs / "vocab4"))
     assert code == 0
-    assert "parameters; states of width 16; sees of each token its left alone" in told
+    assert "parameters; states of width 16; a state depends on the left" in told
 
 
 def test_all_that_is_missing_is_told_at_once(capsys, tmp_path):
@@ -65,8 +65,9 @@ def test_all_that_is_missing_is_told_at_once(capsys, tmp_path):
 
 
 def test_a_library_that_is_not_installed_is_named_with_its_command(monkeypatch):
-    monkeypatch.setattr(interact_check, "LIBRARIES", ("no-such-library",))
-    assert interact_check._version("no-such-library") == 'not installed; pip install "dnalm[interaction]"'
+    monkeypatch.setattr(doctor, "LIBRARIES", ("no-such-library",))
+    ((_, version),) = doctor.library_versions()
+    assert 'pip install "dnalm[interaction]"' in version
 
 
 def test_a_dnabert2_of_random_weights_in_the_hubs_layout(capsys, tmp_path, shared_data):
@@ -84,7 +85,7 @@ def test_a_dnabert2_of_random_weights_in_the_hubs_layout(capsys, tmp_path, share
     code, told, _ = check(capsys, "--dna-encoder", str(tmp_path))
     assert code == 0
     count = sum(parameter.numel() for parameter in encoder.parameters())
-    assert f"{count:,} parameters; states of width 24; sees the whole text" in told
+    assert f"{count:,} parameters; states of width 24; a state depends on the full text" in told
 
 
 def test_a_core_that_is_untrained_does_not_work_and_one_of_a_stopped_run_is_told(capsys, stopped_core):

@@ -1,6 +1,5 @@
-"""Tests for dnalm/commands/interact_encoders.py, and for models on kept states from training to results."""
+"""Tests of models of pairs on frozen encoders, from training to results."""
 
-import json
 import shutil
 from dataclasses import replace
 
@@ -8,18 +7,19 @@ import numpy as np
 import pytest
 import torch
 
-from dnalm.commands import interact_evaluate as judge
+from dnalm.commands import interact_evaluate
 from dnalm.commands.interact_train import run
 from dnalm.commands.runs import EvaluationOptions, RunOptions
 from dnalm.data.pairs import open_pairs
 from dnalm.device import Compute
 from dnalm.errors import InputError
+from dnalm.files import read_json
 from dnalm.models.cross_attention import CrossAttentionConfig
 from dnalm.models.input_encoder import InputEncoder, attention_of, shape_of, store_of
 from dnalm.models.open import open_interaction
 from dnalm.models.pair import predict
 from dnalm.models.pair_shape import EncodersConfig
-from dnalm.models.pretrained import PretrainedConfig, PretrainedEncoder
+from dnalm.models.pretrained import PretrainedEncoder
 from dnalm.train.optim import EpochConfig
 from dnalm.train.pairs import InteractionTask
 
@@ -31,16 +31,11 @@ SMALL = CrossAttentionConfig(width=16, heads=2, feed_forward=16)
 
 @pytest.fixture
 def encoded(monkeypatch):
-    """What frozen encoders are asked to encode, in order."""
-    asked = []
+    """Texts that frozen encoders encode, in order."""
+    texts = []
     encode = PretrainedEncoder.encode
-
-    def counted(self, texts):
-        asked.extend(texts)
-        return encode(self, texts)
-
-    monkeypatch.setattr(PretrainedEncoder, "encode", counted)
-    return asked
+    monkeypatch.setattr(PretrainedEncoder, "encode", lambda self, t: texts.extend(t) or encode(self, t))
+    return texts
 
 
 @pytest.fixture
@@ -49,107 +44,121 @@ def options(foundation):
     return foundation
 
 
+def inputs(folder):
+    return InputEncoder(folder, CPU.processor(), print)
+
+
+def trained(options):
+    """Train; return the opened model, the pairs and the tokens."""
+    run(options)
+    model, pairs = open_interaction(options.out).model, open_pairs(options.data)
+    return model, pairs, inputs(options.store).tokens(model.shape, pairs)
+
+
 @pytest.mark.parametrize(
     ("dna", "mol", "poolings", "characters"),
     [("kmer", "lstm", ("mean", "attention"), "CO"), ("cnn", "morgan", ("max", "mean"), "")],
 )
-def test_each_encoder_brings_its_pooling(dna, mol, poolings, characters):
-    shape, backbones = shape_of(EncodersConfig(dna, mol, 50, 20), lambda: "CO", None)
+def test_each_encoder_has_its_pooling(dna, mol, poolings, characters):
+    shape, pretrained = shape_of(EncodersConfig(dna, mol, 50, 20), lambda: "CO", None)
     assert (shape.head.gene_pooling, shape.head.molecule_pooling) == poolings
     assert (shape.names, shape.kind, shape.characters) == ((dna, mol), f"{dna}-{mol}", characters)
     assert (shape.dna_length, shape.smiles_length) == (50, 20)
-    assert not backbones
+    assert not pretrained
 
 
 def test_each_gene_is_encoded_once_ever(options, pair_folder, encoded):
     run(options)
-    assert sorted(encoded) == sorted(open_pairs(pair_folder).sequences)  # training, validation, two epochs
-    run(replace(options, out=options.out.with_name("pooled"), model="foundation-pooled"))
-    judged = EvaluationOptions(compute=CPU, quiet=True, out=options.out.parent / "evaluation.json")
-    runs = (options.out, options.out.with_name("pooled"))
-    judge.run(judge.Options(runs, pair_folder, store=options.store, judging=judged))
+    assert sorted(encoded) == sorted(open_pairs(pair_folder).sequences)  # of all parts, in two epochs
+    pooled = replace(options, out=options.out.with_name("pooled"), model="foundation-pooled")
+    run(pooled)
+    out = options.out.parent / "evaluation.json"
+    judging = EvaluationOptions(compute=CPU, quiet=True, out=out)
+    interact_evaluate.run(
+        interact_evaluate.Options(
+            (options.out, pooled.out), pair_folder, store=options.store, judging=judging
+        )
+    )
     assert len(encoded) == 16
-    found = json.loads((options.out.parent / "evaluation.json").read_text())["models"]
-    assert found["mine"]["model"]["kind"] == "foundation (vocab4 + morgan)"
-    assert found["pooled"]["model"]["kind"] == "foundation-pooled (vocab4 + morgan)"
+    kinds = {name: each["model"]["kind"] for name, each in read_json(out)["models"].items()}
+    assert kinds == {
+        "mine": "foundation (vocab4 + morgan)",
+        "pooled": "foundation-pooled (vocab4 + morgan)",
+    }
 
 
-def test_kept_states_are_scaled_by_those_of_training_genes(options, pair_folder):
-    run(options)
-    opened, pairs = open_interaction(options.out), open_pairs(pair_folder)
-    tokens = InputEncoder(options.store, CPU.resolve(), print).tokens(opened.model.shape, pairs)
-    genes = np.unique(pairs.gene[pairs.parts["train"]])
-    states, real = tokens.genes.take(genes)
-    scaled = opened.model.gene(states, real)[real]
-    np.testing.assert_allclose(scaled.mean(0), 0.0, atol=1e-4)
-    assert float(scaled.std(0).max()) == pytest.approx(1.0, abs=0.01)
+def test_cached_states_are_scaled_by_those_of_training_genes_alone(options):
+    model, pairs, tokens = trained(options)
 
-
-def test_the_scale_is_of_the_genes_that_are_named_and_of_no_other(options, pair_folder):
-    run(options)
-    opened, pairs = open_interaction(options.out), open_pairs(pair_folder)
-    tokens = InputEncoder(options.store, CPU.resolve(), print).tokens(opened.model.shape, pairs)
-    few = np.arange(4)
-    opened.model.calibrate(tokens, few, few)
-    for genes, is_centred in ((few, True), (np.arange(4, 16), False)):
+    def scaled(genes):
         states, real = tokens.genes.take(genes)
-        assert np.allclose(opened.model.gene(states, real)[real].mean(0), 0.0, atol=1e-4) == is_centred
+        return model.gene(states, real)[real]
+
+    of_training = scaled(np.unique(pairs.gene[pairs.parts["train"]]))
+    np.testing.assert_allclose(of_training.mean(0), 0.0, atol=1e-4)
+    assert float(of_training.std(0).max()) == pytest.approx(1.0, abs=0.01)
+    few = np.arange(4)
+    model.calibrate(tokens, few, few)
+    assert np.allclose(scaled(few).mean(0), 0.0, atol=1e-4)
+    assert not np.allclose(scaled(np.arange(4, 16)).mean(0), 0.0, atol=1e-4)
 
 
-def test_a_pooled_model_is_given_one_state_a_gene_the_mean_of_all(options, pair_folder):
-    pairs, reading = open_pairs(pair_folder), InputEncoder(options.store, CPU.resolve(), print)
+def test_a_pooled_model_reads_one_state_a_gene_the_mean_of_all(options, pair_folder):
     found = {}
     for name in ("foundation", "foundation-pooled"):
-        shape, backbones = shape_of(options.encoders, lambda: "", attention_of(name, SMALL))
-        found[name] = reading.tokens(shape, pairs, backbones).genes.take(np.arange(16))[0]
+        shape, pretrained = shape_of(options.encoders, lambda: "", attention_of(name, SMALL))
+        tokens = inputs(options.store).tokens(shape, open_pairs(pair_folder), pretrained)
+        found[name] = tokens.genes.take(np.arange(16))[0].float()
     assert found["foundation"].shape[1] == 30  # bases of a gene
     assert found["foundation-pooled"].shape[1] == 1
-    # bfloat16, rounded before and after the mean
-    mean = found["foundation"].float().mean(1, keepdim=True)
-    np.testing.assert_allclose(found["foundation-pooled"].float(), mean, atol=0.02)
+    mean = found["foundation"].mean(1, keepdim=True)
+    np.testing.assert_allclose(found["foundation-pooled"], mean, atol=0.02)  # bfloat16, before and after
 
 
-def test_results_tell_frozen_parameters_and_are_what_the_opened_model_predicts(options, pair_folder):
-    run(options)
-    opened, pairs = open_interaction(options.out), open_pairs(pair_folder)
-    frozen = opened.model.shape.gene
-    assert isinstance(frozen, PretrainedConfig)
+def test_results_count_frozen_parameters_and_are_those_of_the_opened_model(options, monkeypatch):
+    model, pairs, tokens = trained(options)
+    frozen, results = model.shape.gene, read_json(options.out / "results.json")
+    assert frozen.frozen
     assert frozen.causal
-    results = json.loads((options.out / "results.json").read_text())
-    assert results["model"]["trained_parameters"] == opened.model.parameter_count
-    assert results["model"]["parameters"] == opened.model.parameter_count + frozen.parameters
+    assert results["model"]["trained_parameters"] == model.parameter_count
+    assert results["model"]["parameters"] == model.parameter_count + frozen.parameters
     assert frozen.parameters > 0
-    reading = InputEncoder(options.store, CPU.resolve(), print)
-    tokens = reading.tokens(opened.model.shape, pairs)
     rows = pairs.parts["validation"]
-    logits = predict(opened.model, tokens, pairs.gene[rows], pairs.molecule[rows])
-    won = logits[pairs.label[rows] == 1][:, None] - logits[pairs.label[rows] == 0]
+    logits = predict(model, tokens, pairs.gene, pairs.molecule)
+    label = pairs.label[rows]
+    won = logits[rows][label == 1][:, None] - logits[rows][label == 0]
     area = ((won > 0) + 0.5 * (won == 0)).mean()
     assert results["validation"]["auroc"]["value"] == pytest.approx(area, abs=1e-12)
+    monkeypatch.setattr("dnalm.models.pair.ATTEND_BATCH", 7)  # what is predicted together does not matter
+    parts = predict(model, tokens, pairs.gene, pairs.molecule)
+    np.testing.assert_allclose(parts, logits, atol=1e-5)  # float32
 
 
 @pytest.mark.parametrize("model", ["foundation", "foundation-pooled"])
-def test_it_learns_pairs_by_heart(options, pair_folder, model):
+def test_it_learns_pairs_by_heart(options, model):
     train = EpochConfig(epochs=30, patience=0, batch_size=16, lr=3e-3, warmup_share=0.1)
     attention = CrossAttentionConfig(32, 2, 32, attention_dropout=0.0, head_dropout=0.0)
     encoders = EncodersConfig("kmer", "morgan")
     run(replace(options, model=model, train=train, attention=attention, encoders=encoders))
-    history = json.loads((options.out / "results.json").read_text())["training"]["history"]
-    assert min(history["train_loss"]) < 0.2 < history["train_loss"][0]
+    losses = read_json(options.out / "results.json")["training"]["history"]["train_loss"]
+    assert min(losses) < 0.2 < losses[0]
 
 
-def test_an_encoder_that_is_gone_is_missed_only_where_states_are(options, pair_folder, binding, tmp_path):
+def test_an_encoder_that_is_gone_is_needed_only_where_states_are_missing(options, binding, tmp_path):
     gone = tmp_path / "core"
     shutil.copytree(binding.outputs / "vocab4", gone)
-    run(replace(options, encoders=replace(options.encoders, dna_encoder=str(gone))))
+    options = replace(options, encoders=replace(options.encoders, dna_encoder=str(gone)))
+    run(options)
     shutil.rmtree(gone)
-    shape, pairs = open_interaction(options.out).model.shape, open_pairs(pair_folder)
-    InputEncoder(options.store, CPU.resolve(), print).tokens(shape, pairs)
-    with pytest.raises(ValueError, match="the encoder that the model was trained with cannot be opened"):
-        InputEncoder(tmp_path / "empty", CPU.resolve(), print).tokens(shape, pairs)
+    shape, pairs = open_interaction(options.out).model.shape, open_pairs(options.data)
+    inputs(options.store).tokens(shape, pairs)
+    with pytest.raises(InputError, match="cannot be opened"):
+        inputs(tmp_path / "empty").tokens(shape, pairs)
     shutil.copytree(binding.outputs / "full", gone)
-    with pytest.raises(ValueError, match="has other weights than the encoder"):
-        InputEncoder(tmp_path / "empty", CPU.resolve(), print).tokens(shape, pairs)
+    with pytest.raises(InputError, match="other weights"):
+        inputs(tmp_path / "empty").tokens(shape, pairs)
+    with pytest.raises(InputError, match="resume"):
+        run(replace(options, run=replace(RUN, resume=True)))
 
 
 @pytest.mark.parametrize(
@@ -193,74 +202,46 @@ def test_a_mistyped_folder_of_two_parts_may_be_a_hub_name(tmp_path, monkeypatch)
 
 
 def test_a_folder_that_is_no_model(tmp_path):
-    with pytest.raises(ValueError, match="config.json: missing"):
+    with pytest.raises(InputError, match="config.json: missing"):
         shape_of(EncodersConfig(str(tmp_path), "morgan"), lambda: "CO", None)
 
 
-def test_states_lie_beside_the_pairs_unless_told(tmp_path):
+def test_states_are_cached_beside_the_pairs_unless_a_store_is_given(tmp_path):
     assert store_of(None, tmp_path / "data" / "ctd") == tmp_path / "data" / "states"
     assert store_of(tmp_path / "s", tmp_path / "data" / "ctd") == tmp_path / "s"
 
 
-def test_a_gene_in_several_pairs_of_a_batch_is_in_it_once(options, pair_folder):
-    shape, _ = shape_of(EncodersConfig("kmer", "morgan"), lambda: "", SMALL)
-    assert shape.tokens(open_pairs(pair_folder)).distinct_genes
-    shape, _ = shape_of(EncodersConfig("cnn", "morgan"), lambda: "", None)
-    assert not shape.tokens(open_pairs(pair_folder)).distinct_genes  # batch normalisation counts pairs
-
-
-def test_prediction_does_not_depend_on_what_is_predicted_together(options, pair_folder, monkeypatch):
-    run(options)
-    opened, pairs = open_interaction(options.out), open_pairs(pair_folder)
-    tokens = InputEncoder(options.store, CPU.resolve(), print).tokens(opened.model.shape, pairs)
-    whole = predict(opened.model, tokens, pairs.gene, pairs.molecule)
-    monkeypatch.setattr("dnalm.models.pair.ATTEND_BATCH", 7)
-    parts = predict(opened.model, tokens, pairs.gene, pairs.molecule)
-    np.testing.assert_allclose(parts, whole, atol=1e-5)  # float32
-
-
-def test_a_run_is_not_resumed_on_a_core_of_other_weights(options, binding, tmp_path):
-    core = tmp_path / "core"
-    shutil.copytree(binding.outputs / "vocab4", core)
-    options = replace(options, encoders=replace(options.encoders, dna_encoder=str(core)))
-    run(options)
-    shutil.rmtree(core)
-    shutil.copytree(binding.outputs / "full", core)
-    with pytest.raises(ValueError, match="resume"):
-        run(replace(options, run=replace(RUN, resume=True)))
+def test_a_batch_holds_a_gene_of_several_pairs_once_unless_normalisation_counts_them(pair_folder):
+    for dna, attention in (("kmer", SMALL), ("cnn", None)):
+        shape, _ = shape_of(EncodersConfig(dna, "morgan"), lambda: "", attention)
+        assert shape.tokens(open_pairs(pair_folder)).distinct_genes == (dna == "kmer")
 
 
 @pytest.mark.parametrize("dry_run", [False, True])
-@pytest.mark.parametrize(("size", "accumulate", "smallest"), [(16, 16, 16), (18, 9, 8), (76, 38, 4)])
-def test_micro_batches_of_one_pair_are_refused_before_anything_is_written(
-    options, size, accumulate, smallest, dry_run
-):
-    run(replace(options, out=options.out.with_name("other")))  # of its 80 pairs all is encoded
-    train = replace(QUICK, batch_size=size, accumulate=accumulate)
-    with pytest.raises(ValueError, match=f"has {smallest} rows, too few for {accumulate} shares"):
-        run(replace(options, train=train, run=replace(RUN, dry_run=dry_run)))
+def test_micro_batches_of_one_pair_are_refused_before_anything_is_written(options, dry_run):
+    run(replace(options, out=options.out.with_name("other")))  # all is encoded
+    for size, accumulate, smallest in ((16, 16, 16), (18, 9, 8), (76, 38, 4)):  # of 80 pairs
+        train = replace(QUICK, batch_size=size, accumulate=accumulate)
+        with pytest.raises(InputError, match=f"has {smallest} rows"):
+            run(replace(options, train=train, run=replace(RUN, dry_run=dry_run)))
     assert not options.out.exists()
 
 
-def test_a_dry_run_says_what_does_not_fit_in_memory(options, monkeypatch):
-    run(options)  # the genes and molecules are encoded
-
-    def greedy(*_args):
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    monkeypatch.setattr(InteractionTask, "loss", greedy)
-    dry = replace(options, out=options.out.with_name("other"), run=replace(RUN, dry_run=True))
-    with pytest.raises(ValueError, match="memory ran out: a batch does not fit; use a lower --batch-size"):
-        run(dry)
-
-
-def test_a_dry_run_encodes_nothing(options, capsys, encoded):
+def test_a_dry_run_encodes_nothing_and_reports_what_does_not_fit(options, capsys, encoded, monkeypatch):
     dry = replace(options, run=replace(RUN, dry_run=True))
     run(dry)
     assert "would encode 16 genes and molecules" in capsys.readouterr().out
     assert not encoded
     assert not options.store.exists()
     run(options)
-    run(replace(dry, out=options.out.with_name("other")))
+    other = replace(dry, out=options.out.with_name("other"))
+    run(other)
     assert "min an epoch" in capsys.readouterr().out
     assert len(encoded) == 16
+
+    def greedy(*_args):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(InteractionTask, "loss", greedy)
+    with pytest.raises(InputError, match="memory ran out"):
+        run(other)
