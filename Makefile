@@ -4,8 +4,7 @@
 # make test-slow    the long tests;  make test-gpu: those that need CUDA
 # make bench        measures everything into bench/results;  BENCH=step: one case;  BENCH_FLAGS="--threads 1"
 # make bench-gpu    measures the pretraining step on CUDA, and larger batches and models
-# make docs         makes docs/results.md, docs/interaction.md from the run records in docs/records, docs/scale.md,
-#                   docs/performance.md from bench/results
+# make docs         makes the pages of docs/ from the run records in docs/records and from bench/results
 # make clean        removes what these made, .venv included
 
 PYTHON = python3
@@ -61,10 +60,7 @@ bench-gpu: install
 	$(BIN)/python -m bench $(or $(BENCH),step large) --device cuda --compile $(BENCH_FLAGS)
 
 docs: install
-	$(BIN)/python -m dnalm.report.tables docs/records docs/results.md
-	$(BIN)/python -m dnalm.report.tables docs/records docs/interaction.md
-	$(BIN)/python -m dnalm.report.scale docs/scale.md
-	$(BIN)/python -m dnalm.report.performance bench/results docs/performance.md
+	$(BIN)/python -m docs.make
 
 clean:
 	rm -rf .venv demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -61,4 +61,4 @@ dnalm compare "$work/models/blocks"
 PYTHONPATH=$here "$python" "$here/runs/readout.py" "$work"/models/blocks/{vocab4,vocab4_random,full} \
   --sequences "$sequences" --out "$work/readout"
 keep binding-readout "$work/readout/run.json"
-cd "$here" && "$python" -m dnalm.report.tables docs/records docs/results.md
+cd "$here" && "$python" -m docs.make

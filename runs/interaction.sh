@@ -45,4 +45,4 @@ for seed in "$@"; do for split in random cold-molecule scaffold cold-gene cold-b
   keep "interaction-$name-test" "$runs/run_evaluation_test.json"
 done; done
 dnalm interact compare "$work"/interaction/*/
-cd "$here" && "$python" -m dnalm.report.tables docs/records docs/interaction.md
+cd "$here" && "$python" -m docs.make

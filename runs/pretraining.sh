@@ -61,4 +61,4 @@ whole "yeast-default-$on-1" --eval-every 200 --seed 1
 whole "yeast-cosine-$on" --eval-every 200 --schedule cosine
 whole "yeast-published-$on" --recipe published
 
-cd "$here" && "$python" -m dnalm.report.tables docs/records docs/results.md
+cd "$here" && "$python" -m docs.make

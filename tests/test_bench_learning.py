@@ -10,9 +10,9 @@ import torch
 from bench import learning
 from bench.learning import TRIALS, ShortConvolution, Trial, convolved, run_trial
 from dnalm.models.gpt import GPTConfig
-from dnalm.report import performance
 from dnalm.train.language import LanguageConfig, LanguageTask
 from dnalm.train.optim import TrainConfig
+from docs.make import performance
 
 TRAIN = TrainConfig(steps=4, batch_size=4, lr=0.01, min_lr=0.0, warmup=2)
 
@@ -84,30 +84,3 @@ def test_files_and_their_table(toy, task, tmp_path, monkeypatch, capsys):
     table = performance.trials_table(trials)
     assert all(f"| {TRIALS[name].about} | 2 | " in table for name in ("adamw", "zero-start"))
     assert performance.read_trials(tmp_path / "none") == []
-
-
-def test_a_way_stands_beside_the_recipe_of_the_same_seed():
-    losses = {("adamw", 0): 1.30, ("adamw", 1): 1.40, ("b", 0): 1.29, ("b", 1): 1.36, ("c", 2): 1.0}
-    trials = [
-        {"trial": name, "about": name.upper(), "seed": seed, "scores": {"val_loss": loss}}
-        for (name, seed), loss in losses.items()
-    ]
-    rows = performance.trials_table(trials).splitlines()[2:]
-    assert rows == [
-        "| C | 1 | 1.0000 |  |",
-        "| B | 2 | 1.3250 (1.2900 to 1.3600) | +0.0250 (+0.0100 to +0.0400) |",
-        "| ADAMW | 2 | 1.3500 (1.3000 to 1.4000) |  |",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [({"format": "other"}, "another file than"), ({"steps": 7}, "of different data, steps or rates")],
-)
-def test_trials_that_cannot_be_compared_are_refused(tmp_path, change, message):
-    kept = {"format": "dnalm-learning", "format_version": 2, "steps": 3, "lr": 0.1, "data": {"digest": "a"}}
-    (tmp_path / "learning").mkdir()
-    (tmp_path / "learning" / "a.json").write_text(json.dumps(kept | {"scores": {"val_loss": 1.0}}))
-    (tmp_path / "learning" / "b.json").write_text(json.dumps(kept | {"scores": {"val_loss": 1.0}} | change))
-    with pytest.raises(ValueError, match=message):
-        performance.read_trials(tmp_path)

@@ -27,7 +27,7 @@ VERBS: dict[str, Verb] = {
     ),
     "evaluate": Verb("dnalm.commands.evaluate", "score binding models on windows, side by side", "Models"),
     "compare": Verb(
-        "dnalm.commands.compare", "say which binding model of a folder is better, with a page", "Models"
+        "dnalm.commands.compare", "say which run of some folders is better, with a page", "Models"
     ),
     "interact prepare": Verb(
         "dnalm.commands.interact_prepare", "clean pairs, split them, draw negatives, report leakage", PAIRED

@@ -1,41 +1,73 @@
-"""`dnalm compare`: the binding models of a folder beside each other, as plots and a page."""
+"""`dnalm compare`: the runs in some folders side by side, of any kind, as a page."""
 
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from dnalm.report.binding import binding_chapter, refresh_comparisons
-from dnalm.report.page import write_page
+from dnalm.report.binding import binding_chapter, draw_comparisons
+from dnalm.report.language import language_chapter
+from dnalm.report.pages import Chapter, write_page
+from dnalm.report.pairs import pair_chapter
+from dnalm.report.read import Kind, kinds_of
 
 REPORT = "report.html"
+CHAPTERS: dict[Kind, Callable[[Sequence[Path]], Chapter]] = {
+    "language": language_chapter,
+    "binding": binding_chapter,
+    "pairs": pair_chapter,
+}
+TITLES: dict[Kind, str] = {
+    "language": "Language models compared",
+    "binding": "Binding models compared",
+    "pairs": "Models of genes and molecules compared",
+}
 
 
 @dataclass(frozen=True)
 class Options:
-    """Compare the binding models of a folder: which is better, by how much, with what certainty."""
+    """Compare the runs in some folders: which model is better, by how much, how certainly; with a page."""
 
-    folder: Annotated[Path, tyro.conf.Positional]
-    """What was --out of `dnalm finetune` and `dnalm baseline`; the plots and the page go there."""
+    folders: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER [FOLDER ...]")]
+    """Folders written by `dnalm pretrain`, `finetune`, `baseline` or `interact train`, or that hold such."""
+    out: Path | None = None
+    """The page, FILE.html, or a folder for it; report.html in the first folder unless given."""
     quiet: bool = False
     """No progress and no messages."""
 
 
 def run(options: Options) -> None:
-    """Write the two comparison plots and report.html into the folder, and print the findings.
+    """Write the page and, for binding models, two figures; print the findings and the paths.
 
     Raises:
-        InputError: if there is no such folder or no result in it, or a file in it is damaged.
+        InputError: if a folder does not exist, none holds a run, or a file in them is damaged.
     """
+    folders = options.folders
     if not options.quiet:
-        print(f"comparing the binding models in {options.folder}", file=sys.stderr)
-    chapter = binding_chapter(options.folder)  # everything is read and checked before anything is written
-    paths = refresh_comparisons(options.folder)
-    page = options.folder / REPORT
-    write_page([chapter], page, "Binding models compared")
-    for finding in chapter.findings:
-        print(finding)
-    for path in [*paths, page]:
+        print(f"comparing the runs in {', '.join(map(str, folders))}", file=sys.stderr)
+    kinds = kinds_of(folders)
+    chapters = [
+        CHAPTERS[kind](_holding(kind, folders)) for kind in kinds
+    ]  # all is read before any is written
+    page = options.out or folders[0] / REPORT
+    page = page if page.suffix == ".html" else page / REPORT
+    paths = [page]
+    if "binding" in kinds:
+        paths = [*draw_comparisons(_holding("binding", folders), page.parent), page]
+    write_page(chapters, page, TITLES[kinds[0]] if len(kinds) == 1 else "Runs compared")
+    for chapter in chapters:
+        for table in chapter.tables:
+            if table.printed:
+                print(table.text(), end="\n\n")
+        for finding in chapter.findings:
+            print(finding)
+    for path in paths:
         print(path)
+
+
+def _holding(kind: Kind, folders: Sequence[Path]) -> list[Path]:
+    """Return the folders that hold runs of a kind."""
+    return [folder for folder in folders if kind in kinds_of([folder], needed=False)]

@@ -15,8 +15,9 @@ from dnalm.errors import InputError
 from dnalm.files import lock, need_space, write_text
 from dnalm.genome.simulate import simulate_genome
 from dnalm.report.binding import binding_chapter
-from dnalm.report.page import Chapter, genome_chapter, pretraining_chapter, write_page
-from dnalm.report.plots import duration
+from dnalm.report.figures import duration
+from dnalm.report.language import genome_chapter, language_chapter
+from dnalm.report.pages import Chapter, write_page
 
 MARKER = ".dnalm-demo"
 """The file that says a folder is a demo's own, so that it may be made anew."""
@@ -211,11 +212,11 @@ def _genome(out: Path) -> Chapter:
 
 
 def _pretraining(out: Path) -> Chapter:
-    return pretraining_chapter(out / "outputs")
+    return language_chapter([out / "outputs"])
 
 
 def _binding(out: Path) -> Chapter:
-    return binding_chapter(out / "models")
+    return binding_chapter([out / "models"])
 
 
 CHAPTERS: list[Callable[[Path], Chapter]] = [_genome, _pretraining, _binding, demo_interaction.chapter]

@@ -22,10 +22,11 @@ from dnalm.genome.simulate import (
 )
 from dnalm.models.cross_attention import CrossAttentionConfig
 from dnalm.models.input_encoder import ModelName
-from dnalm.report.binding_words import figure_of
-from dnalm.report.interaction import interaction_chapter
-from dnalm.report.page import Chapter
-from dnalm.report.read_pairs import Judged, auroc_of, read_results
+from dnalm.report.pages import Chapter
+from dnalm.report.pairs import pair_chapter
+from dnalm.report.read_pairs import ranked, read_pairs
+from dnalm.report.sentences import interval
+from dnalm.results import PairEntry
 from dnalm.use import screen as interact_screen
 
 EPOCHS = {"original": 2, "kmer-morgan": 4, "foundation": 4, "foundation-pooled": 4}
@@ -157,10 +158,10 @@ def chapter(out: Path) -> Chapter:
         InputError: if there are no results, or one of the files is damaged.
     """
     folder = out / "interactions"
-    told = interaction_chapter([folder])
-    (test,) = (c for c in read_results([folder]).comparisons if c.part == "test")
-    best = test.ranked(test.ladder)[0]
-    found = [f"{name} {_said(test.models[name])}" for name in test.ranked(test.models)]
+    told = pair_chapter([folder])
+    (test,) = (c for c in read_pairs([folder]).comparisons if c.part == "test")
+    best = ranked(test.ladder)[0]
+    found = [f"{name} {_said(test.models[name])}" for name in ranked(test.models)]
     found.append(f"{best}, the best rung of the ladder, {_said(test.ladder[best])}")
     made_up = (
         f"These pairs are made up, so that the truth is known: {PAIRS:,} pairs of {GENES} genes and "
@@ -179,17 +180,17 @@ def chapter(out: Path) -> Chapter:
         "layers of original. foundation lets the states of a gene and the fragments of a molecule attend to "
         "each other; foundation-pooled has one vector of each, which leaves attention nothing to choose."
     )
-    ranked = (
+    screened = (
         f"What is made of such a model: {SCREENED} ranks all molecules for one gene, with structures and "
         f"with what it attends to, on a page of its own, {screen_page(out).relative_to(out).as_posix()}."
     )
-    return replace(told, paragraphs=[made_up, short, ranked, *told.paragraphs])
+    return replace(told, paragraphs=[made_up, short, screened, *told.paragraphs])
 
 
-def _said(judged: Judged) -> str:
+def _said(judged: PairEntry) -> str:
     """Say how much of the rule a model or rung knows."""
-    auroc = auroc_of(judged.scores)
-    shown = figure_of(auroc)
+    auroc = judged.scores.auroc
+    shown = interval(auroc)
     if auroc.value >= BEST_AUROC - LEARNED:
         return f"has found the rule, {shown}"
     return f"has found part of the rule, {shown}" if auroc.low > 0.5 else f"has not found the rule, {shown}"

@@ -7,10 +7,12 @@ from typing import Any
 from dnalm.commands.runs import RunOptions, prepare_process, progress_bar, show
 from dnalm.config import from_recipe
 from dnalm.errors import InputError
+from dnalm.files import finite
 from dnalm.models.binding import TuneConfig
 from dnalm.models.heads import RegressionHeadConfig
-from dnalm.report.binding import refresh_comparisons
-from dnalm.report.binding_plots import training_curves
+from dnalm.report.binding import draw_comparisons
+from dnalm.report.figures import binding_curves, save
+from dnalm.results import BindingResults, decode
 from dnalm.train.binding import BindingConfig, estimate_binding, train_binding
 from dnalm.train.binding_files import BindingFiles
 from dnalm.train.binding_start import BindingStart, Vocabulary, start_from_core, start_from_model
@@ -87,7 +89,7 @@ def run(options: Options) -> None:
 
 def redraw(out: Path) -> None:
     """Draw the two comparison plots anew from the results in `out`, and print their paths."""
-    for path in refresh_comparisons(out):
+    for path in draw_comparisons([out], out):
         print(path)
 
 
@@ -115,12 +117,12 @@ def train(options: BindingOptions, start: BindingStart) -> None:
         )
     if results is None:
         return
-    training, files = results["training"], BindingFiles.of(options.out, options.name)
-    title = f"Training, {options.name}"
-    training_curves(training["history"], files.curves, title, best_epoch=training["best_epoch"])
+    files = BindingFiles.of(options.out, options.name)
+    training = decode(finite(results), BindingResults, files.results).training
+    save(binding_curves(training, f"Training, {options.name}"), files.curves)
     print(_summary(options, results, files))
     try:
-        refresh_comparisons(options.out)
+        draw_comparisons([options.out], options.out)
     except InputError as error:  # of another file in the folder: this run is done
         say(f"the comparison plots were not drawn: {error}")
 

@@ -7,9 +7,10 @@ from typing import Any
 from dnalm.commands.runs import RunOptions, prepare_process, progress_bar, show
 from dnalm.config import MODIFIED_SUFFIX, NON_TRAINING_FIELDS, from_recipe, nearest
 from dnalm.errors import InputError
-from dnalm.files import read_json
+from dnalm.files import finite, read_json
 from dnalm.models.sizes import SIZES
-from dnalm.report.plots import loss_curve, time_comparison
+from dnalm.report.figures import loss_curve, save, time_comparison
+from dnalm.results import LanguageMetrics, decode
 from dnalm.train.language import TIME_COMPARISON, PretrainConfig, estimate_pretraining, pretrain, result_files
 
 TABLES = ("encoder", "train", "task")
@@ -85,10 +86,12 @@ def _recipe_name(options: Options) -> str:
 def _draw(out: Path, mode: str, metrics: dict[str, Any]) -> None:
     """Draw the loss curve, and the comparison of training times where both vocabularies are trained."""
     curve = result_files(out, mode)["loss_curve"]
-    loss_curve(metrics["history"], curve, f"Pretraining, {mode}", metrics["ladder"])
+    scores = decode(finite(metrics), LanguageMetrics, out / mode / "run.json")
+    save(loss_curve(scores.history, f"Pretraining, {mode}", scores.ladder), curve)
     seconds = {name: _elapsed(result_files(out, name)["summary"]) for name in MODES}
     if all(seconds.values()):
-        time_comparison({name: float(time or 0) for name, time in seconds.items()}, out / TIME_COMPARISON)
+        times = time_comparison({name: float(time or 0) for name, time in seconds.items()})
+        save(times, out / TIME_COMPARISON)
 
 
 def _elapsed(summary: Path) -> float | None:

@@ -1,92 +1,144 @@
-"""A file of results, read and checked: its format, its version, and that all that is used of it is there."""
+"""Results in folders: which kinds of run there are, and the pretraining runs."""
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from types import NoneType
-from typing import Any
+from typing import Any, Literal
 
-from dnalm.bootstrap import Estimate
 from dnalm.errors import InputError
 from dnalm.files import read_json
+from dnalm.record import read_record
+from dnalm.results import BindingEvaluation, LanguageMetrics, PairEvaluation, decode
 
-NUMBER = (int, float, NoneType)
-"""Types of a figure in a file: a NaN is null in JSON."""
-COUNT = (int, float)
-"""Types of a figure that is always known."""
-
-
-def number(value: float | None) -> float:
-    """Return a number of a JSON file; null stands for NaN."""
-    return math.nan if value is None else float(value)
+Kind = Literal["language", "binding", "pairs"]
+KINDS: tuple[Kind, ...] = ("language", "binding", "pairs")
 
 
-def estimate(found: Mapping[str, Any]) -> Estimate:
-    """Return a figure of a JSON file with its interval."""
-    return Estimate(*(number(found[key]) for key in ("value", "low", "high")))
-
-
-def read_result(
-    path: Path, form: str, version: int, problems: Callable[[Mapping[str, Any]], Iterable[str]]
-) -> dict[str, Any]:
-    """Read one file of results.
+def kinds_of(folders: Sequence[Path], needed: bool = True) -> list[Kind]:
+    """Return which kinds of finished run the folders hold, by their files.
 
     Args:
-        path: of the file.
-        form: the format that it must name.
-        version: of that format.
-        problems: names what is missing from the content or is of another kind.
+        folders: as given by the user.
+        needed: whether it is a mistake that none of them holds a run.
 
     Raises:
-        InputError: if it is of another format or version, or is damaged; what is wrong is named.
+        InputError: if one of them is no folder, or holds no run where one is needed.
     """
+    check_folders(folders)
+    kinds: set[Kind] = set()
+    for folder in folders:
+        if any(_is_evaluated(record) for _, record in _pretraining(folder)):
+            kinds.add("language")
+        if any(folder.glob("results_*.json")) or evaluations(folder, BindingEvaluation.FORMAT):
+            kinds.add("binding")
+        if visible([folder], "results.json") or evaluations(folder, PairEvaluation.FORMAT):
+            kinds.add("pairs")
+    if needed and not kinds:
+        raise InputError(
+            f"{', '.join(map(str, folders))}: expected the results of a run, got none; name the folder that "
+            "dnalm pretrain, finetune, baseline or interact train wrote to, once the run has finished"
+        )
+    return [kind for kind in KINDS if kind in kinds]
+
+
+def check_folders(folders: Sequence[Path]) -> None:
+    """Raise InputError unless all of these are folders, and at least one."""
+    if not folders:
+        raise InputError("expected the folder of a run, got none; name one or more")
+    for folder in folders:
+        if not folder.is_dir():
+            got = "a file" if folder.exists() else "nothing"
+            raise InputError(f"{folder}: expected a folder of results, got {got}; check the path")
+
+
+def evaluations(folder: Path, form: str) -> list[Path]:
+    """Return the evaluation files of a format in a folder; those of pair models may lie deeper."""
+    is_binding = form == BindingEvaluation.FORMAT
+    paths = sorted(folder.glob("evaluation_*.json")) if is_binding else visible([folder], "evaluation*.json")
+    return [path for path in paths if format_of(path) == form]
+
+
+def format_of(path: Path) -> str:
+    """Return the format of an evaluation; what names neither counts as the one that its folder suggests."""
     content = read_json(path)
-    found = content.get("format") if isinstance(content, dict) else type(content).__name__
-    if found != form:
-        raise InputError(f"{path}: expected the format {form}, got {found}; move the file out of this folder")
-    if content.get("format_version") != version:
-        raise InputError(
-            f"{path}: expected version {version} of its format, got {content.get('format_version')}; "
-            "was it written by another version of dnalm?"
-        )
-    wrong = list(problems(content))
-    if wrong:
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise InputError(
-            f"{path}: damaged: {', '.join(wrong[:3])}{more} missing or not of the right kind; "
-            "make it again with the verb that wrote it"
-        )
-    return dict(content)
+    form = str(content.get("format")) if isinstance(content, dict) else type(content).__name__
+    if form in (BindingEvaluation.FORMAT, PairEvaluation.FORMAT):
+        return form
+    is_binding = any(path.parent.glob("results_*.json"))
+    return BindingEvaluation.FORMAT if is_binding else PairEvaluation.FORMAT
 
 
-def misshapen(content: Any, shape: Any, where: str = "") -> Iterator[str]:
-    """Yield the dotted names of what is missing from `content` or is of another kind.
+def visible(folders: Sequence[Path], pattern: str) -> list[Path]:
+    """Return each file below some folders once; hidden folders hold unfinished ones."""
+    paths: dict[Path, Path] = {}
+    for folder in folders:
+        for path in sorted(folder.rglob(pattern)):
+            if not any(part.startswith(".") for part in path.relative_to(folder).parts):
+                paths.setdefault(path.resolve(), path)
+    return list(paths.values())
+
+
+def labels_of(names: Mapping[Path, str], folders: Sequence[Path]) -> dict[Path, str]:
+    """Name each run folder: by its name, or by its path where two runs have the same name."""
+    every, labels = list(names.values()), {}
+    for path, name in names.items():
+        if every.count(name) > 1:
+            inside = len(folders) == 1 and path != folders[0]
+            name = (path.relative_to(folders[0]) if inside else path).as_posix()
+        labels[path] = name
+    return labels
+
+
+@dataclass(frozen=True)
+class LanguageRun:
+    """A pretraining run that was evaluated."""
+
+    metrics: LanguageMetrics
+    seconds: float
+    """Of training."""
+    record: Mapping[str, Any]
+    """Its run.json."""
+
+
+def read_language(folders: Sequence[Path]) -> dict[str, LanguageRun]:
+    """Read the evaluated pretraining runs in some folders, by mode.
 
     Args:
-        content: from JSON.
-        shape: the types that it may have, or for a dictionary the shape of each value that must be there.
-        where: its own name.
+        folders: each the folder given as `out` to `dnalm pretrain`, or of one mode in it.
+
+    Raises:
+        InputError: if there is none, or a file is damaged.
     """
-    if not isinstance(shape, dict):
-        if not isinstance(content, shape):
-            yield where
-    elif not isinstance(content, dict):
-        yield where
-    else:
-        for name, inner in shape.items():  # ... is of no type a JSON value has
-            yield from misshapen(content.get(name, ...), inner, f"{where}.{name}" if where else name)
+    check_folders(folders)
+    records = {
+        path.parent: record
+        for folder in folders
+        for path, record in _pretraining(folder)
+        if _is_evaluated(record)
+    }
+    if not records:
+        raise InputError(
+            f"{', '.join(map(str, folders))}: expected a finished pretraining run, got none; "
+            "run dnalm pretrain"
+        )
+    runs = {}
+    for path, record in records.items():
+        metrics = decode(record["metrics"], LanguageMetrics, path / "run.json")
+        times = record["timings"]
+        runs[path] = LanguageRun(metrics, float(times.get("training_s", times["elapsed_s"])), record)
+    labels = labels_of({path: run.metrics.mode for path, run in runs.items()}, folders)
+    return {labels[path]: run for path, run in runs.items()}
 
 
-def misshapen_curves(content: Mapping[str, Any], names: Sequence[str]) -> Iterator[str]:
-    """Yield the curves in `training.history` that are not one number an epoch, [E]; `epoch` is the first."""
-    history = content["training"]["history"]
-    for name in names:
-        if not history["epoch"] or not are_numbers(history[name], len(history["epoch"])):
-            yield f"training.history.{name}"
+def _pretraining(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield the run.json of each pretraining run of a folder."""
+    for path in [folder / "run.json", *sorted(folder.glob("*/run.json"))]:
+        if path.is_file() and not path.parent.name.startswith("."):
+            record = read_record(path)
+            if record["verb"] == "pretrain":
+                yield path, record
 
 
-def are_numbers(values: Any, count: int | None = None) -> bool:
-    """Whether `values` is a list of numbers or nulls: `count` of them, or at least one."""
-    if not isinstance(values, list) or (len(values) != count if count is not None else not values):
-        return False
-    return all(isinstance(value, NUMBER) for value in values)
+def _is_evaluated(record: Mapping[str, Any]) -> bool:
+    """Whether a run reached its end, or the step at which it was to stop."""
+    return "verdict" in record["metrics"]

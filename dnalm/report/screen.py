@@ -1,42 +1,37 @@
-"""The page of a screen: the first of the ranking, how far to trust it, where the model looks, what was asked.
+"""The page of a screen: the first of the ranking, how far to trust it, where the model looks.
 
 Shapes used below
     N  pairs that were ranked
 """
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from dnalm.report.attention_plots import CAUTION
-from dnalm.report.binding_words import figure_of
-from dnalm.report.interaction_plots import CHANCE, probabilities
-from dnalm.report.interaction_words import conditions, figure, verdict
-from dnalm.report.page import Chapter, Picture, Table, draw, write_page
-from dnalm.report.read import number
-from dnalm.report.read_pairs import NODE_RATE, Comparison, Judged, auroc_of
+from dnalm.report.figures_predictions import CAUTION
+from dnalm.report.figures_scores import probabilities
+from dnalm.report.pages import Chapter, Picture, Table, paragraphs, picture, write_page
+from dnalm.report.read_pairs import NODE_RATE, PairComparison
+from dnalm.report.sentences import counted, gain_text, interval, number, trust
+from dnalm.results import PairResults
 
-SHOWN = 20
-"""Of the ranking, how many the page shows."""
-UNREAD_SHOWN = 100
-"""Rows that could not be read, of which the page gives the reason."""
+SHOWN, UNREAD_SHOWN = 20, 100
+"""Rows of the ranking on the page, and rows that could not be read."""
 LONGEST = 40
-"""Characters of a name, SMILES or sequence in a table; the ranking's own file has all of them."""
+"""Characters of a name, SMILES or sequence in a table."""
 NARROW = 0.02
-"""Probabilities that are no further apart say next to nothing."""
+"""Probabilities this close to each other say next to nothing."""
 FITTING = {
     (True, True): ("random", "cold-molecule", "scaffold", "cold-gene", "cold-both"),
     (True, False): ("cold-molecule", "scaffold", "cold-both"),
     (False, True): ("cold-gene", "cold-both"),
     (False, False): ("cold-both",),
 }
-"""Splits that say enough of a question, by whether its genes and its molecules were seen in training."""
+"""Splits that test as much as a screen, by whether its genes and its molecules were seen in training."""
 
 Side = Literal["gene", "molecule"]
 
@@ -50,7 +45,7 @@ class Ranked:
     known: str
     """What the prepared set says of the pair: "positive in training", "no"."""
     training_pairs: int
-    """That the one which is ranked is in."""
+    """That the ranked gene or molecule is in."""
     shown: str
     """Its SMILES, or how its sequence begins."""
     drawing: bytes | None
@@ -59,149 +54,103 @@ class Ranked:
 
 @dataclass(frozen=True)
 class Screen:
-    """What was asked, and what came of it."""
+    """A ranking of molecules for a gene, or of genes for a molecule."""
 
-    asked: Side
-    """What one of was given: for a gene molecules are ranked, for a molecule genes."""
+    query: Side
+    """What is given; the other side is ranked."""
     name: str
-    """GeneID, or SMILES."""
+    """Of the query: GeneID, or SMILES."""
     drawing: bytes | None
-    """PNG of the molecule that was asked about."""
-    asked_pairs: int
-    """Training pairs that it is in."""
+    """PNG of the molecule that is the query."""
+    query_pairs: int
+    """Training pairs that the query is in."""
     source: str
-    """Where what is ranked comes from."""
+    """Where the ranked side comes from."""
     ranking: str
-    """The file that holds all of the ranking."""
+    """The file of the full ranking."""
     probabilities: npt.NDArray[np.float64]
     """[N]."""
     seen: int
-    """Of what is ranked, how many are in a training pair."""
+    """How many of the ranked are in a training pair."""
     first: Sequence[Ranked]
     unread: Sequence[Sequence[str]]
-    """Where it stands, what stands there, and why it could not be read."""
+    """Position, content, and why it could not be read."""
     repeated: int
-    """Molecules that were there more than once."""
+    """Molecules that occurred more than once."""
     attention: Sequence[tuple[str, bytes]]
-    """Name and picture of each pair that was looked at."""
+    """Name and picture of each pair whose attention was drawn."""
 
     @property
     def ranked(self) -> Side:
-        """What is ranked."""
-        return "molecule" if self.asked == "gene" else "gene"
+        """The side that is ranked."""
+        return "molecule" if self.query == "gene" else "gene"
 
 
 def write_screen(
-    screen: Screen, results: Mapping[str, Any], judged: Sequence[Comparison], path: Path
+    screen: Screen, results: PairResults, comparisons: Sequence[PairComparison], path: Path
 ) -> None:
     """Write the page of a screen.
 
     Args:
-        screen: what was asked, and what came of it.
+        screen: the ranking.
         results: of the model's training.
-        judged: what the model was judged at, by part.
-        path: the page.
+        comparisons: scores of the model, by part.
+        path: of the page.
     """
     chapters = [
-        _first(screen, results, judged),
-        _trust(screen, results, judged),
-        _looks(screen),
-        _asked(screen, results),
+        _first(screen, results, comparisons),
+        _trust(screen, results, comparisons),
+        _attention(screen),
+        _query(screen, results),
     ]
-    title = (
-        f"{_count(len(screen.probabilities), screen.ranked)} ranked for {screen.asked} {_short(screen.name)}"
-    )
-    write_page(chapters, path, title)
+    count = counted(len(screen.probabilities), screen.ranked)
+    write_page(chapters, path, f"{count} ranked for {screen.query} {_short(screen.name)}")
 
 
-def trust(judged: Sequence[Comparison]) -> str:
-    """Say in a sentence how far a ranking can be trusted: by the test part, or by validation in its place.
-
-    Args:
-        judged: what one model was judged at, by part.
-    """
-    best = next((c for c in judged if c.part == "test"), judged[0])
-    model, rate = next(iter(best.models.values())), best.node_rate
-    auroc, gain = auroc_of(model.scores), model.gain
-    said = f"{conditions(best)}: the model's AUROC is {figure_of(auroc)}"
-    if any(map(math.isnan, (*auroc, rate))):
-        return f"{said}. It cannot be put beside the node rate: how far to trust this ranking is not known."
-    floor = "the node rate, which looks at no feature" if rate > CHANCE else "guessing"
-    if auroc.high < max(rate, CHANCE):
-        return f"{said}, below {floor}: do not follow this ranking."
-    if auroc.low <= max(rate, CHANCE):
-        return f"{said}, not to be told apart from {floor}: the ranking may say nothing that it does not."
-    if gain is not None and gain.high < 0:
-        return (
-            f"{said}, above {floor}, but {model.rung}, a baseline, ranks better by {-gain.value:.4f}: trust "
-            "that one more."
-        )
-    return f"{said}, above {floor}: the ranking says something."
+def fits(screen: Screen, split: str) -> bool:
+    """Return whether a split tests as much as the screen: what is new in one is new in the other."""
+    return split in _fitting(screen)
 
 
-def fits(screen: Screen, split: str) -> str:
-    """Say whether the split that a model was judged by asks what the screen asks.
-
-    Args:
-        screen: what was asked.
-        split: by which training and test were parted.
-    """
-    count = len(screen.probabilities)
-    new = screen.seen < count / 2
-    known = {screen.asked: screen.asked_pairs > 0, screen.ranked: not new}
-    fitting = FITTING[known["gene"], known["molecule"]]
-    said = (
-        f"The {screen.asked} is in {_count(screen.asked_pairs, 'training pair')}, and {screen.seen:,} of the "
-        f"{_count(count, screen.ranked)} {'is' if screen.seen == 1 else 'are'} in any."
-    )
-    if split in fitting:
-        return f"{said} The model's figures are of the {split} split, which asks no less than this."
-    return (
-        f"{said} The model's figures are of the {split} split, in which training has seen what is new here: "
-        f"expect less of this ranking. The split that asks the same is {fitting[0]}."
-    )
+def _fitting(screen: Screen) -> tuple[str, ...]:
+    known = {screen.query: screen.query_pairs > 0}
+    known[screen.ranked] = screen.seen >= len(screen.probabilities) / 2
+    return FITTING[known["gene"], known["molecule"]]
 
 
-def _first(screen: Screen, results: Mapping[str, Any], judged: Sequence[Comparison]) -> Chapter:
+def _first(screen: Screen, results: PairResults, comparisons: Sequence[PairComparison]) -> Chapter:
     best, count = screen.first[0], len(screen.probabilities)
-    share = number(results["validation"]["prevalence"])
-    top = [each.known for each in screen.first]
-    trained = sum(known == "positive in training" for known in top)
-    held = sum(known.startswith("positive") for known in top) - trained
-    found = [
-        f"{screen.ranked.capitalize()} {_short(best.name)} is first of {_count(count, screen.ranked)}, with "
-        f"a probability of {best.probability:.3f}.",
-        trust(judged),
-    ]
+    prevalence = results.validation.prevalence
+    trained = sum(each.known == "positive in training" for each in screen.first)
+    held_out = sum(each.known.startswith("positive") for each in screen.first) - trained
     spread = float(np.ptp(screen.probabilities))
+    findings = [
+        f"{screen.ranked.capitalize()} {_short(best.name)} is first of {counted(count, screen.ranked)}, with "
+        f"a probability of {best.probability:.3f}.",
+        trust(comparisons),
+    ]
     if count > 1 and spread < NARROW:
-        found.append(
-            f"All probabilities are within {spread:.2g} of each other: the model hardly tells these pairs "
-            "apart."
+        findings.append(
+            f"All probabilities are within {spread:.2g} of each other: the model hardly separates them."
         )
     if trained:
-        found.append(
-            f"Of the first {len(top)}, {trained} {'was' if trained == 1 else 'were'} shown to the model as "
-            "positive in training: what puts such a pair first may be memory."
+        findings.append(
+            f"Of the first {len(screen.first)}, {trained} {'was' if trained == 1 else 'were'} positive in "
+            "training: such a pair may be first by memory."
         )
-    if held:
-        found.append(
-            f"Of the first {len(top)}, {held} {'is a' if held == 1 else 'are'} known positive"
-            f"{'' if held == 1 else 's'} of which the model learned nothing in training."
+    if held_out:
+        findings.append(
+            f"Of the first {len(screen.first)}, {counted(held_out, 'known positive')} "
+            f"{'was' if held_out == 1 else 'were'} not in training."
         )
-    meaning = (
-        f"Probabilities are those of a set in which {share:.0%} of the pairs interact, as in validation, "
-        "where they were calibrated. Where fewer pairs do, as in most libraries, they are too high; the "
-        "order stays. A known pair is one that the prepared pairs hold; one drawn as negative is only not "
-        "known to interact."
-    )
-    histogram = draw(
-        partial(probabilities, screen.probabilities, prevalence=share),
-        f"How many of the {count:,} pairs have which probability. A ranking whose pairs all stand close "
-        "together hardly tells them apart.",
+    histogram = picture(
+        probabilities(screen.probabilities, prevalence),
+        f"How many of the {count:,} pairs have which probability. A ranking whose pairs are all close "
+        "together hardly separates them.",
         "Histogram of the calibrated probabilities",
     )
-    return Chapter("The first of the ranking", [meaning], found, [_hits(screen)], [histogram])
+    text = paragraphs("screen_first", prevalence=f"{prevalence:.0%}")
+    return Chapter("The first of the ranking", findings, [_hits(screen)], [histogram], text)
 
 
 def _hits(screen: Screen) -> Table:
@@ -220,94 +169,60 @@ def _hits(screen: Screen) -> Table:
     return Table(f"The first {len(rows)}; all are in {screen.ranking}.", columns, rows)
 
 
-def _trust(screen: Screen, results: Mapping[str, Any], judged: Sequence[Comparison]) -> Chapter:
-    asked = screen.asked
-    explained = (
-        "AUROC is the chance that a pair that interacts is ranked above one that does not; within one "
-        f"{asked}, as in this screen, it is the mean over the {asked}s that have pairs of both kinds. The "
-        "node rate knows only how often each gene and molecule was positive in training. A model that is "
-        "not above it has not been shown to read sequences and structures."
-    )
-    text = [fits(screen, str(results["split"])), explained]
-    if not any(c.part == "test" for c in judged):
-        text.append(
-            "The test part was not judged. The validation part has chosen the epoch and the temperature, "
-            "which flatters the model a little; run dnalm interact evaluate RUN --part test --out "
-            "RUN/evaluation_test.json."
+def _trust(screen: Screen, results: PairResults, comparisons: Sequence[PairComparison]) -> Chapter:
+    query, rows = screen.query, []
+    for c in comparisons:
+        model, rate = next(iter(c.models.values())), c.ladder.get(NODE_RATE)
+        key, gain = f"auroc_per_{query}", model.minus_best_rung
+        rows.append(
+            [c.part, f"{model.scores.rows:,}", interval(model.scores.auroc), number(c.node_rate)]
+            + [number(getattr(model.scores, key).value)]
+            + ["not evaluated" if rate is None else number(getattr(rate.scores, key).value)]
+            + ["not evaluated" if gain is None else f"{gain_text(model)} ({gain.rung})"]
         )
-    columns = ["part", "pairs", "AUROC (95 % interval)", "AUROC of the node rate", f"within one {asked}"]
-    columns += [f"node rate within one {asked}", "model less the best rung of the ladder"]
-    rows = [_judged(c, next(iter(c.models.values())), asked) for c in judged]
-    split = f"{results['name']}, {results['split']} split, negatives {results['negatives']}"
-    return Chapter("How far to trust it", text, tables=[Table(f"What {split}, came to.", columns, rows)])
-
-
-def _judged(comparison: Comparison, model: Judged, asked: Side) -> list[str]:
-    rung = comparison.ladder.get(NODE_RATE)
-    key = f"auroc_per_{asked}"
-    return [
-        comparison.part,
-        f"{int(model.scores['rows']):,}",
-        figure_of(auroc_of(model.scores)),
-        figure(comparison.node_rate),
-        figure(number(model.scores[key]["value"])),
-        "not judged" if rung is None else figure(number(rung.scores[key]["value"])),
-        "not judged" if model.gain is None else f"{verdict(model)} ({model.rung})",
-    ]
-
-
-def _looks(screen: Screen) -> Chapter:
-    if not screen.attention:
-        return Chapter(
-            "Where the model looks",
-            [
-                "Not drawn here. For a model with cross-attention, --attention FOLDER draws what it attends "
-                "to in the first pairs, along the gene and on the atoms."
-            ],
-        )
-    text = (
-        f"{CAUTION} A dashed line marks what each range or atom would have were all attended to alike: what "
-        "hardly leaves it tells nothing."
+    columns = ["part", "pairs", "AUROC (95 % interval)", "AUROC of the node rate", f"within one {query}"]
+    columns += [f"node rate within one {query}", "model minus the best baseline"]
+    caption = f"Scores of {results.name}, {results.split} split, negatives {results.negatives}."
+    text = paragraphs(
+        "screen_trust",
+        screen=screen,
+        query_pairs=counted(screen.query_pairs, "training pair"),
+        seen=f"{screen.seen:,} of the {counted(len(screen.probabilities), screen.ranked)}",
+        split=results.split,
+        fitting=_fitting(screen),
+        tested=any(c.part == "test" for c in comparisons),
     )
+    return Chapter("How far to trust it", tables=[Table(caption, columns, rows)], paragraphs=text)
+
+
+def _attention(screen: Screen) -> Chapter:
     pictures = [
-        Picture(
-            png,
-            f"{name}: along the gene (above) and on the atoms (below).",
-            f"Attention in the pair of {name}",
-        )
+        Picture(png, f"{name}: along the gene (above) and on the atoms (below).", f"Attention of {name}")
         for name, png in screen.attention
     ]
-    return Chapter("Where the model looks", [text], figures=pictures)
+    text = paragraphs("screen_attention", caution=CAUTION, drawn=bool(pictures))
+    return Chapter("Where the model looks", figures=pictures, paragraphs=text)
 
 
-def _asked(screen: Screen, results: Mapping[str, Any]) -> Chapter:
-    count, model = len(screen.probabilities), results["model"]
-    what: str | Picture = screen.name
+def _query(screen: Screen, results: PairResults) -> Chapter:
+    model, rows = results.model, list[list[str | Picture]]()
     if screen.drawing is not None:
-        what = Picture(screen.drawing, "", f"Structure of {screen.name}")
-    rows: list[list[str | Picture]] = [[screen.asked, what]]
-    if screen.drawing is not None:
-        rows.append(["its SMILES", _short(screen.name)])
+        rows += [[screen.query, Picture(screen.drawing, "", f"Structure of {screen.name}")]]
     rows += [
+        [screen.query if screen.drawing is None else "its SMILES", _short(screen.name)],
         [f"{screen.ranked}s from", screen.source],
-        ["ranked", f"{count:,}"],
+        ["ranked", f"{len(screen.probabilities):,}"],
         ["of these in training", f"{screen.seen:,}"],
         ["not read", f"{len(screen.unread):,}"],
         ["more than once, ranked once", f"{screen.repeated:,}"],
-        ["model", f"{results['name']}: {model['kind']}, {model['parameters']:,} parameters"],
-        ["trained on", f"{results['split']} split, seed {results['seed']}, negatives {results['negatives']}"],
-        ["digest of the pairs", str(results["digest"])[:12]],
+        ["model", f"{results.name}: {model.kind}, {model.parameters:,} parameters"],
+        ["trained on", f"{results.split} split, seed {results.seed}, negatives {results.negatives}"],
+        ["digest of the pairs", results.digest[:12]],
     ]
-    shown = [[each[0], _short(each[1]), each[2]] for each in screen.unread[:UNREAD_SHOWN]]
-    more = f", the first {len(shown)} of {len(screen.unread):,}" if len(screen.unread) > len(shown) else ""
-    details = [Table(f"What could not be read, and why{more}", ["", "", ""], shown)] if shown else []
-    return Chapter(
-        "What was screened", tables=[Table("Question and model.", ["", ""], rows)], details=details
-    )
-
-
-def _count(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
+    unread = [[each[0], _short(each[1]), each[2]] for each in screen.unread[:UNREAD_SHOWN]]
+    more = f", the first {len(unread)} of {len(screen.unread):,}" if len(screen.unread) > len(unread) else ""
+    details = [Table(f"What could not be read, and why{more}", ["", "", ""], unread)] if unread else []
+    return Chapter("What was screened", tables=[Table("Query and model.", ["", ""], rows)], details=details)
 
 
 def _short(text: str) -> str:

@@ -14,7 +14,8 @@ from dnalm.models.input_encoder import InputEncoder
 from dnalm.models.pair import InteractionModel
 from dnalm.models.pair_shape import PairTexts
 from dnalm.models.pretrained import PretrainedConfig
-from dnalm.report.attention_plots import DRAWN, atom_colors, attention_picture
+from dnalm.report.figures import save
+from dnalm.report.figures_predictions import DRAWING_SIZE, atom_colors, attention_picture
 
 TABLE = "attention.tsv"
 HEADER = "rank\tname\tside\tbegin\tend\tatoms\twhat\tweight"
@@ -124,18 +125,18 @@ def write_attention(folder: Path, looks: Sequence[Look]) -> list[tuple[str, byte
     lines, pictures = [HEADER], []
     for each in looks:
         attention, hit = each.attention, each.hit
-        drawing = draw_molecule(each.smiles, atom_colors(attention.atoms), *DRAWN)
+        drawing = draw_molecule(each.smiles, atom_colors(attention.atoms), *DRAWING_SIZE)
         name = hit.name if len(hit.name) <= LONGEST_TITLE else f"{hit.name[:LONGEST_TITLE]}..."
         path, title = folder / picture_name(hit.rank, hit.name), f"{hit.rank}. {name}"
-        attention_picture(
+        figure = attention_picture(
             [(begin, end) for begin, end in attention.gene],
             list(attention.gene.values()),
             len(each.sequence),
             attention.atoms,
             drawing,
-            path,
             f"{title}: probability {hit.probability:.3f}",
         )
+        save(figure, path)
         pictures.append((title, path.read_bytes()))
         lines += _rows(each)
     write_text(folder / TABLE, "\n".join(lines) + "\n")

@@ -22,9 +22,10 @@ from dnalm.files import write_text
 from dnalm.models.input_encoder import InputEncoder, store_of
 from dnalm.models.open import open_interaction
 from dnalm.models.pair import InteractionModel, predict
-from dnalm.report.read_pairs import read_run
+from dnalm.report.read_pairs import read_pair_run
 from dnalm.report.screen import SHOWN as ON_PAGE
-from dnalm.report.screen import Ranked, Screen, trust, write_screen
+from dnalm.report.screen import Ranked, Screen, write_screen
+from dnalm.report.sentences import trust
 from dnalm.use.attention import TABLE, Hit, Look, check_folder, look, write_attention
 from dnalm.use.library import Candidates, cleaning, genes_for, molecules_for
 
@@ -88,7 +89,7 @@ def run(options: Options) -> None:
         )
     if options.attention is not None:
         check_attends(opened.model.shape, str(options.run))
-    results, judged = read_run(options.run)
+    results, judged = read_pair_run(options.run)
     if opened.temperature is None:
         raise InputError(f"{options.run}: has no temperature: its training has not ended; resume it")
     candidates = _candidates(options, pairs)
@@ -111,7 +112,7 @@ def run(options: Options) -> None:
         page = page_of(options.out)
         write_screen(_screen(options, candidates, score, order, pictures), results, judged, page)
         _say(options, f"page: {page}")
-    share = results["validation"]["prevalence"]
+    share = results.validation.prevalence
     _say(
         options,
         f"higher is more likely; probabilities are those of a set in which {share:.0%} of pairs interact. "
@@ -179,10 +180,10 @@ def _screen(
     (smiles, *_), given = candidates.texts.smiles, options.gene
     ranked_from = options.molecules if given is not None else options.genes
     return Screen(
-        asked="molecule" if given is None else "gene",
+        query="molecule" if given is None else "gene",
         name=smiles if given is None else given,
         drawing=draw_molecule(smiles, None, *DRAWN) if given is None else None,
-        asked_pairs=candidates.asked_pairs,
+        query_pairs=candidates.asked_pairs,
         source=str(ranked_from or options.data),
         ranking=options.out.name,
         probabilities=score,

@@ -1,76 +1,107 @@
-"""Tests for dnalm/commands/compare.py."""
+"""Tests for `dnalm compare` and `dnalm interact compare`: one page of the runs of any kind."""
 
 import json
 
 import pytest
 
 from dnalm.cli import main
+from dnalm.files import write_json
+from tests.report.invented import CNN, add, change, make_evaluation, make_results, make_run, write_outputs
 
-RESULTS = {
-    "format": "dnalm-binding-results", "format_version": 1, "name": "vocab4",
-    "model": {"kind": "gpt", "tune": "lora", "both_strands": True, "random_core": False, "causal": True,
-              "parameters": 1000, "trained_parameters": 100, "core": "outputs/vocab4"},
-    "split": {"kind": "published", "part": "validation", "windows": {"train": 8, "validation": 2},
-              "near_duplicates": None, "digest": "00ff00ff00ff"},
-    "training": {"epochs": 1, "best_epoch": 1, "seconds": 9.0, "states_seconds": 0.0,
-                 "history": {"epoch": [1], "train_loss": [1.0], "val_loss": [0.9], "pearson_r": [0.8],
-                             "elapsed": [9.0]}},
-    "peak_memory_bytes": None, "device": "cpu",
-    "scores": {"pearson_r": {"value": 0.9, "low": 0.85, "high": 0.93}, "pearson_r_batches": 0.91, "mse": 0.1,
-               "auroc": 0.99, "auprc": None, "median_window_r": 0.9, "windows": 2, "bases": 600},
-    "detail": None,
-}  # fmt: skip
-WRITTEN = ["finetuning_time_comparison.png", "performance_comparison.png", "report.html"]
+PLOTS = ["finetuning_time_comparison.png", "performance_comparison.png"]
 
 
 @pytest.fixture
-def folder(tmp_path):
-    """A folder with two results, of which no moments were kept; its path holds a space."""
+def models(tmp_path):
+    """A folder of two binding models; its path holds a space."""
     folder = tmp_path / "my models"
     folder.mkdir()
-    other = RESULTS | {"scores": RESULTS["scores"] | {"pearson_r": {"value": 0.7, "low": 0.6, "high": 0.8}}}
-    (folder / "results_vocab4.json").write_text(json.dumps(RESULTS))
-    (folder / "results_full.json").write_text(json.dumps(other))
+    add(folder, "vocab4", 4.0)
+    add(folder, "baseline", 1.0, **CNN)
+    for name in ("vocab4", "baseline"):
+        change(folder / f"results_{name}.json", "detail", to=None)
     return folder
 
 
-def test_writes_plots_and_page_and_prints_findings_and_paths(folder, capsys):
-    assert main(["compare", str(folder)]) == 0
+@pytest.fixture
+def outputs(tmp_path):
+    return write_outputs(tmp_path / "my outputs", make_run("full", 1.945), make_run("vocab4", 1.972))
+
+
+@pytest.fixture
+def runs(tmp_path):
+    write_json(tmp_path / "my runs" / "original" / "results.json", make_results())
+    write_json(tmp_path / "my runs" / "original" / "evaluation_test.json", make_evaluation({"original": 0.7}))
+    return tmp_path / "my runs"
+
+
+def test_pretraining_runs_have_a_page(outputs, capsys):
+    assert main(["compare", str(outputs)]) == 0
     shown = capsys.readouterr()
     lines = shown.out.splitlines()
-    assert lines[0] == "Validation part: vocab4 has the highest Pearson R, 0.9000 (0.8500 to 0.9300)."
-    assert "no paired interval" in lines[1]
-    assert lines[2:] == [str(folder / name) for name in WRITTEN]
-    assert all((folder / name).stat().st_size > 1000 for name in WRITTEN)
-    assert lines[0] in (folder / "report.html").read_text()
-    assert shown.err.strip() == f"comparing the binding models in {folder}"
+    page = (outputs / "report.html").read_text()
+    assert page.count("<img ") == 4  # Markov models, two curves, times
+    assert lines[-1] == str(outputs / "report.html")
+    assert any(line.startswith("full: better") and line in page for line in lines)
+    assert ["bits", "per", "base", "1.9450", "1.9720"] in [line.split() for line in lines]
+    assert shown.err.strip() == f"comparing the runs in {outputs}"
 
 
-def test_quiet_keeps_to_the_result(folder, capsys):
-    assert main(["compare", str(folder), "--quiet"]) == 0
+def test_binding_models_have_a_page_and_two_figures(models, capsys):
+    assert main(["compare", str(models), "--quiet"]) == 0
     shown = capsys.readouterr()
+    finding, *paths = shown.out.splitlines()
+    assert finding.startswith("Validation part: baseline has the highest Pearson R")
+    assert finding in (models / "report.html").read_text()
+    assert paths == [str(models / name) for name in (*PLOTS, "report.html")]
+    assert all((models / name).stat().st_size > 1000 for name in PLOTS)
     assert shown.err == ""
-    assert "report.html" in shown.out
 
 
-def test_no_folder_and_no_results(tmp_path, capsys):
-    assert main(["compare", str(tmp_path / "nowhere")]) == 2
-    assert "expected a folder of binding results, got nothing" in capsys.readouterr().err
+@pytest.mark.parametrize("verb", [["compare"], ["interact", "compare"]])
+def test_pair_models_have_a_table_and_a_page(verb, runs, capsys):
+    assert main([*verb, str(runs), "--quiet"]) == 0
+    test, validation, rest = capsys.readouterr().out.split("\n\n")
+    assert test.startswith("Scores. Test part, random split, negatives degree-matched, ratio 1, node rate")
+    assert validation.startswith("Scores. Validation part")
+    caption, header, *rows = test.splitlines()
+    assert rows[0].split()[:2] == ["original", "0.7000"]
+    assert {row.index(")") for row in rows} == {rows[0].index(")")}  # columns are aligned
+    assert rest.splitlines()[-1] == str(runs / "report.html")
+    assert "It beats the best baseline" in (runs / "report.html").read_text()
+
+
+def test_runs_of_several_kinds_share_a_page_with_a_chapter_each(models, outputs, runs, tmp_path, capsys):
+    folders = [str(folder) for folder in (models, outputs, runs)]
+    assert main(["compare", *folders, "--out", str(tmp_path / "pages" / "all.html"), "--quiet"]) == 0
+    text = (tmp_path / "pages" / "all.html").read_text()
+    assert text.count("<section ") == 3
+    assert sorted(path.name for path in (tmp_path / "pages").iterdir()) == sorted([*PLOTS, "all.html"])
+    assert not (models / "report.html").exists()
+    assert main(["compare", *folders, "--quiet"]) == 0
+    assert (models / "report.html").is_file()  # the first folder
+    assert main(["compare", str(outputs), "--out", str(tmp_path / "folder"), "--quiet"]) == 0
+    assert (tmp_path / "folder" / "report.html").is_file()
+
+
+@pytest.mark.parametrize("verb", [["compare"], ["interact", "compare"]])
+def test_a_folder_without_a_run_is_refused(verb, tmp_path, capsys):
     (tmp_path / "file").write_text("x")
-    assert main(["compare", str(tmp_path / "file")]) == 2
-    assert "got a file" in capsys.readouterr().err
-    assert main(["compare", str(tmp_path)]) == 2
-    message = capsys.readouterr().err
-    for word in ("results_NAME.json", "evaluation_NAME.json", "dnalm finetune", "dnalm baseline"):
-        assert word in message
+    (tmp_path / "empty").mkdir()
+    for name in ("nowhere", "file", "empty"):
+        assert main([*verb, str(tmp_path / name)]) == 2
+        assert name in capsys.readouterr().err
+    assert not list((tmp_path / "empty").iterdir())
 
 
-@pytest.mark.parametrize("text", ["{", "{}", json.dumps(RESULTS | {"scores": {}})])
-def test_damaged_results_write_nothing(folder, capsys, text):
-    (folder / "results_x.json").write_text(text)
-    before = sorted(folder.iterdir())
-    assert main(["compare", str(folder), "--quiet"]) == 2
-    message = capsys.readouterr().err
-    assert "results_x.json" in message
-    assert "Traceback" not in message
-    assert sorted(folder.iterdir()) == before
+@pytest.mark.parametrize("text", ["{", "{}", json.dumps(make_results() | {"validation": {}})])
+def test_a_damaged_file_is_named_and_nothing_is_written(models, runs, text, capsys):
+    for folder, name in ((models, "results_x.json"), (runs, "results.json"), (runs, "evaluation_x.json")):
+        (folder / name).write_text(text)
+        before = sorted(folder.rglob("*"))
+        assert main(["compare", str(folder), "--quiet"]) == 2
+        message = capsys.readouterr().err
+        assert name in message
+        assert "Traceback" not in message
+        assert sorted(folder.rglob("*")) == before
+        (folder / name).unlink()

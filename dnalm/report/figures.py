@@ -1,0 +1,325 @@
+"""Style of all figures, and those of training: curves, times, Markov models.
+
+Each function returns a figure; `save` writes it and `png` gives its bytes. The colours are those of Okabe
+and Ito (2008), which differ for every kind of colour vision; lines also differ in dash or marker. Figures are
+made without pyplot, so that they can be drawn from any thread.
+"""
+
+import io
+import math
+from collections.abc import Mapping, Sequence, Sized
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, MaxNLocator
+
+from dnalm.errors import InputError
+from dnalm.files import atomic_file
+from dnalm.results import LanguageMetrics, MarkovLadder, MarkovModel, Training
+
+DPI = 150
+BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"
+ORANGE, PURPLE, SKY = "#E69F00", "#CC79A7", "#56B4E9"
+INK, GREY, LIGHT = "#222222", "#8A8A8A", "#E6E6E6"
+MODE_COLORS = {"full": BLUE, "vocab4": VERMILION}
+OTHER_COLORS = (GREEN, PURPLE, ORANGE, SKY)
+"""In turn, for names other than those of the two vocabularies of `dnalm prepare`."""
+DASHES = ("-", "--", "-.", (0, (1, 1)), (0, (6, 1, 1, 1, 1, 1)))
+"""Out of step with the colours, so that no two of twenty models look the same."""
+ABOVE: dict[str, Any] = {
+    "loc": "lower left",
+    "bbox_to_anchor": (-0.02, 1.0),
+    "borderaxespad": 0.3,
+    "frameon": False,
+    "fontsize": 9.5,
+}
+"""A legend above the panel, where it hides no curve."""
+MIN_BCE_RANGE, MIN_AUROC_RANGE = 0.05, 0.1
+"""Least length of an axis of cross-entropy and AUROC, so that noise does not look like a change."""
+
+
+# Saving and style
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, complete or not at all; the same figure gives the same bytes."""
+    with atomic_file(path) as file:
+        figure.savefig(file, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
+
+
+def png(figure: Figure) -> bytes:
+    """Return a figure as PNG."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
+    return file.getvalue()
+
+
+def new_figure(
+    title: str, *, width: float, height: float, panels: int = 1, rows: int = 1
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure and its panels, row by row; width and height in inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.suptitle(title, fontsize=13, color=INK, x=0.01, ha="left", parse_math=False)
+    axes: list[Axes] = list(figure.subplots(rows, panels, squeeze=False).flat)
+    for panel in axes:
+        style_panel(panel)
+    return figure, axes
+
+
+def style_panel(axes: Axes) -> None:
+    """Give a panel the common look."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(True, color=LIGHT, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(labelsize=10, colors=INK)
+    axes.xaxis.label.set_fontsize(11)
+    axes.yaxis.label.set_fontsize(11)
+
+
+def check_any(values: Sized, what: str) -> None:
+    """Raise InputError if there is nothing to draw."""
+    if not len(values):
+        raise InputError(f"expected {what} to draw, got none")
+
+
+def colors(names: Sequence[str]) -> dict[str, str]:
+    """Return the colour of each name; those of the two vocabularies are always the same."""
+    others = [name for name in names if name not in MODE_COLORS]
+    return MODE_COLORS | {name: OTHER_COLORS[row % len(OTHER_COLORS)] for row, name in enumerate(others)}
+
+
+def styles(names: Sequence[str], everyone: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:
+    """Return colour and dash of each model; names outside of `everyone` are grey.
+
+    Args:
+        names: of the models in this figure.
+        everyone: all models of the page, so that each looks the same in every figure; `names` if None.
+    """
+    shared = list(names if everyone is None else everyone)
+    hues = {name: hue for name, hue in colors(shared).items() if name in shared}
+    dashes = {name: DASHES[row % len(DASHES)] for row, name in enumerate(shared)}
+    return {name: {"color": hues.get(name, GREY), "linestyle": dashes.get(name, ":")} for name in names}
+
+
+def duration(seconds: float) -> str:
+    """Write a time for people: 42 s, 3 min 5 s, 2 h 10 min."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    rounded = round(seconds)
+    if rounded < 60:
+        return f"{rounded} s"
+    if rounded < 3600:
+        return f"{rounded // 60} min {rounded % 60} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+# Curves
+
+
+def loss_curve(
+    history: Mapping[str, Sequence[float]], title: str, ladder: MarkovLadder | None = None
+) -> Figure:
+    """Draw losses against step and, where they were measured, bits per base beside them.
+
+    Args:
+        history: `iterations`, `train_losses`, `val_losses` (nats per token), perhaps `bits_per_base`.
+        title: above the figure.
+        ladder: the Markov models of the run; the best one becomes a dashed line.
+
+    Raises:
+        InputError: if there is no evaluation, or the curves differ in length.
+    """
+    steps = [int(step) for step in history["iterations"]]
+    names = ["train_losses", "val_losses"] + ["bits_per_base"] * bool(history.get("bits_per_base"))
+    curves = _equal_curves(history, names, steps, title)
+    figure, panels = new_figure(title, width=4.2 + 2.7 * (len(names) - 1), height=4.2, panels=len(names) - 1)
+    _curve(panels[0], steps, curves[0], "training", ORANGE, "--s")
+    _curve(panels[0], steps, curves[1], "validation", BLUE, "-o")
+    panels[0].set(xlabel="step", ylabel="loss (nats per token)")
+    _fit_height(panels[0], curves[:2])
+    panels[0].legend(**ABOVE, ncols=2)
+    if len(panels) > 1:
+        _curve(panels[1], steps, curves[2], "language model, validation", BLUE, "-o")
+        panels[1].set(xlabel="step", ylabel="bits per base")
+        if ladder:
+            best = ladder.best
+            panels[1].axhline(best.bits, color=INK, linestyle="--", linewidth=1.4, label=markov_name(best))
+        _fit_height(panels[1], [curves[2], *([[ladder.best.bits]] if ladder else [])])
+        panels[1].legend(**ABOVE)
+    return figure
+
+
+def binding_curves(training: Training, title: str) -> Figure:
+    """Draw loss and Pearson's R against epoch, the best epoch marked."""
+    return _epoch_curves(
+        training, title, {"val_loss": "loss (mean squared error)", "pearson_r": "Pearson R over all bases"}
+    )
+
+
+def pair_curves(training: Training, title: str, node_rate: float) -> Figure:
+    """Draw cross-entropy and AUROC of the validation part against epoch; the node rate is a line."""
+    axes = {"val_bce": "cross-entropy (nats a pair)", "val_auroc": "AUROC of the validation part"}
+    ranges = (MIN_BCE_RANGE, MIN_AUROC_RANGE)
+    return _epoch_curves(training, title, axes, ranges, {f"node rate ({node_rate:.4f})": node_rate})
+
+
+def _epoch_curves(
+    training: Training,
+    title: str,
+    axis_names: Mapping[str, str],
+    ranges: tuple[float, float] = (0.0, 0.0),
+    floor: Mapping[str, float] | None = None,
+) -> Figure:
+    """Draw losses (left) and a score (right) against epoch.
+
+    Args:
+        training: with its history.
+        title: above the figure.
+        axis_names: of the validation loss and of the score, by their names in the history.
+        ranges: least lengths of the two axes.
+        floor: a score to exceed, by its label.
+    """
+    epochs = [int(epoch) for epoch in training.history["epoch"]]
+    train, loss, score = _equal_curves(training.history, ["train_loss", *axis_names], epochs, title)
+    figure, (left, right) = new_figure(title, width=9.6, height=4.2, panels=2)
+    _curve(left, epochs, train, "training", ORANGE, "--s")
+    _curve(left, epochs, loss, "validation", BLUE, "-o")
+    _fit_height(left, [train, loss])
+    _curve(right, epochs, score, "_validation" if floor else "validation", BLUE, "-o")
+    for label, value in (floor or {}).items():
+        right.axhline(value, color=VERMILION, linestyle="--", linewidth=1.6, label=label, zorder=1)
+    for axes, name, least in zip((left, right), axis_names.values(), ranges, strict=True):
+        axes.set(xlabel="epoch", ylabel=name, xlim=(min(epochs) - 0.5, max(epochs) + 0.5))
+        low, high = axes.get_ylim()
+        margin = max(0.0, least - (high - low)) / 2
+        axes.set_ylim(low - margin, high + margin)
+        best = training.best_epoch
+        line: dict[str, Any] = {"color": GREEN, "linestyle": ":", "linewidth": 1.8, "zorder": 1}
+        axes.axvline(best, label=f"best epoch ({best})", **line)
+        axes.legend(**ABOVE, ncols=3)
+    return figure
+
+
+def _equal_curves(
+    history: Mapping[str, Sequence[float]], names: Sequence[str], steps: Sequence[int], title: str
+) -> list[list[float]]:
+    curves = [list(history[name]) for name in names]
+    if not steps or any(len(values) != len(steps) for values in curves):
+        lengths = ", ".join(f"{len(curve)} {name}" for name, curve in zip(names, curves, strict=True))
+        raise InputError(
+            f"{title}: expected one value of each curve at every evaluation, got {len(steps)} evaluations "
+            f"and {lengths}"
+        )
+    return curves
+
+
+def _curve(
+    axes: Axes, steps: Sequence[int], values: Sequence[float], label: str, color: str, style: str
+) -> None:
+    size = 4.5 if len(steps) <= 30 else 0.0  # markers, until they would touch
+    axes.plot(steps, values, style, color=color, label=label, markersize=size, linewidth=1.6)
+    axes.xaxis.set_major_formatter(EngFormatter(sep="") if max(steps) >= 10_000 else "{x:,.0f}")
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
+
+
+def _fit_height(axes: Axes, curves: Sequence[Sequence[float]]) -> None:
+    """Leave the untrained model's value off the top where it would flatten everything after it."""
+    first = max((curve[0] for curve in curves if not math.isnan(curve[0])), default=0.0)
+    rest = [value for curve in curves for value in (curve[1:] if len(curve) > 2 else curve)]
+    rest = [value for value in rest if not math.isnan(value)]
+    low, high = min(rest, default=first), max(rest, default=first)
+    margin = 0.08 * (high - low) or 0.01
+    if first > high + 2 * (high - low):
+        axes.set_ylim(low - margin, high + 2 * margin)
+        box = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}  # readable where a line crosses it
+        at: dict[str, Any] = {"xy": (0.99, 0.95), "xycoords": "axes fraction", "ha": "right"}
+        axes.annotate(
+            f"the first evaluation, {first:.3f}, is off the top", **at, fontsize=9, color="#555555", bbox=box
+        )
+
+
+# Times and Markov models
+
+
+def time_comparison(
+    seconds: Mapping[str, float], title: str = "Pretraining time", everyone: Sequence[str] | None = None
+) -> Figure:
+    """Draw one bar a model, labelled with its time.
+
+    Args:
+        seconds: of each model.
+        title: above the figure.
+        everyone: see `styles`.
+    """
+    figure, (axes,) = new_figure(title, width=6.4, height=1.3 + 0.6 * max(1, len(seconds)))
+    longest = max(seconds.values(), default=0.0)
+    units = [(3600.0, "hours", 7200), (60.0, "minutes", 120), (1.0, "s", 0)]
+    scale, unit = next((scale, unit) for scale, unit, least in units if longest >= least)
+    hues = colors(list(everyone or seconds))
+    lengths = [value / scale for value in seconds.values()]
+    bars = axes.barh(list(seconds), lengths, color=[hues[name] for name in seconds], height=0.6)
+    axes.bar_label(bars, [duration(value) for value in seconds.values()], padding=5, fontsize=10)
+    axes.set_xlim(0, max(longest / scale * 1.22, 1e-9))  # room for the label
+    axes.set_xlabel(f"elapsed time ({unit})")
+    axes.invert_yaxis()
+    axes.grid(False, axis="y")
+    axes.tick_params(axis="y", length=0)
+    return figure
+
+
+def markov_ladder(runs: Mapping[str, LanguageMetrics], title: str = "Against Markov models") -> Figure:
+    """Draw bits per base against Markov order, with each language model as a line and its 95 % band.
+
+    Args:
+        runs: by label; those evaluated on the same bases share a panel.
+        title: above the figure.
+    """
+    groups = same_bases(runs)
+    figure, panels = new_figure(title, width=6.8 * len(groups), height=4.9, panels=len(groups))
+    hues = colors(list(runs))
+    markers: dict[str, Any] = {"markersize": 4.5, "linewidth": 1.4}
+    for axes, names in zip(panels, groups, strict=True):
+        ladder = runs[names[0]].ladder
+        orders = range(len(ladder.one_strand))
+        axes.plot(orders, ladder.one_strand, "--s", color=GREY, label="Markov, one strand", **markers)
+        axes.plot(orders, ladder.both_strands, "-o", color=INK, label="Markov, both strands", **markers)
+        best = ladder.best
+        axes.plot(best.order, best.bits, "*", color=INK, markersize=14, label="best Markov", zorder=5)
+        for name in names:
+            bits, line = runs[name].bits_per_base, "-." if name == "full" else "-"
+            axes.axhspan(bits.low, bits.high, color=hues[name], alpha=0.18, linewidth=0)
+            label = f"{name} language model"
+            axes.axhline(bits.value, color=hues[name], linestyle=line, linewidth=1.8, label=label)
+        axes.set(xlabel="order of the Markov model (bases of context)", ylabel="bits per base")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=len(orders) + 1))
+        axes.margins(y=0.08)
+        axes.legend(**ABOVE, ncols=2)
+    return figure
+
+
+def same_bases(runs: Mapping[str, LanguageMetrics]) -> list[list[str]]:
+    """Group runs that were trained and evaluated on the same bases: their Markov models are equal."""
+    groups: list[list[str]] = []
+    for name, metrics in runs.items():
+        group = next((g for g in groups if _equal(runs[g[0]].ladder, metrics.ladder)), None)
+        if group is None:
+            groups.append([name])
+        else:
+            group.append(name)
+    return groups
+
+
+def markov_name(model: MarkovModel) -> str:
+    """Name the best Markov model, as in "best Markov model (order 11, both strands)"."""
+    strands = "both strands" if model.strands == 2 else "one strand"
+    return f"best Markov model (order {model.order}, {strands})"
+
+
+def _equal(one: MarkovLadder, other: MarkovLadder) -> bool:
+    if (one.train_bases, one.validation_bases) != (other.train_bases, other.validation_bases):
+        return False
+    pairs = zip(one.both_strands, other.both_strands, strict=False)
+    return all(math.isclose(a, b, abs_tol=1e-6) for a, b in pairs)  # sums may differ in their last digits

@@ -1,0 +1,125 @@
+"""The chapters on a genome and on language models of it: do they beat Markov models?"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from dnalm.files import read_json
+from dnalm.report.figures import duration, loss_curve, markov_ladder, same_bases, time_comparison
+from dnalm.report.pages import Chapter, Table, paragraphs, picture, run_facts
+from dnalm.report.read import LanguageRun, read_language
+from dnalm.report.sentences import language_finding
+
+CONTIGS_SHOWN = 30
+
+
+def language_chapter(folders: Sequence[Path]) -> Chapter:
+    """Return the chapter on the pretraining runs in some folders.
+
+    Args:
+        folders: each was `out` of `dnalm pretrain`.
+
+    Raises:
+        InputError: if there is no finished run, or a file is damaged.
+    """
+    runs = read_language(folders)
+    metrics = {name: run.metrics for name, run in runs.items()}
+    ladder = picture(
+        markov_ladder(metrics),
+        "Interpolated Markov models of every order, trained and evaluated on the same bases as the language "
+        "models. Lower is better; a band is the 95 % bootstrap interval of a language model.",
+        "Bits per base of Markov models and language models",
+    )
+    curves = [
+        picture(
+            loss_curve(one.history, f"Pretraining: {name}", one.ladder),
+            f"{name}: losses (left) and bits per base of the held-out bases (right) during training. Lower "
+            "is better; the dashed line is the best Markov model.",
+            f"Loss curves of {name}",
+        )
+        for name, one in metrics.items()
+    ]
+    seconds = {name: run.seconds for name, run in runs.items()}
+    times = picture(time_comparison(seconds), "Elapsed time of each training.", "Training times")
+    return Chapter(
+        title="Pretraining",
+        findings=[f"{name}: {language_finding(one)}" for name, one in metrics.items()] + _comparison(runs),
+        tables=[_results(runs)],
+        figures=[ladder, *curves, times],
+        paragraphs=paragraphs("language", splits=_splits(runs)),
+        details=[run_facts(name, run.record) for name, run in runs.items()],
+    )
+
+
+def _comparison(runs: Mapping[str, LanguageRun]) -> list[str]:
+    """Compare the two lowest runs, if all were evaluated on the same bases."""
+    if len(runs) < 2:
+        return []
+    if len(same_bases({name: run.metrics for name, run in runs.items()})) > 1:
+        return ["The models were evaluated on different bases: their bits per base do not compare."]
+    best, second = sorted(runs, key=lambda name: runs[name].metrics.bits_per_base.value)[:2]
+    one, other = runs[best].metrics.bits_per_base, runs[second].metrics.bits_per_base
+    overlap = "do not overlap" if one.high < other.low else "overlap, so this decides little"
+    return [
+        f"On the same bases, {best} is {other.value - one.value:.4f} bits per base lower than {second}; "
+        f"their intervals {overlap}."
+    ]
+
+
+def _splits(runs: Mapping[str, LanguageRun]) -> list[str]:
+    """Say on how many bases the models were trained and evaluated; runs that agree share a sentence."""
+    sentences: dict[str, list[str]] = {}
+    for name, run in runs.items():
+        ladder, split = run.metrics.ladder, run.record["data"].get("split") or {}
+        how = {
+            "contigs": ": the contigs {} are held out".format(", ".join(split.get("val_contigs", []))),
+            "fraction": f": what follows position {split.get('position', 0):,} of {split.get('contig')} is "
+            "held out",
+        }.get(str(split.get("kind")), "")
+        text = (
+            f"the models were trained on {ladder.train_bases:,} bases and evaluated on "
+            f"{ladder.validation_bases:,} held-out bases{how}."
+        )
+        sentences.setdefault(text, []).append(name)
+    return [f"Split ({' and '.join(names)}): {text}" for text, names in sentences.items()]
+
+
+def _results(runs: Mapping[str, LanguageRun]) -> Table:
+    columns = [_column(run) for run in runs.values()]
+    rows = [[name, *(column[name] for column in columns)] for name in columns[0]]
+    caption = "Results on the held-out bases; a gain below zero means that the Markov model is better."
+    return Table(caption, ["", *runs], rows, printed=True)
+
+
+def _column(run: LanguageRun) -> dict[str, str]:
+    m = run.metrics
+    bits, best = m.bits_per_base, m.ladder.best
+    return {
+        "vocabulary": f"{m.vocab_size} tokens",
+        "parameters": f"{m.parameters:,}",
+        "trained on": f"{m.tokens:,} tokens in {m.step:,} steps",
+        "time": duration(run.seconds),
+        "lowest validation loss (nats per token)": f"{m.best_val_loss:.4f}",
+        "bits per base": f"{bits.value:.4f}",
+        "its 95 % interval": f"{bits.low:.4f} to {bits.high:.4f}",
+        "best Markov model (bits per base)": f"{best.bits:.4f}",
+        "its order": f"{best.order}, {'both strands' if best.strands == 2 else 'one strand'} counted",
+        "gain over it (bits per base)": f"{best.bits - bits.value:+.4f}",
+    }
+
+
+def genome_chapter(data: Path) -> Chapter:
+    """Return the chapter on a prepared genome.
+
+    Args:
+        data: a folder written by `dnalm prepare`, for example data/full.
+    """
+    meta = read_json(data / "meta.json")
+    parts = {(True, False): "training", (False, True): "validation", (True, True): "both, cut in two"}
+    rows = [
+        [c["name"], f"{c['length']:,}", f"{c['bases']:,}"]
+        + [parts.get((bool(c["train"]), bool(c["val"])), "none")]
+        for c in meta["contigs"][:CONTIGS_SHOWN]
+    ]
+    first = f"; the first {CONTIGS_SHOWN}" if len(meta["contigs"]) > CONTIGS_SHOWN else ""
+    table = Table(f"Contigs{first}", ["contig", "length", "A, C, G and T", "part"], rows)
+    return Chapter("The genome", tables=[table], paragraphs=paragraphs("genome", meta=meta))

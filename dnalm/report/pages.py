@@ -1,0 +1,145 @@
+"""Pages: an answer, a table of contents, and chapters of tables, figures and text, in one HTML file."""
+
+import base64
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from matplotlib.figure import Figure
+
+from dnalm.files import write_text
+from dnalm.report.figures import DPI, png
+
+ANSWERS = 5
+"""Sentences that a page begins with, at most."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG with its caption; `alt` is for a reader who cannot see it."""
+
+    png: bytes
+    caption: str
+    alt: str
+
+    @property
+    def data(self) -> str:
+        """The PNG in base64, for a data: address."""
+        return base64.b64encode(self.png).decode()
+
+    @property
+    def width(self) -> int:
+        """Width on the page in CSS pixels, 96 an inch, so that letters have one size in every picture."""
+        return int.from_bytes(self.png[16:20], "big") * 96 // DPI  # PNG: IHDR's width is at byte 16
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text or pictures under named columns; the first column names the row."""
+
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str | Picture]]
+    printed: bool = False
+    """Shown in the terminal too."""
+
+    @property
+    def has_pictures(self) -> bool:
+        """Whether it holds a picture, beside which long words must be broken."""
+        return any(isinstance(cell, Picture) for row in self.rows for cell in row)
+
+    def text(self) -> str:
+        """Return the table as lines whose columns are aligned."""
+        lines = [list(map(str, line)) for line in (self.columns, *self.rows)]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        padded = [[cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines]
+        return "\n".join([self.caption, *("  ".join(line).rstrip() for line in padded)])
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One part of a page."""
+
+    title: str
+    findings: Sequence[str] = ()
+    """Sentences that answer the reader's question, the most important first."""
+    tables: Sequence[Table] = ()
+    figures: Sequence[Picture] = ()
+    paragraphs: Sequence[str] = ()
+    """How to read the tables and figures."""
+    details: Sequence[Table] = ()
+    """Folded tables: how the results were made."""
+
+    @property
+    def sections(self) -> dict[str, str]:
+        """Headings of the sections that are not empty, by field."""
+        headings = {
+            "findings": "Findings",
+            "tables": "Results",
+            "figures": "Figures",
+            "paragraphs": "How to read this",
+            "details": "How it was made",
+        }
+        return {key: name for key, name in headings.items() if getattr(self, key)}
+
+
+def write_page(chapters: Sequence[Chapter], path: Path, title: str) -> None:
+    """Write `chapters` as one self-contained HTML page, complete or not at all.
+
+    The page begins with the first findings of each chapter. A single chapter gives its first figure too, and
+    does not repeat what stands there.
+    """
+    with_findings = [chapter for chapter in chapters if chapter.findings]
+    each = max(1, ANSWERS // max(1, len(with_findings)))
+    answer = [text for chapter in with_findings for text in chapter.findings[:each]]
+    first: Sequence[Picture] = ()
+    if len(chapters) == 1:
+        (chapter,) = chapters
+        first = chapter.figures[:1]
+        chapters = [replace(chapter, findings=chapter.findings[each:], figures=chapter.figures[1:])]
+    values = {"title": title, "chapters": chapters, "answer": answer, "pictures": first}
+    write_text(path, _templates().get_template("page.html.j2").render(values))
+
+
+def paragraphs(template: str, **values: Any) -> list[str]:
+    """Return the paragraphs of a text template; empty lines separate them."""
+    text = _templates().get_template(f"{template}.txt.j2").render(values)
+    return [" ".join(block.split()) for block in text.split("\n\n") if block.strip()]
+
+
+def picture(figure: Figure, caption: str, alt: str) -> Picture:
+    """Return a figure as a picture of a page."""
+    return Picture(png(figure), caption, alt)
+
+
+def run_facts(name: str, run: Mapping[str, Any]) -> Table:
+    """Return how a run was made, from its run.json."""
+    rows = [["command", shlex.join(run["command"])], ["seed", str(run["seed"])]]
+    rows += [[part, _flat(run.get(part))] for part in ("recipe", "versions", "hardware", "data", "git")]
+    rows.append(["finished", str(run["timings"].get("finished"))])
+    if run.get("peak_memory_bytes"):
+        rows.append(["peak memory", f"{run['peak_memory_bytes'] / 1e6:,.0f} MB"])
+    return Table(f"How {name} was made", ["", ""], rows)
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("dnalm.report"),
+        undefined=jinja2.StrictUndefined,
+        autoescape=lambda name: bool(name and name.endswith(".html.j2")),
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _flat(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_flat(item)}" for key, item in value.items())
+    if isinstance(value, list):
+        return " ".join(_flat(item) for item in value)
+    return "none" if value is None else str(value)

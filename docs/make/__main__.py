@@ -1,0 +1,64 @@
+"""Make the pages of docs/ from run records, results of the bench and arithmetic: no figure is typed.
+
+    python -m docs.make [PAGE ...]
+
+fills docs/PAGE.md.j2 (Jinja, Markdown) and writes docs/PAGE.md, for all pages unless some are named.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from dnalm.errors import InputError
+from dnalm.files import write_text
+from docs.make import binding, language, markdown, pairs, performance, scale
+
+ROOT = Path(__file__).parents[2]
+PAGES = ("results", "interaction", "performance", "scale", "appendix")
+
+
+def values(records: Path, results: Path) -> dict[str, Any]:
+    """Return what the templates use: runs by kind, results of the bench, and the functions for tables."""
+    every = markdown.read_records(records)
+    runs = {
+        "pretrained": language.trained(every),
+        "trained": markdown.of_verbs(every, "finetune", "baseline"),
+        "evaluated": markdown.of_verbs(every, "evaluate"),
+        "readouts": markdown.of_verbs(every, "readout"),
+        "pairs_trained": markdown.of_verbs(every, "interact train"),
+        "pairs_evaluated": markdown.of_verbs(every, "interact evaluate"),
+    }
+    bench = {"results": performance.read_results(results), "trials": performance.read_trials(results)}
+    modules = {"language": language, "binding": binding, "pairs": pairs, "performance": performance}
+    return runs | bench | modules | scale.facts() | {"commands_list": markdown.commands_list}
+
+
+def render(template: Path, values: dict[str, Any]) -> str:
+    """Return the text of a template; a name that it uses and `values` lacks is a mistake."""
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined, keep_trailing_newline=True, trim_blocks=True
+    )
+    return environment.from_string(template.read_text(encoding="utf-8")).render(values)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Write the pages; return the exit code."""
+    try:
+        if unknown := set(argv) - set(PAGES):
+            raise InputError(f"unknown pages: {', '.join(sorted(unknown))}; there are {', '.join(PAGES)}")
+        everything = values(ROOT / "docs" / "records", ROOT / "bench" / "results")
+        for page in argv or PAGES:
+            path = ROOT / "docs" / f"{page}.md"
+            write_text(path, render(path.with_name(f"{page}.md.j2"), everything))
+            print(path.relative_to(ROOT))
+    except (InputError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

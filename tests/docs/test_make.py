@@ -1,0 +1,438 @@
+"""Tests for docs/make: pages are made from records and results, and every table has their figures."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import docs.make.__main__ as make
+from dnalm.errors import InputError
+from dnalm.files import write_json
+from docs.make import binding, language, markdown, pairs, performance
+from docs.make.scale import CONTEXTS, HUMAN, MEMORY, MICRO, OPTIMAL, SIZES, Size
+from tests.report.invented import make_evaluation, make_results, make_run, model_of
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def invented_runs_may_have_any_length(monkeypatch):
+    monkeypatch.setattr(language, "NON_TRAINING_FIELDS", language.NON_TRAINING_FIELDS | {"steps"})
+
+
+def cells(table):
+    """The rows under the header of a Markdown table, cell by cell."""
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+
+
+def test_the_pages_are_what_the_command_makes(monkeypatch):
+    monkeypatch.undo()
+    values = make.values(ROOT / "docs" / "records", ROOT / "bench" / "results")
+    for page in make.PAGES:
+        made = make.render(ROOT / "docs" / f"{page}.md.j2", values)
+        assert (ROOT / "docs" / f"{page}.md").read_text() == made, "run: make docs"
+
+
+def test_unknown_pages_are_refused(capsys):
+    assert make.main(["nothing"]) == 2
+    assert "nothing" in capsys.readouterr().err
+
+
+def test_the_data_are_cited_and_a_promoter_is_explained():
+    text = (ROOT / "docs" / "interaction.md").read_text()
+    for word in ("Davis et al.", "Comparative Toxicogenomics Database", "CC BY-NC", "core promoter", "60"):
+        assert word in text
+
+
+def test_a_bar_in_a_name_does_not_break_the_table_and_no_rows_are_said():
+    assert markdown.table(["x"], [["a|b"]]).splitlines()[2] == "| a\\|b |"
+    assert markdown.table(["x"], []) == markdown.NONE_YET
+
+
+def test_records_are_read_by_verb_if_they_are_done(tmp_path):
+    done = make_run("full") | {"verb": "evaluate"}
+    for name, run in (("a", done), ("b", done | {"status": "interrupted"}), ("c", make_run("full"))):
+        write_json(tmp_path / name / "run.json", run)
+    records = markdown.read_records(tmp_path)
+    assert list(records) == ["a", "b", "c"]
+    assert list(markdown.of_verbs(records, "evaluate")) == ["a"]
+    assert markdown.commands_list(records).startswith(
+        "- a: `dnalm pretrain --data data/full --out 'my outputs'"
+    )
+    write_json(tmp_path / "d" / "run.json", {})
+    for folder in (tmp_path, tmp_path / "no such"):
+        with pytest.raises(InputError):
+            markdown.read_records(folder)
+
+
+# Pretraining
+
+
+def pretrained(**runs):
+    return language.trained(runs)
+
+
+def test_a_run_is_a_row_and_the_best_of_a_genome_stands_first():
+    low, high = make_run("full", 1.945), make_run("vocab4", 1.965)
+    stopped = low | {"status": "interrupted"}
+    cut = high | {"metrics": {key: value for key, value in high["metrics"].items() if key != "verdict"}}
+    runs = pretrained(low=low, high=high, stopped=stopped, cut=cut)
+    assert list(runs) == ["low", "high", "stopped"]  # a run that was not evaluated does not count
+    row = cells(language.runs_table(runs))[0]
+    assert row[:6] == ["low", "toy.fa", "full", "default", "1,000 of 1,000", "19,200,000"]
+    assert row[7:9] == ["1.9450 (1.9410 to 1.9490)", "1.9600 (order 8, both strands)"]
+    assert row[10:] == ["1 min 20 s", "cpu (2 threads); A <fast> processor, 2 cores"]
+    (best,) = cells(language.best_table(runs))
+    assert best[3:] == ["1.9450 (1.9410 to 1.9490)", "1.9600 (order 8, both strands)", "yes"]
+    assert cells(language.best_table(pretrained(high=high)))[0][-1] == "no"
+
+
+def test_recipes_are_compared_at_equal_tokens_each_default_by_itself():
+    # evaluations every 250 steps of 19,200 tokens: 4.8 M (4 % from 5 M) and 19.2 M (4 % from 20 M) are common
+    ours, earlier = (make_run("vocab4", 1.94, steps=2500) for _ in range(2))
+    earlier["recipe"]["train"]["schedule"] = "cosine"
+    theirs = make_run("vocab4", 1.96, steps=2500, recipe="published")
+    rows = cells(language.recipes_table(pretrained(a=ours, a2=ours, b=earlier, c=theirs)))
+    assert [row[2:4] for row in rows] == [
+        [recipe, tokens]
+        for tokens in ("4,800,000", "19,200,000")
+        for recipe in ("default", "default with schedule cosine")
+    ]
+    losses = [run["metrics"]["history"]["val_losses"] for run in (ours, theirs)]
+    assert rows[0][5] == f"{losses[1][1]:.4f} (c)"
+    assert rows[2][6] == f"{losses[1][4] - losses[0][4]:+.4f}"
+
+
+@pytest.mark.parametrize("other", [{"steps": 2400}, {"best": 1.93}, {"mode": "full"}, {"recipe": "default"}])
+def test_recipes_that_do_not_compare_are_not(other):
+    theirs = make_run(**({"mode": "vocab4", "steps": 2500, "recipe": "published"} | other))
+    runs = pretrained(a=make_run("vocab4", steps=2500), b=theirs)
+    assert language.recipes_table(runs) == markdown.NONE_YET
+
+
+def test_vocabularies_are_compared_on_the_same_bases():
+    runs = {"v": make_run("vocab4", 1.96), "f": make_run("full", 1.945)}
+    (row,) = cells(language.vocabularies_table(pretrained(**runs)))
+    assert row[3].startswith("1.9450 (")
+    assert row[4].startswith("1.9600 (")
+    assert row[5:] == ["-0.0150", "f, v"]
+    runs["f"] = make_run("full", 1.945, best=1.93)
+    assert language.vocabularies_table(pretrained(**runs)) == markdown.NONE_YET
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({}, "default"),
+        ({"eval_every": 7, "accumulate": 4}, "default"),  # trained in the same way
+        ({"schedule": "cosine", "lr": 1e-3}, "default with lr 0.001, schedule cosine"),
+        ({"schedule": None}, "default with schedule cosine"),  # an older record
+        ({"warmup": None}, "default"),
+    ],
+)
+@pytest.mark.parametrize("recorded", ["default", "default, changed by flags"])
+def test_a_recipe_is_named_with_what_is_other_in_the_run(change, name, recorded):
+    run = make_run("vocab4")
+    train = {key: value for key, value in (run["recipe"]["train"] | change).items() if value is not None}
+    run["recipe"] |= {"name": recorded, "train": train}
+    assert pretrained(a=run)["a"].recipe == name
+    run["recipe"] |= {"name": "mine.toml, changed by flags", "train": {"lr": 7.0}}
+    assert pretrained(a=run)["a"].recipe == "mine.toml, changed by flags"
+
+
+def racer(recipe, losses, steps=1000, digest="d", eval_bases=76_800):
+    run = make_run("vocab4", recipe=recipe)
+    run["data"]["digest"] = digest
+    run["recipe"]["task"]["eval_bases"] = eval_bases
+    run["recipe"]["train"]["steps"] = steps
+    run["timings"]["training_s"] = 90.0
+    times = {"iterations": [0, 500, 1000], "val_losses": losses, "elapsed_time": [1.0, 30.0, 90.0]}
+    run["metrics"]["history"] |= times
+    return run
+
+
+def test_how_soon_a_run_is_where_the_published_recipe_ends():
+    runs = {
+        "goal": racer("published", [1.4, 1.36, 1.35]),
+        "sooner": racer("default", [1.4, 1.35, 1.36]),  # the same is enough, and once is
+        "never": racer("default", [1.4, 1.38, 1.3501]),
+        "other_data": racer("default", [1.4, 1.3, 1.3], digest="e"),
+        "other_windows": racer("default", [1.4, 1.3, 1.3], eval_bases=9),
+        "stopped": racer("default", [1.4, 1.3, 1.3], steps=2000),
+    }
+    rows = cells(language.race_table(pretrained(**runs)))
+    assert [[row[0], *row[5:]] for row in rows] == [
+        ["goal", "1 min 30 s", "1.3500", "1.3500", "1,000", "1 min 30 s"],
+        ["sooner", "1 min 30 s", "1.3600", "1.3500", "500", "30 s"],
+        ["never", "1 min 30 s", "1.3501", "1.3500", "not reached", ""],
+    ]
+
+
+# Binding
+
+
+SCORES = {
+    "pearson_r": {"value": 0.98765, "low": 0.97, "high": 0.99}, "pearson_r_batches": 0.5, "mse": 0.12345,
+    "auroc": 0.9, "auprc": None, "median_window_r": 0.8, "windows": 1234, "bases": 370200,
+}  # fmt: skip
+SPLIT = {"kind": "blocks", "windows": {}, "near_duplicates": {}, "digest": "0"}
+
+
+def record(metrics, **more):
+    return {
+        "recipe": {"model": {"tuning": {"tune": "frozen"}}}, "metrics": metrics,
+        "command": ["dnalm", "evaluate", "my model"],
+        "hardware": {"device": "cpu", "processor": "P", "cores": 2},
+    } | more  # fmt: skip
+
+
+def test_binding_tables_have_the_figures_of_the_records():
+    model = model_of(random_core=True)
+    training = {"best_epoch": 7, "epochs": 9, "seconds": 61.0, "states_seconds": 12.0}
+    one = record({"model": model, "split": SPLIT, "training": training, "scores": SCORES})
+    (row,) = cells(binding.trained_table({"one": one}))
+    assert row[1] == "GPT, untrained core, frozen, states not whitened"
+    assert row[4:9] == ["1,234", "0.9877 (0.9700 to 0.9900)", "0.5000", "undefined", "7 of 9"]
+    assert row[9:11] == ["1 min 1 s and 12 s for states", "541,697 of 7,739,777"]
+    pair = {"one": "a", "other": "b", "value": 0.1, "low": -0.1, "high": 0.3}
+    low = SCORES | {"pearson_r": {"value": 0.1, "low": 0.0, "high": 0.2}}
+    evaluated = record(
+        {
+            "part": "test", "split": SPLIT, "windows": 55, "pairs": [pair, pair | {"other": "mean score"}],
+            "models": {"b": {"model": model, "scores": low}, "a": {"model": model, "scores": SCORES}},
+            "baselines": {"mean score": {"scores": SCORES}},
+        }
+    )  # fmt: skip
+    rows = cells(binding.evaluated_table({"e": evaluated}))
+    assert [row[:2] for row in rows][1:] == [
+        ["a", "GPT, untrained core, frozen"],
+        ["mean score", "no training"],
+    ]
+    assert cells(binding.pairs_table({"e": evaluated})) == [
+        ["a", "b", "test part, blocks split", "+0.1000 (-0.1000 to +0.3000)"]
+    ]
+    assert [row[0] for row in cells(binding.best_table({"e": evaluated}))] == ["a", "mean score", "b"]
+    cores = {"a": {"model": model, "as made": [1.0, 0.75], "in bfloat16": [1.0, 0.7]}}
+    rows = cells(binding.readout_table({"r": record({"distances": [0, 3], "guess": 0.3, "models": cores})}))
+    assert [row[2:] for row in rows] == [
+        ["as made", "1.000", "0.750"], ["in bfloat16", "1.000", "0.700"], ["none", "0.300", "0.300"],
+    ]  # fmt: skip
+
+
+# Genes and molecules
+
+
+@pytest.fixture
+def evaluations():
+    """Three seeds of the random split and one of cold-gene, each an evaluation of its own."""
+    gains = [(0.02, 0.01, 0.03), (0.01, -0.01, 0.03), (-0.03, -0.04, -0.02)]
+    runs = {
+        f"random-{seed}": record(
+            make_evaluation({f"r{seed}": 0.7 + 0.01 * seed}, gain=gain, seed=seed, digest=f"d{seed}")
+        )
+        for seed, gain in enumerate(gains)
+    }
+    cold = make_evaluation(
+        {"x": 0.5}, gain=(None, None, None), rungs={"node rate": 0.6}, split="cold-gene", digest="ee"
+    )
+    return {"cold": record(cold)} | runs
+
+
+def test_seeds_of_a_split_are_one_row_and_models_come_first(evaluations):
+    rows = cells(pairs.scores_table(evaluations))
+    assert [row[:2] + row[3:5] for row in rows] == [
+        ["random", "test", "original, model", "3"],
+        *(["random", "test", name, "3"] for name in ("matrix factorisation", "gradient boosting")),
+        *(["random", "test", name, "3"] for name in ("nearest molecules", "node rate")),
+        ["cold-gene", "test", "original, model", "1"],
+        ["cold-gene", "test", "node rate", "1"],
+    ]
+    model = rows[0]
+    assert model[5] == "0.7100"  # mean of 0.70, 0.71 and 0.72
+    assert model[6] == "0.7000 (0.6900 to 0.7100); 0.7100 (0.7000 to 0.7200); 0.7200 (0.7100 to 0.7300)"
+    assert model[7:] == ["0.5800", "0.7100", "0.500", "0.6100", "0.6200", "1.75", "0.2100", "0.0300"]
+    assert rows[5][7] == "0.6000"  # the node rate of its own split
+    random, cold = cells(pairs.best_table(evaluations))
+    assert random[1:] == [
+        "original, 0.7100", "matrix factorisation, 0.6800", "0.5800", "+0.0000",
+        "better in 1, worse in 1 of 3 seeds",
+    ]  # fmt: skip
+    assert cold[4] == "undefined"
+
+
+def test_gains_sequences_and_shuffles_are_reported_seed_by_seed(evaluations):
+    first, cold = cells(pairs.gains_table(evaluations))
+    assert first[3:6] == ["original", "matrix factorisation", "+0.0000"]
+    assert first[6].split("; ")[1] == "+0.0100 (-0.0100 to +0.0300)"
+    assert first[7:] == ["1 of 3", "1 of 3"]
+    assert cold[4:6] == ["node rate", "undefined"]
+    assert cells(pairs.shuffles_table(evaluations))[0][3:] == [
+        "original", "3", "0.7100", "0.6000", "0.5200", "0.5800",
+    ]  # fmt: skip
+    evaluations["random-1"]["metrics"]["models"]["r1"]["sequenced"] = None
+    row = cells(pairs.sequenced_table(evaluations))[0]
+    assert row[3:7] == ["original, model", "2", "300", "0.7200"]  # of 0.71 and 0.73
+    assert row[8] == "0.5900"  # the node rate there
+    for table in (pairs.scores_table, pairs.gains_table, pairs.sequenced_table, pairs.shuffles_table):
+        assert table({}) == markdown.NONE_YET
+
+
+def test_a_ladder_recorded_twice_counts_once_and_models_of_one_kind_have_their_names():
+    runs = {name: record(make_evaluation({name: 0.7}, weights=name)) for name in ("a", "b")}
+    rows = {row[3]: row[4] for row in cells(pairs.scores_table(runs))}
+    assert rows["node rate"] == "1"
+    assert rows["a (original), model"] == rows["b (original), model"] == "1"  # no seeds of one
+    runs = {"a": record(make_evaluation({"small": 0.6, "large": 0.7}, negatives="given", ratio=None))}
+    rows = cells(pairs.gains_table(runs))
+    assert [row[2:4] for row in rows] == [["given", "large (original)"], ["given", "small (original)"]]
+
+
+def test_trained_pair_models_and_pairs_of_them(evaluations):
+    train = {"recipe": {"train": {"batch_size": 64, "lr": 1e-3, "min_lr": 1e-4}}}
+    train |= {"data": {"parts": {"train": {"rows": 8000}}}}
+    runs = {
+        "a": record(make_results(0.55, split="cold-both"), **train),
+        "b": record(make_results(0.7), **train),
+    }
+    rows = cells(pairs.trained_table(runs))
+    assert rows[0] == [
+        "b", "original", "random", "degree-matched", "8,000", "64, 0.001 to 0.0001", "2 of 2", "1 min 5 s",
+        "0.7000 (0.6900 to 0.7100)", "0.5800", "1,200,000 of 1,200,000", "cpu; P, 2 cores",
+    ]  # fmt: skip
+    assert rows[1][2] == "cold-both"
+    for seed, low in ((1, -0.01), (0, 0.01)):
+        content = make_evaluation({"a": 0.7, "b": 0.6}, seed=seed, digest=f"d{seed}")
+        content["models"]["b"]["model"] = content["models"]["b"]["model"] | {"kind": "kmer"}
+        content["pairs"] = [{"one": "a", "other": "b", "value": 0.02 + seed / 100, "low": low, "high": 0.05}]
+        runs[f"r{seed}"] = record(content)
+    runs = {name: runs[name] for name in ("r1", "r0")}
+    (row,) = cells(pairs.pairs_table(runs))
+    assert row[3:6] == ["original", "kmer", "+0.0250"]
+    assert row[6] == "+0.0200 (+0.0100 to +0.0500); +0.0300 (-0.0100 to +0.0500)"
+
+
+# Performance
+
+
+def way(time, rate=600.0, **more):
+    figure = {"median": time, "low": time, "high": time}
+    return {
+        "time": figure, "rate": {"median": rate}, "peak_memory_bytes": 5e6, "flop_rate": None,
+        "share_of_peak": None, "profile": None, "facts": {}, "amounts": {},
+    } | more  # fmt: skip
+
+
+def target(text, reached=True, value=4.0, at_least=2.0, must=True):
+    return {
+        "text": text, "must": must, "figure": "ratio", "at_least": at_least, "at_most": None,
+        "way": "published", "value": value, "reached": reached,
+    }  # fmt: skip
+
+
+def ratio(low, median, high):
+    return {"median": median, "low": low, "high": high}
+
+
+RESULT = {
+    "format": "dnalm-bench", "format_version": 1, "case": "step", "title": "Step", "device": "cpu",
+    "quick": False, "unit": "tokens", "ours": "dnalm", "threads": 1, "rounds": 3, "load_before": 0.5,
+    "missing": ["broken"], "git": {"commit": "0123456789", "changed": True}, "versions": {"torch": "2"},
+    "machine": {"processor": "P", "cores": 2, "memory_bytes": 8e9, "system": "Linux"},
+    "best": {"plain": "plain, bf16"},
+    "targets": [target("twice"), target("aim", False, 1.5, must=False), target("never", None, None)],
+    "ways": {
+        "dnalm": way(0.01, share_of_peak=ratio(0.4, 0.5, 0.6), flop_rate={"median": 1e9},
+                     amounts={"a run": 1.7}, profile={"matrix products": 0.75, "other": 0.25}),
+        "published": way(0.04, 150.0, ratio=ratio(1.9, 4.0, 9.0)),
+        "plain, bf16": way(0.01, ratio=ratio(0.5, 0.8, 0.9)),
+        "product": way(0.005, 1.0),
+    },
+}  # fmt: skip
+
+
+def test_performance_tables_have_the_figures_of_the_files():
+    assert cells(performance.step_table([RESULT])) == [
+        ["the published step", "4 times (1.9 to 9): ahead"],
+        ["transformers' Trainer", "not measured"],
+        ["a plain loop", "0.8 times (0.5 to 0.9): behind"],
+        ["of the peak", "50% (40% to 60%)"],
+    ]
+    rows = cells(performance.ways_table(RESULT))
+    assert rows[0] == ["dnalm", "0.01 s (0.01 to 0.01)", "600", "", "5", "1", "50% (40% to 60%)"]
+    assert rows[1][:4] == ["published", "0.04 s (0.04 to 0.04)", "150", "4 (1.9 to 9)"]
+    assert rows[3][2] == ""  # it measures the machine
+    assert "| dnalm | 1.7 s |" in performance.amounts_table(RESULT)
+    assert "| dnalm | 75.0% | 25.0% |" in performance.profile_table(RESULT)
+    text = performance.conditions(RESULT)
+    assert "broken" in text
+    assert "commit 0123456, with changes" in text
+    assert "unknown source" in performance.conditions(RESULT | {"git": None})
+
+
+def test_targets_say_what_is_reached_and_whether_in_every_round():
+    rows = [row[1:] for row in cells(performance.targets_table([RESULT]))]
+    assert rows == [
+        ["twice", "must", "4 times (published)", "1.9 to 9", "yes, not in every round"],
+        ["aim", "aim", "1.5 times (published)", "1.9 to 9", "**no**, but in some rounds"],
+        ["never", "must", "", "1.9 to 9", "not measured"],
+    ]
+
+
+@pytest.mark.parametrize("change", [{"quick": True}, {"format": "other"}, {"format_version": 2}])
+def test_other_files_are_refused(tmp_path, change):
+    write_json(tmp_path / "toy.json", RESULT)
+    assert performance.read_results(tmp_path) == [json.loads((tmp_path / "toy.json").read_text())]
+    write_json(tmp_path / "toy.json", RESULT | change)
+    for folder in (tmp_path, tmp_path / "no such"):
+        with pytest.raises(InputError):
+            performance.read_results(folder)
+
+
+def test_a_way_stands_beside_the_recipe_of_the_same_seed():
+    losses = {("adamw", 0): 1.30, ("adamw", 1): 1.40, ("b", 0): 1.29, ("b", 1): 1.36, ("c", 2): 1.0}
+    trials = [
+        {"trial": name, "about": name.upper(), "seed": seed, "scores": {"val_loss": loss}}
+        for (name, seed), loss in losses.items()
+    ]
+    rows = performance.trials_table(trials).splitlines()[2:]
+    assert rows == [
+        "| C | 1 | 1.0000 |  |",
+        "| B | 2 | 1.3250 (1.2900 to 1.3600) | +0.0250 (+0.0100 to +0.0400) |",
+        "| ADAMW | 2 | 1.3500 (1.3000 to 1.4000) |  |",
+    ]
+
+
+@pytest.mark.parametrize("change", [{"format": "other"}, {"steps": 7}])
+def test_trials_that_cannot_be_compared_are_refused(tmp_path, change):
+    one = {"format": "dnalm-learning", "format_version": 2, "steps": 3, "lr": 0.1, "data": {"digest": "a"}}
+    (tmp_path / "learning").mkdir()
+    (tmp_path / "learning" / "a.json").write_text(json.dumps(one | {"scores": {"val_loss": 1.0}}))
+    (tmp_path / "learning" / "b.json").write_text(json.dumps(one | {"scores": {"val_loss": 1.0}} | change))
+    with pytest.raises(InputError):
+        performance.read_trials(tmp_path)
+
+
+# Scale
+
+
+def test_a_size_by_hand():
+    size = Size(512)  # 8 layers of 12 x 512^2
+    assert (size.layers, size.parameters) == (8, 25_165_824)
+    assert size.work(1024) == 6 * 25_165_824 + 6 * 8 * 1024 * 512
+    assert size.training == 16 * 25_165_824
+    assert size.activations(100) == 34 * 512 * 8 * 100
+    # 989.4e12 x 0.4 x 86,400 FLOP a day and device
+    assert size.days(3.4193664e19 / size.work(1024), 1024) == pytest.approx(1.0)
+    assert size.days(1e9, 1024, 8) == pytest.approx(size.days(1e9, 1024) / 8)
+
+
+def test_the_words_below_the_tables_of_scale_are_true():
+    for parameters in SIZES:
+        size = Size.of(parameters)
+        assert size.parameters == pytest.approx(parameters, rel=0.35)
+        assert size.work(CONTEXTS[-1]) > 2 * 6 * size.parameters  # attention is most of it
+        assert size.work(300) < 1.25 * 6 * size.parameters  # and little
+    *smaller, large = map(Size.of, SIZES)
+    assert all(size.training < size.activations(MICRO) for size in smaller)
+    assert smaller[-1].training < MEMORY["H100"] < MEMORY["H200"] < large.training
+    assert [OPTIMAL * size.parameters // HUMAN for size in (*smaller, large)] == [0, 0, 6, 65]

@@ -1,0 +1,239 @@
+"""Invented results of every kind of run, as the commands write them."""
+
+import copy
+import json
+import math
+
+import numpy as np
+
+from dnalm.bootstrap import moments, paired_difference, pearson, pearson_estimate
+from dnalm.config import read_recipe
+from dnalm.files import read_json, write_json
+
+
+def make_run(mode, bits=1.95, width=0.004, steps=1000, recipe="default", data="toy.fa", best=1.96):
+    iterations = list(range(0, steps + 1, steps // 10))
+    start = math.log(40) if mode == "full" else math.log(4)
+    end = bits * math.log(2) * (1.01 if mode == "full" else 1.0)
+    val = [end + (start - end) * math.exp(-i * 8 / steps) for i in iterations]
+    one = [
+        2.0 - (2.0 - best - 0.004) * math.sin(math.pi / 2 * min(1, k / 8)) + 0.002 * max(0, k - 8)
+        for k in range(13)
+    ]
+    both = [b - 0.004 * (k > 0) for k, b in enumerate(one)]
+    order = min(range(13), key=both.__getitem__)
+    ladder = {
+        "weight": 20, "train_bases": 1_800_000, "validation_bases": 200_000, "one_strand": one,
+        "both_strands": both, "best": {"order": order, "strands": 2, "bits": both[order]},
+    }  # fmt: skip
+    tokens = [i * 19_200 for i in iterations]
+    history = {
+        "iterations": iterations, "tokens": tokens, "train_losses": [v - 0.01 for v in val],
+        "val_losses": val,
+        "bits_per_base": [bits + (2.0 - bits) * math.exp(-i * 8 / steps) for i in iterations],
+        "elapsed_time": [i * 0.08 for i in iterations],
+    }  # fmt: skip
+    gain = both[order] - bits
+    told = read_recipe(recipe)
+    return {
+        "format": "dnalm-run", "format_version": 1, "verb": "pretrain", "status": "done",
+        "command": ["dnalm", "pretrain", "--data", f"data/{mode}", "--out", "my outputs", "--recipe", recipe],
+        "recipe": {"name": recipe} | told | {"train": told["train"] | {"steps": steps}},
+        "versions": {"dnalm": "0.1.0", "torch": "2.13"}, "seed": 0,
+        "data": {"name": mode, "sources": [{"name": data, "bytes": 9, "sha256": "00"}],
+                 "split": {"kind": "contigs", "val_contigs": ["XV", "XVI"]}},
+        "hardware": {"processor": "A <fast> processor", "cores": 2, "device": "cpu (2 threads)"}, "git": None,
+        "timings": {"started": "2025-01-01T00:00:00Z", "finished": "2025-01-01T00:01:20Z", "elapsed_s": 80.0},
+        "peak_memory_bytes": 800_000_000,
+        "metrics": {
+            "mode": mode, "vocab_size": 40 if mode == "full" else 4, "parameters": 7_096_704, "step": steps,
+            "tokens": tokens[-1], "train_loss": val[-1] - 0.01, "val_loss": val[-1], "best_val_loss": val[-1],
+            "tokens_per_second": 240_000.0, "history": history,
+            "bits_per_base": {"value": bits, "low": bits - width, "high": bits + width, "bases": 200_000},
+            "ladder": ladder,
+            "gain": {
+                "value": gain, "low": gain - width, "high": gain + width,
+                "winner": "model" if gain > width else "markov" if gain < -width else "neither",
+            },
+            "verdict": f"The model {'beats' if gain > 0 else 'loses to'} Markov by {abs(gain):.4f}.",
+        },
+    }  # fmt: skip
+
+
+def write_outputs(folder, *runs):
+    """Write the files that `pretrain` leaves in its --out folder, pictures aside."""
+    for run in runs:
+        metrics = run["metrics"]
+        mode = metrics["mode"]
+        (folder / mode).mkdir(parents=True)
+        (folder / mode / "run.json").write_text(json.dumps(run))
+        losses = {**copy.deepcopy(metrics["history"]), "vocab_size": metrics["vocab_size"]}
+        (folder / f"losses_{mode}.json").write_text(json.dumps(losses))
+        summary = {
+            "elapsed_time": run["timings"]["elapsed_s"], "best_val_loss": metrics["best_val_loss"],
+            "checkpoint": f"ckpt_{mode}.pt", "loss_curve": f"loss_{mode}.png",
+            "loss_data": f"losses_{mode}.json",
+        }  # fmt: skip
+        (folder / f"summary_{mode}.json").write_text(json.dumps(summary))
+    return folder
+
+
+N, L = 60, 30
+NAMES = [f"chr22_{300 * i}_{300 * i + L - 1}" for i in range(N)]
+TRUTH = np.where(np.random.default_rng(0).random((N, L)) < 0.2, 8.0, 0.0)
+SPLIT = {
+    "kind": "blocks",
+    "part": "validation",
+    "windows": {"train": 300, "validation": N, "test": 50, "left_out": 7},
+    "near_duplicates": {"validation": 3, "test": 2},
+    "digest": "0123456789abcdef",
+}
+
+
+def guess(noise, seed):
+    """The truth with noise, as a model might predict it."""
+    return TRUTH + np.random.default_rng(seed).normal(0, noise, TRUTH.shape)
+
+
+def scores_of(predicted):
+    sums = moments(TRUTH, predicted)
+    batches = float(np.mean([pearson(sums[i : i + 20].sum(0)) for i in range(0, N, 20)]))
+    return {
+        "pearson_r": pearson_estimate(sums)._asdict(), "pearson_r_batches": batches,
+        "mse": float(((TRUTH - predicted) ** 2).mean()), "auroc": 0.9, "auprc": 0.8,
+        "median_window_r": float(np.median(pearson(sums))), "windows": N, "bases": N * L,
+    }  # fmt: skip
+
+
+def detail_of(predicted):
+    edges = np.linspace(-10, 20, 61)
+    counts = np.histogram2d(TRUTH.ravel(), predicted.ravel(), bins=[edges, edges])[0]
+    tracks = [
+        {"window": NAMES[i], "truth": TRUTH[i].tolist(), "predicted": predicted[i].tolist()} for i in range(5)
+    ]
+    return {
+        "tracks": tracks, "density": {"edges": edges.tolist(), "counts": counts.astype(int).tolist()},
+        "error_by_position": np.sqrt(((TRUTH - predicted) ** 2).mean(0)).tolist(),
+    }  # fmt: skip
+
+
+def model_of(**changes):
+    return {
+        "kind": "gpt", "tune": "frozen", "both_strands": False, "random_core": False, "causal": True,
+        "parameters": 7_739_777, "trained_parameters": 541_697, "core": "outputs/vocab4 (toy.fa)",
+    } | changes  # fmt: skip
+
+
+CNN = {"kind": "cnn", "tune": "all", "causal": False, "parameters": 186_497, "trained_parameters": 186_497}
+
+
+def add(folder, name, noise, seed=1, split=SPLIT, **model):
+    """Write the files of one trained model; return its predictions."""
+    predicted = guess(noise, seed) if noise is not None else np.zeros_like(TRUTH)
+    history = {
+        "epoch": [0, 1, 2], "train_loss": [None, 1.0, 0.5], "val_loss": [3.0, 1.1, 0.6],
+        "pearson_r": [None, 0.5, 0.7], "elapsed": [0.0, 10.0, 20.0],
+    }  # fmt: skip
+    content = {
+        "format": "dnalm-binding-results", "format_version": 1, "name": name, "model": model_of(**model),
+        "split": split,
+        "training": {"epochs": 2, "best_epoch": 2, "seconds": 65.0, "history": history,
+                     "states_seconds": 0.0 if model else 30.0},
+        "peak_memory_bytes": 1.2e9, "device": "cpu (2 threads), bf16",
+        "scores": scores_of(predicted), "detail": detail_of(predicted),
+    }  # fmt: skip
+    write_json(folder / f"results_{name}.json", content)
+    (folder / name).mkdir(exist_ok=True)
+    np.savez(folder / name / "moments.npz", names=np.array(NAMES), moments=moments(TRUTH, predicted))
+    return predicted
+
+
+def evaluate(folder, models, split=SPLIT, part="test", baselines=True):
+    """Write an evaluation of `models`: predictions and the model's facts by name."""
+    names = list(models)
+    sums = {name: moments(TRUTH, predicted) for name, (predicted, _) in models.items()}
+    pairs = [
+        {"one": a, "other": b, **paired_difference(sums[a], sums[b])._asdict()}
+        for i, a in enumerate(names)
+        for b in names[i + 1 :]
+    ]
+    flat = scores_of(np.zeros_like(TRUTH))
+    judged = {
+        name: {"model": model, "scores": scores_of(predicted), "detail": detail_of(predicted)}
+        for name, (predicted, model) in models.items()
+    }
+    content = {
+        "format": "dnalm-binding-evaluation", "format_version": 1, "part": part,
+        "split": split | {"part": part}, "windows": N, "bases": N * L, "models": judged,
+        "baselines": {"motif scan": {"scores": scores_of(guess(0.5, 9))}, "mean score": {"scores": flat}}
+        if baselines else {},
+        "pairs": pairs,
+    }  # fmt: skip
+    write_json(folder / f"evaluation_{part}.json", content)
+
+
+def make_scores(auroc=0.7, half_width=0.01, rows=1000, positives=500):
+    """What interaction_scores returns, of invented figures: AUROC +- half_width, the rest in step with it."""
+    around = {"value": auroc, "low": None, "high": None}
+    if auroc is not None and half_width is not None:
+        around |= {"low": auroc - half_width, "high": auroc + half_width}
+    return {
+        "auroc": around, "auprc": dict(around), "prevalence": positives / rows,
+        "auroc_per_gene": {"value": 0.61, "groups": 80}, "auroc_per_molecule": {"value": 0.62, "groups": 300},
+        "ef1": 1.75, "brier": 0.21, "ece": 0.03, "rows": rows, "positives": positives,
+        "reliability": {"edges": [0.0, 0.25, 0.5, 0.75, 1.0], "predicted": [0.2, 0.4, 0.6, None],
+                        "observed": [0.1, 0.45, 0.7, None], "count": [300, 300, 400, 0]},
+    }  # fmt: skip
+
+
+PROTOCOL = {"split": "random", "negatives": "degree-matched", "ratio": 1, "seed": 0, "digest": "00ff"}
+ABOUT = {"kind": "original", "parameters": 1_200_000, "trained_parameters": 1_200_000, "set": "00ff",
+         "split": "random", "seed": 0}  # fmt: skip
+
+
+def make_results(auroc=0.7, name="original", node_rate=0.58, weights=None, **protocol):
+    """A results.json, as `dnalm interact train` writes it."""
+    history = {
+        "epoch": [0, 1, 2], "train_loss": [0.7, 0.6, 0.5], "val_bce": [0.71, 0.66, 0.65],
+        "val_auroc": [0.5, 0.65, auroc], "elapsed": [0.0, 10.0, 20.0],
+    }  # fmt: skip
+    return {
+        "format": "dnalm-interaction-results", "format_version": 1, "name": name,
+        "model": ABOUT | ({"weights": weights} if weights else {}), **PROTOCOL, **protocol,
+        "training": {"epochs": 2, "best_epoch": 2, "seconds": 65.0, "history": history},
+        "validation": make_scores(auroc), "node_rate_validation": node_rate,
+    }  # fmt: skip
+
+
+RUNGS = {"node rate": 0.58, "matrix factorisation": 0.68, "nearest molecules": 0.6, "gradient boosting": 0.64}
+
+
+def make_evaluation(models, part="test", gain=(0.02, 0.01, 0.03), rungs=RUNGS, weights=None, **protocol):
+    """An evaluation*.json, as `dnalm interact evaluate` writes it: AUROC of each model by name."""
+    best = max(rungs, key=rungs.__getitem__)
+
+    def entry(auroc):
+        third = make_scores(None if auroc is None else auroc + 0.01, 0.02, rows=300, positives=150)
+        return {"scores": make_scores(auroc), "sequenced": third}
+
+    entries = {
+        name: entry(auroc) | {
+            "model": ABOUT | ({"weights": weights} if weights else {}), "path": f"runs/{name}",
+            "temperature": 1.2, "shuffled_genes": make_scores(0.6), "shuffled_molecules": make_scores(0.52),
+            "minus_best_rung": {"rung": best, **dict(zip(("value", "low", "high"), gain, strict=True))},
+        }
+        for name, auroc in models.items()
+    }  # fmt: skip
+    return {
+        "format": "dnalm-interaction-evaluation", "format_version": 1, "part": part, **PROTOCOL, **protocol,
+        "rows": 1000, "positives": 500, "models": entries,
+        "ladder": {name: entry(auroc) for name, auroc in rungs.items()}, "best_rung": best, "warnings": [],
+    }  # fmt: skip
+
+
+def change(path, *keys, to):
+    content = inner = read_json(path)
+    for key in keys[:-1]:
+        inner = inner[key]
+    inner[keys[-1]] = to
+    write_json(path, content)

@@ -1,0 +1,326 @@
+"""Tests for dnalm/report/figures*.py: a figure shows the numbers that it was given."""
+
+import io
+import math
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from matplotlib.image import imread, imsave
+
+from dnalm.bootstrap import Estimate
+from dnalm.errors import InputError
+from dnalm.report import figures as training
+from dnalm.report import figures_predictions as predictions
+from dnalm.report import figures_scores as scores
+from dnalm.report.figures_predictions import Window
+from dnalm.report.figures_scores import Panel
+from dnalm.results import Density, LanguageMetrics, Reliability, Training, decode
+from tests.report.invented import make_run
+
+NAN = math.nan
+BINDING = {
+    "epoch": [0.0, 1.0, 2.0, 3.0],
+    "train_loss": [NAN, 0.9, 0.5, 0.3],
+    "val_loss": [2.0, 1.0, 0.6, 0.7],
+    "pearson_r": [NAN, 0.5, 0.8, 0.79],
+}
+PAIRS = {"epoch": [0.0, 1.0], "train_loss": [NAN, 0.6], "val_bce": [0.7, 0.65], "val_auroc": [0.5, 0.6]}
+FLAT = {"iterations": [0, 50], "train_losses": [1.38, 1.38], "val_losses": [1.38, 1.38]}
+R = Panel("Test part", {"cnn": Estimate(0.98, 0.97, 0.99), "gpt": Estimate(0.9, 0.88, 0.91)}, {"cnn": 0.981})
+AUROC = Panel(
+    "Test", {"a": Estimate(0.7, 0.69, 0.71), "node rate": Estimate(0.58, 0.57, 0.59)}, node_rate=0.58
+)
+UNKNOWN = Panel("Validation", {"a": Estimate(NAN, NAN, NAN), "b": Estimate(0.45, NAN, NAN)})
+WINDOWS = [
+    Window("chr22_300_599", [0.0, 7.0, 7.0, 0.0], {"a": [0.1, 6.0, 6.5, 0.2]}),
+    Window("my peak", [0.0, 0.0, 9.0, 9.0], {"a": [0.0, 1.0, 8.0, 9.5], "b": [1.0, NAN, 1.0, 1.0]}),
+]
+DENSITY = Density([0.0, 5.0, 10.0], [[100.0, 3.0], [0.0, 20.0]])
+BINS = Reliability(
+    [0.0, 0.25, 0.5, 0.75, 1.0], [0.2, 0.4, NAN, 0.9], [0.1, 0.45, NAN, 0.8], [300, 500, 0, 200]
+)
+RANGES, WEIGHTS, ATOMS = [(2, 6), (6, 10), (14, 20)], [0.5, 0.2, 0.3], [0.6, 0.1, 0.0, 0.3]
+
+
+def drawing():
+    file = io.BytesIO()
+    imsave(file, np.random.default_rng(0).random((40, 60, 3)), format="png")
+    return file.getvalue()
+
+
+def metrics(mode="full", bits=1.945, **more):
+    run = make_run(mode, bits, **more)
+    return decode(run["metrics"], LanguageMetrics, "run.json")
+
+
+def trained(history, best_epoch=2):
+    return Training(len(history["epoch"]) - 1, best_epoch, 9.0, history)
+
+
+EVERY = {
+    "loss_curve": lambda: training.loss_curve(metrics().history, "A title", metrics().ladder),
+    "markov_ladder": lambda: training.markov_ladder({"full": metrics(), "vocab4": metrics("vocab4", 1.972)}),
+    "time_comparison": lambda: training.time_comparison({"full": 312.0, "vocab4": 80.4}),
+    "binding_curves": lambda: training.binding_curves(trained(BINDING), "A title"),
+    "pair_curves": lambda: training.pair_curves(trained(PAIRS, 1), "A title", 0.58),
+    "performance_comparison": lambda: scores.performance_comparison([R, UNKNOWN]),
+    "auroc_intervals": lambda: scores.auroc_intervals([AUROC, UNKNOWN]),
+    "reliability": lambda: scores.reliability({"a": BINS}),
+    "probabilities": lambda: scores.probabilities(np.array([0.1, 0.55, 1.0]), 0.25),
+    "tracks": lambda: predictions.tracks(WINDOWS),
+    "density": lambda: predictions.density({"a": DENSITY, "b": DENSITY}),
+    "error_by_position": lambda: predictions.error_by_position({"a": [0.5, 0.4], "b": [1.0, NAN]}),
+    "attention": lambda: predictions.attention_picture(RANGES, WEIGHTS, 30, ATOMS, drawing(), "A $title"),
+}
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_every_figure_is_a_png_with_something_on_it_the_same_from_any_thread(name, tmp_path):
+    paths = [tmp_path / "a new folder" / f"{i}.png" for i in range(2)]
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(lambda path: training.save(EVERY[name](), path), paths))
+    assert paths[0].read_bytes() == paths[1].read_bytes() == training.png(EVERY[name]())
+    assert imread(paths[0])[..., :3].std() > 0.05
+    assert sorted(paths[0].parent.iterdir()) == paths
+
+
+def lines(axes):
+    return {line.get_label(): list(line.get_ydata()) for line in axes.lines}
+
+
+def marked(axes, marker):
+    return [x for line in axes.lines if line.get_marker() == marker for x in line.get_xdata()]
+
+
+def upright(axes):
+    """Where the vertical lines stand."""
+    return [line.get_xdata()[0] for line in axes.lines if list(line.get_ydata()) == [0, 1]]
+
+
+def test_loss_curve(tmp_path):
+    one = metrics("vocab4")
+    left, right = training.loss_curve(one.history, "t", one.ladder).axes
+    assert lines(left) == {"training": one.history["train_losses"], "validation": one.history["val_losses"]}
+    model, markov = lines(right).values()
+    assert model == one.history["bits_per_base"]
+    assert markov == [one.ladder.best.bits] * 2
+    assert len(training.loss_curve(FLAT, "t").axes) == 1  # a published file has no bits per base
+
+
+def test_the_untrained_loss_does_not_flatten_the_rest():
+    losses = {"iterations": [0, 1, 2], "train_losses": [3.69, 1.40, 1.38], "val_losses": [3.69, 1.41, 1.39]}
+    axes = training.loss_curve(losses, "t").axes[0]
+    assert 1.41 < axes.get_ylim()[1] < 1.5
+    assert "3.690" in axes.texts[0].get_text()  # and the reader is told
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: training.loss_curve(dict.fromkeys(FLAT, []), "t"),
+        lambda: training.loss_curve(FLAT | {"val_losses": [1.38]}, "t"),
+        lambda: training.loss_curve(FLAT | {"bits_per_base": [2.0]}, "t"),
+        lambda: training.binding_curves(trained(BINDING | {"val_loss": [1.0]}), "t"),
+        lambda: training.pair_curves(trained(dict.fromkeys(PAIRS, [])), "t", 0.5),
+        lambda: scores.performance_comparison([]),
+        lambda: scores.auroc_intervals([]),
+        lambda: scores.reliability({}),
+        lambda: scores.probabilities(np.array([])),
+        lambda: predictions.tracks([]),
+        lambda: predictions.density({}),
+        lambda: predictions.error_by_position({}),
+        lambda: predictions.attention_picture([], [], 30, ATOMS, drawing(), "t"),
+        lambda: predictions.attention_picture(RANGES, [1.0], 30, ATOMS, drawing(), "t"),
+        lambda: predictions.attention_picture(RANGES, WEIGHTS, 30, [], drawing(), "t"),
+    ],
+)
+def test_nothing_to_draw_or_curves_that_do_not_match_are_refused(draw):
+    with pytest.raises(InputError):
+        draw()
+
+
+@pytest.mark.parametrize("best_epoch", [2, 3])
+def test_epoch_curves(best_epoch):
+    left, right = training.binding_curves(trained(BINDING, best_epoch), "t").axes
+    assert lines(left)["validation"] == BINDING["val_loss"]
+    np.testing.assert_equal(lines(left)["training"], BINDING["train_loss"])
+    np.testing.assert_equal(lines(right)["validation"], BINDING["pearson_r"])
+    for axes in (left, right):
+        assert list(axes.lines[-1].get_xdata()) == [best_epoch] * 2
+        assert all(tick == int(tick) for tick in axes.get_xticks())
+    _, right = training.pair_curves(trained(PAIRS, 1), "t", 0.58).axes
+    assert [0.58, 0.58] in lines(right).values()
+    assert PAIRS["val_auroc"] in lines(right).values()
+    one = {name: values[1:2] for name, values in BINDING.items()}
+    assert training.png(training.binding_curves(trained(one, 1), "t"))
+
+
+def test_noise_does_not_look_like_a_change():
+    flat = PAIRS | {"train_loss": [0.693] * 2, "val_bce": [0.6931] * 2, "val_auroc": [0.5, 0.501]}
+    axes = training.pair_curves(trained(flat, 1), "t", 0.502).axes
+    assert [high - low for low, high in (one.get_ylim() for one in axes)] == pytest.approx([0.05, 0.1])
+
+
+def test_times_are_bars_as_long_as_they_say():
+    (axes,) = training.time_comparison({"full": 312.0, "vocab4": 80.4}).axes
+    assert [bar.get_width() for bar in axes.patches] == pytest.approx([5.2, 1.34])
+    assert [text.get_text() for text in axes.texts] == ["5 min 12 s", "1 min 20 s"]
+    assert "minutes" in axes.get_xlabel()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0.0 s"), (9.96, "10 s"), (59.6, "1 min 0 s"), (185, "3 min 5 s"), (3599.7, "1 h 0 min")],
+)
+def test_duration(seconds, text):
+    assert training.duration(seconds) == text
+
+
+def test_markov_ladder_shows_both_strands_and_each_model_with_its_band():
+    runs = {"full": metrics(), "vocab4": metrics("vocab4", 1.972)}
+    (axes,) = training.markov_ladder(runs).axes  # the same bases: one panel
+    shown, ladder = lines(axes), runs["full"].ladder
+    assert shown["Markov, one strand"] == ladder.one_strand
+    assert shown["Markov, both strands"] == ladder.both_strands
+    assert shown["best Markov"] == [ladder.best.bits]
+    assert (shown["full language model"], shown["vocab4 language model"]) == ([1.945] * 2, [1.972] * 2)
+    bands = [edge for p in axes.patches for edge in (p.get_y(), p.get_y() + p.get_height())]
+    assert bands == pytest.approx([1.941, 1.949, 1.968, 1.976])
+    other = {"full": metrics(), "vocab4": metrics("vocab4", best=1.9)}  # other bases
+    panels = training.markov_ladder(other).axes
+    assert ["full language model" in lines(panel) for panel in panels] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("draw", "panel"), [(scores.performance_comparison, R), (scores.auroc_intervals, AUROC)]
+)
+def test_scores_are_dots_with_their_intervals_and_figures(draw, panel):
+    top, bottom = draw([panel, UNKNOWN]).axes
+    assert [label.get_text() for label in top.get_yticklabels()] == list(panel.scores)
+    assert marked(top, "o")[:2] == [one.value for one in panel.scores.values()]
+    assert marked(top, "|") == [edge for one in panel.scores.values() for edge in (one.low, one.high)]
+    for text, one in zip(top.texts, panel.scores.values(), strict=True):
+        assert text.get_text() == f"{one.value:.4f}  ({one.low:.4f} to {one.high:.4f})"
+    assert [text.get_text() for text in bottom.texts] == ["undefined", "0.4500"]
+    assert top.get_ylim()[0] > top.get_ylim()[1]  # the first on top
+
+
+def test_the_published_figure_and_the_node_rate_stand_beside_the_scores():
+    (axes,) = scores.performance_comparison([R]).axes
+    assert marked(axes, "D")[0] == 0.981
+    top, bottom = scores.auroc_intervals([AUROC, UNKNOWN]).axes
+    assert upright(top) == [0.5, 0.58]
+    assert top.get_xlim() == bottom.get_xlim()  # lengths compare
+    assert 0.4 < top.get_xlim()[0] < 0.45
+    assert top.get_xlim()[1] > 0.71
+
+
+def test_the_axis_of_r_says_when_it_is_zoomed_and_never_zooms_far():
+    near = Panel("", {"a": Estimate(0.9853, 0.9852, 0.9854), "b": Estimate(0.9854, 0.9853, 0.9855)})
+    far = Panel("", {"a": Estimate(0.2, 0.1, 0.3), "b": Estimate(0.98, 0.97, 0.99)})
+    negative = Panel("", {"a": Estimate(-0.1, -0.2, 0.0)})
+    one, two, three = scores.performance_comparison([far, near, negative]).axes
+    assert one.get_xlim()[0] == 0
+    assert "does not begin at 0" in two.get_xlabel()
+    assert "does not begin at 0" not in one.get_xlabel()
+    assert two.get_xlim()[1] - two.get_xlim()[0] >= scores.MIN_R_RANGE - 1e-12  # rounding
+    assert three.get_xlim()[0] < -0.2
+
+
+def test_a_model_looks_the_same_in_every_figure_and_baselines_are_grey():
+    everyone = ["a", "lora", "cnn"]
+    (line,) = predictions.error_by_position({"cnn": [1.0]}, everyone).axes[0].lines
+    (axes,) = scores.performance_comparison(
+        [Panel("", {"cnn": R.scores["cnn"], "scan": R.scores["gpt"]})], everyone
+    ).axes
+    dots = [dot for dot in axes.lines if dot.get_marker() == "o"]
+    assert dots[0].get_color() == line.get_color()
+    assert dots[1].get_color() == training.GREY
+    styles = training.styles([f"m{i}" for i in range(20)])
+    assert len({(style["color"], style["linestyle"]) for style in styles.values()}) == 20
+
+
+def test_reliability_leaves_almost_empty_bins_out_and_shows_how_many_pairs():
+    left, right = scores.reliability({"a": BINS}).axes
+    perfect, line = left.lines
+    assert list(perfect.get_xdata()) == list(perfect.get_ydata())
+    assert list(line.get_xdata()) == [0.2, 0.4, 0.9]
+    assert list(line.get_ydata()) == [0.1, 0.45, 0.8]
+    assert list(right.patches[0].get_data().values) == [30.0, 50.0, 0.0, 20.0]
+    few = Reliability(
+        BINS.edges, BINS.predicted, BINS.observed, [scores.MIN_PAIRS, scores.MIN_PAIRS - 1, 0, 200]
+    )
+    assert list(scores.reliability({"a": few}).axes[0].lines[1].get_xdata()) == [0.2, 0.9]
+
+
+def test_a_probability_is_counted_in_its_bin():
+    (axes,) = scores.probabilities(np.array([0.0, 0.05, 0.05, 1.0]), prevalence=0.25).axes
+    counts, edges, _ = axes.patches[0].get_data()
+    assert [counts[0], counts[2], counts[-1], counts.sum()] == [1, 2, 1, 4]
+    assert edges[2] == pytest.approx(0.04)
+    assert upright(axes) == [0.25]
+    assert scores.probabilities(np.array([0.5])).axes[0].get_legend() is None
+
+
+def test_tracks_show_truth_as_area_and_the_position_in_the_genome():
+    first, second = predictions.tracks(WINDOWS).axes
+    assert first.get_title("left") == "chr22:301-600"  # 0-based inclusive in the name, 1-based on the page
+    assert second.get_title("left") == "my peak"
+    assert lines(first) == {"a": WINDOWS[0].predicted["a"]}
+    assert set(lines(second)) == {"a", "b"}
+    assert list(first.lines[0].get_xdata()) == [1, 2, 3, 4]
+    assert second.collections[0].get_paths()[0].vertices[:, 1].max() == 9.0
+    assert first.get_ylim() == second.get_ylim()  # heights compare
+    assert first.get_ylim()[1] > 9.5
+
+
+def test_density_has_truth_to_the_right_and_prediction_upwards():
+    axes = predictions.density({"a": DENSITY}).axes[0]
+    shown = np.ma.asarray(axes.collections[0].get_array()).reshape(2, 2)  # [predicted, truth]
+    assert shown[1, 0] == 3  # a true score near 0, a predicted one near 10
+    assert shown[0, 1] is np.ma.masked  # no base, no colour
+    assert list(axes.lines[0].get_xdata()) == list(axes.lines[0].get_ydata())
+
+
+def test_errors_begin_at_zero():
+    (axes,) = predictions.error_by_position({"a": [0.5, 0.4], "b": [1.0, 0.9]}).axes
+    assert lines(axes) == {"a": [0.5, 0.4], "b": [1.0, 0.9]}
+    assert axes.get_ylim()[0] == 0
+
+
+def attention(ranges, weights, length):
+    return predictions.attention_picture(ranges, weights, length, ATOMS, drawing(), "T")
+
+
+def test_each_range_is_a_step_and_what_is_not_read_is_empty():
+    figure = attention(RANGES, WEIGHTS, 30)
+    track, molecule, bar = figure.axes
+    values, edges, _ = track.patches[0].get_data()
+    assert list(edges) == [2, 6, 10, 14, 20]
+    np.testing.assert_allclose(values, [50, 20, math.nan, 30])
+    assert "20 of 30" in track.get_xlabel()
+    assert track.lines[0].get_ydata()[0] == pytest.approx(100 / 3)  # uniform attention
+    assert bar.lines[-1].get_ydata()[0] == pytest.approx(100 / 4)
+    assert bar.get_ylim() == pytest.approx((0, 60))
+    assert molecule.images[0].get_array().shape[:2] == (40, 60)
+    assert predictions.CAUTION in [text.get_text() for text in figure.texts]
+    overlapping = attention([(at, at + 4) for at in range(6)], [1 / 6] * 6, 9).axes[0]
+    values, edges, _ = overlapping.patches[0].get_data()
+    assert list(edges) == [0, 1, 2, 3, 4, 5, 9]  # each is drawn to the next
+    np.testing.assert_allclose(values, 100 / 6)
+
+
+def test_many_ranges_have_no_outline_that_hides_them():
+    patches = [
+        len(attention([(at, at + 1) for at in range(count)], [1 / count] * count, count).axes[0].patches)
+        for count in (predictions.FEW, predictions.FEW + 1)
+    ]
+    assert patches == [2, 1]
+
+
+def test_the_more_attention_the_darker_the_atom():
+    light = [sum(color) for color in predictions.atom_colors(ATOMS)]
+    assert np.argsort(light).tolist() == [0, 3, 1, 2]
+    assert predictions.atom_colors(ATOMS)[0] == pytest.approx(predictions.atom_colors([1.0])[0])
+    assert predictions.atom_colors(ATOMS)[2] != pytest.approx((1, 1, 1))  # no attention is visible too

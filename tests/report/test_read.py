@@ -1,0 +1,299 @@
+"""Tests for dnalm/report/read*.py: what is read from folders, and what is refused."""
+
+import json
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from dnalm.bootstrap import moments, paired_difference
+from dnalm.errors import InputError
+from dnalm.files import write_json
+from dnalm.report.read import kinds_of, read_language
+from dnalm.report.read_binding import read_binding, read_moments
+from dnalm.report.read_pairs import ranked, read_pair_run, read_pairs
+from tests.report.invented import (
+    CNN,
+    NAMES,
+    TRUTH,
+    add,
+    change,
+    evaluate,
+    guess,
+    make_evaluation,
+    make_results,
+    make_run,
+    model_of,
+    write_outputs,
+)
+
+
+def aurocs(entries):
+    return {name: entry.scores.auroc.value for name, entry in entries.items()}
+
+
+def test_the_kind_of_a_run_follows_from_its_files(tmp_path):
+    write_outputs(tmp_path / "outputs", make_run("full"))
+    (tmp_path / "models").mkdir()
+    add(tmp_path / "models", "vocab4", 2.0)
+    write_json(tmp_path / "runs" / "original" / "results.json", make_results())
+    (tmp_path / "tested").mkdir()
+    evaluate(tmp_path / "tested", {"vocab4": (guess(1.0, 1), model_of())})
+    write_json(tmp_path / "judged" / "evaluation_test.json", make_evaluation({"original": 0.7}))
+    kinds = {folder.name: kinds_of([folder]) for folder in tmp_path.iterdir()}
+    assert kinds == {
+        "outputs": ["language"], "models": ["binding"], "runs": ["pairs"], "tested": ["binding"],
+        "judged": ["pairs"],
+    }  # fmt: skip
+    assert kinds_of([tmp_path / "outputs" / "full"]) == ["language"]
+    assert kinds_of([tmp_path / "runs", tmp_path / "outputs"]) == ["language", "pairs"]
+
+
+def test_no_folder_a_file_and_a_folder_without_a_run_are_refused(tmp_path):
+    (tmp_path / "file").write_text("x")
+    run = make_run("full") | {"status": "interrupted", "metrics": {"mode": "full"}}
+    (tmp_path / "unfinished" / "full").mkdir(parents=True)
+    (tmp_path / "unfinished" / "full" / "run.json").write_text(json.dumps(run))
+    for folders in ([], *([tmp_path / name] for name in ("nowhere", "file", "unfinished"))):
+        for read in (kinds_of, read_language, read_binding, read_pairs):
+            with pytest.raises(InputError):
+                read(folders)
+
+
+def test_language_runs_of_one_mode_are_named_by_folder(tmp_path):
+    folders = [
+        write_outputs(tmp_path / name, make_run("full", bits)) for name, bits in (("a", 1.9), ("b", 1.8))
+    ]
+    runs = read_language(folders)
+    assert [run.metrics.bits_per_base.value for run in runs.values()] == [1.9, 1.8]
+    assert all(name.endswith(f"{folder}/full") for name, folder in zip(runs, "ab", strict=True))
+    stopped = make_run("vocab4") | {"status": "interrupted"}  # by --stop-at: it was evaluated
+    assert list(read_language([write_outputs(tmp_path / "c", stopped)])) == ["vocab4"]
+
+
+# Binding models
+
+
+def test_an_evaluation_of_the_same_windows_joins_the_results(tmp_path):
+    predicted = add(tmp_path, "vocab4", 2.0)
+    models = {"vocab4": (predicted, model_of()), "cnn": (guess(1.0, 5), model_of(**CNN))}
+    evaluate(tmp_path, models, part="validation")
+    (comparison,) = read_binding([tmp_path]).comparisons
+    assert comparison.models() == ["cnn", "vocab4"]
+    assert comparison.baselines() == ["motif scan", "mean score"]
+    path = tmp_path / "evaluation_validation.json"
+    change(path, "models", "vocab4", "scores", "pearson_r", "value", to=0.1)
+    (comparison,) = read_binding([tmp_path]).comparisons
+    assert comparison.models() == ["cnn", "vocab4", "vocab4 (evaluation_validation)"]  # another model
+
+
+def test_a_model_that_was_trained_again_is_another(tmp_path):
+    predicted = add(tmp_path, "vocab4", 2.0, weights="new")
+    evaluate(tmp_path, {"vocab4": (predicted, model_of(weights="old"))}, part="validation")
+    (comparison,) = read_binding([tmp_path]).comparisons
+    assert comparison.models() == ["vocab4", "vocab4 (evaluation_validation, other weights)"]
+    (tmp_path / "results_vocab4.json").unlink()  # begun again, and not done
+    for described, label in (
+        (
+            {"files": {"model.safetensors": {"sha256": "new"}}},
+            "vocab4 (evaluation_validation, other weights)",
+        ),
+        ({"files": {"model.safetensors": {"sha256": "old"}}}, "vocab4"),
+    ):
+        write_json(tmp_path / "vocab4" / "checkpoint" / "checkpoint.json", described)
+        assert read_binding([tmp_path]).comparisons[0].models() == [label]
+    write_json(tmp_path / "vocab4" / "checkpoint" / "checkpoint.json", {})
+    with pytest.raises(InputError, match=r"checkpoint\.json"):
+        read_binding([tmp_path])
+
+
+def test_splits_and_parts_stand_apart_the_test_part_first(tmp_path):
+    predicted = add(tmp_path, "a", 2.0)
+    evaluate(tmp_path, {"a": (predicted, model_of())}, part="all")
+    evaluate(tmp_path, {"a": (predicted, model_of())}, part="test")
+    assert [c.part for c in read_binding([tmp_path]).comparisons] == ["test", "validation", "all"]
+    add(tmp_path, "b", 2.0)
+    change(tmp_path / "results_b.json", "split", "digest", to="other")
+    assert len({c.split.digest for c in read_binding([tmp_path]).comparisons}) == 2
+
+
+def test_several_folders_are_read_together(tmp_path):
+    for name, noise in (("one", 1.0), ("two", 4.0)):
+        (tmp_path / name).mkdir()
+        add(tmp_path / name, "vocab4", noise)
+    runs = read_binding([tmp_path / "one", tmp_path / "two"])
+    (comparison,) = runs.comparisons
+    best, other = comparison.models()
+    assert (best, other) == ((tmp_path / "one/vocab4").as_posix(), (tmp_path / "two/vocab4").as_posix())
+    assert comparison.difference(best, other).low > 0
+
+
+def test_a_difference_matches_windows_by_name_and_checks_their_truth(tmp_path):
+    one, other = add(tmp_path, "a", 1.0), add(tmp_path, "b", 4.0, seed=2)
+    sums, expected = moments(TRUTH, other), paired_difference(moments(TRUTH, one), moments(TRUTH, other))
+
+    def difference(names, sums):
+        np.savez(tmp_path / "b" / "moments.npz", names=np.array(names), moments=sums)
+        return read_binding([tmp_path]).comparisons[0].difference("a", "b")
+
+    assert difference(NAMES[::-1], sums[::-1]) == expected
+    assert isinstance(difference(NAMES, moments(TRUTH + 1, other)), str)  # another truth
+    assert isinstance(difference(NAMES[1:], sums[1:]), str)  # other windows
+    (tmp_path / "b" / "moments.npz").unlink()
+    runs = read_binding([tmp_path])
+    assert isinstance(runs.comparisons[0].difference("a", "b"), str)
+    assert runs.missing == [tmp_path / "b" / "moments.npz"]
+
+
+def test_an_undefined_score_is_last(tmp_path):
+    add(tmp_path, "flat", None)
+    add(tmp_path, "vocab4", 2.0)
+    (comparison,) = read_binding([tmp_path]).comparisons
+    assert comparison.models() == ["vocab4", "flat"]
+    assert isinstance(comparison.difference("vocab4", "flat"), str)
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"names": np.array(["a"])},
+        {"names": np.array(["a"]), "moments": np.zeros((2, 6))},
+        {"names": np.array(["a"]), "moments": np.zeros((1, 5))},
+        {"names": np.array(["a"]), "moments": np.full((1, 6), np.nan)},
+        {"names": np.array(["a"], dtype=object), "moments": np.zeros((1, 6))},
+        {"names": np.array(["a"]), "moments": np.array([["x"] * 6])},
+        None,
+    ],
+    ids=["one missing", "counts differ", "five sums", "not finite", "pickled", "text", "cut short"],
+)
+def test_damaged_moments_are_named(tmp_path, arrays):
+    path = tmp_path / "moments.npz"
+    np.savez(path, **(arrays or {"names": np.array(["a"]), "moments": np.zeros((1, 6))}))
+    if arrays is None:
+        path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(InputError, match=r"moments\.npz"):
+        read_moments(path)
+
+
+# Pair models
+
+
+def test_pair_runs_are_read_by_split_the_test_part_first(tmp_path):
+    runs = tmp_path / "my runs"
+    write_json(runs / "original" / "results.json", make_results(0.71))
+    write_json(runs / "original" / "evaluation_test.json", make_evaluation({"original": 0.7}))
+    other = {"split": "cold-gene", "digest": "ee"}
+    write_json(runs / "cold" / "results.json", make_results(0.6, name="cold", **other))
+    write_json(runs / ".original.x.part" / "results.json", {"cut": "short"})  # unfinished
+    results = read_pairs([runs, runs / "original"])  # a file reached twice counts once
+    assert sorted(results.trained) == ["cold", "original"]
+    cold, test, validation = results.comparisons
+    assert [(c.protocol.split, c.part) for c in (cold, test, validation)] == [
+        ("cold-gene", "validation"), ("random", "test"), ("random", "validation"),
+    ]  # fmt: skip
+    assert (aurocs(test.models), aurocs(validation.models)) == ({"original": 0.7}, {"original": 0.71})
+    gain = test.models["original"].minus_best_rung
+    assert (gain.rung, gain.interval) == ("matrix factorisation", (0.02, 0.01, 0.03))
+    assert test.node_rate == validation.node_rate == 0.58
+    assert cold.models["cold"].minus_best_rung is None
+    assert not cold.ladder
+    assert ranked(test.ladder)[0] == "matrix factorisation"
+
+
+def test_trainings_of_one_name_are_named_by_folder(tmp_path):
+    for seed, auroc in ((0, 0.7), (1, 0.72)):
+        run = tmp_path / f"seed{seed}" / "original"
+        write_json(run / "results.json", make_results(auroc))
+        write_json(run / "evaluation_test.json", make_evaluation({"original": auroc - 0.01}))
+    results = read_pairs([tmp_path])
+    for comparison, less in zip(results.comparisons, (0.01, 0.0), strict=True):
+        expected = {"seed0/original": 0.7 - less, "seed1/original": 0.72 - less}
+        assert aurocs(comparison.models) == pytest.approx(expected)
+
+
+def test_evaluations_of_the_same_pairs_stand_together(tmp_path):
+    write_json(tmp_path / "a" / "evaluation_test.json", make_evaluation({"a": 0.7}))
+    write_json(tmp_path / "b" / "evaluation_test.json", make_evaluation({"b": 0.71}))
+    (comparison,) = read_pairs([tmp_path]).comparisons
+    assert set(comparison.models) == {"a", "b"}
+    assert len(comparison.ladder) == 4
+    assert not comparison.warnings
+    write_json(
+        tmp_path / "c" / "evaluation_test.json", make_evaluation({"c": 0.7}, rungs={"node rate": 0.59})
+    )
+    (comparison,) = read_pairs([tmp_path]).comparisons
+    assert len(comparison.warnings) == 1  # other baselines for the same pairs
+    assert comparison.node_rate == 0.58
+
+
+def test_an_evaluation_of_the_validation_part_replaces_the_result_of_training(tmp_path):
+    write_json(tmp_path / "original" / "results.json", make_results(0.7))
+    path = tmp_path / "original" / "evaluation_validation.json"
+    write_json(path, make_evaluation({"original": 0.7}, part="validation"))
+    (comparison,) = read_pairs([tmp_path]).comparisons
+    assert list(comparison.models) == ["original"]
+    assert comparison.models["original"].minus_best_rung is not None
+    write_json(path, make_evaluation({"original": 0.65}, part="validation"))  # of weights that are gone
+    (comparison,) = read_pairs([tmp_path]).comparisons
+    assert list(aurocs(comparison.models).values()) == [0.7, 0.65]
+    assert all(name.startswith("original") for name in comparison.models)
+
+
+def test_a_model_is_known_by_its_weights_whatever_its_name(tmp_path):
+    write_json(tmp_path / "a" / "results.json", make_results(name="a", weights="w1"))
+    write_json(tmp_path / "evaluation_test.json", make_evaluation({"moved": 0.7}, weights="w1"))
+    assert list(read_pairs([tmp_path]).comparisons[0].models) == ["a"]
+    write_json(tmp_path / "evaluation_test.json", make_evaluation({"a": 0.7}, weights="w0"))
+    assert list(read_pairs([tmp_path]).comparisons[0].models) == ["a (before it was trained again)"]
+
+
+def test_null_is_nan_and_ranks_last(tmp_path):
+    write_json(tmp_path / "evaluation.json", make_evaluation({"a": None, "b": 0.6}, gain=(None, None, None)))
+    (comparison,) = read_pairs([tmp_path]).comparisons
+    assert ranked(comparison.models) == ["b", "a"]
+    assert math.isnan(comparison.models["a"].scores.auroc.value)
+
+
+def test_a_run_is_read_with_evaluations_of_its_weights_and_pairs_in_it_and_beside_it(tmp_path):
+    run = tmp_path / "mine"
+    write_json(run / "results.json", make_results(0.66, "mine", weights="w1"))
+
+    def parts(folder, name="mine", **protocol):
+        path = folder / "evaluation_test.json"
+        write_json(path, make_evaluation({name: 0.7}, **protocol))
+        found = {c.part: c.models["mine"].scores.auroc.value for c in read_pair_run(run)[1]}
+        path.unlink()
+        return found
+
+    for folder in (run, tmp_path):
+        assert parts(folder, weights="w2") == {"validation": 0.66}  # of other weights
+        assert parts(folder, weights="w1", digest="0bad") == {"validation": 0.66}  # of other pairs
+        assert parts(folder, "by another name", weights="w1") == {"validation": 0.66, "test": 0.7}
+    write_json(run / "results.json", make_results(0.66, "mine"))
+    assert parts(run) == {"validation": 0.66}  # nobody knows whose they are
+    (run / "results.json").unlink()
+    with pytest.raises(InputError, match=r"results\.json"):
+        read_pair_run(run)
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"format": "dnalm-run"}', '{"format": "dnalm-binding-results"}']
+)
+def test_foreign_files_are_named(text, tmp_path):
+    for name, read in (
+        ("results_x.json", read_binding),
+        ("results.json", read_pairs),
+        ("evaluation_x.json", read_pairs),
+    ):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(InputError, match=name.replace(".", r"\.")):
+            read([tmp_path])
+        (tmp_path / name).unlink()
+
+
+def test_the_report_never_imports_torch():
+    modules = "dnalm.report.screen, dnalm.report.language, dnalm.commands.compare"
+    code = f"import {modules}, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -1,0 +1,137 @@
+"""Tests for dnalm/results.py: a file fits the schema, or the field that does not is named."""
+
+import copy
+import math
+from pathlib import Path
+
+import pytest
+
+from dnalm.errors import InputError
+from dnalm.files import read_json, write_json
+from dnalm.record import read_record
+from dnalm.results import (
+    BindingEvaluation,
+    BindingResults,
+    FieldError,
+    LanguageMetrics,
+    PairEvaluation,
+    PairResults,
+    decode,
+    read,
+    write,
+)
+from tests.report.invented import add, evaluate, guess, make_evaluation, make_results, make_run, model_of
+
+RECORDS = Path(__file__).parents[1] / "docs" / "records"
+
+
+@pytest.fixture(scope="module")
+def contents(tmp_path_factory):
+    """A file of each kind, as JSON, with the class that reads it."""
+    folder = tmp_path_factory.mktemp("results")
+    add(folder, "vocab4", 2.0)
+    evaluate(folder, {"vocab4": (guess(1.0, 1), model_of())})
+    return {
+        "binding": (read_json(folder / "results_vocab4.json"), BindingResults),
+        "binding evaluation": (read_json(folder / "evaluation_test.json"), BindingEvaluation),
+        "pairs": (make_results(), PairResults),
+        "pair evaluation": (make_evaluation({"a": 0.7}), PairEvaluation),
+    }
+
+
+MISSING = ...
+FIELDS = [
+    ("binding", "scores.pearson_r", MISSING),
+    ("binding", "scores.pearson_r.low", "0.5"),
+    ("binding", "model.causal", None),
+    ("binding", "model.parameters", True),
+    ("binding", "split.part", MISSING),
+    ("binding", "training.history.val_loss", [1.0]),
+    ("binding", "training.history.epoch", []),
+    ("binding", "detail.density.counts", [[1]]),
+    ("binding", "detail.tracks.1.predicted", [1.0]),
+    ("binding", "detail.error_by_position.0", "x"),
+    ("binding evaluation", "models.vocab4", 3),
+    ("binding evaluation", "models.vocab4.model", MISSING),
+    ("binding evaluation", "baselines.motif scan.scores.mse", "1"),
+    ("binding evaluation", "models.vocab4.detail.density", MISSING),
+    ("binding evaluation", "pairs.0", {"one": "a", "value": 0.1}),
+    ("binding evaluation", "split", None),
+    ("pairs", "name", MISSING),
+    ("pairs", "digest", MISSING),
+    ("pairs", "model.kind", 3),
+    ("pairs", "training.history.val_auroc", MISSING),
+    ("pairs", "training.history.val_bce", [0.7]),
+    ("pairs", "validation.auroc.low", MISSING),
+    ("pairs", "validation.reliability.edges", [0.0, 1.0]),
+    ("pairs", "node_rate_validation", MISSING),
+    ("pair evaluation", "negatives", MISSING),
+    ("pair evaluation", "ladder", {}),
+    ("pair evaluation", "ladder.node rate.scores.prevalence", MISSING),
+    ("pair evaluation", "ladder.node rate.sequenced.auroc", MISSING),
+    ("pair evaluation", "models.a.shuffled_genes", MISSING),
+    ("pair evaluation", "models.a.minus_best_rung.low", MISSING),
+    ("pair evaluation", "models.a.shuffled_molecules.reliability.edges", [0.0]),
+]
+
+
+@pytest.mark.parametrize(("kind", "field", "value"), FIELDS)
+def test_a_damaged_file_and_its_field_are_named(contents, tmp_path, kind, field, value):
+    content, schema = contents[kind]
+    content = inner = copy.deepcopy(content)
+    *outer, last = [int(key) if key.isdigit() else key for key in field.split(".")]
+    if field == "pairs.0":
+        content["pairs"] = [value]
+    else:
+        for key in outer:
+            inner = inner[key]
+        if value is MISSING:
+            del inner[last]
+        else:
+            inner[last] = value
+    write_json(tmp_path / "x.json", content)
+    with pytest.raises(InputError) as raised:
+        read(tmp_path / "x.json", schema)
+    assert f"x.json: damaged: {field}" in str(raised.value)
+
+
+@pytest.mark.parametrize("change", [{"format": "dnalm-run"}, {"format_version": 2}, "[1]", '{"format": '])
+def test_another_format_or_version_is_refused(contents, tmp_path, change):
+    path = tmp_path / "x.json"
+    for content, schema in contents.values():
+        if isinstance(change, str):
+            path.write_text(change)
+        else:
+            write_json(path, content | change)
+        with pytest.raises(InputError, match=r"x\.json"):
+            read(path, schema)
+
+
+def test_a_written_file_reads_back_and_keeps_what_the_schema_does_not_know(contents, tmp_path):
+    path = tmp_path / "x.json"
+    for content, schema in contents.values():
+        write(
+            path,
+            schema,
+            {key: value for key, value in content.items() if not key.startswith("format")} | {"more": 1},
+        )
+        assert read(path, schema) == decode(content, schema, path)
+        assert read_json(path) == content | {"more": 1}
+        with pytest.raises(FieldError):
+            write(path, schema, {"more": 1})
+
+
+def test_null_is_nan(contents, tmp_path):
+    content, _ = contents["binding"]
+    content = copy.deepcopy(content)
+    content["scores"]["mse"] = None
+    assert math.isnan(decode(content, BindingResults, tmp_path).scores.mse)
+
+
+def test_records_of_earlier_versions_still_read():
+    schemas = {"pretrain": LanguageMetrics, "finetune": BindingResults, "evaluate": BindingEvaluation}
+    for path in sorted(RECORDS.glob("*/run.json")):
+        run = read_record(path)
+        if run["verb"] in schemas and (run["verb"] != "pretrain" or "verdict" in run["metrics"]):
+            decode(run["metrics"], schemas[run["verb"]], path)
+    decode(make_run("full")["metrics"], LanguageMetrics, Path("run.json"))
