@@ -1,4 +1,4 @@
-"""Interpolated Markov models: what counting the bases before a base already tells about it.
+"""Interpolated Markov models: how well the bases before a base already predict it.
 
 The model of order k predicts base b from its context, the k bases to its left, as
 
@@ -25,9 +25,9 @@ from dnalm.errors import InputError
 HIGHEST_ORDER = 12
 """Order 12 counts 13-mers: 4^13 cells of 4 bytes, 268 MB."""
 BATCH = 1 << 18
-"""Positions worked on at a time; a batch holds fewer than twice as many."""
+"""Positions computed at a time; a batch holds fewer than twice as many."""
 CEILING = 1 << 31
-"""Where a cell of the highest order stops, so that none wraps around; bases counted between two checks."""
+"""Largest count of the highest order, so that none overflows; bases counted between two checks."""
 
 
 @dataclass(frozen=True)
@@ -35,21 +35,21 @@ class Ladder:
     """Bits per base of the models of order 0, 1, 2 ... on the same validation bases."""
 
     weight: float
-    """w, how many observations the shorter context's prediction is worth."""
+    """w: the shorter context's prediction counts as so many observations."""
     train_bases: int
     """Bases counted."""
     validation_bases: int
     """Bases scored: all but the first of each piece."""
     one_strand: list[float]
-    """Bits per base of each order, the training bases counted as they are."""
+    """Bits per base of each order, of counts of the training bases."""
     both_strands: list[float]
-    """Bits per base of each order, the reverse complement of the training bases counted too."""
+    """Bits per base of each order, of counts of the training bases and their reverse complement."""
     pieces: npt.NDArray[np.float64] = field(repr=False, compare=False)
     """[2, K + 1, P]: bits spent on each validation piece, by strands counted - 1 and order."""
 
     @property
     def best(self) -> tuple[int, int, float]:
-        """Order, strands counted (1 or 2) and bits per base of the best model; the simplest of equals."""
+        """Order, strands counted (1 or 2) and bits per base of the best model, of equals the simplest."""
         rungs = [
             (bits, order, strands)
             for strands, ladder in ((1, self.one_strand), (2, self.both_strands))
@@ -104,11 +104,10 @@ def ladder(
     for codes, left in _batches(validation, max_order):
         piece = seen + np.cumsum(left == 0) - 1  # a piece begins where nothing lies to the left
         first, seen = int(piece[0]), int(piece[-1]) + 1
-        keep = left > 0
-        parts.append(
-            (first, _bits(tables, codes[keep], left[keep], weight, piece[keep] - first, seen - first))
-        )
-        scored += int(keep.sum())
+        target = left > 0
+        piece = piece[target] - first
+        parts.append((first, _bits(tables, codes[target], left[target], weight, piece, seen - first)))
+        scored += int(target.sum())
     if scored == 0:
         raise InputError("validation must hold a piece of 2 bases or more, got none; hold out a larger part")
     bits = np.zeros((2, max_order + 1, seen))
