@@ -1,4 +1,4 @@
-"""What tests/test_kills.py starts: a run in a child process that is stopped at random moments, and resumed.
+"""What test_kills.py starts: a run in a child process that is stopped at random moments, and resumed.
 
 The child is forked, so that Python and torch are started once, however often it is killed.
 """
@@ -15,13 +15,9 @@ from pathlib import Path
 
 import torch
 
-from dnalm.device import Processor
-from dnalm.genome.folder import PreparedGenome
-from dnalm.models.gpt import GPTConfig
-from dnalm.train.language import LanguageConfig, LanguageTask
-from dnalm.train.loop import Loop
 from dnalm.train.optim import TrainConfig
 from dnalm.train.resume import has_state, recover_run
+from tests.train.tasks import make_loop
 
 CONFIG = TrainConfig(
     steps=60, batch_size=4, lr=0.01, min_lr=0.001, warmup=2, eval_every=7, checkpoint_every=2
@@ -30,14 +26,10 @@ SIGNALS = [signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT]
 
 
 def train(data, folder):
-    """Train to the end as a new process would, going on from what is there."""
+    """Train to the end as a new process would, from the state that exists."""
     torch.set_num_threads(1)
     recover_run(folder)
-    shape = GPTConfig(n_layer=1, n_head=2, n_embd=8, block_size=20, dropout=0.2)
-    task = LanguageTask(PreparedGenome(data), shape, LanguageConfig(eval_bases=200))
-    torch.manual_seed(0)
-    fabric = Processor("cpu", "fp32").fabric()
-    loop = Loop(task, task.build_model(), CONFIG, folder=folder, fabric=fabric, seed=0, identity={"seed": 0})
+    loop = make_loop("language", folder, CONFIG, data, dropout=0.2)
     if has_state(folder):
         loop.resume(print)
     loop.run()
@@ -61,31 +53,29 @@ def child(data, folder):
 
 
 def main(data, out, kills, seed):
-    """Train once undisturbed and once with `kills` stops; tell how each sitting ended."""
-    (out / "whole").mkdir()
+    """Train once undisturbed and once with `kills` stops; print how each process ended."""
+    (out / "undisturbed").mkdir()
     begin = time.monotonic()
-    _, status = os.waitpid(child(data, out / "whole"), 0)
+    _, status = os.waitpid(child(data, out / "undisturbed"), 0)
     span = time.monotonic() - begin
     assert status == 0
-    draws, ends = random.Random(seed), []
-    while (
-        len([code for code in ends if code]) < kills // 3
-    ):  # too seldom: the machine is less busy than it was
+    random_numbers, ends = random.Random(seed), []
+    while len([code for code in ends if code]) < kills // 3:  # too rarely: the machine is less busy now
         shutil.rmtree(out / "stopped", ignore_errors=True)
-        ends = stopped(data, out / "stopped", kills, span, draws)
+        ends = stopped(data, out / "stopped", kills, span, random_numbers)
         span /= 2
     print(json.dumps({"ends": ends}))
 
 
-def stopped(data, folder, kills, span, draws):
-    """Train with up to `kills` stops, as many as there is time for; return how each sitting ended."""
+def stopped(data, folder, kills, span, random_numbers):
+    """Train with up to `kills` stops, as many as there is time for; return how each process ended."""
     ends = []
     folder.mkdir()
     while True:
         number = child(data, folder)
         if len(ends) < kills:
-            time.sleep(draws.uniform(0.0, 2.5 * span / kills + 0.03))
-            os.kill(number, draws.choice(SIGNALS))
+            time.sleep(random_numbers.uniform(0.0, 2.5 * span / kills + 0.03))
+            os.kill(number, random_numbers.choice(SIGNALS))
         _, status = os.waitpid(number, 0)
         code = os.waitstatus_to_exitcode(status)
         ends.append(code)

@@ -10,9 +10,9 @@ import torch
 
 from dnalm import checkpoint
 from dnalm.files import lock
+from tests.train import ranks_worker
 
-WORKER = Path(__file__).with_name("ranks_worker.py")
-ROOT = WORKER.parents[2]
+ROOT = Path(ranks_worker.__file__).parents[2]
 MOMENTS = {"rtol": 1e-3, "atol": 1e-6}
 """Sums of float32 are taken in another order."""
 WEIGHTS = {"rtol": 1e-3, "atol": 5e-4}
@@ -20,17 +20,6 @@ WEIGHTS = {"rtol": 1e-3, "atol": 5e-4}
 NOISE = 1e-12
 """Squares of gradients that are rounding alone: of a key's bias, which cancels in the softmax, and of one
 that batch normalisation takes off again, whose mean it remembers."""
-
-
-@pytest.fixture(scope="module")
-def worker():
-    """The jobs that the processes do, as a module of this one."""
-    import importlib.util
-
-    spec = importlib.util.spec_from_file_location("ranks_worker", WORKER)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 KINDS = {
@@ -61,28 +50,28 @@ def job(toy, folder, kind, strategy, accumulate=1, **more):
 
 
 @pytest.fixture(scope="module")
-def done(toy, worker, tmp_path_factory, torchrun):
+def done(toy, tmp_path_factory, torchrun):
     """The folder in which two processes have done all jobs of this file, started once."""
     out = tmp_path_factory.mktemp("ranks")
     jobs = [job(toy, out / "-".join(map(str, way)), *way) for way in WAYS]
     for strategy in ("ddp", "fsdp"):
         moved = job(toy, out / f"moved-{strategy}", "plain", strategy, stop_at=4)
-        worker.train(moved | {"stop_at": 2})  # in one process, then in two
+        ranks_worker.train(moved | {"stop_at": 2})  # in one process, then in two
         jobs.append(moved)
     jobs.append({"task": "norm"})  # checks itself
     jobs.append({"task": "states", "folder": str(out / "states"), "texts": TEXTS})
     (out / "jobs.json").write_text(json.dumps(jobs))
-    ended = torchrun(WORKER, out / "jobs.json")
+    ended = torchrun(ranks_worker.__file__, out / "jobs.json")
     assert ended.returncode == 0, ended.stderr[-3000:]
     return out
 
 
 @pytest.fixture(scope="module")
-def alone(toy, worker, tmp_path_factory):
+def alone(toy, tmp_path_factory):
     """The same trained in one process, by kind."""
     out = tmp_path_factory.mktemp("alone")
     for kind in KINDS:
-        worker.train(job(toy, out / kind, kind, "single"))
+        ranks_worker.train(job(toy, out / kind, kind, "single"))
     return out
 
 
@@ -121,8 +110,8 @@ def test_two_processes_take_the_steps_of_one(done, alone, way):
 
 
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
-def test_a_run_goes_on_in_another_number_of_processes(done, toy, worker, alone, strategy):
-    loop = worker.train(job(toy, done / f"moved-{strategy}", "plain", "single"))
+def test_a_run_goes_on_in_another_number_of_processes(done, toy, alone, strategy):
+    loop = ranks_worker.train(job(toy, done / f"moved-{strategy}", "plain", "single"))
     assert loop.step == 6
     check_weights(*(checkpoint.load(f / "last")[0] for f in (done / f"moved-{strategy}", alone / "plain")))
 
@@ -146,8 +135,8 @@ def test_states_are_encoded_once_by_either_process(done):
 
 
 @pytest.mark.parametrize(("kind", "accumulate"), [("plain", 2), ("plain", 4), ("weighted", 4), ("bases", 8)])
-def test_micro_batches_take_the_same_steps(toy, worker, alone, tmp_path, kind, accumulate):
-    worker.train(job(toy, tmp_path / "run", kind, "single", accumulate))
+def test_micro_batches_take_the_same_steps(toy, alone, tmp_path, kind, accumulate):
+    ranks_worker.train(job(toy, tmp_path / "run", kind, "single", accumulate))
     check_same(tmp_path / "run", alone / kind, kind)
 
 
