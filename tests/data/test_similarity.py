@@ -118,9 +118,7 @@ def test_a_repeat_of_many_genes_brings_none_together_but_equals_stay(draws):
 
 def test_a_large_family_is_together_beside_another_without_looking_at_every_pair(draws, monkeypatch):
     looked = []
-    monkeypatch.setattr(
-        similarity, "likeness", lambda *pair: looked.append(pair) or likeness(*pair)
-    )
+    monkeypatch.setattr(similarity, "likeness", lambda *pair: looked.append(pair) or likeness(*pair))
     families = [random_gene(draws) for _ in range(2)]
     genes = [substituted(gene, *draws.choice(60, 2, replace=False)) for gene in families for _ in range(300)]
     clusters = gene_clusters([*genes, random_gene(draws)])
