@@ -72,7 +72,7 @@ def torchrun():
         env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
         command = ["-m", "torch.distributed.run", "--nproc-per-node", "2", *map(str, command)]
         return subprocess.run(
-            [sys.executable, *command], capture_output=True, text=True, env=env, timeout=120, cwd=root
+            [sys.executable, *command], capture_output=True, text=True, env=env, timeout=240, cwd=root
         )
 
     return run

@@ -18,7 +18,7 @@ ROOT = Path(kill_worker.__file__).parents[2]
 ENV = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 FLAGS = ["--n-layer", "1", "--n-head", "2", "--n-embd", "8", "--block-size", "20", "--batch-size", "4"]
 FLAGS += ["--eval-bases", "300", "--final-bases", "600", "--device", "cpu", "--precision", "fp32"]
-FLAGS += ["--steps", "600", "--warmup", "2", "--eval-every", "150", "--checkpoint-every", "20"]
+FLAGS += ["--steps", "400", "--warmup", "2", "--eval-every", "100", "--checkpoint-every", "20"]
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="reads Linux's /proc")
 
@@ -44,7 +44,7 @@ def start(toy, out, *more):
 
 def ended(process):
     """Wait for its end; return its exit code and its messages."""
-    _, messages = process.communicate(timeout=120)
+    _, messages = process.communicate(timeout=240)
     return process.returncode, messages
 
 
@@ -88,7 +88,7 @@ def test_a_run_of_two_processes_ends_with_the_same_bits(toy, undisturbed, tmp_pa
     if not one_alone:
         assert messages.count("its state is saved, and --resume") == 1, messages[-3000:]
         assert json.loads((folder / "run.json").read_text())["status"] == "interrupted"
-        assert 50 <= checkpoint.describe(folder / "last")["step"] < 600
+        assert 50 <= checkpoint.describe(folder / "last")["step"] < 400
     assert ended(start(toy, tmp_path, "--resume"))[0] == 0
     assert json.loads((folder / "run.json").read_text())["status"] == "done"
     assert content_of(folder) == content_of(undisturbed / "vocab4")

@@ -2,7 +2,6 @@
 
 import json
 import shlex
-import time
 from pathlib import Path
 
 import pytest
@@ -167,7 +166,6 @@ def test_the_command_line_in_two_processes(toy, tmp_path, torchrun):
 
 
 def test_a_mistake_is_said_once_and_nobody_hangs(toy, tmp_path, torchrun):
-    begin = time.monotonic()
     ended = torchrun(*pretrain(toy, tmp_path / "odd", "--batch-size", "5"))
     assert ended.returncode != 0
     assert ended.stderr.count("--batch-size 5 cannot be divided equally among 2 processes") == 1
@@ -179,4 +177,3 @@ def test_a_mistake_is_said_once_and_nobody_hangs(toy, tmp_path, torchrun):
     assert ended.stderr.count("is writing here") == 1
     assert "fault in dnalm" not in ended.stderr
     assert "exitcode  : 2" in ended.stderr
-    assert time.monotonic() - begin < 60
