@@ -1,7 +1,7 @@
 """Runs a case: a process for each contestant, all of them in turn in every round, one JSON file at the end.
 
-The machine may be busy with other things: each round gives every contestant its turn, so that all meet the
-same, and what is told is the median over rounds of what each round gives.
+The machine may be busy with other things: each round gives every contestant its turn under the same load, and
+medians are over the ratios of the rounds.
 """
 
 import json
@@ -13,7 +13,7 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,8 @@ from dnalm.files import write_json
 from dnalm.record import git_state, hardware, versions
 
 FORMAT, FORMAT_VERSION = "dnalm-bench", 1
-TOGETHER = 8
-"""Contestants that are built at once on a device: they compile, which the CPU does."""
+BUILT_AT_ONCE = 8
+"""Contestants that are built at once on a device: the CPU compiles them."""
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -52,7 +52,7 @@ class Contestant:
         self.seconds.append(float(self._ask("round")["seconds"]))
 
     def end(self) -> dict[str, Any]:
-        """Return all that was measured, and end the process."""
+        """Return all measurements, and end the process."""
         return {"seconds": self.seconds, "first_seconds": self.first} | self._ask("end")
 
     def stop(self) -> None:
@@ -74,7 +74,7 @@ class Contestant:
         line = self._process.stdout.readline()
         if not line:
             code = self._process.wait()  # below 0: the number of the signal that ended it
-            raise RuntimeError(f"{self.way}: its process ended ({code}); what it said stands above")
+            raise RuntimeError(f"{self.way}: its process ended ({code}); its message stands above")
         content: dict[str, Any] = json.loads(line)
         return content
 
@@ -133,30 +133,28 @@ def _measured(name: str, settings: Settings, rounds: int) -> tuple[dict[str, Any
         settings = replace(settings, scratch=scratch)
         if case.setup:
             subprocess.run(_command(name, "setup", settings), check=True, env=_environment(settings))
-        there: list[Contestant] = []
+        present: list[Contestant] = []
         missing: list[str] = []
-        ways = list(case.ways(settings))
-        with ThreadPoolExecutor(1 if settings.device == "cpu" else TOGETHER) as pool:
-            made = {way: pool.submit(Contestant, name, way, settings) for way in ways}
-            for way in ways:
-                _say(f"{name}: {way}: is built")
+        with ThreadPoolExecutor(1 if settings.device == "cpu" else BUILT_AT_ONCE) as pool:
+            made = {way: pool.submit(Contestant, name, way, settings) for way in case.ways(settings)}
+            for way, contestant in made.items():
                 try:
-                    there.append(made[way].result())
-                    stack.callback(there[-1].stop)
+                    present.append(contestant.result())
+                    stack.callback(present[-1].stop)
                 except RuntimeError:
                     if way == case.ours:
                         raise
                     missing.append(way)
         for number in range(rounds):
-            for contestant in there:
-                contestant.round()
-            _say(f"{name}: round {number + 1} of {rounds}")
-        found = figures(case, {contestant.way: contestant.end() for contestant in there})
+            for each in present:
+                each.round()
+            print(f"{name}: round {number + 1} of {rounds}", file=sys.stderr, flush=True)
+        found = figures(case, {each.way: each.end() for each in present})
     return found, missing
 
 
 def _command(case: str, way: str, settings: Settings) -> list[str]:
-    return [sys.executable, "-m", "bench.worker", case, way, json.dumps(settings.as_dict())]
+    return [sys.executable, "-m", "bench.worker", case, way, json.dumps(asdict(settings))]
 
 
 def _environment(settings: Settings) -> dict[str, str]:
@@ -166,11 +164,11 @@ def _environment(settings: Settings) -> dict[str, str]:
 
 
 def _free_memory() -> float:
-    """Return the bytes that new processes may take; as much as one wants where the system does not tell."""
-    told = Path("/proc/meminfo")
-    if not told.exists():
+    """Return the bytes that new processes may take; infinite where the system does not report them."""
+    report = Path("/proc/meminfo")
+    if not report.exists():
         return math.inf
-    return 1024 * float(told.read_text().split("MemAvailable:")[1].split()[0])
+    return 1024 * float(report.read_text().split("MemAvailable:")[1].split()[0])
 
 
 def _device(settings: Settings) -> str:
@@ -182,15 +180,10 @@ def _device(settings: Settings) -> str:
 
 
 def _peers() -> dict[str, str]:
-    from importlib.metadata import PackageNotFoundError, version
+    from importlib.metadata import distributions
 
-    found = {}
-    for package in ("transformers", "accelerate"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+    names = ("transformers", "accelerate")
+    return {each.name: each.version for each in distributions() if each.name in names}
 
 
 def _rounded(value: Any) -> Any:
@@ -200,7 +193,3 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, list):
         return [_rounded(item) for item in value]
     return float(f"{value:.5g}") if isinstance(value, float) else value
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

@@ -1,9 +1,8 @@
-"""The published pretraining step, written anew from its description, for its speed alone.
+"""The published pretraining step, rewritten from its description, for its speed alone.
 
 Learned positions, dropout, LayerNorms and linear layers without biases, exact GELU, the head tied to the
-token embedding; attention by plain products with its whole matrix, and a second pass of it in each block,
-which hands its map out. The batch is put together window by window. fp32 on a CPU, fp16 with loss scaling
-on CUDA.
+token embedding; attention by plain products with its full matrix, computed twice in each block, which returns
+its map. The batch is put together window by window. fp32 on a CPU, fp16 with loss scaling on CUDA.
 
 Shapes used below
     B  windows of a batch     L  tokens of a window     D  width     H  heads     V  vocabulary
@@ -49,25 +48,21 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """One block, which goes through its attention once more for the map."""
+    """One block, which computes its attention once more for the map."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
         width = config.n_embd
         self.norm_1, self.norm_2 = nn.LayerNorm(width, bias=False), nn.LayerNorm(width, bias=False)
         self.attention = Attention(config)
-        self.mlp = nn.Sequential(
-            nn.Linear(width, 4 * width, bias=False),
-            nn.GELU(),
-            nn.Linear(4 * width, width, bias=False),
-            nn.Dropout(config.dropout),
-        )
+        up, down = nn.Linear(width, 4 * width, bias=False), nn.Linear(4 * width, width, bias=False)
+        self.mlp = nn.Sequential(up, nn.GELU(), down, nn.Dropout(config.dropout))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map [B, L, D] to [B, L, D], and return the map [B, H, L, L]."""
-        seen = self.norm_1(x)
-        x = x + self.attention(seen)[0]
-        weights = self.attention(seen)[1]
+        normed = self.norm_1(x)
+        x = x + self.attention(normed)[0]
+        weights = self.attention(normed)[1]
         return x + self.mlp(self.norm_2(x)), weights
 
 
@@ -100,11 +95,12 @@ class Published(nn.Module):
 
 def published_batch(ids: npt.NDArray[np.uint8], size: int, length: int) -> tuple[Tensor, Tensor]:
     """Return tokens and targets [B, L], window by window."""
-    starts = torch.randint(len(ids) - length, (size,))
-    return (
-        torch.stack([torch.from_numpy(ids[at : at + length].astype(np.int64)) for at in starts]),
-        torch.stack([torch.from_numpy(ids[at + 1 : at + 1 + length].astype(np.int64)) for at in starts]),
+    starts = torch.randint(len(ids) - length, (size,)).tolist()
+    tokens, targets = (
+        torch.stack([torch.from_numpy(ids[at + on : at + on + length].astype(np.int64)) for at in starts])
+        for on in (0, 1)
     )
+    return tokens, targets
 
 
 def published_step(

@@ -1,7 +1,7 @@
 """transformers' GPT-2 of the same size under its Trainer, with its best simple settings.
 
 Fused attention and AdamW, no dropout, exact GELU, bf16 or fp32, no saving and hardly any logging. The Trainer
-runs in a thread of its own, and is let go for as many steps as a round has: nothing is set up anew between.
+runs in a thread of its own, and takes as many steps at a time as a round has: nothing is set up anew between.
 """
 
 import queue
@@ -17,9 +17,6 @@ from torch.utils.data import Dataset
 
 from dnalm.models.gpt import GPTConfig
 from dnalm.train.optim import TrainConfig
-
-FOREVER = 1_000_000
-"""Steps: more than are ever taken."""
 
 
 class Windows(Dataset[dict[str, Any]]):
@@ -37,7 +34,7 @@ class Windows(Dataset[dict[str, Any]]):
 
 
 class Paced(transformers.TrainerCallback):
-    """Holds the Trainer after every `steps` until it is let go."""
+    """Pauses the Trainer after every `steps` until `go` has an item."""
 
     def __init__(self, steps: int) -> None:
         self.steps, self.taken = steps, 0
@@ -53,24 +50,6 @@ class Paced(transformers.TrainerCallback):
             self.go.get()
 
 
-def _shape(vocab_size: int, config: GPTConfig) -> transformers.GPT2Config:
-    return transformers.GPT2Config(
-        vocab_size=vocab_size,
-        n_positions=config.block_size,
-        n_embd=config.n_embd,
-        n_layer=config.n_layer,
-        n_head=config.n_head,
-        activation_function="gelu",
-        resid_pdrop=0.0,
-        embd_pdrop=0.0,
-        attn_pdrop=0.0,
-        use_cache=False,
-        bos_token_id=None,
-        eos_token_id=None,
-        attn_implementation="sdpa",  # type: ignore[call-arg]
-    )
-
-
 def trainer_steps(
     ids: npt.NDArray[np.uint8],
     vocab_size: int,
@@ -84,10 +63,23 @@ def trainer_steps(
     mode: str,
 ) -> Callable[[], None]:
     """Return a function that takes `steps` steps; `mode` is torch.compile's, empty for none."""
+    shape = transformers.GPT2Config(
+        vocab_size=vocab_size,
+        n_positions=config.block_size,
+        n_embd=config.n_embd,
+        n_layer=config.n_layer,
+        n_head=config.n_head,
+        activation_function="gelu",
+        **dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0),
+        use_cache=False,
+        bos_token_id=None,
+        eos_token_id=None,
+        attn_implementation="sdpa",
+    )
     arguments = transformers.TrainingArguments(
         output_dir=folder,
         per_device_train_batch_size=train.batch_size,
-        max_steps=FOREVER,
+        max_steps=1_000_000,  # more than are ever taken
         learning_rate=train.lr,
         weight_decay=train.weight_decay,
         max_grad_norm=train.clip,
@@ -103,13 +95,9 @@ def trainer_steps(
         report_to="none",
         disable_tqdm=True,
     )
-    pace = Paced(steps)
-    trainer = transformers.Trainer(
-        model=transformers.GPT2LMHeadModel(_shape(vocab_size, config)),
-        args=arguments,
-        train_dataset=Windows(ids, config.block_size),
-        callbacks=[pace],
-    )
+    pace, model = Paced(steps), transformers.GPT2LMHeadModel(shape)
+    windows = Windows(ids, config.block_size)
+    trainer = transformers.Trainer(model=model, args=arguments, train_dataset=windows, callbacks=[pace])
 
     def forever() -> None:
         pace.go.get()
@@ -122,8 +110,7 @@ def trainer_steps(
 
     def run() -> None:
         pace.go.put(None)
-        failed = pace.done.get()
-        if failed is not None:
+        if failed := pace.done.get():
             raise failed
 
     return run

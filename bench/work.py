@@ -1,7 +1,7 @@
-"""What a case of the bench is made of: contestants, who is compared with whom, and what was asked for."""
+"""What a case of the bench is made of: contestants, groups that are compared, and targets."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +11,7 @@ class Settings:
     """How a case is run; the same for all contestants."""
 
     scratch: str
-    """A folder for what is made up, shared by all contestants, and removed at the end."""
+    """A folder shared by all contestants, and removed at the end."""
     device: str = "cpu"
     threads: int = 0
     """Of each contestant; 0 for as many as there are cores."""
@@ -27,9 +27,6 @@ class Settings:
         """The shared folder."""
         return Path(self.scratch)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return JSON values."""
-        return asdict(self)
 
 
 @dataclass
@@ -39,17 +36,15 @@ class Work:
     run: Callable[[], float | None]
     """Does the work once; may return the seconds that count, where that is not all of the call."""
     units: float = 1.0
-    """What one call works off, in the unit of the case."""
+    """What one call processes, in the unit of the case."""
     flops: float = 0.0
-    """Model FLOPs of one call; 0 where they are not told."""
+    """Model FLOPs of one call; 0 where they are not counted."""
     precision: str = ""
     """Of the matrix products: names the peak that FLOPs are a share of."""
     before: Callable[[], object] | None = None
     """Called before each `run`; its time does not count."""
-    profile: Callable[[], dict[str, float]] | None = None
-    """Called once at the end: shares of the time by kind of operation."""
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """Anything worth knowing, in words for the page."""
+    """Anything worth knowing, for the page."""
 
 
 Build = Callable[[Settings], Work]
@@ -57,7 +52,7 @@ Build = Callable[[Settings], Work]
 
 @dataclass(frozen=True)
 class Target:
-    """One thing asked for, and the figure that answers."""
+    """A figure, and what it must or should reach."""
 
     text: str
     of: str
@@ -70,21 +65,21 @@ class Target:
 
 @dataclass(frozen=True)
 class Case:
-    """Several ways of doing the same, measured turn about.
+    """Several ways of doing the same, measured in turns.
 
     Args:
         name: of the result file.
         title: a heading.
         about: what is measured, in a few sentences for the page.
-        unit: what is worked off: tokens, MB, windows ...
+        unit: what is processed: tokens, MB, windows ...
         ours: the way that ratios are of.
         ways: every contestant by name; importing the module of a case must not import torch.
-        groups: peers by name, each with its variants: the best one is what ours is compared with.
+        groups: peers by name, each with its variants: ours is compared with the best one.
         peaks: for each precision the way that measures the peak of matrix products.
-        amounts: in words, how much of the unit one would want to know the time for.
+        amounts: amounts of the unit, by description, whose time is of interest.
         setup: makes what all contestants share, once, in a process of its own.
         rounds: as many as the figures need.
-        memory: bytes that all contestants together may hold, on a CPU: not begun where fewer are free.
+        memory: bytes that all contestants together may hold, on a CPU: checked before the start.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The process of one contestant: builds it, and does a round whenever it is told to.
+"""The process of one contestant: builds it, and does a round on request.
 
     python -m bench.worker CASE WAY SETTINGS
 
@@ -17,7 +17,7 @@ import resource
 import sys
 import time
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from bench.cases import load
 from bench.work import Settings, Work
@@ -26,11 +26,15 @@ UNCOUNTED = 2
 """Calls at the start of a round: in the first ones memory given back is touched anew."""
 
 
+def on_device() -> bool:
+    """Return whether this process uses a CUDA device."""
+    return "torch" in sys.modules and bool(sys.modules["torch"].cuda.is_initialized())
+
+
 def peak_memory() -> int:
     """Return the most memory this process or one it started has held; of the device, where it uses one."""
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_initialized():
-        return int(torch.cuda.max_memory_allocated())
+    if on_device():
+        return int(sys.modules["torch"].cuda.max_memory_allocated())
     scale = 1 if sys.platform == "darwin" else 1024
     children = scale * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     status = Path("/proc/self/status")  # on Linux, ru_maxrss begins with the parent's
@@ -44,63 +48,51 @@ def once(work: Work) -> float:
     if work.before:
         work.before()
     start = time.perf_counter()
-    told = work.run()
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_initialized():
-        torch.cuda.synchronize()
-    return time.perf_counter() - start if told is None else told
+    measured = work.run()
+    if on_device():
+        sys.modules["torch"].cuda.synchronize()
+    return time.perf_counter() - start if measured is None else measured
 
 
-def rest() -> None:
+def free_memory() -> None:
     """Give freed memory back to the system."""
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_initialized():
-        torch.cuda.empty_cache()
+    if on_device():
+        sys.modules["torch"].cuda.empty_cache()
 
 
 def serve(work: Work, orders: IO[str], answer: IO[str]) -> None:
     """Answer each line of `orders` until it says `end` or is closed."""
 
-    def say(**content: Any) -> None:
+    def say(**content: object) -> None:
         answer.write(json.dumps(content) + "\n")
         answer.flush()
 
     first = once(work)
-    rest()
+    free_memory()
     say(ready=first)
     while (order := orders.readline().strip()) == "round":
-        for _ in range(UNCOUNTED):
-            once(work)
-        seconds = once(work)
-        rest()
+        seconds = [once(work) for _ in range(UNCOUNTED + 1)][-1]
+        free_memory()
         say(seconds=seconds)
-    if order != "end":
-        return  # who asks is gone
-    peak = peak_memory()  # of the work, not of the profiler
-    say(
-        units=work.units,
-        flops=work.flops,
-        precision=work.precision,
-        peak_memory_bytes=peak,
-        facts=dict(work.facts),
-        profile=work.profile() if work.profile else None,
-    )
-
-
-def give_way() -> None:
-    """Be the first that the system ends when memory runs out: others on the machine must not pay for this."""
-    score = Path("/proc/self/oom_score_adj")
-    if score.exists():
-        score.write_text("1000")
+    if order == "end":
+        say(
+            units=work.units,
+            flops=work.flops,
+            precision=work.precision,
+            peak_memory_bytes=peak_memory(),
+            facts=dict(work.facts),
+        )
 
 
 def main(name: str, way: str, settings: Settings) -> None:
     """Build the contestant and serve."""
-    give_way()
+    score = Path("/proc/self/oom_score_adj")
+    if score.exists():  # the first that the system ends when memory runs out: others must not pay for this
+        score.write_text("1000")
     # What libraries print must not come between the answers.
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)

@@ -138,7 +138,7 @@ def check_names(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], sourc
 
 
 @torch.no_grad()
-def put(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], source: str) -> None:
+def load_strict(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], source: str) -> None:
     """Copy the tensors `found` in a file into those of a model, all of them or none.
 
     Raises:

@@ -5,23 +5,23 @@ from importlib import import_module
 from bench.work import Case
 
 CASES = {
-    "start": "bench.cases.start",
-    "prepare": "bench.cases.prepare",
-    "step": "bench.cases.step",
-    "large": "bench.cases.large",
-    "ranks": "bench.cases.ranks",
-    "cnn": "bench.cases.cnn",
-    "head": "bench.cases.head",
-    "pairs": "bench.cases.pairs",
-    "screen": "bench.cases.screen",
-    "dnabert2": "bench.cases.dnabert2",
-    "growth-step": "bench.cases.growth_step",
-    "growth-prepare": "bench.cases.growth_prepare",
+    "start": "start:CASE",
+    "prepare": "prepare:CASE",
+    "step": "step:CASE",
+    "large": "step:LARGE",
+    "ranks": "ranks:CASE",
+    "cnn": "binding:CNN",
+    "head": "binding:HEAD",
+    "pairs": "pairs:CASE",
+    "lstm": "pairs:LSTM",
+    "growth-step": "growth:STEP",
+    "growth-prepare": "growth:PREPARE",
 }
-"""The module of each, which holds it as `CASE`."""
+"""Module and name of each."""
 
 
 def load(name: str) -> Case:
     """Return a case, by its name or by a module that holds one."""
-    case: Case = import_module(CASES.get(name, name)).CASE
+    module, _, attribute = CASES.get(name, "").partition(":")
+    case: Case = getattr(import_module(f"bench.cases.{module}" if module else name), attribute or "CASE")
     return case

@@ -1,4 +1,4 @@
-"""Training on pairs of genes and molecules: on kept states, against encoding both of every pair."""
+"""Training on pairs of genes and molecules: on cached states against encoding every pair; and from tokens."""
 
 from typing import Any
 
@@ -7,20 +7,19 @@ from bench.work import Build, Case, Settings, Target, Work
 BATCH, FEW = 128, 4
 """Pairs of a step; of one that encodes them all."""
 STEPS = 4
-"""In a round, on kept states."""
+"""In a round, on cached states."""
 
 
 def training(batch: int, steps: int, *, bf16: bool, encodes: bool) -> Build:
-    """Return training steps, on states that are at hand or that are computed first."""
+    """Return training steps, on states that are in memory or that are computed first."""
 
     def build(settings: Settings) -> Work:
         import torch
 
-        from bench.encoding import encoding
-        from bench.pair_sets import made_up
+        from bench.pair_sets import encoding, random_pairs
         from dnalm.data.pair_batches import PairBatches
 
-        pairs, device = made_up(), settings.device
+        pairs, device = random_pairs(), settings.device
         pairs.model.to(device).train()
         size = 4 if settings.quick else batch
         batches = PairBatches(pairs.tokens, pairs.rows, size, 0)
@@ -34,15 +33,51 @@ def training(batch: int, steps: int, *, bf16: bool, encodes: bool) -> Build:
                 if encode:
                     encode()
                 made: Any = batches.batch(done)
-                here = type(made)(*(x.to(device) if isinstance(x, torch.Tensor) else x for x in made))
+                there = type(made)(*(x.to(device) if isinstance(x, torch.Tensor) else x for x in made))
                 with torch.autocast(device, dtype=torch.bfloat16, enabled=bf16):
-                    loss = pairs.task.loss(pairs.model, here)
+                    loss = pairs.task.loss(pairs.model, there)
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 optimizer.zero_grad()
                 done += 1
 
         return Work(run, float(size * steps), precision="bf16" if bf16 else "fp32")
+
+    return build
+
+
+def original(ours: bool) -> Build:
+    """Return a training step of the published pair model, with the LSTM of `cpu_kernels` or PyTorch's."""
+
+    def build(settings: Settings) -> Work:
+        import torch
+        from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+        from dnalm.models import smiles_lstm
+        from dnalm.models.pair import InteractionModel
+        from dnalm.models.pair_shape import InteractionShape
+
+        def theirs(lstm: torch.nn.LSTM, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+            packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+            return pad_packed_sequence(lstm(packed)[0], batch_first=True, total_length=x.shape[1])[0]
+
+        if not ours:
+            smiles_lstm.lstm = theirs
+        torch.manual_seed(0)
+        model = InteractionModel(InteractionShape(characters="".join(map(chr, range(40, 80)))))
+        size = 4 if settings.quick else 64
+        optimizer, pair = torch.optim.AdamW(model.parameters(), lr=1e-4), torch.arange(size)
+        genes, molecules = torch.randint(4, (size, 1000)), torch.randint(1, 40, (size, 100))
+        genes_real = torch.arange(1000) < torch.randint(500, 1001, (size, 1))
+        molecules_real = torch.arange(100) < torch.randint(20, 101, (size, 1))
+
+        def run() -> None:
+            logits = model(genes, genes_real, molecules, molecules_real, pair, pair)
+            torch.nn.functional.binary_cross_entropy_with_logits(logits, (pair % 2).float()).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+        return Work(run, float(size), precision="fp32")
 
     return build
 
@@ -66,4 +101,17 @@ CASE = Case(
     groups={"encoding": ("encoding every pair",)},
     targets=lambda settings: [Target("faster than encoding", "encoding", "ratio", at_least=1.0)],
     amounts={"an epoch of 190,000 pairs": 190_000},
+)
+LSTM = Case(
+    name="lstm",
+    title="Training the published pair model",
+    about=(
+        "A step on 64 pairs of genes up to 1,000 bases and molecules up to 100 characters, fp32. dnalm: with "
+        "the LSTM of models/cpu_kernels.py. torch.nn.LSTM: the same model with PyTorch's own."
+    ),
+    unit="pairs",
+    ours="dnalm",
+    ways=lambda settings: {"dnalm": original(ours=True), "torch.nn.LSTM": original(ours=False)},
+    groups={"torch": ("torch.nn.LSTM",)},
+    targets=lambda settings: [Target("1.25 times PyTorch's LSTM", "torch", "ratio", at_least=1.25)],
 )

@@ -27,9 +27,9 @@ from dnalm.data.molecules import atom_spans, morgan_atoms
 from dnalm.data.pair_batches import PairTokens
 from dnalm.errors import InputError
 from dnalm.models.bags import KmerConfig, MorganConfig
-from dnalm.models.cross_attention import Attending, CrossAttentionConfig, CrossAttentionHead
+from dnalm.models.cross_attention import CrossAttentionBlock, CrossAttentionConfig, CrossAttentionHead
 from dnalm.models.gene_cnn import POOL, GeneCNNConfig
-from dnalm.models.heads import Side
+from dnalm.models.heads import EncodedBatch
 from dnalm.models.pair import InteractionModel
 from dnalm.models.pair_shape import InteractionShape
 from dnalm.models.pretrained import Spans
@@ -110,7 +110,7 @@ def shares(model: InteractionModel, tokens: PairTokens, gene: int, molecule: int
     )
 
 
-def attended(attending: Attending, own: Side, other: Side) -> Tensor:
+def attended(attending: CrossAttentionBlock, own: EncodedBatch, other: EncodedBatch) -> Tensor:
     """Return how much each real state of the other side is attended to, float64 [S]; it adds up to 1.
 
     Args:

@@ -1,15 +1,7 @@
-"""KmerBag: a vector for each k-mer of a sequence; their mean is a linear layer on k-mer frequencies.
-
-A frequency is the share among all places where k letters are left, those with an N among them.
+"""Bags: encoders whose states are vectors of k-mers (KmerBag) or of substructures of a molecule (MorganBag).
 
 Shapes used below
-    B  sequences in the batch        L  bases per sequence, the longest's
-    D  width of the states
-
-MorganBag: a vector for each substructure of a molecule, those of its Morgan fingerprint.
-
-Shapes used below
-    B  molecules in the batch        L  substructures per molecule, the most
+    B  sequences or molecules        L  bases, or substructures, of each, the most
     D  width of the states
 """
 
@@ -26,7 +18,7 @@ from dnalm.config import check_minimum
 from dnalm.data.molecules import BITS, RADIUS, morgan_bits
 from dnalm.dna import BASES
 from dnalm.errors import InputError
-from dnalm.models.layers import check_tokens, silenced
+from dnalm.models.layers import check_tokens, mask_padding
 
 
 @dataclass(frozen=True)
@@ -39,20 +31,17 @@ class KmerConfig:
     """Width of a k-mer's vector (D)."""
 
     def __post_init__(self) -> None:
-        wrong = []
+        wrong = check_minimum(self, width=1)
         if not 1 <= self.k <= 8:
             wrong.append(f"k must be from 1 to 8, got {self.k}")
-        if self.width < 1:
-            wrong.append(f"width must be at least 1, got {self.width}")
         if wrong:
             raise InputError("; ".join(wrong))
 
 
 class KmerBag(nn.Module):
-    """The state of a base is the vector of the k-mer that begins there.
+    """The state of a base is the vector of the k-mer that begins there; their mean is linear in frequencies.
 
-    Where the k-mer holds an N the state is 0, but it is a state: it counts in a mean, which is nearer to 0
-    the more N a gene holds, and a head can attend to it. Where fewer than k letters are left there is no
+    A k-mer that holds an N has the state 0, and counts in a mean. The last k - 1 bases of a sequence have no
     state (`state_mask`).
     """
 
@@ -64,18 +53,18 @@ class KmerBag(nn.Module):
         self.embedding = nn.Embedding(len(BASES) ** config.k, config.width)
 
     def state_mask(self, real: Tensor) -> Tensor:
-        """Return where a whole k-mer begins, bool [B, L], of the mask [B, L] of bases."""
-        whole = real
+        """Return where a complete k-mer begins, bool [B, L], of the mask [B, L] of bases."""
+        complete = real
         for shift in range(1, self.config.k):
-            whole = whole & F.pad(real[:, shift:], (0, min(shift, real.shape[1])))
-        return whole
+            complete = complete & F.pad(real[:, shift:], (0, min(shift, real.shape[1])))
+        return complete
 
     def forward(self, tokens: Tensor, real: Tensor) -> Tensor:
-        """Map letter codes to the vectors of k-mers.
+        """Map base codes to the vectors of k-mers.
 
         Args:
             tokens: integers, [B, L]: 0 to 3 for A C G T, 4 for N; anything at padding.
-            real: bool, [B, L]; True at a letter, False at padding.
+            real: bool, [B, L]; True at a base, False at padding.
 
         Returns:
             float, [B, L, D]; exactly 0 at padding.
@@ -89,18 +78,17 @@ class KmerBag(nn.Module):
         number = torch.zeros_like(tokens, dtype=torch.long)
         for shift in range(self.config.k):
             number = number * len(BASES) + codes[:, shift : shift + tokens.shape[1]]
-        states: Tensor = self.embedding(number.masked_fill(~known, 0))
-        return silenced(states, known)
+        return mask_padding(self.embedding(number.masked_fill(~known, 0)), known)
 
 
 @dataclass(frozen=True)
 class MorganConfig:
-    """The shape of a MorganBag, and the fingerprint that it reads."""
+    """The shape of a MorganBag, and of the fingerprint that it reads."""
 
     bits: int = BITS
-    """Of the fingerprint: substructures are folded into so many."""
+    """Size of the fingerprint, into which substructures are hashed."""
     radius: int = RADIUS
-    """Bonds from a substructure's middle atom to its rim."""
+    """Largest distance, in bonds, from a substructure's central atom."""
     width: int = 256
     """Width of a substructure's vector (D)."""
 
@@ -149,5 +137,4 @@ class MorganBag(nn.Module):
             InputError: if `tokens` is not [B, L], or `real` has another shape.
         """
         check_tokens(tokens, real)
-        states: Tensor = self.embedding(tokens.masked_fill(~real, 0).long())
-        return silenced(states, real)
+        return mask_padding(self.embedding(tokens.masked_fill(~real, 0).long()), real)

@@ -16,10 +16,9 @@ from torch import Tensor, nn
 from dnalm.config import check_minimum
 from dnalm.dna import BASE_CODES, BASES, NOT_A_BASE
 from dnalm.errors import InputError
-from dnalm.models.cnn import CNN, CNNConfig
-from dnalm.models.gpt import GPT, GPTConfig
 from dnalm.models.heads import RegressionHead, RegressionHeadConfig
 from dnalm.models.lora import add_lora, merge_lora
+from dnalm.models.registry import EncoderEntry, encoders_for, entry_of
 from dnalm.tokens.characters import CharacterTokenizer
 
 Letters = npt.NDArray[np.uint8]
@@ -52,30 +51,43 @@ class TuneConfig:
 class BindingShape:
     """All that is needed to build a `BindingModel`, weights aside."""
 
-    encoder: GPTConfig | CNNConfig
+    encoder: Any
+    """Config of an encoder of the registry for binding models."""
     characters: str = ""
-    """The GPT's vocabulary in id order; empty for a CNN, which reads base codes."""
+    """The GPT's vocabulary in id order; empty for an encoder that reads base codes."""
     head: RegressionHeadConfig = field(default_factory=RegressionHeadConfig)
     tuning: TuneConfig = field(default_factory=TuneConfig)
 
     @property
-    def kind(self) -> Literal["gpt", "cnn"]:
+    def entry(self) -> EncoderEntry:
+        """The encoder in the registry."""
+        entry = entry_of(self.encoder)
+        assert entry is not None
+        return entry
+
+    @property
+    def kind(self) -> str:
         """The encoder's name."""
-        return "gpt" if isinstance(self.encoder, GPTConfig) else "cnn"
+        return self.entry.name
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether the encoder is trained before, and tuned or frozen here; others are trained in full."""
+        return "pretrained" in self.entry.uses
 
     @property
     def tune(self) -> Tune:
-        """Which weights are trained; all of a CNN."""
-        return self.tuning.tune if self.kind == "gpt" else "full"
+        """Which weights are trained; all of an encoder that is not pretrained."""
+        return self.tuning.tune if self.pretrained else "full"
 
     @property
     def longest(self) -> int | None:
         """Most bases in a window; None for any number."""
-        return self.encoder.block_size if isinstance(self.encoder, GPTConfig) else None
+        return getattr(self.encoder, "block_size", None)
 
     def tokens(self, letters: Letters) -> Tensor:
         """Return what the encoder reads of upper-case IUPAC letters [.., L], uint8."""
-        if not self.characters:
+        if self.entry.reads == "bases":
             return base_codes(letters)
         return token_ids(letters, CharacterTokenizer(self.characters))
 
@@ -87,9 +99,9 @@ class BindingShape:
     def from_dict(cls, content: dict[str, Any]) -> "BindingShape":
         """Return the shape that `as_dict` has written."""
         encoder = dict(content["encoder"])
-        kind: Any = {"gpt": GPTConfig, "cnn": CNNConfig}[encoder.pop("name")]
+        config = encoders_for("binding")[encoder.pop("name")].config
         head, tuning = RegressionHeadConfig(**content["head"]), TuneConfig(**content["tuning"])
-        return cls(kind(**encoder), content["characters"], head, tuning)
+        return cls(config(**encoder), content["characters"], head, tuning)
 
 
 class BindingModel(nn.Module):
@@ -104,21 +116,17 @@ class BindingModel(nn.Module):
     def __init__(self, shape: BindingShape) -> None:
         super().__init__()
         self.shape = shape
-        self.encoder: GPT | CNN
-        if isinstance(shape.encoder, GPTConfig):
-            tokenizer = CharacterTokenizer(shape.characters)
-            self.encoder = GPT(shape.encoder, tokenizer.vocab_size)
-            complement = torch.from_numpy(tokenizer.complement)
-        else:
-            self.encoder = CNN(shape.encoder)
-            complement = torch.tensor([3, 2, 1, 0, NO_BASE], dtype=torch.uint8)
+        self.encoder: Any = shape.entry.build(shape.encoder, shape.characters)
+        complement = torch.tensor([3, 2, 1, 0, NO_BASE], dtype=torch.uint8)
+        if shape.entry.reads == "vocabulary":
+            complement = torch.from_numpy(CharacterTokenizer(shape.characters).complement)
         self.register_buffer("complement", complement, persistent=False)
         self.head = RegressionHead(self.width, shape.head)
 
     @property
     def width(self) -> int:
         """Width of the states under the head."""
-        return self.encoder.width * (2 if self.shape.tuning.both_strands else 1)
+        return int(self.encoder.width) * (2 if self.shape.tuning.both_strands else 1)
 
     @property
     def frozen(self) -> bool:
@@ -137,7 +145,7 @@ class BindingModel(nn.Module):
 
     def prepare_training(self) -> None:
         """Choose which weights are trained, add LoRA's updates and whitening; once, with the core loaded."""
-        if self.shape.kind == "gpt" and self.shape.tuning.whiten:
+        if self.shape.pretrained and self.shape.tuning.whiten:
             self.head.add_whitening()
         if self.frozen:
             self.encoder.requires_grad_(False)

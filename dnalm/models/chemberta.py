@@ -12,11 +12,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from dnalm.checkpoint import put
+from dnalm.checkpoint import load_strict
 from dnalm.config import check_fractions, check_minimum
 from dnalm.errors import InputError
 from dnalm.formats.hub import encoder_tensors, named, read_config, read_fields
-from dnalm.models.layers import check_tokens, silenced
+from dnalm.models.layers import check_tokens, mask_padding
 
 PREFIX = "roberta."
 """Before each name of the encoder's in a file that has a language-model head, too."""
@@ -174,7 +174,7 @@ class ChemBERTa(nn.Module):
             token_type_ids=tokens.new_zeros(tokens.shape).long(),
         )
         states: Tensor = found.last_hidden_state
-        return silenced(states, real)
+        return mask_padding(states, real)
 
 
 def open_chemberta(path: Path) -> ChemBERTa:
@@ -193,7 +193,7 @@ def open_chemberta(path: Path) -> ChemBERTa:
         config = ChemBERTaConfig.from_hub(content)
     kept = encoder_tensors(path, PREFIX, IGNORED_OF_ENCODER, lambda name: name.startswith(HEAD))
     model = ChemBERTa(config)
-    put(kept, model.roberta.state_dict(), str(path))
+    load_strict(kept, model.roberta.state_dict(), str(path))
     return model.eval()
 
 

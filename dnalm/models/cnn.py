@@ -7,13 +7,13 @@ Shapes used below
 
 from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dnalm.config import check_minimum
 from dnalm.dna import BASES
 from dnalm.errors import InputError
-from dnalm.models.layers import check_tokens, convolve, silenced
+from dnalm.models.layers import check_tokens, mask_padding
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,7 @@ class CNNConfig:
     """Bases that one state sees: odd, so that states line up with bases."""
 
     def __post_init__(self) -> None:
-        wrong = []
-        if self.width < 1:
-            wrong.append(f"width must be at least 1, got {self.width}")
+        wrong = check_minimum(self, width=1)
         if self.encoder_kernel < 1 or self.encoder_kernel % 2 == 0:
             wrong.append(f"encoder_kernel must be odd and at least 1, got {self.encoder_kernel}")
         if wrong:
@@ -59,8 +57,7 @@ class CNN(nn.Module):
             InputError: if `tokens` is not [B, L], or `real` has another shape.
         """
         check_tokens(tokens, real)
-        codes = tokens.masked_fill(~real, len(BASES)).unsqueeze(2)  # [B, L, 1]
-        each = torch.arange(len(BASES), dtype=tokens.dtype, device=tokens.device)
-        one_hot = (codes == each).to(self.initial_conv.weight.dtype)  # [B, L, 4]
-        states = F.gelu(convolve(one_hot, self.initial_conv.weight, self.initial_conv.bias))  # [B, L, D]
-        return silenced(states, real)
+        codes = tokens.long().clamp(max=len(BASES)).masked_fill(~real, len(BASES))
+        one_hot = F.one_hot(codes, len(BASES) + 1)[..., : len(BASES)].to(self.initial_conv.weight.dtype)
+        states = F.gelu(self.initial_conv(one_hot.transpose(1, 2))).transpose(1, 2)  # [B, L, D]
+        return mask_padding(states, real)

@@ -12,18 +12,17 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dnalm.config import check_fractions, check_minimum
 from dnalm.errors import InputError
-from dnalm.models.heads import Side, check_states, mean_of
-from dnalm.models.layers import dropout
+from dnalm.models.heads import EncodedBatch
+from dnalm.models.layers import check_states, masked_mean
 
 FUSION = (512, 256)
-"""Widths between the layers that join both sides."""
+"""Widths of the layers that join both sides."""
 CLASSIFIER = (128, 64)
-"""Widths between the classifier's layers."""
+"""Widths of the classifier's hidden layers."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +36,11 @@ class CrossAttentionConfig:
     feed_forward: int = 1024
     """Width of the layer behind each attention."""
     attention_dropout: float = 0.1
-    """Share of values dropped in training behind attention and feed-forward layers."""
+    """Dropout rate behind attention and feed-forward layers."""
     head_dropout: float = 0.3
-    """Share of values dropped in training in the fusion."""
+    """Dropout rate in the fusion."""
     classifier_dropout: float = 0.2
-    """Share of values dropped in training in the classifier."""
+    """Dropout rate in the classifier."""
     pooled: ClassVar[bool] = False
     """Whether a side is one vector, the mean of its states."""
 
@@ -58,22 +57,14 @@ class CrossAttentionConfig:
 class PooledAttentionConfig(CrossAttentionConfig):
     """The shape of a head that attends between one vector of each side, as published.
 
-    There is then one key alone, and a softmax over one key is always 1: whatever the query, what is attended
-    to is the other side's only vector. Queries and keys learn nothing (their gradients are 0); what is left
-    of the attention is a linear layer. It is kept to show what that costs.
+    A softmax over a single key is always 1, whatever the query: queries and keys learn nothing (their
+    gradients are 0), and what is left of the attention is a linear layer. This head shows what that costs.
     """
 
     pooled: ClassVar[bool] = True
 
 
-class _Dropout(nn.Dropout):
-    """The same, made faster on a CPU in bf16 (`layers.dropout`)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return dropout(x, self.p if self.training else 0.0)
-
-
-class Attending(nn.Module):
+class CrossAttentionBlock(nn.Module):
     """One side attends to the other: attention, residual, LayerNorm; feed-forward, residual, LayerNorm.
 
     The block is that of Vaswani et al. 2017, section 3.1 (its decoder's second half), with ReLU. Query, key
@@ -90,76 +81,61 @@ class Attending(nn.Module):
         self.feed = nn.Sequential(
             nn.Linear(width, config.feed_forward),
             nn.ReLU(),
-            _Dropout(config.attention_dropout),
+            nn.Dropout(config.attention_dropout),
             nn.Linear(config.feed_forward, width),
         )
-        self.dropout = _Dropout(config.attention_dropout)
+        self.dropout = nn.Dropout(config.attention_dropout)
 
-    def forward(self, own: Side, other: Side, own_row: Tensor, other_row: Tensor) -> Tensor:
+    def forward(self, own: EncodedBatch, other: EncodedBatch, own_row: Tensor, other_row: Tensor) -> Tensor:
         """Return the own side's states after attending to the other's, [B, S, W], 0 at padding.
 
         Args:
-            own: states that ask, of distinct genes or molecules.
-            other: states that are asked.
+            own: states of distinct genes or molecules, which attend.
+            other: states that are attended to.
             own_row: which of `own` is each pair's, int64 [B].
             other_row: which of `other` is each pair's, int64 [B].
         """
-        found = self._attend(
-            of_real(self.query, own).index_select(0, own_row),
-            of_real(self.key, other).index_select(0, other_row),
-            of_real(self.value, other).index_select(0, other_row),
-            other.real.index_select(0, other_row),
-        )
-        asking = own.take(own_row)
-        place = asking.real.flatten().nonzero().squeeze(1)  # real states alone are computed with
-        before, found = (x.flatten(0, 1).index_select(0, place) for x in (asking.states, found))
-        x = self.attention_norm(before + self.dropout(self.out(found)))  # [real states, W]
+        query = of_real(self.query, own).index_select(0, own_row)
+        key, value = (of_real(layer, other).index_select(0, other_row) for layer in (self.key, self.value))
+        shares = self._shares(query, key, other.real.index_select(0, other_row))
+        mixed = (shares @ self._split(value)).transpose(1, 2).flatten(2)  # [B, S, W]
+        own = own.take(own_row)
+        real = own.real.flatten().nonzero().squeeze(1)  # the layers below see real states alone
+        before, mixed = (x.flatten(0, 1).index_select(0, real) for x in (own.states, mixed))
+        x = self.attention_norm(before + self.dropout(self.out(mixed)))  # [real states, W]
         x = self.feed_norm(x + self.dropout(self.feed(x)))
-        return _spread(x, place, asking.real)
+        return _scatter(x, real, own.real)
 
-    def weights(self, own: Side, other: Side) -> Tensor:
+    def weights(self, own: EncodedBatch, other: EncodedBatch) -> Tensor:
         """Return how much each own state attends to each other state, pair by pair, [B, H, S own, S other].
 
         Rows of real states add up to 1; padding is attended to by none.
         """
-        query, key = (self._split(x) for x in (self.query(own.states), self.key(other.states)))
-        scores = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
-        scores = scores.masked_fill(~other.real[:, None, None], torch.finfo(scores.dtype).min)
-        shares: Tensor = scores.softmax(-1)
-        return shares.masked_fill(~other.real[:, None, None], 0.0)
+        return self._shares(self.query(own.states), self.key(other.states), other.real)
 
-    def _attend(self, query: Tensor, key: Tensor, value: Tensor, real: Tensor) -> Tensor:
-        """Map queries [B, S, W], keys and values [B, S', W] and the mask of the latter to [B, S, W].
-
-        Two ways to the same numbers: PyTorch's fused kernel, and plain matrix products in training on a CPU,
-        where the fused backward pass was measured to take two thirds of a whole step.
-        """
-        # Where no state is real all are attended to, since a softmax over nothing is NaN; they are 0.
-        mask = (real | ~real.any(1, keepdim=True))[:, None, None]  # [B, 1, 1, S']
-        query, key, value = self._split(query), self._split(key), self._split(value)
-        if query.device.type == "cpu" and torch.is_grad_enabled():
-            scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)  # [B, H, S, S']
-            scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
-            mixed = torch.softmax(scores, dim=-1, dtype=scores.dtype) @ value
-        else:
-            mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        return mixed.transpose(1, 2).flatten(2)
+    def _shares(self, query: Tensor, key: Tensor, real: Tensor) -> Tensor:
+        """Map queries [B, S, W], keys [B, S', W] and the latter's mask to shares, [B, H, S, S']."""
+        query, key = self._split(query) * (query.shape[-1] // self.heads) ** -0.5, self._split(key)
+        scores = query @ key.transpose(-1, -2)
+        hidden = ~real[:, None, None]  # [B, 1, 1, S']
+        shares = scores.masked_fill(hidden, torch.finfo(scores.dtype).min).softmax(-1, dtype=scores.dtype)
+        return shares.masked_fill(hidden, 0.0)
 
     def _split(self, x: Tensor) -> Tensor:
         """Map [B, S, W] to [B, H, S, W / H]."""
         return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)
 
 
-def of_real(layer: nn.Module, side: Side) -> Tensor:
-    """Return a layer's output for the real states of a side, [N, S, W], 0 at padding; it sees no other."""
-    place = side.real.flatten().nonzero().squeeze(1)
-    return _spread(layer(side.states.flatten(0, 1).index_select(0, place)), place, side.real)
+def of_real(layer: nn.Module, batch: EncodedBatch) -> Tensor:
+    """Return a layer's output for the real states alone, [N, S, W], 0 at padding."""
+    real = batch.real.flatten().nonzero().squeeze(1)
+    return _scatter(layer(batch.states.flatten(0, 1).index_select(0, real)), real, batch.real)
 
 
-def _spread(x: Tensor, place: Tensor, real: Tensor) -> Tensor:
-    """Return rows [real states, W] at their places, and 0 at padding, [N, S, W]."""
-    whole = x.new_zeros(real.numel(), x.shape[-1])
-    return whole.index_copy(0, place, x).view(*real.shape, -1)
+def _scatter(x: Tensor, index: Tensor, real: Tensor) -> Tensor:
+    """Return rows [real states, W] at their indices, and 0 at padding, [N, S, W]."""
+    states = x.new_zeros(real.numel(), x.shape[-1])
+    return states.index_copy(0, index, x).view(*real.shape, -1)
 
 
 class CrossAttentionHead(nn.Module):
@@ -175,7 +151,7 @@ class CrossAttentionHead(nn.Module):
         width = config.width
         self.gene_projection = nn.Linear(gene_width, width)
         self.molecule_projection = nn.Linear(molecule_width, width)
-        self.gene_attending, self.molecule_attending = Attending(config), Attending(config)
+        self.gene_attending, self.molecule_attending = (CrossAttentionBlock(config) for _ in range(2))
         first, second = FUSION
         third, fourth = CLASSIFIER
         self.fusion = nn.Sequential(
@@ -199,32 +175,28 @@ class CrossAttentionHead(nn.Module):
 
     @property
     def one_vector(self) -> bool:
-        """Whether a side is one vector: cheap to keep, however many there are."""
+        """Whether a side is one vector: cheap to store, however many there are."""
         return self.config.pooled
 
-    def gene_side(self, states: Tensor, real: Tensor) -> Side:
-        """Map genes' states [N, S, D] and their mask [N, S] to what pairs are made of.
+    def gene_side(self, states: Tensor, real: Tensor) -> EncodedBatch:
+        """Project genes' states [N, S, D] with their mask [N, S].
 
         Raises:
             InputError: if `states` is not [N, S, D], or `real` is not its [N, S].
         """
         return self._side(states, real, self.gene_projection, self.gene_width)
 
-    def molecule_side(self, states: Tensor, real: Tensor) -> Side:
-        """Map molecules' states [N, S, D] and their mask [N, S] to what pairs are made of.
-
-        Raises:
-            InputError: if `states` is not [N, S, D], or `real` is not its [N, S].
-        """
+    def molecule_side(self, states: Tensor, real: Tensor) -> EncodedBatch:
+        """Project molecules' states [N, S, D] with their mask [N, S]; raises as `gene_side`."""
         return self._side(states, real, self.molecule_projection, self.molecule_width)
 
-    def _side(self, states: Tensor, real: Tensor, projection: nn.Linear, width: int) -> Side:
+    def _side(self, states: Tensor, real: Tensor, projection: nn.Linear, width: int) -> EncodedBatch:
         check_states(states, real, width)
         if self.config.pooled:
-            states, real = mean_of(states, real).unsqueeze(1), real.any(1, keepdim=True)
-        return Side(of_real(projection, Side(states, real)), real)
+            states, real = masked_mean(states, real).unsqueeze(1), real.any(1, keepdim=True)
+        return EncodedBatch(of_real(projection, EncodedBatch(states, real)), real)
 
-    def forward(self, genes: Side, molecules: Side, gene: Tensor, molecule: Tensor) -> Tensor:
+    def forward(self, genes: EncodedBatch, molecules: EncodedBatch, gene: Tensor, molecule: Tensor) -> Tensor:
         """Return the logits of pairs, [B].
 
         Args:
@@ -236,8 +208,8 @@ class CrossAttentionHead(nn.Module):
         of_gene = self.gene_attending(genes, molecules, gene, molecule)
         of_molecule = self.molecule_attending(molecules, genes, molecule, gene)
         pooled = [
-            mean_of(of_gene, genes.real.index_select(0, gene)),
-            mean_of(of_molecule, molecules.real.index_select(0, molecule)),
+            masked_mean(of_gene, genes.real.index_select(0, gene)),
+            masked_mean(of_molecule, molecules.real.index_select(0, molecule)),
         ]
         logits: Tensor = self.classifier(self.fusion(torch.cat(pooled, dim=-1))).squeeze(-1)
         return logits

@@ -9,6 +9,7 @@ Shapes used below
     H  heads                         K  D / H, width of one head
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,25 +20,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from dnalm.checkpoint import put
+from dnalm.checkpoint import load_strict
 from dnalm.config import check_fractions, check_minimum
 from dnalm.errors import InputError
 from dnalm.formats.hub import encoder_tensors, named, read_config, read_fields
-from dnalm.models.layers import LONGEST_PRODUCT, check_tokens, dropout, silenced
+from dnalm.models.layers import check_tokens, mask_padding
 
-SPREAD = 0.02
+INIT_STD = 0.02
 """Standard deviation of untrained weights (initializer_range of the published config)."""
 PREFIX = "bert."
 """Before each name of the encoder's in a file that has a language-model head, too."""
-IGNORED = {
-    "cls.predictions.transform.dense.weight",
-    "cls.predictions.transform.dense.bias",
-    "cls.predictions.transform.LayerNorm.weight",
-    "cls.predictions.transform.LayerNorm.bias",
-    "cls.predictions.decoder.weight",
-    "cls.predictions.decoder.bias",
-}
-"""Tensors of the language-model head, which is no part of the encoder."""
+HEAD = "cls.predictions."
+"""Prefix of the language-model head's tensors, which are no part of the encoder."""
 IGNORED_OF_ENCODER = {"embeddings.position_ids", "pooler.dense.weight", "pooler.dense.bias"}
 """What a file may hold under the encoder's names although its states do not depend on it."""
 NAMES = {
@@ -100,27 +94,28 @@ class DNABert2Config:
 
 
 class _Attention(nn.Module):
-    """Multi-head attention, what it adds to its input, and the LayerNorm on the sum."""
+    """Multi-head attention with ALiBi, what it adds to its input, and the LayerNorm on the sum."""
 
     def __init__(self, config: DNABert2Config) -> None:
         super().__init__()
-        self.config = config
-        width = config.hidden
+        width, self.heads, self.rate = config.hidden, config.heads, config.attention_dropout
         self.self = nn.ModuleDict({"Wqkv": nn.Linear(width, 3 * width)})
         self.output = nn.ModuleDict(
             {"dense": nn.Linear(width, width), "LayerNorm": nn.LayerNorm(width, config.eps)}
         )
+        self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
         """Map [B, L, D] to [B, L, D], with `bias` [B or 1, H, L, L] added to the scores."""
         size, length, width = x.shape
-        config = self.config
-        joint = self.self["Wqkv"](x).view(size, length, 3, config.heads, width // config.heads)
+        joint = self.self["Wqkv"](x).view(size, length, 3, self.heads, width // self.heads)
         query, key, value = joint.permute(2, 0, 3, 1, 4)  # each [B, H, L, K]
-        rate = config.attention_dropout if self.training else 0.0
-        out = _attend(query, key, value, bias, rate)
-        out = self.output["dense"](out.transpose(1, 2).reshape(size, length, width))
-        states: Tensor = self.output["LayerNorm"](x + dropout(out, config.dropout if self.training else 0.0))
+        # A finite minimum: its weight is exactly 0 beside a real key, and a row of padding is not NaN.
+        bias = bias.clamp(min=torch.finfo(query.dtype).min).to(query.dtype)
+        rate = self.rate if self.training else 0.0
+        mixed = F.scaled_dot_product_attention(query, key, value, bias, rate)
+        out = self.output["dense"](mixed.transpose(1, 2).reshape(size, length, width))
+        states: Tensor = self.output["LayerNorm"](x + self.dropout(out))
         return states
 
 
@@ -129,16 +124,15 @@ class _GatedMLP(nn.Module):
 
     def __init__(self, config: DNABert2Config) -> None:
         super().__init__()
-        self.rate = config.dropout
         self.gated_layers = nn.Linear(config.hidden, 2 * config.feed_forward, bias=False)
         self.wo = nn.Linear(config.feed_forward, config.hidden)
         self.layernorm = nn.LayerNorm(config.hidden, config.eps)
+        self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, L, D] to [B, L, D]."""
         gate, value = self.gated_layers(x).chunk(2, dim=-1)  # each [B, L, F]
-        active = dropout(F.gelu(gate) * value, self.rate if self.training else 0.0)
-        states: Tensor = self.layernorm(x + self.wo(active))
+        states: Tensor = self.layernorm(x + self.wo(self.dropout(F.gelu(gate) * value)))
         return states
 
 
@@ -159,7 +153,7 @@ class _Layer(nn.Module):
 class DNABert2(nn.Module):
     """BPE tokens in, states out, each of which has seen the whole sequence.
 
-    Untrained: weights normal with deviation `SPREAD`, biases 0, LayerNorms the identity.
+    Untrained: weights normal with deviation `INIT_STD`, biases 0, LayerNorms the identity.
     """
 
     causal = False
@@ -168,7 +162,7 @@ class DNABert2(nn.Module):
         super().__init__()
         self.config, self.width = config, config.hidden
         self.gradient_checkpointing = False
-        """Keep a layer's input alone for the backward pass, and compute the rest again: slower, smaller."""
+        """Recompute each layer in the backward pass instead of storing its activations."""
         self.embeddings = nn.ModuleDict(
             {
                 "word_embeddings": nn.Embedding(config.vocab_size, config.hidden),
@@ -176,16 +170,17 @@ class DNABert2(nn.Module):
                 "LayerNorm": nn.LayerNorm(config.hidden, config.eps),
             }
         )
+        self.dropout = nn.Dropout(config.dropout)
         self.encoder = nn.ModuleDict({"layer": nn.ModuleList(_Layer(config) for _ in range(config.layers))})
         for name, parameter in self.named_parameters():
             if parameter.ndim == 2:
-                nn.init.normal_(parameter, std=SPREAD)
+                nn.init.normal_(parameter, std=INIT_STD)
             elif name.endswith("bias"):
                 nn.init.zeros_(parameter)
 
     @property
     def layers(self) -> nn.ModuleList:
-        """The layers, first to last: the very modules, for some to be trained and others not."""
+        """The layers, first to last."""
         layers = self.encoder["layer"]
         assert isinstance(layers, nn.ModuleList)
         return layers
@@ -211,16 +206,14 @@ class DNABert2(nn.Module):
         ids = tokens.masked_fill(~real, 0).long()
         kind = self.embeddings["token_type_embeddings"](ids.new_zeros(1))  # [1, D]
         x = self.embeddings["LayerNorm"](self.embeddings["word_embeddings"](ids) + kind)  # [B, L, D]
-        if self.training:
-            x = dropout(x, self.config.dropout)
-        bias = _bias(real, self.config.heads, _product_dtype(x))
+        x = self.dropout(x)
+        bias = _bias(real, self.config.heads, torch.promote_types(x.dtype, torch.float32))
         for layer in self.layers:
             if self.gradient_checkpointing and torch.is_grad_enabled():
                 x = checkpoint(layer, x, bias, use_reentrant=False)
             else:
                 x = layer(x, bias)
-        states: Tensor = silenced(x, real)
-        return states
+        return mask_padding(x, real)
 
 
 def alibi_slopes(heads: int) -> list[float]:
@@ -248,55 +241,17 @@ def open_dnabert2(path: Path) -> DNABert2:
     content = read_config(folder)
     with named(folder):
         config = DNABert2Config.from_hub(content)
-    kept = encoder_tensors(path, PREFIX, IGNORED_OF_ENCODER, IGNORED.__contains__)
+    tensors = encoder_tensors(path, PREFIX, IGNORED_OF_ENCODER, lambda name: name.startswith(HEAD))
     with torch.device("meta"):
         model = DNABert2(config)
-    model.to_empty(device="cpu")  # `put` fills every tensor, or raises
-    put(kept, model.state_dict(), str(path))
+    model.to_empty(device="cpu")  # `load_strict` fills every tensor, or raises
+    load_strict(tensors, model.state_dict(), str(path))
     return model.eval()
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, rate: float) -> Tensor:
-    """Attend with `bias` added to the scores; `rate` of the weights is dropped.
-
-    Two ways to the same numbers: PyTorch's fused kernel, and plain matrix products where they were measured
-    twice as fast (bf16 on a CPU, at lengths whose [L, L] matrix is small).
-
-    Args:
-        query: [B, H, L, K].
-        key: [B, H, L, K].
-        value: [B, H, L, K].
-        bias: [B or 1, H, L, L], in the same precision.
-        rate: 0 outside training.
-
-    Returns:
-        [B, H, L, K].
-    """
-    length, width = query.shape[-2:]
-    if query.device.type != "cpu" or query.dtype != torch.bfloat16 or length > LONGEST_PRODUCT:
-        return F.scaled_dot_product_attention(query, key, value, bias, rate)
-    each = bias.expand(*query.shape[:2], length, length).flatten(0, 1)  # [B H, L, L]
-    across = key.flatten(0, 1).transpose(-1, -2)
-    scores = torch.baddbmm(each, query.flatten(0, 1), across, alpha=width**-0.5)
-    weights = dropout(torch.softmax(scores, dim=-1, dtype=scores.dtype), rate)
-    return (weights @ value.flatten(0, 1)).view(query.shape)
-
-
 def _bias(real: Tensor, heads: int, dtype: torch.dtype) -> Tensor:
-    """Return what is added to scores: ALiBi, and next to minus infinity for padded keys, [B or 1, H, L, L].
-
-    The lowest number rather than minus infinity, so that a row of nothing but padding costs no NaN; beside a
-    real key it has the same weight, exactly 0.
-    """
-    exact = dtype if dtype == torch.float64 else torch.float32
-    place = torch.arange(real.shape[1], device=real.device, dtype=exact)
-    slopes = torch.tensor(alibi_slopes(heads), device=real.device, dtype=exact)
-    bias = (-slopes[:, None, None] * (place[:, None] - place).abs()).to(dtype).unsqueeze(0)  # [1, H, L, L]
-    if real.all():
-        return bias
-    return bias.masked_fill(~real[:, None, None, :], torch.finfo(dtype).min)  # [B, H, L, L]
-
-
-def _product_dtype(x: Tensor) -> torch.dtype:
-    """Return the precision of matrix products of `x`, [B, L, D]: under autocast it may not be its own."""
-    return (x[:0] @ x[:0].transpose(1, 2)).dtype
+    """Return what is added to scores: ALiBi, and minus infinity for padded keys, [B or 1, H, L, L]."""
+    position = torch.arange(real.shape[1], device=real.device, dtype=dtype)
+    slopes = torch.tensor(alibi_slopes(heads), device=real.device, dtype=dtype)
+    bias = (-slopes[:, None, None] * (position[:, None] - position).abs()).unsqueeze(0)  # [1, H, L, L]
+    return bias if real.all() else bias.masked_fill(~real[:, None, None, :], -math.inf)  # [B, H, L, L]

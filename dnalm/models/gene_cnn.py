@@ -3,29 +3,27 @@
 Shapes used below
     B  sequences in the batch        L  bases per sequence, the longest's
     S  states per sequence           D  width of the states
-    P  bases of all sequences laid end to end, with the gaps between them
+    P  bases of all sequences, concatenated with gaps
     C  channels of a block
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from dnalm.config import check_fractions
 from dnalm.dna import BASES, encode
 from dnalm.errors import InputError
-from dnalm.models.layers import check_tokens, dropout
+from dnalm.models.layers import check_padding_on_right, check_tokens, mask_padding
 
 LETTERS = len(BASES) + 1
 """A C G T, and N for every other letter."""
 POOL = 2
-"""Positions of which each block keeps the highest value."""
+"""Positions that each block pools."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class GeneCNNConfig:
     kernels: tuple[int, ...] = (3, 5, 7)
     """Positions that each block's convolution sees: odd, so that none is shifted."""
     dropout: float = 0.3
-    """Share of values dropped in training at the end of each block."""
+    """Dropout rate at the end of each block."""
 
     def __post_init__(self) -> None:
         wrong = []
@@ -60,10 +58,9 @@ def letter_codes(sequence: str, longest: int) -> npt.NDArray[np.int16]:
 
 
 class NormReluPool(nn.Module):
-    """Batch normalisation (Ioffe and Szegedy 2015), ReLU and max pooling, all of real positions alone.
+    """Batch normalisation (Ioffe and Szegedy 2015), ReLU and max pooling over real positions only.
 
-    Mean and variance are those of real positions. Where none is padding it is `nn.BatchNorm1d`, `nn.ReLU` and
-    `nn.MaxPool1d(2)`.
+    Without padding it is `nn.BatchNorm1d`, `nn.ReLU` and `nn.MaxPool1d(2)`.
     """
 
     running_mean: Tensor
@@ -79,72 +76,28 @@ class NormReluPool(nn.Module):
 
     def forward(self, x: Tensor, real: Tensor) -> Tensor:
         """Map [C, P] and its mask, bool [P], to [C, P / 2]: exactly 0 where both of a pair are padding."""
-        kept = real.to(self.weight.dtype)
-        known = None if self.training else (self.running_mean, self.running_var)
-        pooled, mean, variance = _NormReluPool.apply(x, self.weight, self.bias, kept, known, self.eps)  # type: ignore[no-untyped-call]
+        mask = real.to(self.weight.dtype)
+        with torch.autocast(x.device.type, enabled=False):  # sums over many values need full precision
+            values, count = x.to(mask.dtype), mask.sum().clamp(min=1.0)
+            mean = values @ mask / count if self.training else self.running_mean
+            centred = (values - mean[:, None]) * mask  # [C, P]
+            variance = centred.square().sum(1) / count if self.training else self.running_var
+            scale = self.weight * torch.rsqrt(variance + self.eps)
+            normed = centred * scale[:, None] + self.bias[:, None] * mask
+            pooled = F.max_pool1d(normed.relu()[None], POOL)[0]
         if self.training:
-            with torch.no_grad():  # the variance unbiased, as PyTorch's layer remembers it
-                count = kept.sum()
+            with torch.no_grad():  # the running variance is unbiased, as in PyTorch's layer
                 self.running_mean.lerp_(mean, self.momentum)
                 self.running_var.lerp_(variance * count / (count - 1.0).clamp(min=1.0), self.momentum)
-        assert isinstance(pooled, Tensor)
-        return pooled
-
-
-class _NormReluPool(torch.autograd.Function):
-    """The formulas of `NormReluPool`, by hand: autograd would go over [C, P] three times as often."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor,
-        kept: Tensor,
-        known: tuple[Tensor, Tensor] | None,
-        eps: float,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return pooled [C, P / 2], mean [C] and variance [C]: those of x [C, P], unless they are `known`.
-
-        `kept` is 1 where a position is real and 0 where not, [P].
-        """
-        with torch.autocast(x.device.type, enabled=False):  # sums of many values need full precision
-            count = kept.sum().clamp(min=1.0)
-            values = x.to(kept.dtype)
-            mean = values @ kept / count if known is None else known[0]
-            centred = (values - mean[:, None]).mul_(kept)  # [C, P]
-            variance = torch.linalg.vecdot(centred, centred) / count if known is None else known[1]
-            spread = torch.rsqrt(variance + eps)
-            normed = torch.addcmul(bias[:, None], centred, (weight * spread)[:, None]).mul_(kept)
-            left, right = normed[:, 0::POOL], normed[:, 1::POOL]
-            pooled = torch.maximum(left, right).relu_()
-        ctx.save_for_backward(centred, pooled, left >= right, kept, spread, weight, count)
-        ctx.moving, ctx.dtype = known is None, x.dtype
-        ctx.mark_non_differentiable(mean, variance)
-        return pooled.to(x.dtype), mean, variance
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
-        """Map the gradient of the pooled [C, P / 2] to those of x, weight and bias."""
-        centred, pooled, first, kept, spread, weight, count = ctx.saved_tensors
-        passed = gradient.to(kept.dtype) * (pooled > 0)
-        of_left = passed * first
-        whole = torch.stack([of_left, passed - of_left], dim=-1).flatten(1)  # [C, P]
-        of_bias, of_weight = whole.sum(1), torch.linalg.vecdot(whole, centred) * spread
-        scale = weight * spread
-        if ctx.moving:  # mean and variance are of x itself
-            whole -= (of_bias / count)[:, None]
-            whole.addcmul_(centred, (-of_weight * spread / count)[:, None])
-        return whole.mul_(scale[:, None]).mul_(kept).to(ctx.dtype), of_weight, of_bias, None, None, None
+        return pooled.to(x.dtype)
 
 
 class GeneCNN(nn.Module):
     """Letters' vectors; then three times convolution, batch normalisation, ReLU, max pooling, dropout.
 
-    Each pooling halves the number of states, a last odd one kept: after three, a state stands for 8 bases.
-    Sequences of many lengths are laid end to end with gaps of zeros between them, wide enough for every
-    kernel, so that no time goes into padding and none of it is seen.
+    Each pooling halves the number of states, rounded up: after three, a state stands for 8 bases. Sequences
+    of different lengths are concatenated, with gaps of zeros wider than any kernel reaches: no computation
+    is spent on padding.
 
     With the published sizes it has 296,896 parameters: 640 of letters, 24,640 + 41,088 + 229,632 of
     convolutions, 896 of batch normalisations.
@@ -162,6 +115,7 @@ class GeneCNN(nn.Module):
             for before, after, kernel in zip(widths, config.channels, config.kernels, strict=True)
         )
         self.norms = nn.ModuleList(NormReluPool(channels) for channels in config.channels)
+        self.dropout = nn.Dropout(config.dropout)
 
     @property
     def stride(self) -> int:
@@ -170,13 +124,13 @@ class GeneCNN(nn.Module):
 
     @property
     def _gap(self) -> int:
-        """Zeros that must follow a sequence so that no kernel, in whatever block, reaches two sequences."""
+        """Zeros after each sequence, so that no kernel of any block reaches two sequences."""
         return max(kernel // 2 * int(POOL**block) for block, kernel in enumerate(self.config.kernels))
 
     def state_mask(self, real: Tensor) -> Tensor:
         """Return which states are real, bool [B, S]: those with a real base, of the mask [B, L] of bases."""
-        whole = F.pad(real, (0, -real.shape[1] % self.stride))
-        return whole.view(len(real), -1, self.stride).any(-1)
+        padded = F.pad(real, (0, -real.shape[1] % self.stride))
+        return padded.view(len(real), -1, self.stride).any(-1)
 
     def forward(self, tokens: Tensor, real: Tensor) -> Tensor:
         """Map letter codes to states.
@@ -192,36 +146,35 @@ class GeneCNN(nn.Module):
             InputError: if `tokens` is not [B, L], `real` has another shape, or padding is before a letter.
         """
         check_tokens(tokens, real)
-        if (real[:, 1:] & ~real[:, :-1]).any():
-            raise InputError("padding must stand behind the letters, got some before a letter")
+        check_padding_on_right(real)
         spans = (real.sum(1) + self._gap).add(self.stride - 1) // self.stride * self.stride  # [B]
         starts = spans.cumsum(0) - spans
-        places = (starts[:, None] + torch.arange(tokens.shape[1], device=tokens.device))[real]
+        index = (starts[:, None] + torch.arange(tokens.shape[1], device=tokens.device))[real]
         size = int(spans.sum())
         x = self.embedding.weight.new_zeros(LETTERS, size)  # one-hot, [5, P]
-        x[tokens[real].long(), places] = 1.0
-        kept = torch.zeros(size, dtype=torch.bool, device=tokens.device)  # [P]
-        kept[places] = True
-        x = self._blocks(x, kept)  # [D, P / 8]
+        x[tokens[real].long(), index] = 1.0
+        mask = torch.zeros(size, dtype=torch.bool, device=tokens.device)  # [P]
+        mask[index] = True
+        x = self._blocks(x, mask)  # [D, P / 8]
         mask = self.state_mask(real)  # [B, S]
         at = (starts // self.stride)[:, None] + torch.arange(mask.shape[1], device=tokens.device)
         states = x.T.index_select(0, at.masked_fill(~mask, 0).flatten()).view(*mask.shape, self.width)
-        return states.masked_fill(~mask.unsqueeze(-1), 0.0)
+        return mask_padding(states, mask)
 
-    def _blocks(self, x: Tensor, kept: Tensor) -> Tensor:
-        """Map one-hot letters [5, P], 0 in the gaps, to [D, P / 8]; `kept` is False in the gaps, [P]."""
+    def _blocks(self, x: Tensor, real: Tensor) -> Tensor:
+        """Map one-hot letters [5, P], 0 in the gaps, to [D, P / 8]; `real` is False in the gaps, [P]."""
         for block, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
             assert isinstance(convolution, nn.Conv1d)
             weight = convolution.weight if block else self._first_kernel(convolution.weight)
             x = F.conv1d(x[None], weight, convolution.bias, padding=convolution.padding)[0]  # [C, P]
-            x, kept = norm(x, kept), kept.view(-1, POOL).any(-1)  # [C, P / 2], [P / 2]
-            x = dropout(x, self.config.dropout if self.training else 0.0)
+            x, real = norm(x, real), real.view(-1, POOL).any(-1)  # [C, P / 2], [P / 2]
+            x = self.dropout(x)
         return x
 
     def _first_kernel(self, weight: Tensor) -> Tensor:
         """Return the first convolution as it acts on one-hot letters, [C, 5, K], from [C, 128, K].
 
-        A convolution of the letters' vectors is one of the letters themselves, 25 times cheaper.
+        A convolution of the letters' vectors is one of the one-hot letters, 25 times cheaper.
         """
         with torch.autocast(weight.device.type, enabled=False):
             return torch.einsum("cdk,vd->cvk", weight, self.embedding.weight)

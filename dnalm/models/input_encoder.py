@@ -27,7 +27,7 @@ from dnalm.models.pretrained_open import (
     open_molecule_encoder,
     reopen,
 )
-from dnalm.models.registry import GENE_ENCODERS, MOLECULE_ENCODERS, PairEncoder
+from dnalm.models.registry import EncoderEntry, encoders_for
 
 ModelName = Literal["original", "foundation", "foundation-pooled"]
 SideName = Literal["gene", "molecule"]
@@ -59,16 +59,15 @@ def shape_of(
         InputError: if an encoder does not exist or is damaged, or there is no pretrained encoder to tune.
     """
     pretrained: dict[str, PretrainedEncoder] = {}
-    gene_encoder, molecule_encoder = (
-        GENE_ENCODERS.get(config.dna_encoder),
-        MOLECULE_ENCODERS.get(config.mol_encoder),
-    )
+    gene_encoders, molecule_encoders = encoders_for("gene"), encoders_for("molecule")
+    gene_encoder = gene_encoders.get(config.dna_encoder)
+    molecule_encoder = molecule_encoders.get(config.mol_encoder)
     if gene_encoder is None:
-        known = [*GENE_ENCODERS, "dnabert2"]
+        known = [*gene_encoders, "dnabert2"]
         check_encoder_name(config.dna_encoder, "dna_encoder", config.dna_revision, known)
         pretrained["gene"] = open_gene_encoder(config.dna_encoder, config.dna_revision, config.gene_windows)
     if molecule_encoder is None:
-        known = [*MOLECULE_ENCODERS, "chemberta"]
+        known = [*molecule_encoders, "chemberta"]
         check_encoder_name(config.mol_encoder, "mol_encoder", config.mol_revision, known)
         pretrained["molecule"] = open_molecule_encoder(
             config.mol_encoder, config.mol_revision, config.smiles_tokenizer
@@ -81,7 +80,7 @@ def shape_of(
             "or give a pretrained model as `dna_encoder` or `mol_encoder`"
         )
 
-    def config_of(side: str, encoder: PairEncoder | None, revision: str) -> Any:
+    def config_of(side: str, encoder: EncoderEntry | None, revision: str) -> Any:
         if encoder is not None:
             return encoder.config()
         return pretrained[side].config(revision, trained=tuning.any, lora_rank=tuning.lora_rank)
@@ -101,7 +100,7 @@ def shape_of(
     return shape, pretrained
 
 
-def _pooling(encoder: PairEncoder | None) -> Pooling:
+def _pooling(encoder: EncoderEntry | None) -> Pooling:
     return "mean" if encoder is None else encoder.pooling
 
 

@@ -66,7 +66,7 @@ def open_binding(path: Path) -> OpenedBinding:
         )
     model = BindingModel(BindingShape.from_dict(content))
     model.prepare_training()
-    checkpoint.put(tensors, model.state_dict(), str(path))
+    checkpoint.load_strict(tensors, model.state_dict(), str(path))
     model.merge()
     folder = checkpoint.locate(path)
     name = folder.parent.name if folder.name == "checkpoint" else folder.name
@@ -88,8 +88,8 @@ def _opened_file(path: Path, file: BindingFile) -> OpenedBinding:
                 gpt_shape(file.config), characters_of(file.config["vocab_size"], path), tuning=tuning
             )
         )
-        checkpoint.put(file.core, model.encoder.state_dict(), f"{path}, gpt_state")
-        checkpoint.put(file.head, model.head.state_dict(), f"{path}, regressor_state")
+        checkpoint.load_strict(file.core, model.encoder.state_dict(), f"{path}, gpt_state")
+        checkpoint.load_strict(file.head, model.head.state_dict(), f"{path}, regressor_state")
     about = {
         "kind": file.kind,
         "tune": "unknown" if file.kind == "gpt" else "all",
@@ -107,7 +107,7 @@ def _load(module: nn.Module, file: BindingFile, prefix: str, path: Path) -> None
     """Load the tensors of a CNN's file whose names begin with `prefix`; "" takes those without one."""
     names = {name for name in file.head if name.startswith("head.") == bool(prefix)}
     found = {name.removeprefix(prefix): file.head[name] for name in names}
-    checkpoint.put(found, module.state_dict(), f"{path}, model_state")
+    checkpoint.load_strict(found, module.state_dict(), f"{path}, model_state")
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def open_interaction(path: Path) -> OpenedInteraction:
             "dnalm interact train makes one"
         )
     model = InteractionModel(InteractionShape.from_dict(content))
-    checkpoint.put(tensors, model.state_dict(), str(path))
+    checkpoint.load_strict(tensors, model.state_dict(), str(path))
     folder = checkpoint.locate(path)
     name = folder.parent.name if folder.name == "checkpoint" else folder.name
     temperature = content.get("temperature", _temperature_in_results(folder.parent / "results.json"))
@@ -159,7 +159,7 @@ def open_language(path: Path) -> OpenedLanguage:
     core = load_core(path, None)
     tokenizer = CharacterTokenizer(core.characters)
     model = LanguageModel(core.encoder, tokenizer.vocab_size)
-    checkpoint.put(core.tensors, model.transformer.state_dict(), str(path))
+    checkpoint.load_strict(core.tensors, model.transformer.state_dict(), str(path))
     return OpenedLanguage(path.stem, model.eval(), tokenizer, core.origin, core.caution)
 
 

@@ -21,10 +21,11 @@ from dnalm import process
 from dnalm.data.pair_batches import PairTokens, Source
 from dnalm.models.bags import MorganBag
 from dnalm.models.cross_attention import CrossAttentionConfig, CrossAttentionHead
-from dnalm.models.heads import PairHead, Side, mean_of
-from dnalm.models.pair_shape import InteractionShape, TuningConfig, encoder_of
+from dnalm.models.heads import EncodedBatch, PairHead
+from dnalm.models.layers import masked_mean
+from dnalm.models.pair_shape import InteractionShape, TuningConfig
 from dnalm.models.pretrained import ComputedStates, PretrainedEncoder, PretrainedStates, TokenWindows
-from dnalm.models.registry import GENE_ENCODERS, MOLECULE_ENCODERS, PairEncoder
+from dnalm.models.registry import entry_of
 
 Rows = npt.NDArray[np.int64]
 Numbers = npt.NDArray[np.float64]
@@ -54,8 +55,8 @@ class InteractionModel(nn.Module):
     ) -> None:
         super().__init__()
         self.shape = shape
-        self.gene: Any = _encoder(shape.gene, GENE_ENCODERS, "")
-        self.molecule: Any = _encoder(shape.molecule, MOLECULE_ENCODERS, shape.characters)
+        self.gene: Any = _encoder(shape.gene, "")
+        self.molecule: Any = _encoder(shape.molecule, shape.characters)
         self.morgan = None if shape.morgan is None else MorganBag(shape.morgan)
         for side in shape.pretrained:
             getattr(self, side).load_pretrained((pretrained or {}).get(side))
@@ -117,13 +118,13 @@ class InteractionModel(nn.Module):
         """Parameters that training changes."""
         return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
 
-    def gene_side(self, tokens: Tensor, real: Tensor) -> Side:
+    def gene_side(self, tokens: Tensor, real: Tensor) -> EncodedBatch:
         """Map genes' tokens [G, L], cached states or windows, and their mask to what the head pairs."""
         return self.head.gene_side(self.gene(tokens, real), self.gene.state_mask(real))
 
     def molecule_side(
         self, tokens: Tensor, real: Tensor, bits: Tensor | None = None, bits_real: Tensor | None = None
-    ) -> Side:
+    ) -> EncodedBatch:
         """Map molecules' tokens, cached states or windows, and their mask likewise.
 
         Args:
@@ -139,8 +140,10 @@ class InteractionModel(nn.Module):
             assert bits_real is not None
             beside = self.morgan(bits, bits_real)
             if self.head.one_vector:
-                states, mask = mean_of(states, mask).unsqueeze(1), mask.any(1, keepdim=True)
-                beside, bits_real = mean_of(beside, bits_real).unsqueeze(1), bits_real.any(1, keepdim=True)
+                (states, mask), (beside, bits_real) = (
+                    (masked_mean(x, real).unsqueeze(1), real.any(1, keepdim=True))
+                    for x, real in ((states, mask), (beside, bits_real))
+                )
             states, mask = torch.cat([states, beside], dim=1), torch.cat([mask, bits_real], dim=1)
         return self.head.molecule_side(states, mask)
 
@@ -247,7 +250,7 @@ def present_states(encoder: nn.Module, source: Source, rows: Rows) -> Source:
 
 def encode_pairs(
     model: InteractionModel, tokens: PairTokens, gene: Rows, molecule: Rows
-) -> tuple[Side, Tensor, Side, Tensor]:
+) -> tuple[EncodedBatch, Tensor, EncodedBatch, Tensor]:
     """Return the encoded genes and molecules of pairs, each with the row of each pair's, [N]."""
     return (
         *_encode(model.gene_side, tokens.genes, tokens.genes.take, gene, model),
@@ -256,12 +259,12 @@ def encode_pairs(
 
 
 def _encode(
-    encode: Callable[..., Side],
+    encode: Callable[..., EncodedBatch],
     source: Source,
     take: Callable[[Rows], tuple[Tensor, ...]],
     rows: Rows,
     model: InteractionModel,
-) -> tuple[Side, Tensor]:
+) -> tuple[EncodedBatch, Tensor]:
     """Return the distinct among `rows`, encoded, and the index of each row among them, [N]."""
     device = next(model.parameters()).device
     distinct, which = np.unique(rows, return_inverse=True)
@@ -271,14 +274,14 @@ def _encode(
         taken = take(distinct[order[at : at + ENCODE_BATCH]])
         parts.append(encode(*(each.to(device) for each in taken)))
     longest = max(part.states.shape[1] for part in parts)
-    encoded = Side(
+    encoded = EncodedBatch(
         torch.cat([F.pad(part.states.float(), (0, 0, 0, longest - part.states.shape[1])) for part in parts]),
         torch.cat([F.pad(part.real, (0, longest - part.real.shape[1])) for part in parts]),
     )
     return encoded, torch.from_numpy(np.argsort(order)[which]).to(device)
 
 
-def _encoder(config: Any, known: Mapping[str, PairEncoder], characters: str) -> nn.Module:
+def _encoder(config: Any, characters: str) -> nn.Module:
     """Build the encoder of a config."""
-    entry = encoder_of(config, known)
+    entry = entry_of(config)
     return PretrainedStates(config) if entry is None else entry.build(config, characters)

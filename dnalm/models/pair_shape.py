@@ -13,7 +13,7 @@ from dnalm.models.cross_attention import CrossAttentionConfig, PooledAttentionCo
 from dnalm.models.gene_cnn import GeneCNNConfig
 from dnalm.models.heads import PairHeadConfig
 from dnalm.models.pretrained import PretrainedConfig
-from dnalm.models.registry import GENE_ENCODERS, MOLECULE_ENCODERS, PairEncoder
+from dnalm.models.registry import encoders_for, entry_of
 from dnalm.models.smiles_lstm import SmilesLSTMConfig
 
 HEADS: dict[str, Any] = {
@@ -106,9 +106,9 @@ class InteractionShape:
     """All that is needed to build an `InteractionModel`, weights aside."""
 
     gene: Any = field(default_factory=GeneCNNConfig)
-    """Config of the encoder of genes: of an entry of `GENE_ENCODERS`, or a `PretrainedConfig`."""
+    """Config of the encoder of genes: of an entry of `ENCODERS`, or a `PretrainedConfig`."""
     molecule: Any = field(default_factory=SmilesLSTMConfig)
-    """Config of the encoder of molecules: of an entry of `MOLECULE_ENCODERS`, or a `PretrainedConfig`."""
+    """Config of the encoder of molecules: of an entry of `ENCODERS`, or a `PretrainedConfig`."""
     head: HeadShape = field(default_factory=PairHeadConfig)
     characters: str = ""
     """Vocabulary of an LSTM, in id order; empty for every other encoder."""
@@ -122,8 +122,8 @@ class InteractionShape:
     @property
     def names(self) -> tuple[str, str]:
         """Names of the encoders of genes and of molecules."""
-        gene = _name(self.gene, GENE_ENCODERS)
-        molecule = _name(self.molecule, MOLECULE_ENCODERS)
+        gene = _name(self.gene)
+        molecule = _name(self.molecule)
         return gene, molecule if self.morgan is None else f"{molecule} + morgan"
 
     @property
@@ -170,8 +170,8 @@ class InteractionShape:
         Raises:
             InputError: if RDKit cannot compute a fingerprint that is needed.
         """
-        gene_encoder = encoder_of(self.gene, GENE_ENCODERS)
-        molecule_encoder = encoder_of(self.molecule, MOLECULE_ENCODERS)
+        gene_encoder = entry_of(self.gene)
+        molecule_encoder = entry_of(self.molecule)
         if gene_encoder is not None:
             genes = Ragged(
                 [gene_encoder.tokenize(text, self.gene, self.dna_length, "") for text in texts.sequences]
@@ -188,8 +188,8 @@ class InteractionShape:
     def as_dict(self) -> dict[str, Any]:
         """Return JSON values from which `from_dict` makes the same shape."""
         return asdict(self) | {
-            "gene": _as_dict(self.gene, GENE_ENCODERS),
-            "molecule": _as_dict(self.molecule, MOLECULE_ENCODERS),
+            "gene": _as_dict(self.gene),
+            "molecule": _as_dict(self.molecule),
             "head": {
                 "name": next(name for name, each in HEADS.items() if type(self.head) is each),
                 **asdict(self.head),
@@ -202,7 +202,7 @@ class InteractionShape:
         pretrained = {"kept": PretrainedConfig, "tuned": PretrainedConfig}
         genes, molecules = (
             {name: each.config for name, each in known.items()} | pretrained
-            for known in (GENE_ENCODERS, MOLECULE_ENCODERS)
+            for known in (encoders_for("gene"), encoders_for("molecule"))
         )
         rest = {key: content[key] for key in ("characters", "dna_length", "smiles_length")}
         morgan = content.get("morgan")  # absent in older models
@@ -215,21 +215,18 @@ class InteractionShape:
         )
 
 
-def encoder_of(config: Any, known: Mapping[str, PairEncoder]) -> PairEncoder | None:
-    """Return the entry of an encoder's config; None of a pretrained one."""
-    return next((each for each in known.values() if type(config) is each.config), None)
-
-
-def _name(config: Any, known: Mapping[str, PairEncoder]) -> str:
+def _name(config: Any) -> str:
     if isinstance(config, PretrainedConfig):
         return str(config.identity.get("name", "kept"))
-    return next(name for name, each in known.items() if type(config) is each.config)
+    entry = entry_of(config)
+    assert entry is not None
+    return entry.name
 
 
-def _as_dict(config: Any, known: Mapping[str, PairEncoder]) -> dict[str, Any]:
+def _as_dict(config: Any) -> dict[str, Any]:
     if isinstance(config, PretrainedConfig):
         return config.as_dict()
-    return {"name": _name(config, known), **asdict(config)}
+    return {"name": _name(config), **asdict(config)}
 
 
 def _from_dict(content: Mapping[str, Any], known: Mapping[str, Any]) -> Any:

@@ -16,13 +16,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from dnalm.checkpoint import put as load_strict
+from dnalm.checkpoint import load_strict
 from dnalm.data.pair_batches import Rows
 from dnalm.errors import InputError
-from dnalm.models.chemberta import ChemBERTa, ChemBERTaConfig
-from dnalm.models.dnabert2 import DNABert2, DNABert2Config
-from dnalm.models.gpt import GPT, GPTConfig
 from dnalm.models.lora import add_lora, merge_lora
+from dnalm.models.registry import encoders_for, entry_of
 
 Spans = npt.NDArray[np.int64]
 """Begin and end of stretches of a text, 0-based half-open, [S, 2]."""
@@ -268,20 +266,13 @@ def _similar_lengths(lengths: Tensor) -> Iterator[tuple[Tensor, int]]:
         longest = int(lengths.masked_fill(lengths > longest // 2, 0).max())
 
 
-ARCHITECTURES: dict[str, tuple[type[nn.Module], type[Any]]] = {
-    "gpt": (GPT, GPTConfig),
-    "dnabert2": (DNABert2, DNABert2Config),
-    "chemberta": (ChemBERTa, ChemBERTaConfig),
-}
-"""Pretrained encoders that can be trained in a pair model, each with its config."""
-
-
 def architecture_of(encoder: nn.Module) -> dict[str, Any]:
     """Return JSON values from which the encoder is built again, weights aside."""
-    kind = next(name for name, (module, _) in ARCHITECTURES.items() if isinstance(encoder, module))
-    vocabulary = {"vocab_size": encoder.vocab_size} if isinstance(encoder, GPT) else {}
     config: Any = encoder.config
-    return {"kind": kind, **vocabulary, "config": asdict(config)}
+    entry = entry_of(config)
+    assert entry is not None
+    vocabulary = {"vocab_size": encoder.vocab_size} if entry.has_vocabulary else {}
+    return {"kind": entry.name, **vocabulary, "config": asdict(config)}
 
 
 @dataclass(frozen=True)
@@ -345,10 +336,10 @@ class PretrainedStates(nn.Module):
         self._trained_modules: set[int] | None = None  # ids; None: all
         if config.encoder is None:
             return
-        module, module_config = ARCHITECTURES[config.encoder["kind"]]
+        entry = encoders_for("pretrained")[config.encoder["kind"]]
         rest = {key: value for key, value in config.encoder.items() if key not in ("kind", "config")}
         with torch.random.fork_rng(devices=[]):  # later random weights are those of a frozen encoder's model
-            self.encoder = module(module_config(**config.encoder["config"]), **rest)
+            self.encoder = entry.module(entry.config(**config.encoder["config"]), **rest)
 
     def load_pretrained(self, pretrained: PretrainedEncoder | None) -> None:
         """Begin a trained encoder with the pretrained weights, if they are given, and add LoRA's updates."""

@@ -177,7 +177,7 @@ def _open_core(path: Path, gene_windows: int) -> PretrainedEncoder:
     core = load_core(path, None)
     tokenizer = CharacterTokenizer(core.characters)
     module = GPT(core.encoder, tokenizer.vocab_size)
-    checkpoint.put(core.tensors, module.state_dict(), core.origin)
+    checkpoint.load_strict(core.tensors, module.state_dict(), core.origin)
 
     def window(begin: int, bases: str) -> Window:
         first = np.arange(begin, begin + len(bases))

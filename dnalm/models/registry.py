@@ -1,96 +1,109 @@
-"""Encoders: tokens in, one state per token out. One file each, one line each in `ENCODERS`."""
+"""Encoders by name: the one place to add an encoder. Its own file, and a line in `ENCODERS`.
+
+Shapes used below
+    B  sequences in the batch        L  tokens per sequence
+    D  width of the states
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
 
 from dnalm.models.bags import KmerBag, KmerConfig, MorganBag, MorganConfig, set_bits
-from dnalm.models.chemberta import ChemBERTa
-from dnalm.models.cnn import CNN
-from dnalm.models.dnabert2 import DNABert2
+from dnalm.models.chemberta import ChemBERTa, ChemBERTaConfig
+from dnalm.models.cnn import CNN, CNNConfig
+from dnalm.models.dnabert2 import DNABert2, DNABert2Config
 from dnalm.models.gene_cnn import GeneCNN, GeneCNNConfig, letter_codes
-from dnalm.models.gpt import GPT
+from dnalm.models.gpt import GPT, GPTConfig
 from dnalm.models.heads import Pooling
 from dnalm.models.smiles_lstm import SmilesLSTM, SmilesLSTMConfig, character_ids
 
 
 class Encoder(Protocol):
-    """What a head may expect of an encoder."""
+    """What a head expects of an encoder."""
 
     width: int
     """D, the width of its states."""
     causal: bool
-    """True when a state has seen only the left of its token: the report must say so."""
+    """Whether a state depends only on its own token and those on its left: reports say so."""
 
     def forward(self, tokens: Tensor, real: Tensor) -> Tensor:
         """Map tokens [B, L] and their mask, bool [B, L], to states [B, L, D]."""
         ...
 
 
-ENCODERS: dict[str, type[nn.Module]] = {
-    "gpt": GPT,
-    "cnn": CNN,
-    "gene_cnn": GeneCNN,
-    "lstm": SmilesLSTM,
-    "kmer": KmerBag,
-    "morgan": MorganBag,
-    "dnabert2": DNABert2,
-    "chemberta": ChemBERTa,
-}
-"""Each by the name of its module."""
+Reads = Literal["bases", "vocabulary", "smiles", "fingerprint", "own tokens"]
+"""Input of an encoder: base codes (0 to 3 for A C G T, 4 for any other letter); ids of a character vocabulary
+of DNA; ids of characters of SMILES; set bits of a Morgan fingerprint; or ids of a tokenizer of its own."""
+Use = Literal["binding", "gene", "molecule", "pretrained"]
+"""Models that an encoder can be part of: binding models; pair models, as the encoder of genes or of molecules
+that is trained from the start; or any of these with weights of its own pretraining."""
 
 
 @dataclass(frozen=True)
-class PairEncoder:
-    """An encoder of genes or of molecules that is trained from the start with a pair model."""
+class EncoderEntry:
+    """An encoder: what it is called, how it is built, what it reads and where it is used."""
 
+    name: str
+    """In options and saved models; unique within a use."""
     config: type[Any]
-    """Dataclass of its shape."""
-    build: Callable[[Any, str], nn.Module]
-    """Makes the encoder of a config and a vocabulary of characters."""
-    tokenize: Callable[[str, Any, int, str], npt.NDArray[np.int16]]
-    """Returns the ids, [L], of a text, a config, the most characters to read, and the vocabulary."""
-    pooling: Pooling
-    """How the states become one vector in a pair head."""
-    has_vocabulary: bool = False
-    """Whether it reads the characters of the training part."""
+    """Dataclass of its shape; unique."""
+    module: Callable[..., nn.Module]
+    """Makes it of a config, and the size of the vocabulary where there is one."""
+    reads: Reads
+    uses: tuple[Use, ...]
+    pooling: Pooling = "mean"
+    """How its states become one vector in a pair head."""
     counts_repeats: bool = False
     """Whether a gene of several pairs of a batch is encoded for each: batch normalisation counts them."""
 
+    @property
+    def has_vocabulary(self) -> bool:
+        """Whether it is built for a vocabulary of characters."""
+        return self.reads in ("vocabulary", "smiles")
 
-GENE_ENCODERS: dict[str, PairEncoder] = {
-    "cnn": PairEncoder(
-        GeneCNNConfig,
-        lambda config, _: GeneCNN(config),
-        lambda sequence, _config, longest, _: letter_codes(sequence, longest),
-        "max",
-        counts_repeats=True,
-    ),
-    "kmer": PairEncoder(
-        KmerConfig,
-        lambda config, _: KmerBag(config),
-        lambda sequence, _config, longest, _: letter_codes(sequence, longest),
-        "mean",
-    ),
-}
-"""Encoders of genes that are trained from the start, by name."""
-MOLECULE_ENCODERS: dict[str, PairEncoder] = {
-    "lstm": PairEncoder(
-        SmilesLSTMConfig,
-        lambda config, characters: SmilesLSTM(config, len(characters)),
-        lambda smiles, _config, longest, characters: character_ids(smiles, characters, longest),
-        "attention",
-        has_vocabulary=True,
-    ),
-    "morgan": PairEncoder(
-        MorganConfig,
-        lambda config, _: MorganBag(config),
-        lambda smiles, config, _longest, _: set_bits([smiles], config)[0],
-        "mean",
-    ),
-}
-"""Encoders of molecules that are trained from the start, by name."""
+    def build(self, config: Any, characters: str = "") -> nn.Module:
+        """Return an untrained encoder of `config`, for the vocabulary `characters` where it has one."""
+        return self.module(config, len(characters)) if self.has_vocabulary else self.module(config)
+
+    def tokenize(self, text: str, config: Any, longest: int, characters: str) -> npt.NDArray[np.int16]:
+        """Return the ids that it reads of a gene or a molecule, [L].
+
+        Args:
+            text: DNA, or SMILES.
+            config: of the encoder.
+            longest: most characters to read.
+            characters: the vocabulary of SMILES.
+        """
+        if self.reads == "bases":
+            return letter_codes(text, longest)
+        if self.reads == "smiles":
+            return character_ids(text, characters, longest)
+        assert self.reads == "fingerprint", self.reads
+        return set_bits([text], config)[0]
+
+
+ENCODERS = [
+    EncoderEntry("gpt", GPTConfig, GPT, "vocabulary", ("binding", "pretrained")),
+    EncoderEntry("cnn", CNNConfig, CNN, "bases", ("binding",)),
+    EncoderEntry("cnn", GeneCNNConfig, GeneCNN, "bases", ("gene",), "max", counts_repeats=True),
+    EncoderEntry("kmer", KmerConfig, KmerBag, "bases", ("gene",)),
+    EncoderEntry("lstm", SmilesLSTMConfig, SmilesLSTM, "smiles", ("molecule",), "attention"),
+    EncoderEntry("morgan", MorganConfig, MorganBag, "fingerprint", ("molecule",)),
+    EncoderEntry("dnabert2", DNABert2Config, DNABert2, "own tokens", ("pretrained",)),
+    EncoderEntry("chemberta", ChemBERTaConfig, ChemBERTa, "own tokens", ("pretrained",)),
+]
+
+
+def encoders_for(use: Use) -> dict[str, EncoderEntry]:
+    """Return the encoders for a use, by name."""
+    return {entry.name: entry for entry in ENCODERS if use in entry.uses}
+
+
+def entry_of(config: Any) -> EncoderEntry | None:
+    """Return the entry of an encoder, by its config; None where there is none, as of a frozen encoder."""
+    return next((entry for entry in ENCODERS if entry.config is type(config)), None)

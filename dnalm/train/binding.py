@@ -119,9 +119,9 @@ def every_nth(count: int, most: int) -> "np.ndarray[tuple[int], np.dtype[np.int6
 def calibrate_head(model: BindingModel, windows: BindingWindows) -> None:
     """Fit the start of the head to the core's states of up to `CALIBRATION_SAMPLE` windows.
 
-    The head of a CNN is not calibrated: its states are as untrained as its head.
+    The head of an untrained encoder, such as the CNN, is not calibrated: its states are as untrained.
     """
-    if model.shape.kind == "cnn":
+    if not model.shape.pretrained:
         return
     batch = windows.take(every_nth(len(windows), CALIBRATION_SAMPLE))
     device = model.head.fc.weight.device
@@ -161,7 +161,7 @@ class BindingConfig:
             "head": asdict(shape.head),
             "train": asdict(self.train),
         }
-        if shape.kind == "gpt":
+        if shape.pretrained:
             return tables | {"tuning": asdict(shape.tuning)}
         return tables | {"encoder": asdict(shape.encoder)}
 
@@ -298,7 +298,7 @@ def _prepare(
     trained_as = {"recipe": settings, "seed": run.seed, "data": data.about["digest"]}
     about = {
         "kind": shape.kind,
-        "tune": shape.tune if shape.kind == "gpt" else "all",
+        "tune": shape.tune if shape.pretrained else "all",
         "both_strands": shape.tuning.both_strands,
         "causal": model.encoder.causal,
         "parameters": total,
@@ -400,7 +400,7 @@ def _evaluate(
     """Score the best weights on the validation windows, and write the result files."""
     config, model = prepared.config, prepared.model
     weights, best = checkpoint.load(loop.folder / BEST)
-    checkpoint.put(weights, task.weights(model), str(loop.folder))
+    checkpoint.load_strict(weights, task.weights(model), str(loop.folder))
     names, truth = prepared.data.part("validation").names, task.validation.scores.numpy()
     predicted = predict(loop.eval_model(), task.validation)
     model.merge()

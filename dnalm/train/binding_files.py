@@ -68,7 +68,7 @@ class BindingFiles(NamedTuple):
         }
         content = published_content(model, numbers)
         if content is not None:
-            checkpoint.write_pt(self.gpt_file if model.shape.kind == "gpt" else self.cnn_file, content)
+            checkpoint.write_pt(self.gpt_file if model.shape.pretrained else self.cnn_file, content)
         write_json(self.results, results)
 
 
@@ -78,7 +78,7 @@ def published_content(model: BindingModel, numbers: dict[str, float]) -> dict[st
     encoder, head = model.encoder.state_dict(), model.head.state_dict()
     if (shape.head.channels, shape.head.kernel) != (CHANNELS, KERNEL):
         return None
-    if shape.kind == "cnn":
+    if not shape.pretrained:
         if shape.encoder != CNNConfig(CHANNELS, KERNEL):
             return None
         named = {f"head.{name}": tensor for name, tensor in head.items()}

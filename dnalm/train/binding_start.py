@@ -11,8 +11,9 @@ from dnalm.errors import InputError
 from dnalm.models.binding import BindingModel, BindingShape, TuneConfig
 from dnalm.models.cnn import CNNConfig
 from dnalm.models.core import load_core
-from dnalm.models.gpt import GPT, start_local
+from dnalm.models.gpt import GPT
 from dnalm.models.heads import RegressionHeadConfig
+from dnalm.models.local_start import start_local
 from dnalm.models.open import open_binding
 from dnalm.tokens.characters import VOCAB4
 
@@ -47,13 +48,13 @@ class BindingStart:
         model = BindingModel(self.shape)
         source = str(self.about["core"])
         if self.core is not None:
-            checkpoint.put(self.core, model.encoder.state_dict(), source)
+            checkpoint.load_strict(self.core, model.encoder.state_dict(), source)
         elif (
             self.local_start and isinstance(model.encoder, GPT) and model.encoder.config.position == "rotary"
         ):
             start_local(model.encoder)
         if self.head is not None:
-            checkpoint.put(self.head, model.head.state_dict(), source)
+            checkpoint.load_strict(self.head, model.head.state_dict(), source)
         return model
 
 

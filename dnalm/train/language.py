@@ -17,8 +17,9 @@ from dnalm.errors import InputError
 from dnalm.evaluate.language import evaluate_language, score
 from dnalm.files import write_json
 from dnalm.genome.folder import PreparedGenome
-from dnalm.models.gpt import GPTConfig, start_local
+from dnalm.models.gpt import GPTConfig
 from dnalm.models.language import LanguageModel
+from dnalm.models.local_start import start_local
 from dnalm.process import Say, silent
 from dnalm.record import peak_memory
 from dnalm.train.loop import Loop, Progress, silent_progress
@@ -309,7 +310,7 @@ def _evaluate(
     say("scoring the best weights and the Markov models on the same bases")
     begin = time.monotonic()
     weights, best = checkpoint.load(loop.folder / BEST)
-    checkpoint.put(weights, task.weights(model), str(loop.folder))
+    checkpoint.load_strict(weights, task.weights(model), str(loop.folder))
     metrics = _metrics(loop, model, config.mode) | evaluate_language(
         loop.eval_model(), task.genome, config.task.final_bases, config.encoder.block_size
     )

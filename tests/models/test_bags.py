@@ -1,4 +1,4 @@
-"""Tests for dnalm/encoders/kmer.py and morgan.py: encoders whose states know nothing of each other."""
+"""Tests for dnalm/models/bags.py: encoders whose states know nothing of each other."""
 
 import sys
 from itertools import product
@@ -79,16 +79,10 @@ def test_refuses_what_is_no_molecule_and_names_what_to_install(monkeypatch):
         set_bits(["CCO"], MorganConfig())
 
 
-@pytest.mark.parametrize("bag", [KmerBag(KmerConfig()), MorganBag(MorganConfig())], ids=["kmer", "morgan"])
-def test_refuses_wrong_shapes(bag):
-    with pytest.raises(ValueError, match=r"must be \[B, L\], got \[1, 3\], \[1, 2\]"):
-        bag(torch.zeros(1, 3, dtype=torch.int16), torch.ones(1, 2, dtype=torch.bool))
-
-
 @pytest.mark.parametrize(
     ("config", "wrong", "message"),
     [
-        (KmerConfig, {"k": 0, "width": 0}, "k must be from 1 to 8, got 0; width must be"),
+        (KmerConfig, {"k": 0, "width": 0}, "width must be .*; k must be from 1 to 8, got 0"),
         (
             MorganConfig,
             {"bits": 0, "radius": -1},

@@ -1,4 +1,4 @@
-"""Tests for dnalm/encoders/cnn.py; the laws of every encoder are in test_contract.py."""
+"""Tests for dnalm/models/cnn.py; the laws of every encoder are in test_registry.py."""
 
 import pytest
 import torch
@@ -37,14 +37,6 @@ def test_a_base_is_seen_by_the_states_around_it_alone():
     real = torch.ones(1, 20, dtype=torch.bool)
     moved = (cnn(tokens, real) != cnn(changed, real)).any(dim=-1)[0]
     assert moved.nonzero().flatten().tolist() == [8, 9, 10, 11, 12]
-
-
-def test_padding_does_not_reach_the_bases():
-    cnn = CNN(CNNConfig(width=4, encoder_kernel=5))
-    real = torch.tensor([[True] * 6 + [False] * 4])
-    tokens = torch.randint(4, (1, 10), dtype=torch.uint8)
-    alone = cnn(tokens[:, :6], real[:, :6])
-    torch.testing.assert_close(cnn(tokens, real)[:, :6], alone)
 
 
 @pytest.mark.parametrize("wrong", [{"width": 0}, {"encoder_kernel": 4}])

@@ -1,11 +1,30 @@
-"""Tests for dnalm/heads/regression.py."""
+"""Tests for dnalm/models/heads.py."""
+
+import math
 
 import pytest
 import torch
+from torch import nn
 
-from dnalm.models.heads import RegressionHead, RegressionHeadConfig
+from dnalm.errors import InputError
+from dnalm.models.heads import (
+    POOLINGS,
+    EncodedBatch,
+    NextTokenHead,
+    PairHead,
+    PairHeadConfig,
+    RegressionHead,
+    RegressionHeadConfig,
+)
 
-WIDTH = 8
+WIDTH, PAIR_WIDTH = 8, 4
+
+
+def test_a_token_scores_its_embeddings_product_with_the_state():
+    embedding = nn.Parameter(torch.tensor([[1.0, 0.0], [0.0, 2.0], [1.0, 1.0]]))
+    head = NextTokenHead(embedding)
+    assert head(torch.tensor([[[3.0, 4.0]]])).tolist() == [[[3.0, 8.0, 7.0]]]
+    assert head.weight is embedding  # shared, not copied
 
 
 @pytest.fixture
@@ -25,7 +44,7 @@ def states() -> torch.Tensor:
 
 
 @pytest.mark.parametrize(("width", "count"), [(384, 541_697), (128, 180_737), (768, 1_083_137)])
-def test_published_sizes(width, count):
+def test_published_sizes_of_regression(width, count):
     head = RegressionHead(width, RegressionHeadConfig())
     assert sum(parameter.numel() for parameter in head.parameters()) == count
 
@@ -47,7 +66,7 @@ def test_output_sees_only_the_bases_under_its_kernel(head, states):
 
 @pytest.mark.parametrize("learned", [False, True])
 @pytest.mark.parametrize("junk", [7.0, float("nan")])
-def test_padding_is_silent_in_out_and_in_gradients(head, states, junk, learned):
+def test_padding_is_silent_in_scores_and_gradients(head, states, junk, learned):
     real = torch.ones(2, 20, dtype=torch.bool)
     real[:, 15:] = False
     out = head(states.masked_fill(~real.unsqueeze(-1), junk).requires_grad_(learned), real)
@@ -71,25 +90,11 @@ def test_value_worked_out_by_hand():
     torch.testing.assert_close(out, torch.tensor([[2.6826894]]), rtol=0, atol=3e-5)
 
 
-def test_dropout_runs_in_training_alone(head, states):
+def test_dropout_of_regression_runs_in_training_alone(head, states):
     real = torch.ones(2, 20, dtype=torch.bool)
     assert torch.equal(head(states, real), head(states, real))
     head.train()
     assert not torch.equal(head(states, real), head(states, real))
-
-
-@pytest.mark.parametrize(
-    ("states", "real", "message"),
-    [
-        (torch.zeros(2, 20, WIDTH + 1), torch.ones(2, 20), r"states must be \[B, L, 8\], got \[2, 20, 9\]"),
-        (torch.zeros(20, WIDTH), torch.ones(20), r"states must be \[B, L, 8\], got \[20, 8\]"),
-        (torch.zeros(2, 20, WIDTH), torch.ones(2, 19), r"real must be \[2, 20\], got \[2, 19\]"),
-    ],
-    ids=["wrong width", "no batch", "mask of another length"],
-)
-def test_refuses_wrong_shapes(head, states, real, message):
-    with pytest.raises(ValueError, match=message):
-        head(states, real.bool())
 
 
 @pytest.mark.parametrize(
@@ -100,8 +105,8 @@ def test_refuses_wrong_shapes(head, states, real, message):
         ({"head_dropout": 1.0}, "head_dropout must be at least 0 and below 1"),
     ],
 )
-def test_refuses_sizes_that_make_no_sense(wrong, message):
-    with pytest.raises(ValueError, match=message):
+def test_refuses_sizes_of_regression(wrong, message):
+    with pytest.raises(InputError, match=message):
         RegressionHeadConfig(**wrong)
 
 
@@ -121,7 +126,7 @@ def test_a_channel_that_never_varies_is_not_blown_up(states):
     flat = states.clone()
     flat[..., 0] *= 1e-6
     head.calibrate(flat)
-    assert head.layer_norm.weight[0] < 12 * head.layer_norm.weight.median()  # 1 / LEAST_SPREAD, and rounding
+    assert head.layer_norm.weight[0] < 12 * head.layer_norm.weight.median()  # 1 / MIN_SPREAD, and rounding
 
 
 def test_whitened_states_vary_alike_in_every_direction_that_is_not_rounding(states):
@@ -172,3 +177,111 @@ def test_states_without_gradient_leave_values_and_all_gradients_as_they_are(head
     assert len(found[0]) == 7
     for short, whole in zip(*found, strict=True):
         torch.testing.assert_close(short, whole)
+
+
+def pooling(name):
+    torch.manual_seed(0)
+    return POOLINGS[name](PAIR_WIDTH, PairHeadConfig(attention=3))
+
+
+def test_published_sizes_of_pairs():
+    head = PairHead(256, 256, PairHeadConfig())
+    attention = (256 * 128 + 128) + 128
+    classifier = (512 * 256 + 256) + (256 * 128 + 128) + (128 * 64 + 64) + (64 + 1)
+    assert (attention, classifier) == (33_024, 172_545)
+    assert sum(parameter.numel() for parameter in head.parameters()) == attention + classifier
+
+
+@pytest.mark.parametrize("name", sorted(POOLINGS))
+@pytest.mark.parametrize("junk", [1e4, float("nan")])
+def test_padding_is_silent_in_values_and_gradients(name, junk):
+    pool = pooling(name)
+    states = torch.randn(3, 6, PAIR_WIDTH, generator=torch.Generator().manual_seed(1))
+    real = torch.tensor([[True] * 6, [True] * 2 + [False] * 4, [False] * 6])
+    padded = states.masked_fill(~real.unsqueeze(-1), junk).requires_grad_()
+    pooled = pool(padded, real)
+    torch.testing.assert_close(pooled[0], pool(states[:1], real[:1])[0])
+    torch.testing.assert_close(pooled[1], pool(states[1:2, :2], real[1:2, :2])[0])
+    assert (pooled[2] == 0).all()  # nothing is known of it
+    pooled.square().sum().backward()
+    assert (padded.grad[~real] == 0).all()
+    assert padded.grad[real].any()
+    assert all(parameter.grad.isfinite().all() for parameter in pool.parameters())
+
+
+def test_max_and_mean_worked_out_by_hand():
+    states = torch.tensor([[[-3.0, 1.0], [-1.0, -2.0], [9.0, 9.0]]])
+    real = torch.tensor([[True, True, False]])
+    config = PairHeadConfig()
+    assert POOLINGS["max"](2, config)(states, real).tolist() == [[-1.0, 1.0]]
+    assert POOLINGS["mean"](2, config)(states, real).tolist() == [[-2.0, -0.5]]
+
+
+def test_attention_worked_out_by_hand():
+    pool = POOLINGS["attention"](2, PairHeadConfig(attention=1))
+    with torch.no_grad():
+        pool.hidden.weight.copy_(torch.tensor([[1.0, 0.0]]))
+        pool.hidden.bias.fill_(0.5)
+        pool.score.weight.fill_(2.0)
+    states = torch.tensor([[[0.0, 1.0], [-0.5, 3.0], [9.0, 9.0]]])
+    pooled = pool(states, torch.tensor([[True, True, False]]))
+    one, two = math.exp(2 * math.tanh(0.5)), math.exp(2 * math.tanh(0.0))
+    share = one / (one + two)
+    torch.testing.assert_close(pooled, torch.tensor([[-0.5 * (1 - share), share + 3 * (1 - share)]]))
+
+
+def side(vectors):
+    return EncodedBatch(vectors.unsqueeze(1), torch.ones(len(vectors), 1).bool())
+
+
+def test_order_and_gene_and_molecule_matter():
+    torch.manual_seed(0)
+    head = PairHead(PAIR_WIDTH, PAIR_WIDTH, PairHeadConfig()).eval()
+    genes, molecules = side(torch.randn(4, PAIR_WIDTH)), side(torch.randn(3, PAIR_WIDTH))
+    gene, molecule = torch.tensor([0, 3, 1, 1, 2]), torch.tensor([2, 0, 1, 1, 2])
+    logits = head(genes, molecules, gene, molecule)
+    assert logits.shape == (5,)
+    assert not torch.isclose(logits, head(molecules, genes, molecule, gene.clamp(max=2))).any()
+    assert logits[2] == logits[3]
+    for row in range(5):  # one pair says nothing of another
+        alone = head(genes, molecules, gene[row : row + 1], molecule[row : row + 1])
+        torch.testing.assert_close(alone[0], logits[row])
+
+
+def test_dropout_of_pairs_runs_in_training_alone():
+    head = PairHead(PAIR_WIDTH, PAIR_WIDTH, PairHeadConfig())
+    both = (
+        side(torch.randn(5, PAIR_WIDTH)),
+        side(torch.randn(5, PAIR_WIDTH)),
+        torch.arange(5),
+        torch.arange(5),
+    )
+    assert not torch.equal(head(*both), head(*both))
+    head.eval()
+    assert torch.equal(head(*both), head(*both))
+
+
+def test_a_side_is_one_vector_pooled_as_its_shape_says():
+    torch.manual_seed(0)
+    head = PairHead(PAIR_WIDTH, PAIR_WIDTH, PairHeadConfig("max", "mean")).eval()
+    states, real = torch.randn(2, 3, PAIR_WIDTH), torch.tensor([[True, True, False], [True, True, True]])
+    genes, molecules = head.gene_side(states, real), head.molecule_side(states, real)
+    assert genes.states.shape == molecules.states.shape == (2, 1, PAIR_WIDTH)
+    assert genes.real.all()
+    torch.testing.assert_close(genes.states[0, 0], states[0, :2].amax(0))
+    torch.testing.assert_close(molecules.states[0, 0], states[0, :2].mean(0))
+
+
+@pytest.mark.parametrize("name", ["gene_side", "molecule_side"])
+def test_states_of_another_width_are_refused(name):
+    with pytest.raises(InputError, match="states must be"):
+        getattr(PairHead(PAIR_WIDTH, PAIR_WIDTH, PairHeadConfig()), name)(
+            torch.zeros(2, 3, 5), torch.ones(2, 3).bool()
+        )
+
+
+def test_refuses_settings_that_make_no_sense():
+    with pytest.raises(InputError, match="gene_pooling must be one of max, attention, mean, got 'sum'; att"):
+        PairHeadConfig(gene_pooling="sum", attention=0)
+    with pytest.raises(InputError, match="head_dropout must be at least 0"):
+        PairHeadConfig(head_dropout=1.0)

@@ -1,0 +1,179 @@
+"""Training binding models: an epoch of the CNN baseline; a head on the states of a frozen core."""
+
+from pathlib import Path
+from typing import Any
+
+from bench.products import PEAKS, product_ways
+from bench.work import Build, Case, Settings, Target, Work
+
+LENGTH = 300
+"""Bases of a window, as in the published set."""
+TRAIN, VALIDATION = 4_000, 250
+"""Windows of the CNN; the training ones have a shifted copy each, as in dnalm's recipe.
+
+With the 1,000 of them that the training loss is measured on, an epoch scores 16 % as many windows as it
+trains on, as one of the published set does (4,628 and 1,001 beside 37,022).
+"""
+EPOCH = 37_022
+"""Windows of an epoch on the published set: 18,511 and at most as many copies."""
+WINDOWS, HELD = 256, 8
+"""Windows that the head is trained on, four batches; and those of the evaluation, which does not count."""
+
+
+def random_windows(count: int, seed: int) -> tuple[Any, Any]:
+    """Return upper-case letters and scores, each [count, LENGTH]: a few bases of some windows score."""
+    import numpy as np
+
+    draws = np.random.default_rng(seed)
+    letters = np.frombuffer(b"ACGT", dtype=np.uint8)[draws.integers(4, size=(count, LENGTH))]
+    scores = np.zeros((count, LENGTH), dtype=np.float32)
+    for row, at in enumerate(draws.integers(LENGTH - 10, size=count)):
+        scores[row, at : at + 10] = draws.random() < 0.5
+    return letters, scores
+
+
+def loop_of(shape: Any, model: Any, options: Any, parts: Any, fabric: Any, folder: Path) -> tuple[Any, int]:
+    """Return dnalm's loop over training and validation windows, and the steps of an epoch."""
+    from dataclasses import replace
+
+    from dnalm.train.binding import BindingTask
+    from dnalm.train.loop import Loop
+
+    task = BindingTask(shape, *parts)
+    count = task.windows(options.train.batch_size, 0).steps_per_epoch
+    train = replace(options.train, epochs=1_000, patience=0).in_steps(count)
+    return Loop(task, model, train, folder=folder, fabric=fabric, seed=0, identity={}), count
+
+
+def processor_of(settings: Settings, precision: Any) -> Any:
+    """Return where to compute, and how."""
+    from dnalm.device import Compute
+
+    return Compute(device=settings.device, precision=precision, threads=settings.threads).resolve()  # type: ignore[arg-type]
+
+
+def epoch(precision: Any) -> Build:
+    """Return an epoch of the CNN, with the evaluation and the saving at its end."""
+
+    def build(settings: Settings) -> Work:
+        import tempfile
+
+        import numpy as np
+        import torch
+
+        from dnalm.commands.baseline import default_options
+        from dnalm.data.binding import BindingWindows, shifted_copies
+        from dnalm.models.binding import BindingModel, BindingShape
+
+        options = default_options("baseline")
+        shape = BindingShape(options.encoder, head=options.head)
+        train, validation = map(random_windows, (40, 10) if settings.quick else (TRAIN, VALIDATION), (0, 1))
+        shifted, moved, _rows = shifted_copies(*train, max_shift=10, seed=0)
+        train = np.concatenate([train[0], shifted]), np.concatenate([train[1], moved])
+        parts = [
+            BindingWindows(shape.tokens(letters), torch.from_numpy(scores))
+            for letters, scores in (train, validation)
+        ]
+        torch.manual_seed(0)
+        processor, folder = processor_of(settings, precision), Path(tempfile.mkdtemp(dir=settings.scratch))
+        loop, count = loop_of(shape, BindingModel(shape), options, parts, processor.fabric(), folder)
+        # of the convolutions in training; bases have no gradient
+        first = 4 * options.encoder.encoder_kernel * options.encoder.width
+        second = options.encoder.width * options.head.kernel * options.head.channels
+        flops = 2.0 * LENGTH * len(parts[0]) * (2 * first + 3 * second)
+        run = lambda: loop.run(stop_at=loop.step + count)  # noqa: E731
+        return Work(run, len(parts[0]), flops, processor.precision)
+
+    return build
+
+
+def head(cached: bool, precision: Any) -> Build:
+    """Return the steps of `dnalm finetune`, with states cached on disk or with `--max-cache 0`."""
+
+    def build(settings: Settings) -> Work:
+        import tempfile
+        from dataclasses import replace
+
+        import torch
+
+        from dnalm.commands.finetune import default_options
+        from dnalm.data.binding import BindingWindows
+        from dnalm.data.binding_states import StateCache
+        from dnalm.models.binding import BindingModel, BindingShape
+        from dnalm.models.gpt import GPTConfig
+        from dnalm.train.binding import calibrate_head
+
+        options, processor = default_options("finetune"), processor_of(settings, precision)
+        core = GPTConfig(n_layer=1, n_head=2, n_embd=16) if settings.quick else GPTConfig()
+        shape = BindingShape(core, "ACGT", options.head, options.tuning)
+        letters, scores = random_windows(16 if settings.quick else WINDOWS, 0)
+        train = BindingWindows(shape.tokens(letters), torch.from_numpy(scores))
+        torch.manual_seed(0)
+        model, fabric = BindingModel(shape), processor.fabric()
+        model.prepare_training()
+        folder = Path(tempfile.mkdtemp(dir=settings.scratch))
+        fabric.to_device(model)
+
+        @torch.no_grad()
+        def encode(tokens: Any) -> Any:
+            with fabric.autocast():
+                return model.encode(tokens.to(fabric.device))
+
+        if cached:
+            cache = StateCache(folder / "cache", 1 << 40, lambda text: None)
+            train = replace(train, states=cache.get(encode, train.tokens, model.width, {}).states)
+        with fabric.autocast():
+            calibrate_head(model, train)
+        states = None if train.states is None else train.states[:HELD]
+        held = BindingWindows(train.tokens[:HELD], train.scores[:HELD], states)
+        loop, count = loop_of(shape, model, options, (train, held), fabric, folder / "run")
+
+        def run() -> float:
+            loop.run(stop_at=loop.step + count)
+            return float(loop.seconds_per_step * count)
+
+        return Work(run, len(train), precision=processor.precision)
+
+    return build
+
+
+CNN = Case(
+    name="cnn",
+    title="An epoch of the CNN baseline",
+    about=(
+        "4,000 random windows of 300 bases with a shifted copy each, 250 for validation; an epoch of "
+        "training and the evaluation after it, of those 250 and 1,000 of the training windows. FLOPs are "
+        "those of the convolutions in training alone."
+    ),
+    unit="windows",
+    ours="dnalm",
+    ways=lambda settings: {
+        "dnalm": epoch("auto"),
+        "dnalm, fp32": epoch("fp32"),
+        **product_ways(settings),
+    },
+    peaks=PEAKS,
+    targets=lambda settings: [
+        Target("an epoch of the published set in 15 s", "dnalm", "rate", at_least=EPOCH / 15, must=False),
+    ],
+    amounts={"an epoch of the published set (37,022 windows, copies counted)": EPOCH},
+)
+HEAD = Case(
+    name="head",
+    title="Training a head on a frozen core",
+    about=(
+        "Steps of `dnalm finetune` on 256 random windows of 300 bases in batches of 64, the core of "
+        "the default recipe's size. kept: its states are cached on disk. computed: each step computes them "
+        "(--max-cache 0), as the published script does."
+    ),
+    unit="windows",
+    ours="kept",
+    ways=lambda settings: {
+        "kept": head(True, "auto"),
+        "kept, fp32": head(True, "fp32"),
+        "computed": head(False, "auto"),
+        "computed, fp32": head(False, "fp32"),
+    },
+    groups={"computed": ("computed", "computed, fp32")},
+    targets=lambda settings: [Target("faster than computing", "computed", "ratio", at_least=1.0)],
+)

@@ -1,0 +1,43 @@
+"""Initialisation of a GPT (our own): each attention head begins with one nearby distance."""
+
+import math
+
+import torch
+
+from dnalm.models.gpt import GPT, INIT_STD, Block
+from dnalm.models.layers import rotary_speeds
+
+DISTANCES = 9
+"""Heads begin with distances of 0 to 8 tokens."""
+STRENGTH = 2.5
+"""Size of the added queries and keys, relative to those of the initialisation."""
+MIN_SPEED = 0.03
+"""Rotations slower than this, in radians per token, hardly depend on the distance and are left alone."""
+
+
+@torch.no_grad()
+def start_local(model: GPT) -> None:
+    """Make each head of an untrained model with rotary positions attend to one nearby distance, in place.
+
+    Untrained heads attend to all tokens alike, and learn slowly that in DNA the nearest bases are the most
+    informative. With rotary positions, a constant query and a constant key, rotated against each other by d
+    positions, match best d tokens apart. The constant is a direction shared by all token embeddings, which a
+    tied next-token head does not see: it adds the same to every logit.
+    """
+    config = model.config
+    width, half = config.n_embd, config.n_embd // config.n_head // 2
+    shared = torch.randint(0, 2, (width,)) * 2.0 - 1.0  # [D]
+    # As large as the differences between tokens: LayerNorm leaves 1 / sqrt(2) of it.
+    model.wte.weight += INIT_STD * shared
+    pull = STRENGTH * math.sqrt(2) / width * shared
+    speed = rotary_speeds(2 * half).float()
+    used = (speed > MIN_SPEED).float()
+    for number, block in enumerate(model.h):
+        assert isinstance(block, Block)
+        joint = block.attn.c_attn.weight.view(3, config.n_head, 2 * half, width)
+        for head in range(config.n_head):
+            distance = (number * config.n_head + head) % DISTANCES
+            query = torch.cat([used, torch.zeros(half)])
+            key = torch.cat([(speed * distance).cos() * used, (speed * distance).sin() * used])
+            joint[0, head] += query[:, None] * pull
+            joint[1, head] += key[:, None] * pull

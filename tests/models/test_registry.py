@@ -1,0 +1,251 @@
+"""Laws that every encoder of the registry obeys; and an encoder that is added to it.
+
+Shapes used below
+    B  sequences in the batch        L  tokens per sequence
+    S  states per sequence, L where there is one a token
+"""
+
+import importlib.util
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+
+from dnalm.data.binding import BindingWindows
+from dnalm.data.pair_batches import PairRows
+from dnalm.errors import InputError
+from dnalm.models import registry
+from dnalm.models.bags import KmerConfig, MorganConfig
+from dnalm.models.binding import BindingModel, BindingShape
+from dnalm.models.chemberta import ChemBERTaConfig
+from dnalm.models.cnn import CNNConfig
+from dnalm.models.dnabert2 import DNABert2Config
+from dnalm.models.gene_cnn import GeneCNNConfig
+from dnalm.models.gpt import GPTConfig
+from dnalm.models.heads import RegressionHeadConfig
+from dnalm.models.input_encoder import shape_of
+from dnalm.models.layers import check_tokens, mask_padding
+from dnalm.models.pair import InteractionModel, predict
+from dnalm.models.pair_shape import EncodersConfig, InteractionShape, PairTexts
+from dnalm.models.registry import ENCODERS, EncoderEntry, entry_of
+from dnalm.models.smiles_lstm import SmilesLSTMConfig
+from dnalm.train.binding import BindingTask
+from dnalm.train.pairs import InteractionTask
+
+LENGTH, IDS = 20, 5
+"""Tokens of the longest sequence, and how many different ones each encoder knows at least."""
+
+
+class Sample(NamedTuple):
+    """A small encoder: its config, and what it is known to do."""
+
+    config: object
+    stride: int = 1
+    """Tokens that a state stands for."""
+    independent: bool = False
+    """A state knows nothing of other tokens."""
+
+
+SAMPLES = [
+    Sample(GPTConfig(n_layer=1, n_head=2, n_embd=8, block_size=LENGTH)),
+    Sample(CNNConfig(width=8, encoder_kernel=5)),
+    Sample(GeneCNNConfig(6, (4, 8), (3, 5)), stride=4),
+    Sample(SmilesLSTMConfig(6, 4, 1)),
+    Sample(KmerConfig(k=2, width=8)),
+    Sample(MorganConfig(bits=16, width=8), independent=True),
+    Sample(DNABert2Config(IDS, 8, 1, 2, 12)),
+    Sample(ChemBERTaConfig(IDS, 8, 1, 2, 12, positions=LENGTH + 2)),
+]
+
+
+@pytest.fixture(params=SAMPLES, ids=lambda sample: type(sample.config).__name__)
+def sample(request):
+    return request.param
+
+
+@pytest.fixture
+def encoder(sample):
+    if isinstance(sample.config, ChemBERTaConfig) and importlib.util.find_spec("transformers") is None:
+        pytest.skip("ChemBERTa needs transformers, which is not installed")
+    torch.manual_seed(0)
+    return entry_of(sample.config).build(sample.config, "ACGTN").eval()
+
+
+def batch(*lengths, longest=LENGTH):
+    """Tokens [B, L] that every encoder knows, and where they are real; anything at padding."""
+    real = torch.arange(longest) < torch.tensor(lengths)[:, None]
+    return torch.randint(IDS, real.shape), real
+
+
+def mask_of(encoder, real):
+    """Where states are real, [B, S]."""
+    return encoder.state_mask(real) if hasattr(encoder, "state_mask") else real
+
+
+def test_every_encoder_has_a_sample():
+    assert {entry.config for entry in ENCODERS} == {type(sample.config) for sample in SAMPLES}
+
+
+def test_names_are_unique_within_a_use():
+    named = [(use, entry.name) for entry in ENCODERS for use in entry.uses]
+    assert len(named) == len(set(named))
+
+
+def test_states_are_of_the_stated_width_and_as_many_as_their_mask(sample, encoder):
+    tokens, real = batch(LENGTH, LENGTH)
+    states, count = encoder(tokens, real), LENGTH // sample.stride
+    assert states.shape == (2, count, encoder.width)
+    assert mask_of(encoder, real).shape == (2, count)
+
+
+def test_causal_says_whether_a_state_sees_its_right(sample, encoder):
+    tokens, real = batch(LENGTH)
+    tokens %= 4  # no N: a k-mer that holds one is silent
+    tokens[0, -1] = 0
+    changed = tokens.clone()
+    changed[0, -1] = 1
+    different = (encoder(tokens, real) != encoder(changed, real)).any(-1)[0]
+    sees_right = different[:-1].any().item()
+    assert sees_right == (not encoder.causal and not sample.independent)
+    assert different[mask_of(encoder, real)[0]][-1]  # the last real state sees the last token
+
+
+def test_padding_gets_zeros_and_is_silent_in_values_and_gradients(encoder):
+    tokens, real = batch(8, 13, LENGTH)
+    mask = mask_of(encoder, real)
+    assert 0 < mask.sum() < mask.numel()
+    draws = torch.randn(*mask.shape, encoder.width)
+    found = []
+    for padding in (0, 1):
+        states = encoder(tokens.masked_fill(~real, padding), real)
+        encoder.zero_grad()
+        (states * draws).sum().backward()
+        found.append([states.detach(), *(parameter.grad for parameter in encoder.parameters())])
+    assert (found[0][0][~mask] == 0).all()
+    for one, other in zip(*found, strict=True):
+        assert one is other is None or torch.equal(one, other)
+
+
+def test_more_padding_changes_no_state_and_no_gradient(encoder):
+    tokens, real = batch(8, 12)
+    found = []
+    for longest in (12, LENGTH):
+        states = encoder(tokens[:, :longest], real[:, :longest])
+        states = states[mask_of(encoder, real[:, :longest])]
+        encoder.zero_grad()
+        torch.manual_seed(1)
+        (states * torch.randn_like(states)).sum().backward()
+        found.append([states.detach(), *(p.grad for p in encoder.parameters() if p.grad is not None)])
+    for one, other in zip(*found, strict=True):
+        # float32 sums in another order; a gradient of places that are nobody's is 0 in both
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+
+
+def test_a_batch_of_one_is_a_batch_of_64(encoder):
+    tokens, real = batch(*torch.randint(4, LENGTH + 1, (64,)).tolist())
+    together = encoder(tokens, real)
+    for row in range(0, 64, 7):
+        alone = encoder(tokens[row : row + 1], real[row : row + 1])
+        # float32 rounding of products that are blocked differently
+        torch.testing.assert_close(alone[0], together[row], rtol=1e-5, atol=1e-5)
+
+
+def test_saved_and_loaded_it_is_the_same(sample, encoder):
+    tokens, real = batch(LENGTH, 8)
+    torch.manual_seed(1)
+    other = entry_of(sample.config).build(sample.config, "ACGTN").eval()
+    assert (other(tokens, real) != encoder(tokens, real)).any()
+    other.load_state_dict(encoder.state_dict())
+    assert torch.equal(other(tokens, real), encoder(tokens, real))
+
+
+def test_input_of_wrong_shape_is_refused(encoder):
+    for tokens, real in ((torch.zeros(3), torch.ones(3)), (torch.zeros(1, 3), torch.ones(1, 2))):
+        with pytest.raises(InputError, match="must be"):
+            encoder(tokens.int(), real.bool())
+
+
+@dataclass(frozen=True)
+class ToyConfig:
+    """Of an encoder that is added to the registry."""
+
+    width: int = 8
+
+
+class Toy(torch.nn.Module):
+    """Three bases, added up."""
+
+    causal = False
+
+    def __init__(self, config):
+        super().__init__()
+        self.width = config.width
+        self.embedding = torch.nn.Embedding(5, 3 * config.width)
+
+    def state_mask(self, real):
+        return real
+
+    def forward(self, tokens, real):
+        check_tokens(tokens, real)
+        states = self.embedding(tokens.masked_fill(~real, 4).long())
+        left, own, right = mask_padding(states, real).chunk(3, -1)
+        return mask_padding((left.roll(1, 1) + own + right.roll(-1, 1)).tanh(), real)
+
+
+@pytest.fixture
+def toy(monkeypatch):
+    entry = EncoderEntry("toy", ToyConfig, Toy, "bases", ("binding", "gene"))
+    monkeypatch.setattr(registry, "ENCODERS", [*ENCODERS, entry])
+
+
+def losses(model, loss):
+    """Of 60 steps of training."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    found = []
+    for _ in range(60):
+        optimizer.zero_grad()
+        value = loss()
+        value.backward()
+        optimizer.step()
+        found.append(value.item())
+    return found
+
+
+@pytest.mark.usefixtures("toy")
+def test_one_line_adds_an_encoder_to_binding_models():
+    torch.manual_seed(0)
+    shape = BindingShape(ToyConfig(), head=RegressionHeadConfig(8, 3, 0.0))
+    letters = np.frombuffer(b"ACGTTGCAACGATCGNACCT" * 8, dtype=np.uint8).reshape(8, 20)
+    tokens = shape.tokens(letters)
+    scores = torch.from_numpy(letters == ord("G")).float()
+    windows = BindingWindows(tokens, scores)
+    task, model = BindingTask(shape, windows, windows), BindingModel(shape)
+    model.prepare_training()
+    batch = task.windows(8, 0).batch(0)
+    found = losses(model, lambda: task.loss(model, batch))
+    assert found[-1] < 0.5 * found[0]
+    assert model.shape.kind == "toy"
+    again = BindingModel(BindingShape.from_dict(shape.as_dict()))
+    again.load_state_dict(model.state_dict())
+    assert torch.equal(again.eval()(tokens), model.eval()(tokens))
+
+
+@pytest.mark.usefixtures("toy")
+def test_one_line_adds_an_encoder_to_pair_models():
+    torch.manual_seed(0)
+    shape, _ = shape_of(EncodersConfig("toy", "lstm", 30, 20), lambda: "CNO", None)
+    assert shape.names == ("toy", "lstm")
+    assert shape.head.gene_pooling == "mean"
+    texts = PairTexts(["ACGTACGTAC", "GATAAGGATAAG", "TTTTNTTT"], ["CCO", "CCN"])
+    gene, molecule = np.divmod(np.arange(6), 2)
+    rows = PairRows(gene, molecule, (gene == 1).astype(np.uint8))
+    task, model = InteractionTask(shape, shape.tokens(texts), rows, rows), InteractionModel(shape)
+    batch = task.windows(6, 0).batch(0)
+    found = losses(model, lambda: task.loss(model, batch))
+    assert found[-1] < 0.5 * found[0]
+    again = InteractionModel(InteractionShape.from_dict(shape.as_dict()))
+    again.load_state_dict(model.state_dict())
+    pairs = task.tokens, gene, molecule
+    np.testing.assert_array_equal(predict(again, *pairs), predict(model, *pairs))
