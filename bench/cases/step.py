@@ -184,7 +184,8 @@ CASE = Case(
         "of --precision auto and in fp32; evaluation and saving do not count. published: the published step "
         "rewritten from its description (fp32 on a CPU, fp16 on CUDA, attention maps with a second pass, the "
         "batch window by window). transformers: GPT-2 of the same size under its Trainer, with fused "
-        "attention and AdamW. plain: a plain PyTorch loop of the same model with fused attention, AdamW and autocast. "
+        "attention and AdamW. plain: a plain PyTorch loop of the same model with fused attention, AdamW "
+        "and autocast. "
         "Only published has dropout, as its recipe. On CUDA dnalm's step is compiled as one graph, as in a "
         "run of 4,000 steps; the time of compiling does not count, for any of them."
     ),

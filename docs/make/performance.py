@@ -128,7 +128,7 @@ def amounts_table(result: Result) -> str:
 
 def profile_table(result: Result) -> str:
     """Where the time of each way that has a profile goes; empty if none has."""
-    profiles = {name: way["profile"] for name, way in result["ways"].items() if way["profile"]}
+    profiles = {name: way["profile"] for name, way in result["ways"].items() if way.get("profile")}
     kinds = list(dict.fromkeys(kind for profile in profiles.values() for kind in profile))
     rows = [
         [name, *(f"{profile[kind]:.1%}" if kind in profile else "" for kind in kinds)]
