@@ -1,4 +1,4 @@
-"""Tests for dnalm/encoders/chemberta.py: its arithmetic, against a reference that shares no code with it."""
+"""Tests for dnalm/models/chemberta.py: its arithmetic, against a reference that shares no code with it."""
 
 import math
 import sys

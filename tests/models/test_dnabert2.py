@@ -1,4 +1,4 @@
-"""Tests for dnalm/encoders/dnabert2.py: its arithmetic, against a reference that shares no code with it."""
+"""Tests for dnalm/models/dnabert2.py: its arithmetic, against a reference that shares no code with it."""
 
 import math
 
