@@ -1,16 +1,14 @@
 """Tests for the peers of the bench: they do the work that they stand for."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from bench import one_hot
 from bench.plain import Plain, plain_step
 from bench.published import Published, published_batch, published_step
-from dnalm.models.binding import BindingModel, BindingShape
-from dnalm.models.cnn import CNNConfig
 from dnalm.models.gpt import GPTConfig
-from dnalm.models.heads import RegressionHeadConfig
 from dnalm.models.language import LanguageModel
 from dnalm.train.optim import TrainConfig
 
@@ -50,11 +48,13 @@ def test_published_plain_and_ours_are_the_same_model():
     # the same arithmetic in another order, in float32
     torch.testing.assert_close(plain(tokens, targets), loss, rtol=1e-5, atol=1e-6)
     assert [each.shape for each in maps] == [(3, 2, 12, 12)] * 2
-    ours = LanguageModel(SMALL, 4)
-    plain.load_state_dict(renamed(ours.state_dict(), OURS, "lm_head.weight"))
-    logits = ours(tokens, torch.ones_like(tokens, dtype=torch.bool))
-    wanted = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
-    torch.testing.assert_close(plain(tokens, targets), wanted, rtol=1e-5, atol=1e-6)
+    for position in ("learned", "rotary"):
+        config = replace(SMALL, position=position)
+        ours, plain = LanguageModel(config, 4), Plain(config, 4)
+        plain.load_state_dict(renamed(ours.state_dict(), OURS, "lm_head.weight"))
+        logits = ours(tokens, torch.ones_like(tokens, dtype=torch.bool))
+        wanted = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
+        torch.testing.assert_close(plain(tokens, targets), wanted, rtol=1e-5, atol=1e-6)
 
 
 def test_the_published_batch_is_windows_and_what_follows():
@@ -85,39 +85,3 @@ def test_peers_learn(peer, monkeypatch):
         step()
     assert losses[0].item() == pytest.approx(np.log(4), abs=0.1)  # guessing among four
     assert losses[-1].item() < 0.2
-
-
-def test_the_cnn_on_bases_looked_up_in_python_is_ours():
-    torch.manual_seed(0)
-    shape = BindingShape(CNNConfig(8, 3), head=RegressionHeadConfig(6, 5, 0.2))
-    ours, theirs = BindingModel(shape).eval(), one_hot.Model(shape.encoder, shape.head).eval()
-    names = {
-        "encoder.initial_conv": "first",
-        "head.layer_norm": "norm",
-        "head.conv1d": "second",
-        "head.fc": "last.2",
-    }
-    theirs.load_state_dict(renamed(ours.state_dict(), names, None))
-    letters = np.frombuffer(b"ACGTNACCGTTA" * 2, dtype=np.uint8).reshape(2, 12)
-    encoded = one_hot.Windows(letters, np.zeros((2, 12), dtype=np.float32))
-    found = theirs(torch.stack([encoded[row][0] for row in (0, 1)]))
-    torch.testing.assert_close(found, ours(shape.tokens(letters)))
-
-
-def test_an_epoch_of_it_trains_on_every_window_and_scores_both_parts():
-    draws = np.random.default_rng(0)
-    parts = [
-        (
-            draws.choice(np.frombuffer(b"ACGT", dtype=np.uint8), (rows, 20)),
-            draws.random((rows, 20), dtype=np.float32),
-        )
-        for rows in (10, 4)
-    ]
-    torch.manual_seed(0)
-    model = one_hot.Model(CNNConfig(8, 3), RegressionHeadConfig(6, 5, 0.2))
-    seen = []
-    model.register_forward_pre_hook(lambda module, inputs: seen.append((module.training, len(inputs[0]))))
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    one_hot.epoch(model, *parts, size=4, lr=0.01, device="cpu")()
-    assert seen == [(True, 4), (True, 4), (True, 2), (False, 4), (False, 4), (False, 2), (False, 4)]
-    assert all((tensor != before[name]).any() for name, tensor in model.state_dict().items())
