@@ -361,7 +361,7 @@ def _evaluate(
     weights, best = checkpoint.load(config.out / BEST)
     if InteractionShape.from_dict(best) != task.shape:  # evaluated before: LoRA's updates are merged
         model.merge()
-    checkpoint.put(weights, task.weights(model), str(config.out))
+    checkpoint.load_strict(weights, task.weights(model), str(config.out))
     model.merge()
     logits = predict(loop.eval_model(), task.tokens, validation.gene, validation.molecule)
     temperature = fit_temperature(logits, validation.label)

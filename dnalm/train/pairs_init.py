@@ -57,7 +57,7 @@ def initialize_from_run(
         if each.frozen != now.pretrained[side].frozen
     )
     wanted = {key: each for key, each in model.state_dict().items() if not key.startswith(newly_trained)}
-    checkpoint.put(opened.model.state_dict(), wanted, str(path))
+    checkpoint.load_strict(opened.model.state_dict(), wanted, str(path))
     sets = sorted({str(opened.about.get("set")), *opened.about.get("init_sets", [])})
     if sets != [digest]:
         say(
