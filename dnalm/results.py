@@ -406,6 +406,11 @@ class PairEvaluation(Protocol):
 
 # Reading and writing
 
+SCHEMAS: dict[str, type[Any]] = {
+    kind.FORMAT: kind for kind in (BindingResults, BindingEvaluation, PairResults, PairEvaluation)
+}
+"""The class of each format."""
+
 
 def read(path: Path, kind: type[T]) -> T:
     """Read a result file.
@@ -417,16 +422,15 @@ def read(path: Path, kind: type[T]) -> T:
     Raises:
         InputError: naming the file and the field, if it has another format or version, or is damaged.
     """
-    content, header = read_json(path), _header(kind)
+    schema: Any = kind
+    content, form, version = read_json(path), schema.FORMAT, schema.VERSION
     name = content.get("format") if isinstance(content, dict) else type(content).__name__
-    if name != header["format"]:
+    if name != form:
+        raise InputError(f"{path}: expected the format {form}, got {name}; move the file out of this folder")
+    if content.get("format_version") != version:
         raise InputError(
-            f"{path}: expected the format {header['format']}, got {name}; move the file out of this folder"
-        )
-    if content.get("format_version") != header["format_version"]:
-        raise InputError(
-            f"{path}: expected version {header['format_version']} of its format, got "
-            f"{content.get('format_version')}; was it written by another version of dnalm?"
+            f"{path}: expected version {version} of its format, got {content.get('format_version')}; "
+            "was it written by another version of dnalm?"
         )
     return decode(content, kind, path)
 
@@ -446,23 +450,18 @@ def decode(content: Any, kind: type[T], path: Path) -> T:
     return made
 
 
-def write(path: Path, kind: type[Any], content: Mapping[str, Any]) -> None:
-    """Write a result file with its format and version.
+def write(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a result file.
 
     Args:
         path: of the file.
-        kind: a class above with a FORMAT.
-        content: all of its fields, and any others.
+        content: `format`, `format_version`, all fields of that format, and any others.
 
     Raises:
         FieldError: if `content` does not fit the schema.
     """
-    _decode(finite(dict(content)), kind)
-    write_json(path, _header(kind) | dict(content))
-
-
-def _header(kind: Any) -> dict[str, Any]:
-    return {"format": kind.FORMAT, "format_version": kind.VERSION}
+    _decode(finite(dict(content)), SCHEMAS[content["format"]])
+    write_json(path, dict(content))
 
 
 def _decode(value: Any, kind: Any) -> Any:

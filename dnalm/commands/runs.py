@@ -16,8 +16,8 @@ from rich.progress import Progress as Bar
 from dnalm import process
 from dnalm.device import Compute, Processor
 from dnalm.errors import InputError
-from dnalm.files import write_json
 from dnalm.record import Record
+from dnalm.results import write
 from dnalm.train.loop import Progress
 from dnalm.train.run import RunConfig
 
@@ -90,7 +90,7 @@ class EvaluationOptions:
         with record.ending():
             results = evaluate()
             print(table(results))
-            write_json(self.out, results)
+            write(self.out, results)
         record.finish("done", metrics(results))
         print(self.out)
 

@@ -12,10 +12,11 @@ import numpy.typing as npt
 
 from dnalm import checkpoint
 from dnalm.bootstrap import moments
-from dnalm.files import atomic_file, write_json
+from dnalm.files import atomic_file
 from dnalm.models.binding import BindingModel
 from dnalm.models.cnn import CNNConfig
 from dnalm.models.published import CHANNELS, KERNEL, binding_file_content
+from dnalm.results import write
 from dnalm.tokens.characters import HG38_CHARACTERS, VOCAB4
 
 Tracks = npt.NDArray[np.float32]
@@ -69,7 +70,7 @@ class BindingFiles(NamedTuple):
         content = published_content(model, numbers)
         if content is not None:
             checkpoint.write_pt(self.gpt_file if model.shape.pretrained else self.cnn_file, content)
-        write_json(self.results, results)
+        write(self.results, results)
 
 
 def published_content(model: BindingModel, numbers: dict[str, float]) -> dict[str, Any] | None:

@@ -24,7 +24,6 @@ from dnalm.errors import InputError
 from dnalm.evaluate.auroc import auroc
 from dnalm.evaluate.baselines.node_rate import node_rate
 from dnalm.evaluate.pair_scores import fit_temperature, interaction_scores, probability
-from dnalm.files import write_json
 from dnalm.models.cross_attention import CrossAttentionConfig
 from dnalm.models.input_encoder import InputEncoder, ModelName, attention_of, shape_of, store_of
 from dnalm.models.pair import InteractionModel, predict
@@ -33,6 +32,7 @@ from dnalm.models.pretrained import PretrainedEncoder
 from dnalm.models.smiles_lstm import smiles_characters
 from dnalm.process import Say, silent
 from dnalm.record import peak_memory
+from dnalm.results import write
 from dnalm.train.loop import Loop, Progress, silent_progress
 from dnalm.train.optim import EpochConfig
 from dnalm.train.pairs_init import initialize_from_run
@@ -392,7 +392,7 @@ def _evaluate(
         "temperature": temperature,
         "node_rate_validation": _node_rate(pairs),
     }
-    write_json(config.out / RESULTS, results)
+    write(config.out / RESULTS, results)
     return Outcome(results, {key: results[key] for key in METRICS})
 
 
