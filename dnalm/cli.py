@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     verb = args[0] if args and args[0] in VERBS else ""
     try:
         with process.sigterm_as_ctrl_c():
-            code = _dispatch(args)
+            code = execute(args)
         sys.stdout.flush()
         return code
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has left (Python docs, "Note on SIGPIPE")
@@ -88,7 +88,7 @@ def help_text() -> str:
     return HELP.format(version=__version__, verbs="\n\n".join(verbs))
 
 
-def _dispatch(args: list[str]) -> int:
+def execute(args: list[str]) -> int:
     """Run what the arguments ask for and return the exit code."""
     first, *others = args or ["--help"]
     group = [name for name in VERBS if name.startswith(f"{first} ")]
@@ -98,11 +98,10 @@ def _dispatch(args: list[str]) -> int:
         print(f"dnalm {__version__}")
     elif first in VERBS:
         process.check_verb(first)
-        module = importlib.import_module(VERBS[first].module)
-        options = _parse(module, first, [_plain_flag(arg) for arg in others])
+        options = parse(first, others)
         if isinstance(options, int):
             return options
-        module.run(options)
+        _module(first).run(options)
     elif group and (not others or others[0] in ("-h", "--help")):
         print("\n".join(f"  {name:<19}{VERBS[name].summary}" for name in group))
         print(f"\ndnalm {first} VERB --help shows the flags of one")
@@ -116,7 +115,11 @@ def _dispatch(args: list[str]) -> int:
     return DONE
 
 
-def _parse(module: ModuleType, verb: str, args: list[str]) -> Any:
+def _module(verb: str) -> ModuleType:
+    return importlib.import_module(VERBS[verb].module)
+
+
+def parse(verb: str, args: list[str]) -> Any:
     """Return the verb's `Options`, or the exit code once tyro has printed its help or what is wrong.
 
     Where the module has `default_options`, its parameters are the flags that stand for others, such as
@@ -126,6 +129,7 @@ def _parse(module: ModuleType, verb: str, args: list[str]) -> Any:
 
     import tyro
 
+    module, args = _module(verb), [_plain_flag(arg) for arg in args]
     default: dict[str, Any] = {}
     if hasattr(module, "default_options"):
         first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)

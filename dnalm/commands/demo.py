@@ -1,36 +1,93 @@
-"""`dnalm demo`: everything dnalm does, on a simulated genome, told in one page."""
+"""`dnalm demo`: command lines on simulated data, run one after the other, and a page of the results."""
 
 import contextlib
+import importlib.util
+import re
+import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import TextIO
 
-from dnalm import checkpoint
-from dnalm.commands import demo_binding, demo_interaction, prepare, pretrain
-from dnalm.commands.runs import RunOptions, prepare_process
 from dnalm.device import Compute
 from dnalm.errors import InputError
 from dnalm.files import lock, need_space, write_text
 from dnalm.genome.simulate import simulate_genome
-from dnalm.report.binding import binding_chapter
-from dnalm.report.figures import duration
-from dnalm.report.language import genome_chapter, language_chapter
-from dnalm.report.pages import Chapter, write_page
+from dnalm.genome.simulate import BEST_AUROC, GENES, MOLECULES, PAIRS, simulate_pairs
 
 MARKER = ".dnalm-demo"
-"""The file that says a folder is a demo's own, so that it may be made anew."""
+"""The file that marks a folder as a demo's own, so that it may be replaced."""
 DISK = 500_000_000
 """Bytes a demo needs at most."""
-BASES, CONTIGS = 2_000_000, 4
-MODES = ("full", "vocab4")
-N_LAYER, N_HEAD, N_EMBD, BLOCK_SIZE = 4, 4, 144, 256
-"""A GPT of 1.0 million parameters."""
-BATCH_SIZE, LR, MIN_LR = 32, 2e-3, 2e-4
-"""A higher rate than the recipe's: the model is small and the run is short."""
-EVALUATIONS, EVAL_BASES = 8, 25_600
-"""Evaluations of a training, and the bases of each: few, so that most of the time is training."""
+COMMANDS = """
+prepare OUT/genome.fa --out OUT/data
+pretrain --data OUT/data/full --out OUT/outputs PRETRAIN
+pretrain --data OUT/data/vocab4 --out OUT/outputs PRETRAIN
+label OUT/genome.fa MOTIF --window {window} --out OUT/data/binding
+finetune --config vocab4 --both-strands --checkpoint-dir OUT/outputs --out OUT/models WINDOWS FIT
+finetune --config vocab4 --both-strands --checkpoint-dir OUT/outputs --out OUT/models WINDOWS FIT \
+  --random-core
+baseline --out OUT/models WINDOWS FIT
+evaluate OUT/models/vocab4 OUT/models/vocab4_random OUT/models/baseline WINDOWS MOTIF --part test \
+  --out OUT/models/evaluation_test.json COMPUTE
+interact prepare --pairs OUT/interaction/pairs.csv --genes OUT/interaction/genes.fa --out OUT/data/pairs SEED
+interact train --model original --dna-length 300 --out OUT/interactions/original PAIRS --epochs {half_epochs}
+interact train --model original --dna-encoder kmer --mol-encoder morgan --dna-length 600 \
+  --out OUT/interactions/kmer-morgan PAIRS
+interact train --model foundation --out OUT/interactions/foundation CORE PAIRS
+interact train --model foundation-pooled --out OUT/interactions/foundation-pooled CORE PAIRS
+interact evaluate OUT/interactions/original OUT/interactions/kmer-morgan OUT/interactions/foundation \
+  OUT/interactions/foundation-pooled --data OUT/data/pairs --part test \
+  --out OUT/interactions/evaluation_test.json COMPUTE
+interact screen OUT/interactions/foundation --gene 1000 --data OUT/data/pairs --top 3 \
+  --out OUT/interactions/screen.tsv --attention OUT/interactions/attention COMPUTE
+"""
+"""What the demo runs, without the program's name; words in capitals stand for more flags."""
+FLAGS = {
+    "PRETRAIN": "{model} --steps {steps} --warmup {warmup} --lr 2e-3 --min-lr 2e-4 --eval-every {eval_every} "
+    "--checkpoint-every {steps} --eval-bases {eval_bases} SEED COMPUTE",
+    "CORE": "--dna-encoder OUT/outputs/vocab4 --mol-encoder morgan {attention}",
+    "PAIRS": "--data OUT/data/pairs --epochs {pair_epochs} --lr 1e-3 --min-lr 1e-3 SEED COMPUTE",
+    "MOTIF": "--motif OUT/motif.meme --pvalue {pvalue}",
+    "WINDOWS": "--sequences OUT/data/binding/sequences.txt.gz --scores OUT/data/binding/scores.txt.gz",
+    "FIT": "--epochs {epochs} --gap {gap} SEED COMPUTE",
+    "COMPUTE": "--device {device} --precision {precision} --threads {threads}",
+    "SEED": "--seed {seed}",
+}
+GENOME_TEXT = (
+    "This genome is simulated, so that the truth is known: a background whose GC content varies and which "
+    "is poor in CpG, families of repeats in lower case, gaps of N, and {sites:,} sites of one motif. What a "
+    "model does here shows that the tools work, and nothing about biology."
+)
+PAIRS_TEXT = (
+    f"These pairs are simulated, so that the truth is known: {PAIRS:,} pairs of {GENES} genes and "
+    f"{MOLECULES} molecules. Each gene holds one of two motifs, each molecule one of two fragments; nine of "
+    "ten pairs are positive where the two belong together, and one of ten where they do not. Neither side "
+    f"alone predicts anything, and the rule itself has an AUROC of {BEST_AUROC:g}. The models were trained "
+    "for seconds: that one has not learned the rule in so short a time is no verdict on it."
+)
+SCREEN_TEXT = "foundation ranks all molecules for one gene on its own page, interactions/screen_report.html."
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large the demo is."""
+
+    bases: int = 2_000_000
+    model: str = "--n-layer 4 --n-head 4 --n-embd 144 --block-size 256 --batch-size 32"
+    """A GPT of 1.0 million parameters."""
+    eval_bases: int = 25_600
+    window: int = 200
+    """Bases of a labelled window, fewer than the block of the models."""
+    pvalue: float = 2e-5
+    """Of a site: about 80 words of 2 million bases, both strands, reach it by chance."""
+    gap: int = 400
+    """Bases between the parts of the windows: the contigs are short."""
+    pair_epochs: int = 4
+    attention: str = "--width 128 --heads 4 --feed-forward 256"
+    """A quarter of the published width."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +95,7 @@ class Options:
     """Simulate a genome, pretrain, fine-tune, compare, and write a report: in minutes, without any input."""
 
     out: Path = Path("demo")
-    """Where everything goes; a demo that is already there is made anew."""
+    """Where everything goes; an earlier demo there is replaced."""
     steps: int = 120
     """Pretraining steps of each vocabulary."""
     epochs: int = 12
@@ -47,177 +104,105 @@ class Options:
     seed: int = 0
     """Of the genome, the weights and the batches."""
     dry_run: bool = False
-    """Print what would be done, and stop."""
+    """Print the commands, and stop."""
     quiet: bool = False
     """No progress and no messages."""
 
 
-def run(options: Options) -> None:
-    """Simulate, prepare, pretrain, and write OUT/report.html.
+def run(options: Options, scale: Scale | None = None) -> None:
+    """Run the demo's commands and write OUT/report.html; what the commands print goes to OUT/demo.log.
 
     Raises:
         InputError: if OUT holds something else than a demo, or an option is out of range.
     """
-    report = options.out / "report.html"
-    chapters: list[Chapter] = []
-    stages = _stages(options, report, chapters)  # refuses wrong values before anything is written
-    demo_interaction.check_installed()
-    prepare_process(options.compute)
-    _check_folder(options.out)
-    need_space(options.out, DISK)
+    scale = scale or Scale()
+    commands = command_lines(options, scale)
+    _check(options)
     if options.dry_run:
-        print(
-            f"would simulate {BASES:,} bases, pretrain {' and '.join(MODES)} ({options.steps:,} steps each), "
-            f"train three binding models ({options.epochs} epochs each at most), four of genes "
-            f"and molecules, and write {report}: minutes, "
-            f"less than 2 GB of memory, at most {DISK / 1e6:,.0f} MB of disk; nothing was written"
-        )
+        for words in commands:
+            print("dnalm", words[0], shlex.join(words[1:]))
+        print(f"minutes, less than 2 GB of memory, at most {DISK / 1e6:,.0f} MB of disk; nothing was written")
         return
+    need_space(options.out, DISK)
+    report = options.out / "report.html"
     with lock(options.out):
         write_text(options.out / MARKER, "dnalm demo may replace what is in this folder\n")
         report.unlink(missing_ok=True)  # no old report beside new results, if this run is interrupted
-        for number, (what, work) in enumerate(stages, 1):
-            with _stage(options, f"{number} of {len(stages)}: {what}"):
-                work()
-    for chapter in chapters:
-        for finding in chapter.findings:
-            print(finding)
-    print(demo_interaction.screen_page(options.out))
+        with (options.out / "demo.log").open("w", encoding="utf-8") as log:
+            steps = len(commands) + 2
+            with _step(options, log, f"1/{steps} simulate {scale.bases:,} bases, and genes with molecules"):
+                simulate_genome(options.out / "genome.fa", bases=scale.bases, contigs=4, seed=options.seed)
+                simulate_pairs(options.out / "interaction", options.seed)
+            from dnalm.cli import execute  # the door that every command comes through
+
+            for number, words in enumerate(commands, 2):
+                shown = " ".join(word for word in words[:3] if not word.startswith("--"))
+                with _step(options, log, f"{number}/{steps} {shown}"):
+                    code = execute(words)
+                    assert code == 0, f"{words} ended with {code}; see demo.log"
+            with _step(options, log, f"{steps}/{steps} write the report"):
+                findings = _write_report(options.out, report)
+    print("\n".join(findings))
     print(report)
 
 
-def _stages(
-    options: Options, report: Path, chapters: list[Chapter]
-) -> list[tuple[str, Callable[[], object]]]:
-    """Return what the demo does, in order: in words, and what does it; the last fills `chapters`.
-
-    Raises:
-        InputError: if an option is out of range.
-    """
-    out, quiet, compute = options.out, options.quiet, options.compute
-    genome = out / "genome.fa"
-    trainings = [_training(options, mode) for mode in MODES]
-    tunings = demo_binding.trainings(out, epochs=options.epochs, run=_run_options(options))
-    interactions = demo_interaction.trainings(out, run=_run_options(options))
-
-    def pretrain_all() -> None:
-        for training in trainings:
-            pretrain.run(training)
-        if not checkpoint.describe(out / "outputs" / "vocab4")["step"]:
-            raise InputError(
-                f"--steps {options.steps}: so few steps made no model better than an untrained one, and what "
-                "follows begins from it; give more"
-            )
-
-    def tune() -> None:
-        for tuning in tunings:
-            tuning()
-        demo_binding.judge(out, compute=compute, quiet=quiet)
-
-    def pair() -> None:
-        demo_interaction.simulate(out, seed=options.seed)
-        demo_interaction.prepare(out, seed=options.seed, quiet=quiet)
-
-    def interact() -> None:
-        for training in interactions:
-            training()
-        demo_interaction.judge(out, compute=compute, quiet=quiet)
-        demo_interaction.screen(out, compute=compute, quiet=quiet)
-
-    def write() -> None:
-        chapters.extend(chapter(out) for chapter in CHAPTERS)
-        title = "dnalm demo: language, binding and interaction models of simulated data"
-        write_page(chapters, report, title)
-
-    prepared = prepare.Options(genome=(genome,), out=out / "data", overwrite=True, quiet=quiet)
-    return [
-        (
-            f"simulating a genome of {BASES:,} bases",
-            lambda: simulate_genome(genome, bases=BASES, contigs=CONTIGS, seed=options.seed),
-        ),
-        ("preparing it in both vocabularies", lambda: prepare.run(prepared)),
-        (f"pretraining {' and '.join(MODES)}, {options.steps:,} steps each", pretrain_all),
-        ("labelling windows by the planted motif", lambda: demo_binding.label_windows(out, quiet=quiet)),
-        (f"training three binding models, {options.epochs} epochs each at most", tune),
-        ("simulating and preparing pairs of genes and molecules", pair),
-        ("training four models of them, ranking molecules by one", interact),
-        ("writing the report", write),
-    ]
+def command_lines(options: Options, scale: Scale) -> list[list[str]]:
+    """Return the commands of the demo as lists of words, without the program's name, in their order."""
+    values = asdict(scale) | asdict(options) | asdict(options.compute)
+    values["warmup"], values["eval_every"] = options.steps // 10, max(1, options.steps // 8)
+    values["half_epochs"] = -(-scale.pair_epochs // 2)
+    commands = []
+    for line in COMMANDS.replace("\\\n", "").strip().splitlines():
+        for name, flags in FLAGS.items():
+            line = re.sub(rf"\b{name}\b", flags, line)
+        words = [word.replace("OUT", str(options.out)) for word in line.format(**values).split()]
+        group, name, *others = words
+        words = [f"{group} {name}", *others] if group == "interact" else words
+        commands.append([*words, "--overwrite", "--quiet"])
+    return commands
 
 
-def _run_options(options: Options) -> RunOptions:
-    return RunOptions(compute=options.compute, seed=options.seed, overwrite=True, quiet=options.quiet)
-
-
-def _training(options: Options, mode: str) -> pretrain.Options:
-    """Return the pretraining of one vocabulary: the default recipe, made small."""
-    base = pretrain.default_options("default")
-    encoder = replace(base.encoder, n_layer=N_LAYER, n_head=N_HEAD, n_embd=N_EMBD, block_size=BLOCK_SIZE)
-    train = replace(
-        base.train,
-        steps=options.steps,
-        batch_size=BATCH_SIZE,
-        lr=LR,
-        min_lr=MIN_LR,
-        warmup=min(base.train.warmup, options.steps // 10),
-        eval_every=max(1, options.steps // EVALUATIONS),
-        checkpoint_every=max(1, options.steps),
-    )
-    return replace(
-        base,
-        data=options.out / "data" / mode,
-        out=options.out / "outputs",
-        encoder=encoder,
-        train=train,
-        task=replace(base.task, eval_bases=EVAL_BASES),
-        run=_run_options(options),
-    )
-
-
-def _check_folder(out: Path) -> None:
+def _check(options: Options) -> None:
+    """Refuse a folder that is not a demo's, values out of range, and packages that are missing."""
+    if options.steps < 1 or options.epochs < 1:
+        raise InputError(f"`steps` and `epochs` must be at least 1, got {options.steps} and {options.epochs}")
+    missing = [name for name in ("rdkit", "sklearn") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(f'the demo needs {" and ".join(missing)}; run: pip install "dnalm[interaction]"')
+    options.compute.resolve()
+    out = options.out
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: expected a folder or nothing, got a file; choose another --out")
     names = {path.name for path in out.iterdir()} if out.exists() else set()
     if names - {".lock"} and MARKER not in names:
-        raise InputError(
-            f"{out}: expected a new folder or an earlier demo, got a folder that holds other files; "
-            "choose another --out"
-        )
+        raise InputError(f"{out}: holds other files than a demo's; choose another --out")
+
+
+def _write_report(out: Path, report: Path) -> list[str]:
+    """Write the page of all results, and return its findings."""
+    from dnalm.report.binding import binding_chapter
+    from dnalm.report.language import genome_chapter, language_chapter
+    from dnalm.report.pages import write_page
+    from dnalm.report.pairs import pair_chapter
+
+    sites = len((out / "genome.sites.bed").read_text(encoding="utf-8").splitlines())
+    genome, pairs = genome_chapter(out / "data" / "full"), pair_chapter([out / "interactions"])
+    genome = replace(
+        genome, title="The simulated genome", paragraphs=[GENOME_TEXT.format(sites=sites), *genome.paragraphs]
+    )
+    pairs = replace(pairs, paragraphs=[PAIRS_TEXT, SCREEN_TEXT, *pairs.paragraphs])
+    chapters = [genome, language_chapter([out / "outputs"]), binding_chapter([out / "models"]), pairs]
+    write_page(chapters, report, "dnalm demo: language, binding and interaction models of simulated data")
+    return [finding for chapter in chapters for finding in chapter.findings]
 
 
 @contextlib.contextmanager
-def _stage(options: Options, what: str) -> Iterator[None]:
-    """Say on stderr what begins and how long it took; stdout is kept for the demo's own result."""
+def _step(options: Options, log: TextIO, what: str) -> Iterator[None]:
+    """Print one line for a step with its time; all that the step prints goes to the log."""
     begin = time.monotonic()
-    _say(options, what)
-    with contextlib.redirect_stdout(sys.stderr if not options.quiet else None):
+    shown = None if options.quiet else sys.stderr
+    print(f"\n== {what}", file=log, flush=True)
+    with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
         yield
-    _say(options, f"       done in {duration(time.monotonic() - begin)}")
-
-
-def _say(options: Options, message: str) -> None:
-    if not options.quiet:
-        print(message, file=sys.stderr)
-
-
-def _genome(out: Path) -> Chapter:
-    chapter = genome_chapter(out / "data" / "full")
-    sites = len((out / "genome.sites.bed").read_text().splitlines())
-    made_up = (
-        "This genome is made up, so that its truth is known: a background whose GC content varies and which "
-        f"is poor in CpG, families of repeats in lower case, gaps of N, and {sites:,} sites of one motif. "
-        "What a model does here says that the tools work, and nothing about biology."
-    )
-    return replace(chapter, title="The simulated genome", paragraphs=[made_up, *chapter.paragraphs])
-
-
-def _pretraining(out: Path) -> Chapter:
-    return language_chapter([out / "outputs"])
-
-
-def _binding(out: Path) -> Chapter:
-    return binding_chapter([out / "models"])
-
-
-CHAPTERS: list[Callable[[Path], Chapter]] = [_genome, _pretraining, _binding, demo_interaction.chapter]
-"""The report, in order: each makes a chapter from the demo's folder."""
+    if shown:
+        print(f"{what:<60} {time.monotonic() - begin:6.1f} s", file=shown, flush=True)
