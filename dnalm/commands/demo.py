@@ -14,8 +14,7 @@ from typing import TextIO
 from dnalm.device import Compute
 from dnalm.errors import InputError
 from dnalm.files import lock, need_space, write_text
-from dnalm.genome.simulate import simulate_genome
-from dnalm.genome.simulate import BEST_AUROC, GENES, MOLECULES, PAIRS, simulate_pairs
+from dnalm.genome.simulate import BEST_AUROC, GENES, MOLECULES, PAIRS, simulate_genome, simulate_pairs
 
 MARKER = ".dnalm-demo"
 """The file that marks a folder as a demo's own, so that it may be replaced."""
