@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TextIO
 
+from dnalm.commands.runs import prepare_process
 from dnalm.device import Compute
 from dnalm.errors import InputError
 from dnalm.files import lock, need_space, write_text
@@ -168,7 +169,7 @@ def _check(options: Options) -> None:
     missing = [name for name in ("rdkit", "sklearn") if importlib.util.find_spec(name) is None]
     if missing:
         raise InputError(f'the demo needs {" and ".join(missing)}; run: pip install "dnalm[interaction]"')
-    options.compute.resolve()
+    prepare_process(options.compute)
     out = options.out
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: expected a folder or nothing, got a file; choose another --out")
