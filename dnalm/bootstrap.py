@@ -1,7 +1,7 @@
 """Pearson's R of predicted and true tracks, with bootstrap intervals over windows (Efron 1979).
 
-A track's R needs six sums a window and nothing else, so that resampling windows is a matrix product. It is
-taken a few resamples at a time: all of them would be 32 kB a window.
+R needs six sums a window and nothing else, so that resampling windows is a matrix product, a few resamples at
+a time: all of them would be 32 kB a window.
 
 Shapes used below
     N  windows                       L  bases in a window
@@ -19,9 +19,9 @@ from dnalm.errors import InputError
 Numbers = npt.NDArray[np.float64]
 
 RESAMPLES = 2000
-"""Bootstrap resamples behind an interval."""
+"""Bootstrap resamples of an interval."""
 AT_ONCE = 40
-"""Resamples held in memory at a time; with a multiple of 8 rows few sums round otherwise than all at once."""
+"""Resamples in memory at a time; a multiple of 8, so that few sums round otherwise than all at once."""
 
 
 class Estimate(NamedTuple):
@@ -49,13 +49,13 @@ def moments(truth: npt.NDArray[np.floating], predicted: npt.NDArray[np.floating]
 
 
 def pearson(sums: Numbers) -> Numbers:
-    """Return Pearson's R from moments [..., 6]; NaN where truth or prediction does not vary.
+    """Return Pearson's R from moments [..., 6]; NaN where truth or prediction is constant.
 
-    Moments of any windows may be added up first: `pearson(moments(...).sum(0))` is R over all bases.
+    Moments of windows may be summed first: `pearson(moments(...).sum(0))` is R over all bases.
     """
     n, x, y, xx, yy, xy = np.moveaxis(np.asarray(sums, dtype=np.float64), -1, 0)
     spread_x, spread_y = xx - x * x / n, yy - y * y / n
-    # A spread below rounding error of its own sums is none at all.
+    # A spread below the rounding error of its own sums is none.
     flat = (spread_x <= 1e-12 * np.abs(xx)) | (spread_y <= 1e-12 * np.abs(yy))
     with np.errstate(divide="ignore", invalid="ignore"):
         r: Numbers = np.where(flat, np.nan, (xy - x * y / n) / np.sqrt(spread_x * spread_y))
@@ -84,7 +84,7 @@ def paired_difference(one: Numbers, other: Numbers, seed: int = 0) -> Estimate:
 
 
 def resamples(count: int, seed: int) -> Iterator[Numbers]:
-    """Yield how often each of `count` windows is drawn in each resample, [B, N], `RESAMPLES` rows in all."""
+    """Yield the multiplicity of each of `count` windows in each resample, [B, N], `RESAMPLES` rows in all."""
     draws, chances = np.random.default_rng(seed), np.full(count, 1 / count)
     for first in range(0, RESAMPLES, AT_ONCE):
         size = min(AT_ONCE, RESAMPLES - first)

@@ -1,7 +1,7 @@
-"""Checkpoint folders: tensors and JSON, whole or not there; and the only reader of `.pt` files.
+"""Checkpoint folders, written atomically; and the only reader of `.pt` files.
 
-A checkpoint folder holds `model.safetensors` and `checkpoint.json`, which says what the tensors are and gives
-the digest of the file. This module knows no model.
+A checkpoint folder holds `model.safetensors` and `checkpoint.json`, which describes the tensors and has the
+digest of the file. This module knows no model.
 """
 
 import hashlib
@@ -35,13 +35,13 @@ PLAIN = (str, bytes, int, float, complex, type(None), torch.Size, torch.dtype, t
 def save(
     folder: Path, tensors: Mapping[str, Tensor], description: Mapping[str, Any], before: Path | None = None
 ) -> None:
-    """Write a checkpoint folder in place of `folder`, whole or not at all.
+    """Write a checkpoint folder in place of `folder`, atomically.
 
     Args:
         folder: where.
         tensors: by name; no two may share memory.
-        description: JSON values saved beside them, for example what is needed to build the model.
-        before: where the checkpoint that was there stays; it is removed if None.
+        description: JSON values saved beside them, for example the settings that build the model.
+        before: where the old checkpoint stays; it is removed if None.
     """
     with atomic_folder(folder, before) as fresh:
         plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -61,10 +61,8 @@ def locate(path: Path) -> Path:
     for folder in (path, path / "checkpoint"):
         if (folder / DESCRIPTION).is_file():
             return folder
-    what = "it is not there" if not path.exists() else f"no {DESCRIPTION} in it"
-    raise InputError(
-        f"{path}: expected a model folder written by dnalm, but {what}; `dnalm info` tells what a path is"
-    )
+    what = f"no {DESCRIPTION} in it" if path.exists() else "there is no such folder"
+    raise InputError(f"{path}: expected a model folder written by dnalm, but {what}; see dnalm info PATH")
 
 
 def describe(path: Path) -> dict[str, Any]:
@@ -83,9 +81,7 @@ def describe(path: Path) -> dict[str, Any]:
             f"this dnalm reads {FORMAT_VERSION}"
         )
     if content.get("sha256") != _digest_of({key: content[key] for key in content if key != "sha256"}):
-        raise InputError(
-            f"{folder / DESCRIPTION}: damaged, its content is not what was written; use another copy"
-        )
+        raise InputError(f"{folder / DESCRIPTION}: damaged, its content was changed; use another copy")
     return content
 
 
@@ -109,9 +105,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def stored_digest(description: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of a checkpoint's file of tensors, by which results know a model.
-
-    What is worked out of the tensors, as in merging, has other bits on another device or CPU library.
+    """Return the SHA-256 of a checkpoint's file of tensors, which identifies a model in results.
 
     Args:
         description: as `describe` and `load` return it.
@@ -120,10 +114,10 @@ def stored_digest(description: Mapping[str, Any]) -> str:
 
 
 def check_names(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], source: str) -> None:
-    """Check that the tensors `found` in a file are those a model wants, by name and shape.
+    """Check that the tensors `found` in a file are those of a model, by name and shape.
 
     Raises:
-        InputError: naming what is missing, left over or of another shape.
+        InputError: naming those that are missing, unknown or of another shape.
     """
     wrong = []
     if missing := sorted(wanted.keys() - found.keys()):
@@ -167,25 +161,23 @@ def write_pt(path: Path, content: Mapping[str, Any]) -> None:
 def read_pt(path: Path) -> dict[str, Any]:
     """Read a `.pt` file without running anything in it.
 
-    Beside what torch allows (tensors and plain values) a file may name what is in `ALLOWED`, and gets our own
-    stand-ins for it: numpy's numbers become Python's, and a `GPTConfig` becomes a dictionary of its numbers.
+    Beside what torch allows (tensors and plain values) a file may name what is in `ALLOWED`, in whose place
+    stand classes of ours: numpy's numbers become Python's, and a `GPTConfig` a dictionary of its numbers.
 
     Raises:
-        InputError: if it is no such file, or asks for code to be run; what it asked for is named.
+        InputError: if it is no such file, or needs code to be run, which is named.
     """
     try:
         with torch.serialization.safe_globals(ALLOWED):
             content = _plain(torch.load(path, map_location="cpu", weights_only=True), {})
     except _RefusedError as error:
         raise _refusal(path, str(error)) from error
-    except pickle.UnpicklingError as error:
-        named = re.search(r"GLOBAL (\S+)", str(error))
-        if named:
-            raise _refusal(path, named[1]) from error
-        raise InputError(f"{path}: expected a PyTorch file of tensors, got something else") from error
     except OSError:
         raise
     except Exception as error:  # a damaged file can fail in torch in any way
+        is_refused = isinstance(error, pickle.UnpicklingError)
+        if is_refused and (named := re.search(r"GLOBAL (\S+)", str(error))):
+            raise _refusal(path, named[1]) from error
         raise InputError(
             f"{path}: expected a PyTorch file of tensors, got something else or a damaged one"
         ) from error
@@ -195,11 +187,11 @@ def read_pt(path: Path) -> dict[str, Any]:
 
 
 class _RefusedError(Exception):
-    """A file asks for more than tensors and plain values; the message says for what."""
+    """A file needs more than tensors and plain values; the message says what."""
 
 
 class _Config:
-    """Stands for the published scripts' dataclass: holds numbers by name, can do nothing."""
+    """In place of the published scripts' dataclass: numbers by name."""
 
     def __new__(cls, *arguments: Any) -> "_Config":
         if arguments:
@@ -216,7 +208,7 @@ class _Config:
 
 
 class _Kind:
-    """Stands for `numpy.dtype`: the kind of one number."""
+    """In place of `numpy.dtype`: the kind of one number."""
 
     def __init__(self, name: Any, *flags: Any) -> None:
         if type(name) is not str or name not in NUMBERS:
@@ -224,14 +216,14 @@ class _Kind:
         self.name, self.order = name, "="
 
     def __setstate__(self, state: Any) -> None:
-        # (version, byte order, ...): the rest tells of structured kinds, which are not allowed
+        # (version, byte order, ...): the rest is of structured kinds, which are not allowed
         if type(state) is not tuple or len(state) < 2 or state[1] not in ("<", ">", "|", "="):
             raise _RefusedError("numpy.dtype with an unknown state")
         self.order = state[1].replace("|", "=")
 
 
 def _number(kind: Any, data: Any) -> float:
-    """Stand for numpy's function that makes one number of its kind and its bytes."""
+    """Make one number of its kind and its bytes, in place of numpy's function."""
     if type(kind) is not _Kind or type(data) is not bytes:
         raise _RefusedError("numpy's multiarray.scalar with something that is no number")
     value: float
@@ -246,13 +238,13 @@ ALLOWED: list[Any] = [
     (_number, "numpy.core.multiarray.scalar"),  # numpy 1
     (_number, "numpy._core.multiarray.scalar"),  # numpy 2
 ]
-"""All that a `.pt` file may name beside tensors and plain values, and what it gets instead."""
+"""All that a `.pt` file may name beside tensors and plain values, and what stands in its place."""
 
 
 def _plain(value: Any, seen: dict[int, Any]) -> Any:
-    """Return what a file held, a plain dictionary for a config; refuse what is neither tensor nor plain.
+    """Return a value of a file, a plain dictionary for a config; refuse what is neither tensor nor plain.
 
-    `seen` holds what was made of each collection, by id: a file may name one many times, or inside itself.
+    `seen` holds the copies of collections, by id: a file may name one many times, or inside itself.
     """
     if isinstance(value, (Tensor, *PLAIN)):
         return value
@@ -281,8 +273,8 @@ def _plain(value: Any, seen: dict[int, Any]) -> Any:
 
 def _refusal(path: Path, what: str) -> InputError:
     return InputError(
-        f"{path}: refused, because opening it would run {what}; "
-        "only tensors and numbers are read: ask its author for a safetensors file"
+        f"{path}: refused, because opening it would run {what}; only tensors and numbers are read: ask its "
+        "author for a safetensors file"
     )
 
 

@@ -1,4 +1,4 @@
-"""Recipes: frozen dataclasses, read from TOML, each table beside the dataclass it fills."""
+"""Recipes: TOML files, each table of which fills a frozen dataclass; checks of numbers."""
 
 import dataclasses
 import difflib
@@ -13,10 +13,10 @@ from dnalm.errors import InputError
 T = TypeVar("T")
 
 MODIFIED_SUFFIX = ", changed by flags"
-"""Stands behind the name of a recipe where flags changed what it trains."""
+"""Follows the name of a recipe where flags changed what it trains."""
 NON_TRAINING_FIELDS = frozenset({"eval_every", "checkpoint_every", "accumulate", "eval_bases", "final_bases"})
-"""Fields of a recipe of pretraining that do not change what is trained: how often and on how much it is
-judged, how often it is saved, in how many pieces a batch goes through."""
+"""Fields of a recipe of pretraining that do not change the weights: how often and on how much a model is
+evaluated, how often it is saved, and in how many pieces a batch is run."""
 
 
 def recipe_names() -> list[str]:
@@ -35,30 +35,23 @@ def read_recipe(name_or_file: str) -> dict[str, dict[str, Any]]:
     """
     names = recipe_names()
     if name_or_file in names:
-        text = (resources.files("dnalm") / "recipes" / f"{name_or_file}.toml").read_text()
+        content = (resources.files("dnalm") / "recipes" / f"{name_or_file}.toml").read_bytes()
     elif Path(name_or_file).is_file():
-        text = _text_of(Path(name_or_file))
+        content = Path(name_or_file).read_bytes()
     else:
         raise InputError(
-            f"--recipe {name_or_file}: there is no such file, and the recipes are {', '.join(names)}"
+            f"`recipe` {name_or_file}: there is no such file, and the recipes are {', '.join(names)}"
             + nearest(name_or_file, names)
         )
     try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"--recipe {name_or_file}: expected TOML, but {error}") from error
-    if loose := [key for key, value in content.items() if not isinstance(value, dict)]:
+        tables = tomllib.loads(content.decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"`recipe` {name_or_file}: expected TOML in UTF-8, but {error}") from error
+    if loose := [key for key, value in tables.items() if not isinstance(value, dict)]:
         raise InputError(
-            f"--recipe {name_or_file}: {loose[0]} stands outside a table; write it below [train] or the like"
+            f"`recipe` {name_or_file}: {loose[0]} is outside a table; write it below [train] or the like"
         )
-    return content
-
-
-def _text_of(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"--recipe {path}: expected a TOML file in UTF-8, got something else") from error
+    return tables
 
 
 def fill(target: T, table: dict[str, Any], where: str) -> T:
@@ -81,50 +74,39 @@ def fill(target: T, table: dict[str, Any], where: str) -> T:
         raise InputError(f"{where}: " + "; ".join(wrong))
     try:
         return dataclasses.replace(target, **values)  # type: ignore[type-var]
-    except ValueError as error:
+    except InputError as error:
         raise InputError(f"{where}: {error}") from error
 
 
-def fill_tables(recipe: str, known: dict[str, Any]) -> dict[str, Any]:
-    """Return the dataclass instances `known`, by table, filled from a recipe.
-
-    Raises:
-        InputError: if the recipe does not exist or has wrong tables or fields, all of them named.
-    """
-    tables = read_recipe(recipe)
-    wrong = []
-    if extra := sorted(tables.keys() - known.keys()):
-        wrong.append(
-            f"--recipe {recipe}: no table [{extra[0]}]; there are {', '.join(f'[{name}]' for name in known)}"
-        )
-    parts: dict[str, Any] = {}
-    for name, target in known.items():
-        try:
-            parts[name] = fill(target, tables.get(name, {}), f"--recipe {recipe} [{name}]")
-        except ValueError as error:
-            wrong.append(str(error))
-    if wrong:
-        raise InputError("\n".join(wrong))
-    return parts
-
-
 def from_recipe(start: T, recipe: str, tables: Sequence[str]) -> T:
-    """Return the options that `--recipe` stands for; flags are laid over them.
+    """Return options filled from a recipe.
 
     Args:
-        start: the verb's options as they are without a recipe.
+        start: the options without a recipe.
         recipe: a name or a TOML file.
         tables: the fields that a recipe fills, each a dataclass.
 
     Raises:
         InputError: if the recipe does not exist or has wrong tables or fields, all of them named.
     """
-    filled = fill_tables(recipe, {name: getattr(start, name) for name in tables})
+    content = read_recipe(recipe)
+    wrong = []
+    if extra := sorted(content.keys() - set(tables)):
+        names = ", ".join(f"[{name}]" for name in tables)
+        wrong.append(f"`recipe` {recipe}: no table [{extra[0]}]; there are {names}")
+    filled: dict[str, Any] = {}
+    for name in tables:
+        try:
+            filled[name] = fill(getattr(start, name), content.get(name, {}), f"`recipe` {recipe} [{name}]")
+        except InputError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise InputError("\n".join(wrong))
     return dataclasses.replace(start, recipe=recipe, **filled)  # type: ignore[type-var]
 
 
 def check_minimum(settings: object, **least: float) -> list[str]:
-    """Return in words which fields of a dataclass are below the least that they may be; NaN is, too."""
+    """Return messages for the fields of a dataclass that are below their minimum, or NaN."""
     return [
         f"{name} must be at least {low}, got {value}"
         for name, low in least.items()
@@ -133,7 +115,7 @@ def check_minimum(settings: object, **least: float) -> list[str]:
 
 
 def check_fractions(settings: object, *names: str) -> list[str]:
-    """Return in words which fields of a dataclass, shares that are dropped, are not from 0 to below 1."""
+    """Return messages for the fields of a dataclass that are not from 0 to below 1."""
     return [
         f"{name} must be at least 0 and below 1, got {value}"
         for name in names

@@ -1,8 +1,6 @@
-"""Words of the field: the letters of DNA and what they stand for.
+"""Letters of DNA and intervals of a genome.
 
 Base codes are A 0, C 1, G 2, T 3, so that the complement of code c is 3 - c.
-
-Intervals of a genome: words of the field.
 """
 
 from typing import NamedTuple
@@ -46,7 +44,7 @@ class Interval(NamedTuple):
     start: int
     """First base, counted from 0."""
     end: int
-    """Behind the last base: the interval is half-open, as in BED."""
+    """After the last base: the interval is half-open, as in BED."""
 
     @property
     def length(self) -> int:

@@ -1,7 +1,6 @@
-"""Writing files that are whole or not there, and locks that die with their owner."""
+"""Atomic writes of files and folders, JSON, and locks that end with their owner."""
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import json
@@ -21,10 +20,7 @@ CHUNK = 1 << 20
 
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a new file for writing that takes the place of `path` only when the block ends well.
-
-    On an error or Ctrl-C the unfinished file is removed and `path` is as it was before.
-    """
+    """Open a new file for writing that replaces `path` only when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
@@ -41,15 +37,15 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def atomic_folder(path: Path, before: Path | None = None) -> Iterator[Path]:
-    """Make a new folder that takes the place of `path` only when the block ends well.
+    """Make a new folder that replaces `path` only when the block ends without an error.
 
-    The folder that was there, if any, is kept aside until the new one is in place; a process that is killed
-    between the two renames leaves it there, and `recover` puts it back.
+    The old folder is renamed until the new one is in place; if the process is killed between the two renames,
+    `recover` restores it.
 
     Args:
         path: the folder.
-        before: where the one that was there stays, in place of an older one; it is removed if None. At every
-            moment at least one of `path` and `before` is whole.
+        before: where the old folder stays, in place of an older one; it is removed if None. At every moment
+            at least one of `path` and `before` is complete.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
@@ -80,9 +76,9 @@ def atomic_folder(path: Path, before: Path | None = None) -> Iterator[Path]:
 
 
 def recover(path: Path) -> None:
-    """Clear up after a process that was killed inside `atomic_folder(path)`; the caller holds the lock there.
+    """Clean up after a process that was killed inside `atomic_folder(path)`; the caller holds the lock.
 
-    A folder that was set aside and not replaced comes back; unfinished and replaced ones are removed.
+    An old folder that was not replaced comes back; unfinished and replaced ones are removed.
     """
     for old in sorted(path.parent.glob(f".{path.name}.*.old")):
         if path.exists():
@@ -94,18 +90,18 @@ def recover(path: Path) -> None:
 
 
 def unfinished_files(folder: Path) -> list[Path]:
-    """Return what processes that were killed inside `atomic_file` have left in `folder`."""
+    """Return the files that processes killed inside `atomic_file` have left in `folder`."""
     return [path for path in folder.glob(".*.part") if path.is_file()]
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` as UTF-8, whole or not at all."""
+    """Write `text` as UTF-8, atomically."""
     with atomic_file(path) as file:
         file.write(text.encode())
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON, whole or not at all; a NaN or infinity becomes null."""
+    """Write `value` as indented JSON, atomically; a NaN or infinity becomes null."""
     write_text(path, json.dumps(finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
@@ -129,7 +125,7 @@ def sha256(path: Path) -> str:
 
 @contextlib.contextmanager
 def lock(folder: Path) -> Iterator[None]:
-    """Hold `folder` (made if absent) for this process alone; the system lets go when the process dies.
+    """Lock `folder` (made if absent) for this process; the system unlocks it when the process ends.
 
     Raises:
         InputError: if another live process holds it.
@@ -138,14 +134,12 @@ def lock(folder: Path) -> Iterator[None]:
     with (folder / ".lock").open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in (errno.EAGAIN, errno.EACCES):
-                raise
+        except (BlockingIOError, PermissionError) as error:
             file.seek(0)
             owner = file.read().strip() or "unknown"
             raise InputError(
-                f"{folder}: another dnalm (process {owner}) is writing here; "
-                "wait for it or choose another folder"
+                f"{folder}: another dnalm (process {owner}) is writing here; wait for it or choose another "
+                "folder"
             ) from error
         file.truncate(0)
         file.write(str(os.getpid()))
@@ -159,14 +153,12 @@ def need_space(folder: Path, size: int) -> None:
     Raises:
         InputError: if they do not.
     """
-    there = folder
-    while not there.exists():
-        there = there.parent
-    free = shutil.disk_usage(there).free
+    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    free = shutil.disk_usage(existing).free
     if free < size:
         raise InputError(
             f"{folder}: about {size / 1e6:,.0f} MB are needed and {free / 1e6:,.0f} MB are free; "
-            "free some space or choose another --out"
+            "free some space or choose another folder"
         )
 
 

@@ -1,4 +1,4 @@
-"""The run record: what was run, on what, with which result. Written as `run.json` beside every result."""
+"""The record of a run, its settings, inputs and metrics: `run.json` beside every result."""
 
 import contextlib
 import datetime
@@ -25,14 +25,14 @@ PACKAGES = ("torch", "numpy", "lightning-fabric", "safetensors", "pysam")
 
 
 class Record:
-    """A `run.json` in the making: written when the run begins, and again when it ends.
+    """A `run.json`, written when the run begins and again when it ends.
 
     Args:
         path: the file.
         verb: the command, for example pretrain.
         recipe: every setting of the run, resolved.
-        seed: of all random draws.
-        data: digests and names of what was read.
+        seed: of all random numbers.
+        data: digests and names of the inputs.
         device: the device in words.
     """
 
@@ -60,10 +60,10 @@ class Record:
 
     @contextlib.contextmanager
     def ending(self, so_far: Callable[[], dict[str, Any]] = dict) -> Iterator[None]:
-        """Write how the run ended when the block is left by Ctrl-C (interrupted) or an error (failed).
+        """Record the end of a run that Ctrl-C (interrupted) or an error (failed) stops inside the block.
 
         Args:
-            so_far: gives the metrics that are known then.
+            so_far: returns the metrics that are known then.
         """
         try:
             yield
@@ -74,10 +74,8 @@ class Record:
     def finish(self, status: str, metrics: dict[str, Any], **timings: float) -> None:
         """Write the end of the run: done, interrupted or failed, its metrics, and times in seconds."""
         elapsed = time.monotonic() - self._begin
-        self.content["status"] = status
-        self.content["metrics"] = metrics
+        self.content |= {"status": status, "metrics": metrics, "peak_memory_bytes": peak_memory()}
         self.content["timings"] |= {"finished": _now(), "elapsed_s": elapsed, **timings}
-        self.content["peak_memory_bytes"] = peak_memory()
         self._write()
 
     def _write(self) -> None:
@@ -105,10 +103,8 @@ def versions() -> dict[str, str]:
     """Return the versions of dnalm, Python and the packages that can change a result."""
     found = {"dnalm": dnalm.__version__, "python": platform.python_version()}
     for package in PACKAGES:
-        try:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return found
 
 
@@ -120,20 +116,25 @@ def hardware() -> dict[str, Any]:
 
 
 def git_state() -> dict[str, Any] | None:
-    """Return commit and cleanness of the checkout dnalm runs from; None when it is installed otherwise."""
+    """Return commit and state of the checkout dnalm runs from; None when it is installed otherwise."""
     root = Path(dnalm.__file__).parent.parent
     if not (root / ".git").exists():
         return None
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(root), *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+        return done.stdout.strip()
+
     try:
-        commit = _git(root, "rev-parse", "HEAD")
-        changed = bool(_git(root, "status", "--porcelain", "--untracked-files=no"))
+        changed = bool(git("status", "--porcelain", "--untracked-files=no"))
+        return {"commit": git("rev-parse", "HEAD"), "changed": changed}
     except (OSError, subprocess.SubprocessError):
         return None
-    return {"commit": commit, "changed": changed}
 
 
 def peak_memory() -> int:
-    """Return the most memory this process has held, in bytes: of the CUDA device, where it uses one."""
+    """Return this process's peak memory in bytes: of the CUDA device, where it uses one."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         return int(torch.cuda.max_memory_allocated())
@@ -141,20 +142,11 @@ def peak_memory() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _git(root: Path, *words: str) -> str:
-    done = subprocess.run(
-        ["git", "-C", str(root), *words], capture_output=True, text=True, check=True, timeout=10
-    )
-    return done.stdout.strip()
-
-
 def _processor() -> str:
-    try:
+    with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
     return platform.processor() or platform.machine()
 
 

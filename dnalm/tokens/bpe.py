@@ -1,4 +1,4 @@
-"""DNA's byte-pair tokens, as DNABERT-2 reads them: a tokenizer.json from the hub, and which bases a token is.
+"""DNA's byte-pair tokens, as of DNABERT-2: a tokenizer.json from the hub, and the bases of each token.
 
 Shapes used below
     T  tokens of one sequence or window, [CLS] and [SEP] among them
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +22,10 @@ from dnalm.files import sha256
 FILE = "tokenizer.json"
 BEGIN, END = "[CLS]", "[SEP]"
 RUN = re.compile("[ACGTUacgtu]+")
-"""Letters that are fed: any other one ends a piece."""
+"""Letters that have tokens: any other one ends a piece."""
 LOOKAHEAD = 16
-"""Tokens behind the last one kept that a piece is read on for. Where a piece is cut changes only its last
-tokens: at most 5 were measured, over repeats of every one and two tokens of the published vocabulary."""
+"""Tokens read beyond the last one kept. Where a piece is cut changes only its last tokens: at most 5 were
+measured, over repeats of every one and two tokens of the published vocabulary."""
 
 
 class BPETokens(NamedTuple):
@@ -34,8 +34,8 @@ class BPETokens(NamedTuple):
     ids: npt.NDArray[np.int32]
     """[T], [CLS] first and [SEP] last."""
     spans: npt.NDArray[np.int64]
-    """[T, 2]: bases of each token in the sequence as it was given, 0-based half-open; [CLS] and [SEP] have
-    empty ones, where the first token begins and where the last one ends."""
+    """[T, 2]: bases of each token in the sequence, 0-based half-open; [CLS] and [SEP] have empty ones, where
+    the first token begins and where the last one ends."""
 
 
 class DNABPE:
@@ -55,7 +55,13 @@ class DNABPE:
         self.file = path / FILE if path.is_dir() else path
         if not self.file.is_file():
             raise InputError(f"{self.file}: missing; expected the {FILE} of the model's hub folder")
-        library = _library()
+        try:
+            library = importlib.import_module("tokenizers")
+        except ImportError as error:
+            raise InputError(
+                "byte-pair tokens need tokenizers, which is not installed; run: "
+                'pip install "dnalm[interaction]"'
+            ) from error
         try:
             self._tokenizer = library.Tokenizer.from_file(str(self.file))
         except Exception as error:  # the library raises nothing more special
@@ -90,18 +96,15 @@ class DNABPE:
             InputError: if it has no base, or `longest` is below 1.
         """
         _check(longest=longest)
-        tokens = self._read(sequence, 0, len(sequence), longest)
-        if tokens is None:
-            raise _no_base(sequence)
-        return tokens
+        return self._read(sequence, 0, len(sequence), longest) or _no_base(sequence)
 
     def windows(self, sequence: str, count: int, longest: int = 510) -> list[BPETokens]:
-        """Return at most `count` windows of a sequence, in order, none of which overlaps another.
+        """Return at most `count` windows of a sequence, in order and without overlap; spans are those in it.
 
-        A sequence of at most `count` times `longest` tokens is covered whole: each window has `longest`
+        A sequence of at most `count` times `longest` tokens is covered completely: each window has `longest`
         tokens and begins where the one before it ends, the last one has the rest. A longer sequence is
         divided into `count` parts of as many letters, and a window is the first `longest` tokens of its part;
-        a part without a base has none. Spans are those in the whole sequence.
+        a part without a base has none.
 
         Raises:
             InputError: if it has no base, or `count` or `longest` is below 1.
@@ -115,7 +118,7 @@ class DNABPE:
         return [window for window in parts if window is not None]
 
     def _tiles(self, sequence: str, count: int, longest: int) -> list[BPETokens] | None:
-        """Return windows side by side that cover the sequence; None where it takes more than `count`."""
+        """Return adjacent windows that cover the sequence; None where they are more than `count`."""
         bases = sum(end - begin for begin, end in _runs(sequence, 0, len(sequence)))
         if bases > count * longest * self.longest_token:
             return None
@@ -126,9 +129,7 @@ class DNABPE:
                 return None
             tiles.append(window)
             start = int(window.spans[-1, 1])
-        if not tiles:
-            raise _no_base(sequence)
-        return tiles
+        return tiles or [_no_base(sequence)]
 
     def _read(self, sequence: str, start: int, stop: int, longest: int) -> BPETokens | None:
         """Return the first `longest` tokens of sequence[start:stop]; None where it has no base."""
@@ -149,7 +150,7 @@ class DNABPE:
         )
 
     def _tokens(self, sequence: str, begin: int, end: int, most: int) -> Any:
-        """Return what the library makes of a piece, or of so much that its first `most` tokens stand."""
+        """Return the library's encoding of a piece, or of so much that its first `most` tokens are right."""
         for share in (4, 1):  # tokens have a quarter of the longest one's bases, or fewer, nearly always
             cut = begin + (most + LOOKAHEAD) * self.longest_token // share
             text = sequence[begin : min(cut, end)].upper().replace("U", "T")
@@ -166,21 +167,11 @@ def _runs(sequence: str, start: int, stop: int) -> Iterator[tuple[int, int]]:
 
 
 def _check(**sizes: int) -> None:
-    wrong = [f"{name} must be at least 1, got {value}" for name, value in sizes.items() if value < 1]
+    wrong = [f"`{name}` must be at least 1, got {value}" for name, value in sizes.items() if value < 1]
     if wrong:
         raise InputError("; ".join(wrong))
 
 
-def _no_base(sequence: str) -> InputError:
+def _no_base(sequence: str) -> NoReturn:
     shown = repr(sequence[:20]) + (f" and {len(sequence) - 20} more letters" if len(sequence) > 20 else "")
-    return InputError(f"expected a sequence with at least one of A, C, G, T or U, got {shown}")
-
-
-def _library() -> Any:
-    """Return the library that reads tokenizer.json."""
-    try:
-        return importlib.import_module("tokenizers")
-    except ImportError as error:
-        raise InputError(
-            'byte-pair tokens need tokenizers, which is not installed; run: pip install "dnalm[interaction]"'
-        ) from error
+    raise InputError(f"expected a sequence with at least one of A, C, G, T or U, got {shown}")

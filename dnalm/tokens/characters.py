@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from dnalm.dna import BASE_CODES, BASES, COMPLEMENT, NOT_A_BASE
+from dnalm.dna import BASE_CODES, BASES, COMPLEMENT
 from dnalm.errors import InputError
 
 HG38_CHARACTERS = "".join(sorted("\n0123456789>ABCGHIJKLMNTUXY_acdghlmnortv"))
@@ -15,15 +15,15 @@ HG38_CHARACTERS = "".join(sorted("\n0123456789>ABCGHIJKLMNTUXY_acdghlmnortv"))
 
 @dataclass(frozen=True)
 class CharacterTokenizer:
-    """Token i is `characters[i]`; every token is one character, so token i spans character i."""
+    """Token i is `characters[i]`; a text has one token a character."""
 
     characters: str
 
     def __post_init__(self) -> None:
         if not 0 < len(set(self.characters)) == len(self.characters) <= 256:
-            raise InputError(f"characters must be 1 to 256 and distinct, got {self.characters!r}")
+            raise InputError(f"`characters` must be 1 to 256 and distinct, got {self.characters!r}")
         if not self.characters.isascii():
-            raise InputError(f"characters must be ASCII, got {self.characters!r}")
+            raise InputError(f"`characters` must be ASCII, got {self.characters!r}")
 
     @property
     def vocab_size(self) -> int:
@@ -34,15 +34,17 @@ class CharacterTokenizer:
     def ids(self) -> npt.NDArray[np.int16]:
         """[256]: the token id of each byte, -1 where it has none."""
         table = np.full(256, -1, dtype=np.int16)
-        table[np.frombuffer(self.characters.encode("ascii"), dtype=np.uint8)] = np.arange(self.vocab_size)
+        table[self._letters] = np.arange(self.vocab_size)
         return table
+
+    @cached_property
+    def _letters(self) -> npt.NDArray[np.uint8]:
+        return np.frombuffer(self.characters.encode("ascii"), dtype=np.uint8)
 
     @cached_property
     def base_of_token(self) -> npt.NDArray[np.uint8]:
         """[V]: base code 0 to 3 of each token (either case), `NOT_A_BASE` where it is no base."""
-        codes: npt.NDArray[np.uint8] = BASE_CODES[
-            np.frombuffer(self.characters.encode("ascii"), dtype=np.uint8)
-        ]
+        codes: npt.NDArray[np.uint8] = BASE_CODES[self._letters]
         return codes
 
     @cached_property
@@ -52,9 +54,8 @@ class CharacterTokenizer:
 
     @cached_property
     def complement(self) -> npt.NDArray[np.uint8]:
-        """[V]: the token of the other strand's letter; what is no base, or has no other, stays itself."""
-        letters = np.frombuffer(self.characters.encode("ascii"), dtype=np.uint8)
-        other = self.ids[COMPLEMENT[letters]]
+        """[V]: the token of the other strand's letter; the token itself where there is none."""
+        other = self.ids[COMPLEMENT[self._letters]]
         return np.where(other < 0, np.arange(self.vocab_size), other).astype(np.uint8)
 
     def encode(self, text: str) -> npt.NDArray[np.uint8]:
@@ -63,8 +64,7 @@ class CharacterTokenizer:
         Raises:
             InputError: if a character has no token; the first one is named.
         """
-        raw = np.frombuffer(text.encode("latin-1", "replace"), dtype=np.uint8)
-        ids = self.ids[raw]
+        ids = self.ids[np.frombuffer(text.encode("latin-1", "replace"), dtype=np.uint8)]
         if (ids < 0).any():
             at = int((ids < 0).argmax())
             raise InputError(
@@ -74,9 +74,7 @@ class CharacterTokenizer:
 
     def decode(self, ids: npt.NDArray[np.uint8]) -> str:
         """Return the text of token ids, [L]."""
-        table = np.frombuffer(self.characters.encode("ascii"), dtype=np.uint8)
-        return bytes(table[ids]).decode("ascii")
+        return bytes(self._letters[ids]).decode("ascii")
 
 
 VOCAB4 = CharacterTokenizer(BASES)
-assert (VOCAB4.base_of_token != NOT_A_BASE).all()

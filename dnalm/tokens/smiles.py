@@ -1,4 +1,4 @@
-"""Molecules' tokens, as ChemBERTa reads SMILES: a vocab.json from the hub, and what its tokens leave out.
+"""Tokens of SMILES, as of ChemBERTa: a vocab.json from the hub, and a report of what its tokens lose.
 
 Shapes used below
     T  tokens of one molecule, [CLS] and [SEP] among them
@@ -21,20 +21,20 @@ from dnalm.errors import InputError
 from dnalm.formats.hub import read_config
 
 How = Literal["hub", "atomwise"]
-"""hub: character by character, what is no token is dropped, as the hub's tokenizer does. atomwise: atoms,
-bonds and ring closures whole, what is no token becomes [UNK]."""
+"""hub: characters, of which those without a token are dropped, as by the hub's tokenizer. atomwise: atoms,
+bonds and ring closures, [UNK] where there is no token."""
 FILE, MERGES = "vocab.json", "merges.txt"
 PAD, UNKNOWN, BEGIN, END, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
 SPECIAL = (PAD, UNKNOWN, BEGIN, END, MASK)
 UNUSED = "[unused"
-"""How the names of tokens begin that stand for nothing."""
+"""Prefix of the names of unused tokens."""
 LONGEST = 513
-"""Tokens that the published model takes, [CLS] and [SEP] among them."""
+"""Tokens of the published model's input, [CLS] and [SEP] among them."""
 PIECE = re.compile(r"\[[^\]]+\]|Br|Cl|@@|>>|%[0-9]{2}|%\([0-9]+\)|.", re.DOTALL)
 """A bracket atom, an atom of two letters, @@, >>, a ring closure above 9, or else one character. After
 Schwaller et al. 2018 (Chemical Science 9, 6091), who have @@ and >> in two and no ring closures above 99."""
 SHOWN = 10
-"""Kinds of what was lost, and colliding groups, that a report shows a person."""
+"""Lost characters and colliding groups that a report lists."""
 
 
 class SmilesTokens(NamedTuple):
@@ -46,32 +46,32 @@ class SmilesTokens(NamedTuple):
     """[T, 2]: characters of each token in the SMILES, 0-based half-open; [CLS] and [SEP] have empty ones,
     where the first token begins and where the last one ends."""
     lost: str
-    """The characters that no token stands for, in order, of the whole SMILES even where it is cut."""
+    """The characters without a token, in order, of the full SMILES even where it is cut."""
     cut: bool
-    """Whether it has more tokens than were asked for: the last ones are left out."""
+    """Whether it has too many tokens, the last of which are left out."""
 
 
 @dataclass(frozen=True)
 class LossReport:
-    """What the tokens of molecules leave out."""
+    """What the tokens of molecules lose."""
 
     how: How
     longest: int
     """Tokens of a molecule, at most."""
     molecules: int
     losing: int
-    """Molecules of which something is lost."""
+    """Molecules that lose something."""
     lost: dict[str, int]
-    """What is lost, and how often, the most frequent first: characters, or in atomwise whole tokens."""
+    """What is lost, and how often, the most frequent first: characters, or in atomwise tokens."""
     colliding: list[list[int]]
     """Groups of rows, counted from 0, whose tokens are the same although their SMILES are not."""
     cut: int
     """Molecules with too many tokens."""
     empty: int
-    """Molecules of which no token is left."""
+    """Molecules without a token."""
 
     def as_text(self) -> str:
-        """Return what a person wants to know, a few lines."""
+        """Return the report in a few lines."""
         share = f" ({self.losing / self.molecules:.1%})" if self.molecules else ""
         whole = f"{self.losing:,} of {self.molecules:,} molecules{share}"
         lines = [f"SMILES tokens ({self.how}): {whole} lose something"]
@@ -92,10 +92,9 @@ class LossReport:
 class SmilesVocabulary:
     """An atom-wise vocabulary of SMILES.
 
-    In hub mode the published tokenizer is met exactly, with what it does to chemistry: it is a byte-pair one
-    whose list of merges is empty, so no token of two characters or more is ever made, and a character that is
-    no token is dropped without a trace: of Cl the C is left, of [Na+] the N. The names of special tokens,
-    which that tokenizer would find inside a text, are here read as any other text.
+    hub mode equals the published tokenizer, with what it does to chemistry: it is a byte-pair one without
+    merges, so that no token has two characters, and a character without a token is dropped: of Cl the C is
+    left, of [Na+] the N. Names of special tokens inside a text are read as any other text.
 
     Args:
         path: a hub folder with a vocab.json, or such a file.
@@ -124,7 +123,7 @@ class SmilesVocabulary:
         if lacks := [token for token in (*SPECIAL, "C") if token not in content]:
             wrong.append(f"no token {', '.join(lacks)}")
         if any(type(number) is not int or number < 0 for number in numbers):
-            wrong.append("ids that are no whole numbers from 0 on")
+            wrong.append("ids that are not integers from 0 on")
         elif len(set(numbers)) < len(numbers):
             wrong.append("two tokens of the same id")
         if merges := _merges(self.file.parent / MERGES):
@@ -137,7 +136,7 @@ class SmilesVocabulary:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of tokens and ids, in hexadecimal, whatever their order in the file."""
+        """SHA-256 of tokens and ids, in hexadecimal, independent of their order in the file."""
         return hashlib.sha256(json.dumps(self._vocabulary, sort_keys=True).encode()).hexdigest()
 
     def encode(self, smiles: str, how: How, longest: int = LONGEST) -> SmilesTokens:
@@ -146,34 +145,29 @@ class SmilesVocabulary:
         Raises:
             InputError: if `longest` is below 3, or `how` is unknown.
         """
-        _check_asked(how, longest)
-        ids: list[int] = []
-        spans: list[tuple[int, int]] = []
-        lost: list[str] = []
-        for piece, number, begin in self._read(smiles, how):
-            if number is None:
-                lost.append(piece)
-                if how == "hub":
-                    continue
-            ids.append(self.unknown if number is None else number)
-            spans.append((begin, begin + len(piece)))
+        _check_options(how, longest)
+        pieces = list(self._read(smiles, how))
+        lost = "".join(piece for piece, number, _ in pieces if number is None)
+        kept = [each for each in pieces if each[1] is not None or how == "atomwise"]
         most = longest - 2
-        kept = spans[:most]
-        kept = [(kept[0][0],) * 2, *kept, (kept[-1][1],) * 2] if kept else [(0, 0), (0, 0)]
+        ids = [self.unknown if number is None else number for _, number, _ in kept[:most]]
+        spans = [(begin, begin + len(piece)) for piece, _, begin in kept[:most]] or [(0, 0)]
+        ends = [(spans[0][0],) * 2, (spans[-1][1],) * 2]
+        spans = [ends[0], *(spans if ids else []), ends[1]]
         return SmilesTokens(
-            np.array([self.begin, *ids[:most], self.end], dtype=np.int32),
-            np.array(kept, dtype=np.int64),
-            "".join(lost),
-            len(ids) > most,
+            np.array([self.begin, *ids, self.end], dtype=np.int32),
+            np.array(spans, dtype=np.int64),
+            lost,
+            len(kept) > most,
         )
 
     def report(self, smiles: Sequence[str], how: How, longest: int = LONGEST) -> LossReport:
-        """Return what the tokens of molecules leave out, and which molecules they make the same.
+        """Return what the tokens of molecules lose, and which molecules get the same tokens.
 
         Raises:
             InputError: if `longest` is below 3, or `how` is unknown.
         """
-        _check_asked(how, longest)
+        _check_options(how, longest)
         losing, cut, empty = 0, 0, 0
         lost: Counter[str] = Counter()
         rows: dict[bytes, list[int]] = {}
@@ -206,14 +200,11 @@ def _merges(file: Path) -> int:
     return sum(bool(line.strip()) and not line.startswith("#version") for line in lines)
 
 
-def _check_asked(how: str, longest: int) -> None:
-    wrong = []
+def _check_options(how: str, longest: int) -> None:
     if how not in get_args(How):
-        wrong.append(f"the way to read SMILES must be {' or '.join(get_args(How))}, got {how!r}")
+        raise InputError(f"`how` must be {' or '.join(get_args(How))}, got {how!r}")
     if longest < 3:
-        wrong.append(f"longest must be at least 3, got {longest}")
-    if wrong:
-        raise InputError("; ".join(wrong))
+        raise InputError(f"`longest` must be at least 3, got {longest}")
 
 
 def _more(count: int) -> str:

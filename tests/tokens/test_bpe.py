@@ -1,4 +1,4 @@
-"""Tests for dnalm/bpe.py: which tokens, which bases, and that no more is tokenised than needed."""
+"""Tests for dnalm/tokens/bpe.py: tokens, bases, and that no more is tokenised than needed."""
 
 import json
 import sys
@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 
+from dnalm.errors import InputError
 from dnalm.files import sha256
 from dnalm.tokens.bpe import DNABPE, LOOKAHEAD
 
@@ -53,10 +54,8 @@ def whole(bpe):
 
 
 def inner(tokens):
-    assert tokens.ids.dtype == np.int32
-    assert tokens.spans.dtype == np.int64
-    assert tokens.ids.tolist()[0] == 1
-    assert tokens.ids.tolist()[-1] == 2
+    assert (tokens.ids.dtype, tokens.spans.dtype) == (np.int32, np.int64)
+    assert tokens.ids[[0, -1]].tolist() == [1, 2]
     assert tokens.spans.shape == (len(tokens.ids), 2)
     first, last = tokens.spans[1, 0], tokens.spans[-2, 1]
     assert tokens.spans[[0, -1]].tolist() == [[first, first], [last, last]]
@@ -164,11 +163,9 @@ def test_windows_never_overlap_and_a_part_without_a_base_has_none(bpe):
 def test_refuses_a_sequence_without_a_base_and_sizes_that_make_no_sense(bpe):
     for call in (bpe.encode, lambda text: bpe.windows(text, 3)):
         for text in ("", "NNNN", "-" * 30):
-            with pytest.raises(ValueError, match="at least one of A, C, G, T or U, got"):
+            with pytest.raises(InputError, match="at least one of A, C, G, T or U, got"):
                 call(text)
-    with pytest.raises(ValueError, match="longest must be at least 1, got 0"):
-        bpe.encode("ACGT", 0)
-    with pytest.raises(ValueError, match="count must be at least 1, got 0; longest must be at least 1"):
+    with pytest.raises(InputError, match="`count` must be at least 1, got 0; `longest` .* got -1"):
         bpe.windows("ACGT", 0, -1)
 
 
@@ -178,22 +175,21 @@ def test_digest_and_size_are_those_of_the_file(folder, bpe):
 
 
 def test_refuses_what_is_no_tokenizer_of_dna(tmp_path, folder, monkeypatch):
-    file = tmp_path / "tokenizer.json"
-    with pytest.raises(ValueError, match=r"tokenizer\.json: missing"):
-        DNABPE(tmp_path)
+    library = pytest.importorskip("tokenizers")
     text = (folder / "tokenizer.json").read_text()
-    file.write_text(text[:-300])
-    with pytest.raises(ValueError, match=r"tokenizer\.json: .*cut short .*fetch it again"):
-        DNABPE(tmp_path)
-    words = pytest.importorskip("tokenizers").models.WordLevel({"[UNK]": 0, "C": 1}, unk_token="[UNK]")
-    sys.modules["tokenizers"].Tokenizer(words).save(str(file))
-    with pytest.raises(ValueError, match=r"expected a byte-pair tokenizer of DNA, got no token A, G, T, "):
-        DNABPE(tmp_path)
-    file.write_text(text.replace('"[SEP]"', '"</s>"'))
-    with pytest.raises(ValueError, match=r"no token \[SEP\]"):
-        DNABPE(tmp_path)
+    words = library.Tokenizer(library.models.WordLevel({"[UNK]": 0, "C": 1}, unk_token="[UNK]")).to_str()
+    for content, message in (
+        (None, "missing"),
+        (text[:-300], "cut short .*fetch it again"),
+        (words, "got no token A, G, T, "),
+        (text.replace('"[SEP]"', '"</s>"'), r"no token \[SEP\]"),
+    ):
+        if content:
+            (tmp_path / "tokenizer.json").write_text(content)
+        with pytest.raises(InputError, match=rf"tokenizer\.json: .*{message}"):
+            DNABPE(tmp_path)
     monkeypatch.setitem(sys.modules, "tokenizers", None)
-    with pytest.raises(ValueError, match=r'pip install "dnalm\[interaction\]"'):
+    with pytest.raises(InputError, match=r'pip install "dnalm\[interaction\]"'):
         DNABPE(folder)
 
 

@@ -9,6 +9,7 @@ from torchmetrics import PearsonCorrCoef
 
 from dnalm import bootstrap
 from dnalm.bootstrap import moments, paired_difference, pearson, pearson_estimate
+from dnalm.errors import InputError
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ def test_pairing_sees_what_separate_intervals_do_not(tracks):
 
 def test_refuses_other_windows(tracks):
     truth, predicted = tracks
-    with pytest.raises(ValueError, match="of the same windows"):
+    with pytest.raises(InputError, match="of the same windows"):
         paired_difference(moments(truth, predicted), moments(truth + 1, predicted))
 
 
@@ -72,9 +73,8 @@ def test_refuses_other_windows(tracks):
 @pytest.mark.parametrize("count", [1, 3, 50])
 def test_resamples_are_those_of_all_at_once(monkeypatch, at_once, count):
     monkeypatch.setattr(bootstrap, "AT_ONCE", at_once)
-    all_at_once = np.random.default_rng(7).multinomial(
-        count, np.full(count, 1 / count), size=bootstrap.RESAMPLES
-    )
+    chances = np.full(count, 1 / count)
+    all_at_once = np.random.default_rng(7).multinomial(count, chances, size=bootstrap.RESAMPLES)
     pieces = list(bootstrap.resamples(count, 7))
     assert max(map(len, pieces)) == min(at_once, bootstrap.RESAMPLES)
     assert np.array_equal(np.concatenate(pieces), all_at_once)
@@ -85,10 +85,9 @@ def test_an_interval_does_not_depend_on_how_many_resamples_are_held(tracks, monk
     one, other = moments(truth, predicted), moments(truth, predicted + truth**2)
     found = pearson_estimate(one, 3), paired_difference(one, other, 3)
     monkeypatch.setattr(bootstrap, "AT_ONCE", bootstrap.RESAMPLES)
-    for few, all_at_once in zip(
-        found, (pearson_estimate(one, 3), paired_difference(one, other, 3)), strict=True
-    ):
-        assert few == pytest.approx(all_at_once, rel=1e-12)  # the products may round otherwise
+    at_once = pearson_estimate(one, 3), paired_difference(one, other, 3)
+    for few, many in zip(found, at_once, strict=True):
+        assert few == pytest.approx(many, rel=1e-12)  # the products may round otherwise
 
 
 def test_memory_does_not_grow_with_the_resamples():

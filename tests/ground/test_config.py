@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from dnalm.config import check_fractions, check_minimum, fill, read_recipe, recipe_names
+from dnalm.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ def test_a_file_is_a_recipe(tmp_path):
 
 
 def test_unknown_recipe_names_the_nearest():
-    with pytest.raises(ValueError, match="--recipe publisht: .*did you mean published"):
+    with pytest.raises(InputError, match="publisht: .*did you mean published"):
         read_recipe("publisht")
 
 
@@ -37,30 +38,27 @@ def test_fields_are_replaced_and_whole_numbers_serve_as_decimals():
     assert fill(Toy(), {"steps": 3, "lr": 1}, "x") == Toy(3, 1.0)
 
 
-def test_all_wrong_fields_are_told_at_once():
-    with pytest.raises(
-        ValueError, match=r"here: no field 'step'; did you mean steps\?; lr must be of type float"
-    ) as error:
+def test_all_wrong_fields_are_reported_at_once():
+    wrong = r"here: no field 'step'; did you mean steps\?; lr must be of type float, .*; bias .* bool, got 1"
+    with pytest.raises(InputError, match=wrong):
         fill(Toy(), {"step": 3, "lr": "high", "bias": 1}, "here")
-    assert "bias must be of type bool, got 1" in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("steps = ", "expected TOML"), ("steps = 3", "steps stands outside a table")]
+    ("content", "message"),
+    [(b"steps = ", "expected TOML"), (b"\xff", "UTF-8"), (b"steps = 3", "steps is outside a table")],
 )
-def test_refuses_what_is_no_recipe(tmp_path, text, message):
-    (tmp_path / "x.toml").write_text(text)
-    with pytest.raises(ValueError, match=message):
+def test_refuses_what_is_no_recipe(tmp_path, content, message):
+    (tmp_path / "x.toml").write_bytes(content)
+    with pytest.raises(InputError, match=message):
         read_recipe(str(tmp_path / "x.toml"))
 
 
 def test_published_recipe_is_what_was_published():
     # 4,000 steps of 64 windows of 300; AdamW on all parameters; the rest as the two descriptions say
     recipe = read_recipe("published")
-    assert recipe["encoder"] == {
-        "n_layer": 4, "n_head": 4, "n_embd": 384, "block_size": 300, "dropout": 0.2, "bias": False,
-        "position": "learned",
-    }  # fmt: skip
+    shape = {"n_layer": 4, "n_head": 4, "n_embd": 384, "block_size": 300}
+    assert recipe["encoder"] == shape | {"dropout": 0.2, "bias": False, "position": "learned"}
     train = {"steps": 4000, "batch_size": 64, "lr": 1e-3, "min_lr": 1e-4, "warmup": 100, "weight_decay": 0.1}
     train |= {"decay": "all", "clip": 0.0, "eval_every": 1000, "schedule": "cosine"}
     assert train.items() <= recipe["train"].items()
