@@ -1,7 +1,9 @@
 """What is a user's mistake and not a fault of dnalm: one exception, and what the system refuses."""
 
 import errno
+import importlib
 import os
+from typing import Any
 
 OS_REASONS = {
     FileNotFoundError: "there is no such file or folder; check the path",
@@ -17,6 +19,26 @@ class InputError(ValueError):
     A parameter stands between backticks in its message. The command line prints the message, parameters as
     flags, and ends with exit code 2; any other exception is a fault of dnalm.
     """
+
+
+def import_extra(module: str, extra: str, what: str) -> Any:
+    """Import a module of an optional package, named after the module's first part.
+
+    Args:
+        module: for example rdkit.Chem.
+        extra: the extra of dnalm that installs it.
+        what: what needs it, for the message.
+
+    Raises:
+        InputError: if it is not installed, with the command that installs it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = module.split(".")[0]
+        raise InputError(
+            f'{what} needs {package}, which is not installed; run: pip install "dnalm[{extra}]"'
+        ) from error
 
 
 def mistake(error: Exception) -> str | None:

@@ -111,8 +111,6 @@ class LabelPlan(NamedTuple):
     windows: Windows
     resolved: dict[str, Any]
     """Settings that the files give: motif and threshold."""
-    thing: str
-    """What the labels are of: a site, a peak, signal."""
     bases: int
     """Of the genome, estimated."""
 
@@ -147,14 +145,13 @@ def plan_labels(settings: LabelSettings) -> LabelPlan:
     rename = rename_rule(settings.rename)
     labels: dict[str, Labels] = {}
     resolved: dict[str, Any] = {}
-    thing = "signal"
     if settings.motif is not None:
         motif = choose_motif(settings.motif, settings.name)
         threshold = site_threshold(motif, threshold=settings.threshold, pvalue=settings.pvalue)
         labels[SCORES] = MotifLabels(log_odds(motif), threshold, every_site=settings.every_site)
-        resolved, thing = {"name": motif.name, "threshold": threshold}, "a site"
+        resolved = {"name": motif.name, "threshold": threshold}
     elif settings.peaks is not None:
-        labels[SCORES], thing = PeakLabels(settings.peaks, rename), "a peak"
+        labels[SCORES] = PeakLabels(settings.peaks, rename)
     for track in settings.track:
         name = SCORES if len(settings.track) == 1 else f"scores_{track.stem}.txt.gz"
         if name in labels:
@@ -165,7 +162,7 @@ def plan_labels(settings: LabelSettings) -> LabelPlan:
         ratio = PACKED if is_twobit(source) or source.is_gzip else 1
     bases = int(settings.genome.stat().st_size * ratio)
     need_space(settings.out, bases * len(labels) // 4)
-    return LabelPlan(settings, labels, windows, resolved, thing, bases)
+    return LabelPlan(settings, labels, windows, resolved, bases)
 
 
 def write_labels(plan: LabelPlan, on_read: Callable[[int], None] | None = None) -> dict[str, Any]:
@@ -213,7 +210,7 @@ def _write(plan: LabelPlan, stage: Path, on_read: Callable[[int], None] | None) 
     )
     begin = time.monotonic()
     with closing(Source(settings.genome, on_read)) as source:
-        found = label_genome(source, plan.windows, list(plan.labels.values()), settings.all, plan.thing)
+        found = label_genome(source, plan.windows, list(plan.labels.values()), settings.all)
         record.content["data"]["genome"] = source.summary
     metrics = _metrics(plan, found)
     if not found.names:
@@ -229,9 +226,7 @@ def _write(plan: LabelPlan, stage: Path, on_read: Callable[[int], None] | None) 
     return metrics
 
 
-def label_genome(
-    source: Source, windows: Windows, labels: list[Labels], keep_all: bool = False, thing: str = "signal"
-) -> Labelled:
+def label_genome(source: Source, windows: Windows, labels: list[Labels], keep_all: bool = False) -> Labelled:
     """Label the windows of a genome, one contig after the other.
 
     Args:
@@ -239,7 +234,6 @@ def label_genome(
         windows: where.
         labels: one or more.
         keep_all: keep windows whose labels are all 0.
-        thing: what such windows are without.
     """
     names: list[str] = []
     kept: list[tuple[Letters, list[Scores]]] = [
@@ -261,7 +255,7 @@ def label_genome(
             ambiguous = (BASE_CODES[rows] == NOT_A_BASE).any(axis=1) & (not windows.keep_ambiguous)
             flat = ~np.any([(score != 0).any(axis=1) for score in scores], axis=0) & (not keep_all)
             left_out[AMBIGUITY] += int(ambiguous.sum())
-            left_out[f"without {thing}"] += int((flat & ~ambiguous).sum())
+            left_out[f"without {labels[0].thing}"] += int((flat & ~ambiguous).sum())
             keep = np.flatnonzero(~ambiguous & ~flat)
             if len(keep):
                 kept.append((rows[keep], [score[keep] for score in scores]))

@@ -95,6 +95,8 @@ class Labels:
     """The contigs of the file of labels; None where labels are computed."""
     count = 0
     """Sites or peaks so far."""
+    thing = "signal"
+    """What a base with a label has."""
 
     def of(self, contig: str, letters: Letters) -> Callable[[int, int], Scores] | None:
         """Return a function that gives the labels of a contig from start to before end, [end - start].
@@ -112,6 +114,8 @@ class Labels:
 class MotifLabels(Labels):
     """The score of the site that a base is in; arguments as of `find_sites`."""
 
+    thing = "a site"
+
     def __init__(self, matrix: Numbers, threshold: float, *, every_site: bool = False) -> None:
         self._matrix, self._threshold, self._every_site = matrix, threshold, every_site
 
@@ -126,6 +130,7 @@ class PeakLabels(Labels):
     """1 inside a peak of a BED or narrowPeak file."""
 
     names: ContigNames
+    thing = "a peak"
     beyond = 0
     """Peaks so far that end beyond the end of their contig."""
 

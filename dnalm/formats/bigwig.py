@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from dnalm.errors import InputError
+from dnalm.errors import InputError, import_extra
 
 MAGIC = {b"\x26\xfc\x8f\x88": "<", b"\x88\x8f\xfc\x26": ">"}
 """First bytes of a bigWig file, and its byte order (Kent et al. 2010, supplementary table 5)."""
@@ -28,12 +28,7 @@ class BigWig:
             magic = file.read(4)
         if magic not in MAGIC:
             raise InputError(f"{path}: expected a bigWig file, got one that begins with {magic!r}")
-        try:
-            import pybigtools  # type: ignore[import-untyped]
-        except ImportError as error:
-            raise InputError(
-                f'{path}: bigWig needs pybigtools, which is not installed; run: pip install "dnalm[tracks]"'
-            ) from error
+        pybigtools = import_extra("pybigtools", "tracks", f"{path}: bigWig")
         self.path = path
         self._damage: tuple[type[Exception], ...] = (pybigtools.BBIReadError, ValueError, OSError)
         self._file = path.open("rb")  # pybigtools knows a path's format by its suffix, a file's by content

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dnalm.errors import InputError
+from dnalm.errors import InputError, import_extra
 from dnalm.formats.fasta import Block, Source, read_fasta
 from dnalm.formats.pairs import plain_gene_id
 from dnalm.formats.text import first_line, read_table
@@ -75,12 +75,7 @@ def _from_table(path: Path) -> Iterator[GeneRow]:
 
 
 def _from_hdf5(path: Path) -> Iterator[GeneRow]:
-    try:
-        import h5py
-    except ImportError as error:
-        raise InputError(
-            f'{path}: HDF5 needs h5py, which is not installed; run: pip install "dnalm[interaction]"'
-        ) from error
+    h5py = import_extra("h5py", "interaction", f"{path}: HDF5")
     try:
         opened = h5py.File(path, "r")
     except OSError as error:

@@ -15,14 +15,9 @@ import safetensors.torch
 from torch import Tensor
 
 from dnalm.checkpoint import read_pt
-from dnalm.errors import InputError
+from dnalm.errors import InputError, import_extra
 from dnalm.files import read_json
 
-PINNED: dict[str, str | None] = {
-    "zhihan1996/DNABERT-2-117M": None,
-    "DeepChem/ChemBERTa-77M-MLM": None,
-}
-"""Default commit of each hub name; None: the user must give one."""
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 """Names of a folder's weights, in order of preference."""
 FRACTIONS = ("eps", "dropout", "attention_dropout")
@@ -36,7 +31,7 @@ def hub_folder(name: str, revision: str | None, wanted: Sequence[str]) -> Path:
 
     Args:
         name: a local folder, a file in it, or a hub name such as OWNER/NAME; local files come first.
-        revision: commit of a hub name, 40 hexadecimal digits; None: the one in `PINNED`.
+        revision: commit of a hub name, 40 hexadecimal digits; None for local files.
         wanted: names of the files to fetch; those that the model lacks are left out.
 
     Raises:
@@ -51,40 +46,31 @@ def hub_folder(name: str, revision: str | None, wanted: Sequence[str]) -> Path:
             f"{name or 'an empty name'}: expected a folder, or a hub name such as OWNER/NAME, but there is "
             "no such folder"
         )
-    commit = revision or PINNED.get(name)
-    if commit is None:
+    if not re.fullmatch(r"[0-9a-f]{40}", revision or ""):
         raise InputError(
-            f"{name}: no such folder, and a model is fetched from the hub only at a pinned commit, but none "
-            f"is known for it; give its revision, the 40 digits that "
-            f"https://huggingface.co/{name}/commits/main shows, or a folder that holds its files"
+            f"{name}: no such folder; a model of the hub needs a revision, a commit of 40 hexadecimal digits "
+            f"(a branch or tag can change), got {revision!r}; give one of "
+            f"https://huggingface.co/{name}/commits/main, or a folder that holds the files"
         )
-    if not re.fullmatch(r"[0-9a-f]{40}", commit):
-        raise InputError(
-            "a revision must be a commit of 40 hexadecimal digits, because a branch or tag can change; "
-            f"got {commit!r}; see https://huggingface.co/{name}/commits/main"
-        )
-    return _fetch(name, commit, wanted)
+    return _fetch(name, str(revision), wanted)
 
 
 def in_cache(name: str) -> bool:
     """Return whether the hub's cache holds a model of this name, at whatever commit."""
-    constants = _hub_constants()
-    return bool(constants) and (Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}").is_dir()
+    with contextlib.suppress(ImportError):
+        from huggingface_hub.constants import HF_HUB_CACHE
+
+        return (Path(HF_HUB_CACHE) / f"models--{name.replace('/', '--')}").is_dir()
+    return False
 
 
 def is_offline() -> bool:
     """Return whether nothing may be fetched from the hub, as `HF_HUB_OFFLINE` says."""
-    constants = _hub_constants()
-    return not constants or bool(constants.HF_HUB_OFFLINE)
+    with contextlib.suppress(ImportError):
+        from huggingface_hub.constants import HF_HUB_OFFLINE
 
-
-def _hub_constants() -> Any:
-    """Return huggingface_hub's settings; None where it is not installed."""
-    try:
-        from huggingface_hub import constants
-    except ImportError:
-        return None
-    return constants
+        return bool(HF_HUB_OFFLINE)
+    return True
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -168,14 +154,17 @@ def read_fields(
     Raises:
         InputError: naming all that is missing or of another type or value.
     """
-    found = {ours: content[theirs] for ours, theirs in names.items() if theirs in content}
+    found: dict[str, Any] = {}
     wrong = [f"no {name}" for name in names.values() if name not in content and name not in optional]
-    for ours, value in found.items():
-        kinds = (int, float) if ours in FRACTIONS else (int,)
-        if type(value) not in kinds:
-            wrong.append(f"{names[ours]} is {value!r}, wanted a {'' if float in kinds else 'whole '}number")
+    for ours, theirs in names.items():
+        if theirs not in content:
+            continue
+        found[ours] = content[theirs]
+        if type(found[ours]) is not int and not (ours in FRACTIONS and type(found[ours]) is float):
+            kind = "a number" if ours in FRACTIONS else "an integer"
+            wrong.append(f"{theirs} is {found[ours]!r}, expected {kind}")
     wrong += [
-        f"{name} is {content[name]!r}, wanted {value!r}"
+        f"{name} is {content[name]!r}, expected {value!r}"
         for name, value in required.items()
         if content.get(name, value) != value
     ]
@@ -210,13 +199,9 @@ def encoder_tensors(
 
 def _weights_file(path: Path) -> Path:
     """Return the weights file that `path` is or holds."""
-    kinds = {Path(name).suffix for name in WEIGHTS}
     if path.is_file():
-        if path.suffix not in kinds:
-            raise InputError(
-                f"{path}: expected a weights file that ends in {' or '.join(sorted(kinds))}; "
-                "give one, or the folder that holds it"
-            )
+        if path.suffix not in {Path(name).suffix for name in WEIGHTS}:
+            raise InputError(f"{path}: expected a file such as {' or '.join(WEIGHTS)}, or a folder with one")
         return path
     for name in WEIGHTS:
         if (path / name).is_file():
@@ -229,15 +214,9 @@ def _weights_file(path: Path) -> Path:
 
 def _fetch(name: str, commit: str, wanted: Sequence[str]) -> Path:
     """Return the folder of a commit's files in the hub's cache, fetched where they are not in it."""
+    hub = import_extra("huggingface_hub", "interaction", f"{name}: a model by hub name")
     try:
-        from huggingface_hub import snapshot_download
-    except ImportError as error:
-        raise InputError(
-            "models by hub name need huggingface_hub, which is not installed; run: "
-            'pip install "dnalm[interaction]"; or give a folder that holds the files'
-        ) from error
-    try:
-        return Path(snapshot_download(name, revision=commit, allow_patterns=list(wanted)))
+        return Path(hub.snapshot_download(name, revision=commit, allow_patterns=list(wanted)))
     except Exception as error:  # offline, not found, no network, a full disk: each has its own kind
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise InputError(

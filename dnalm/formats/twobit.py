@@ -3,7 +3,7 @@
 import struct
 from collections.abc import Iterator
 
-from dnalm.errors import InputError
+from dnalm.errors import InputError, import_extra
 from dnalm.formats.fasta import Block, Source, check_name
 
 MAGIC = {b"\x43\x27\x41\x1a": "<", b"\x1a\x41\x27\x43": ">"}
@@ -20,12 +20,7 @@ def read_twobit(source: Source) -> Iterator[Block]:
     Raises:
         InputError: if py2bit is not installed, the file is damaged or cut short, or a name is not ASCII.
     """
-    try:
-        import py2bit  # type: ignore[import-not-found]
-    except ImportError as error:
-        raise InputError(
-            f'{source.path}: .2bit needs py2bit, which is not installed; run: pip install "dnalm[tracks]"'
-        ) from error
+    py2bit = import_extra("py2bit", "tracks", f"{source.path}: .2bit")
     check_complete(source)
     try:
         file = py2bit.open(str(source.path), True)

@@ -157,13 +157,6 @@ class PreparedGenome:
         last = self._offset(part, end - 1) + 1
         return (last if start == end else self._offset(part, start)), last
 
-    def bases_before(self, part: Part, token: int) -> int:
-        """Return how many bases of a part come before the token at an offset; the inverse of `text_span`."""
-        if self.mode == "vocab4":
-            return token
-        index = self._rows("base_index.npy", part)[:, 0]
-        return base_at_offset(self._reader(part), index, token, self._headers)
-
     def bases(self, part: Part, start: int, end: int) -> Bytes:
         """Return the base codes (A 0, C 1, G 2, T 3) of the bases [start, end) of a part, uint8 [L].
 
@@ -321,10 +314,8 @@ def offset_of_base(read: Read, index: Int64, base: int, headers: bool) -> int:
 def base_at_offset(read: Read, index: Int64, token: int, headers: bool) -> int:
     """Return how many bases come before the token at offset `token`; arguments as for `offset_of_base`."""
     row = int(np.searchsorted(index, token, side="right")) - 1
-    if row < 0:
-        return 0
-    count = row * STRIDE
-    for start, mask in _masks(read, int(index[row]), headers):
+    count = max(0, row) * STRIDE
+    for start, mask in _masks(read, int(index[row]), headers) if row >= 0 else ():
         count += int(np.count_nonzero(mask[: max(0, token - start)]))
         if start + len(mask) >= token:
             break

@@ -4,13 +4,12 @@ Shapes used below
     R  runs in memory at a time
 """
 
-import errno
 import hashlib
 import math
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +48,11 @@ def prepare(plan: Plan, on_read: OnRead | None = None) -> dict[str, Path]:
         The folder of each mode.
 
     Raises:
-        InputError: for any mistake in the input or the plan, and when the disk is full; the folders are then
-            as they were before.
+        InputError: for any mistake in the input or the plan; the folders are then as they were before, as
+            after any other exception.
     """
     plan.check()
-    with files.lock(plan.out), _disk_full_error(plan.out), ExitStack() as stack:
+    with files.lock(plan.out), ExitStack() as stack:
         for mode in plan.modes:
             files.recover(plan.out / mode)
         plan.check_folders()  # again: another process may have written since, or have been killed
@@ -253,16 +252,3 @@ def _meta(mode: str, plan: Plan, stream: Stream, characters: str) -> dict[str, A
             "val_tokens": val.of(mode)[1] - val.of(mode)[0],
         },
     }
-
-
-@contextmanager
-def _disk_full_error(out: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise InputError(
-            f"{out}: the disk is full; unfinished files were removed and those of before are unchanged; "
-            "free some space or choose another `out`"
-        ) from error

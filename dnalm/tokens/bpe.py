@@ -4,7 +4,6 @@ Shapes used below
     T  tokens of one sequence or window, [CLS] and [SEP] among them
 """
 
-import importlib
 import re
 from collections.abc import Iterator
 from functools import cached_property
@@ -16,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dnalm.dna import BASES
-from dnalm.errors import InputError
+from dnalm.errors import InputError, import_extra
 from dnalm.files import sha256
 
 FILE = "tokenizer.json"
@@ -55,13 +54,7 @@ class DNABPE:
         self.file = path / FILE if path.is_dir() else path
         if not self.file.is_file():
             raise InputError(f"{self.file}: missing; expected the {FILE} of the model's hub folder")
-        try:
-            library = importlib.import_module("tokenizers")
-        except ImportError as error:
-            raise InputError(
-                "byte-pair tokens need tokenizers, which is not installed; run: "
-                'pip install "dnalm[interaction]"'
-            ) from error
+        library = import_extra("tokenizers", "interaction", "byte-pair tokens")
         try:
             self._tokenizer = library.Tokenizer.from_file(str(self.file))
         except Exception as error:  # the library raises nothing more special

@@ -40,7 +40,7 @@ def test_writes_both_and_says_what(genome, tmp_path, capsys):
 
 
 def test_quiet_and_one_vocabulary(genome, tmp_path, capsys):
-    run(genome, "--out", tmp_path / "data", "--vocab", "vocab4", "--quiet")
+    run(genome, "--out", tmp_path / "data", "--vocab", "vocab4", "--quiet", "--published")
     assert capsys.readouterr() == ("", "")
     assert sorted(path.name for path in (tmp_path / "data").iterdir()) == [".lock", "vocab4"]
 
@@ -48,13 +48,6 @@ def test_quiet_and_one_vocabulary(genome, tmp_path, capsys):
 def test_an_alphabet_of_the_files_own_is_reported(tmp_path, capsys):
     run(fasta(tmp_path / "g.fa", {"IV": DNA}), "--out", tmp_path / "data")
     assert "the vocabulary is its own 8: newline and >ACGITV" in capsys.readouterr().err
-
-
-def test_published_is_for_comparison(genome, tmp_path, capsys):
-    run(genome, "--out", tmp_path / "data", "--published")
-    assert "for comparison only" in capsys.readouterr().out
-    run(genome, "--out", tmp_path / "data", "--published", "--overwrite", "--quiet")
-    assert capsys.readouterr().out == ""
 
 
 def test_dry_run_writes_nothing(genome, tmp_path, capsys):
@@ -202,7 +195,7 @@ def test_published_refuses_twobit(tmp_path):
     [
         ("yeast_R64-1-1", 17, 12_157_105, 12_157_105, [15, 3]),
         ("lambda_NC_001416", 1, 48_502, 48_502, [1, 1]),
-        ("hg38_chr2_1-2333275", 1, 2_333_275, 2_323_275, [1, 1]),
+        ("hg38_chr2_1-2333275", 1, 2_333_275, 2_323_275, [1, 1]),  # with a gap at the start
     ],
 )
 def test_real_genomes(shared_data, tmp_path, name, contigs, length, bases, segments):
@@ -212,6 +205,7 @@ def test_real_genomes(shared_data, tmp_path, name, contigs, length, bases, segme
         assert len(genome.meta["contigs"]) == contigs
         assert sum(contig["length"] for contig in genome.meta["contigs"]) == length
         assert genome.meta["counts"]["bases"] == bases
+        assert genome.segments("train")[0, 1] == length - bases
         assert genome.meta["counts"]["train_bases"] == bases * 9 // 10
         assert [len(genome.segments(part)) for part in ("train", "val")] == segments
     assert (full.bases("val", 1_000, 4_000) == vocab4.tokens("val")[1_000:4_000]).all()
@@ -220,10 +214,3 @@ def test_real_genomes(shared_data, tmp_path, name, contigs, length, bases, segme
         text = "".join(line for line in lines if line != "\n")
     tokens = [full.tokenizer.decode(full.tokens(part)) for part in ("train", "val")]
     assert "".join(tokens) == text
-
-
-def test_the_gap_at_the_start_of_chr2_is_no_base(shared_data, tmp_path):
-    run(shared_data / "genomes/hg38_chr2_1-2333275.fa.gz", "--out", tmp_path / "data", "--quiet")
-    genome = PreparedGenome(tmp_path / "data/full")
-    assert genome.segments("train")[0, :3].tolist() == [0, 10_000, 2_323_275 * 9 // 10]
-    assert genome.meta["alphabet"] == "hg38"

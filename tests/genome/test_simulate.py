@@ -8,6 +8,8 @@ import pytest
 from dnalm.dna import BASE_CODES, NOT_A_BASE, encode, reverse_complement
 from dnalm.errors import InputError
 from dnalm.evaluate.baselines.markov import ladder
+from dnalm.formats.bed import read_bed
+from dnalm.formats.motif import choose_motif
 from dnalm.genome import simulate
 from dnalm.genome.simulate import simulate_genome
 
@@ -134,12 +136,13 @@ def test_sites_are_where_the_truth_says(truth, contigs):
     assert min(b[1] - a[1] for a, b in zip(order, order[1:], strict=False) if a[0] == b[0]) >= 10
 
 
-def test_bed_holds_the_same_sites(truth):
-    rows = [line.split("\t") for line in truth.sites_bed.read_text().splitlines()]
+def test_bed_and_motif_file_hold_the_same(truth):
     assert truth.sites_bed.name == "made up.sites.bed"
-    assert rows == [
-        [s.contig, str(s.start), str(s.start + 10), s.sequence, "0", s.strand] for s in truth.sites
-    ]
+    found = [(r.interval.contig, r.interval.start, r.strand, r.name) for r in read_bed(truth.sites_bed)]
+    assert found == list(truth.sites)
+    motif = choose_motif(truth.motif_file)
+    assert motif.name == simulate.MOTIF_NAME
+    np.testing.assert_allclose(motif.probabilities, simulate.MOTIF, atol=5e-7)  # six decimals
 
 
 def test_sites_follow_the_motif(truth):
@@ -152,15 +155,6 @@ def test_sites_follow_the_motif(truth):
     error = np.sqrt(matrix * (1 - matrix) / len(drawn))
     assert (np.abs(found - matrix) < 4 * error + 1 / len(drawn)).all()  # 1 / R: one site more or less
     assert 0.35 < np.mean([site.strand == "+" for site in truth.sites]) < 0.65  # 4 standard errors
-
-
-def test_motif_file_is_the_motif(truth):
-    lines = truth.motif_file.read_text().splitlines()
-    assert lines[0] == "MEME version 4"
-    header = lines.index(f"MOTIF {simulate.MOTIF_NAME}") + 1
-    assert lines[header] == f"letter-probability matrix: alength= 4 w= 10 nsites= {len(truth.sites)} E= 0"
-    matrix = [[float(value) for value in line.split()] for line in lines[header + 1 :]]
-    np.testing.assert_allclose(matrix, simulate.MOTIF, atol=5e-7)  # six decimals
 
 
 def test_more_is_to_be_learned_than_a_low_order_tells(contigs):
