@@ -42,7 +42,9 @@ VERBS: dict[str, Verb] = {
         "dnalm.commands.interact_evaluate", "score models beside a ladder of baselines", PAIRED
     ),
     "interact compare": Verb("dnalm.commands.interact_compare", "one table and page of several runs", PAIRED),
-    "interact screen": Verb("dnalm.use.screen", "rank molecules for a gene, or genes for a molecule", PAIRED),
+    "interact screen": Verb(
+        "dnalm.commands.interact_screen", "rank molecules for a gene, or genes for a molecule", PAIRED
+    ),
     "info": Verb("dnalm.commands.info", "say what a file or folder is and what to do with it", "Around them"),
     "demo": Verb(
         "dnalm.commands.demo", "all of it on a simulated genome, in minutes, with a report", "Around them"

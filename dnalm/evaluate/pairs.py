@@ -31,6 +31,7 @@ Numbers = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 
 ENSEMBLE = "ensemble"
+UNDEFINED = dict.fromkeys(("value", "low", "high"), float("nan"))
 SEED = 0
 """Of the bootstrap, the permutations and the baselines."""
 
@@ -139,9 +140,7 @@ def evaluate_pairs(
     for name, model in models.items():
         say(f"predicting: {name}")
         entries[name], scores[name] = _evaluate_model(model, pairs, part)
-        gain = dict.fromkeys(("value", "low", "high"), float("nan"))
-        if best is not None:
-            gain = difference(scores[name], ladder[best])
+        gain = UNDEFINED if best is None else difference(scores[name], ladder[best])
         entries[name]["minus_best_rung"] = {"rung": best, **gain}
     warnings = _warnings(pairs, part, models)
     for warning in warnings:

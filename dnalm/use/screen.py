@@ -1,234 +1,307 @@
-"""`dnalm interact screen`: rank a library of molecules for a gene, or genes for a molecule."""
+"""Ranking a library of molecules for one gene, or genes for one molecule, with a trained model.
 
-import sys
-from collections.abc import Sequence
+Shapes used below
+    N  pairs that are ranked
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
-import tyro
 
-from dnalm import process
-from dnalm.data.molecules import Salts, draw_molecule
+from dnalm.data.molecules import Salts, atom_symbols, canonical_smiles
 from dnalm.data.pair_batches import PairTokens
-from dnalm.data.pairs import PairSet, open_pairs
-from dnalm.device import Compute
+from dnalm.data.pairs import PairSet
+from dnalm.data.prepare_pairs import DEFAULT_KINDS, choose_sequences, parse_kinds
 from dnalm.errors import InputError
-from dnalm.evaluate.attention import check_attends
+from dnalm.evaluate.attention import (
+    PairAttention,
+    attention_weights,
+    gene_spans,
+    molecule_atoms,
+    pair_attention,
+)
 from dnalm.evaluate.pair_scores import probability
-from dnalm.files import write_text
-from dnalm.models.input_encoder import InputEncoder, store_of
-from dnalm.models.open import open_interaction
+from dnalm.formats.genes import read_gene_rows
+from dnalm.formats.pairs import plain_gene_id
+from dnalm.formats.smiles import read_molecules
+from dnalm.models.input_encoder import InputEncoder
 from dnalm.models.pair import InteractionModel, predict
-from dnalm.report.read_pairs import read_pair_run
-from dnalm.report.screen import SHOWN as ON_PAGE
-from dnalm.report.screen import Ranked, Screen, write_screen
-from dnalm.report.sentences import trust
-from dnalm.use.attention import TABLE, Hit, Look, check_folder, look, write_attention
-from dnalm.use.library import Candidates, cleaning, genes_for, molecules_for
+from dnalm.models.pair_shape import PairTexts
+from dnalm.models.pretrained import PretrainedConfig
 
-SHOWN = 10
-"""Of the ranking, how many are printed where it goes to a file."""
-COLUMNS = ("rank", "name", "probability", "training_pairs", "gene_or_smiles")
-DRAWN = (330, 190)
-"""Pixels of a molecule's picture in the page's table."""
+Rows = npt.NDArray[np.int64]
+UnreadRow = tuple[str, str, str]
+"""Where a row of a library is, its text, and why it could not be read."""
+
+SEQUENCE_START = 30
+"""Bases of a gene that describe it in the table."""
+UNKNOWN_PAIR = "no"
+"""Status of a pair that the prepared set does not hold."""
 
 
 @dataclass(frozen=True)
-class Options:
-    """Rank molecules for a gene, or genes for a molecule, by how likely they are to interact."""
+class Candidates:
+    """Pairs to rank: one gene with many molecules, or one molecule with many genes."""
 
-    run: Annotated[Path, tyro.conf.Positional]
-    """The folder of a trained model."""
-    gene: str | None = None
-    """GeneID, for which --molecules are ranked."""
-    molecules: Path | None = None
-    """Library: .smi (SMILES, name), or a table with a SMILES column; the molecules of --data unless given."""
-    molecule: str | None = None
-    """SMILES, for which genes are ranked."""
-    genes: Path | None = None
-    """Gene sequences, as for `dnalm interact prepare`; those of --data unless given."""
-    data: Path = Path("data/pairs")
-    """The prepared pairs that the model was trained on."""
-    out: Path | None = None
-    """A TSV file for the ranking, and beside it NAME_report.html, a page; stdout and no page unless given."""
-    attention: Path | None = None
-    """A folder for what the model attends to in the first --top pairs, by base range and by atom: a table
-    and pictures. It shows where the model looks, which need not be what decides."""
-    top: int = 5
-    """How many pairs --attention shows, from the first of the ranking."""
-    salts: Salts | None = None
-    """largest: of a salt the largest fragment alone is the molecule. keep: all of it. As the pairs were
-    prepared unless given."""
-    gene_kind: str | None = None
-    """Which sequence of a gene is taken from --genes, as in CDS,mRNA; as the pairs were prepared unless
-    given."""
-    store: Path | None = None
-    """Where states of frozen encoders are kept; the folder states beside --data unless given."""
-    overwrite: bool = False
-    """Replace OUT and its page, and what an earlier --attention has written into its folder."""
-    compute: Compute = field(default_factory=Compute)
-    quiet: bool = False
-    """No messages and no summary."""
+    names: list[str]
+    """Of what is ranked, N."""
+    texts: PairTexts
+    gene: Rows
+    """Row of each pair's gene in `texts`, [N]."""
+    molecule: Rows
+    """Row of its molecule, [N]."""
+    descriptions: list[str]
+    """The beginning of each gene's sequence, or each SMILES, N."""
+    training_pairs: list[int]
+    """Number of training pairs of each gene or molecule, N."""
+    known: list[str]
+    """The status of each pair in the prepared set, as in "positive in training"; else `UNKNOWN_PAIR`."""
+    query_pairs: int
+    """Number of training pairs of the one gene or molecule."""
+    unread: list[UnreadRow]
+    repeated: int
+    """Rows of the library whose molecule is in it more than once."""
 
 
-def run(options: Options) -> None:
-    """Rank, and write or print the table; beside a file, write its page.
+@dataclass(frozen=True)
+class HitAttention:
+    """A pair of the ranking, and what is attended to in it."""
+
+    rank: int
+    """From 1."""
+    name: str
+    """Of the molecule or gene that is ranked."""
+    probability: float
+    sequence: str
+    smiles: str
+    attention: PairAttention
+
+    def table_rows(self) -> list[tuple[object, ...]]:
+        """Return side, begin, end, atoms, letters and weight of each range of bases and group of atoms."""
+        rows: list[tuple[object, ...]] = [
+            ("gene", begin, end, "", self.sequence[begin:end], f"{weight:.6g}")
+            for (begin, end), weight in self.attention.gene.items()
+        ]
+        symbols = atom_symbols(self.smiles)
+        for atoms, weight in self.attention.molecule.items():
+            letters = ",".join(symbols[atom] for atom in atoms)
+            rows.append(("molecule", "", "", ",".join(map(str, atoms)), letters, f"{weight:.6g}"))
+        return rows
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Candidates with their probabilities."""
+
+    candidates: Candidates
+    probability: npt.NDArray[np.float64]
+    """Calibrated probability of an interaction, [N]."""
+    order: Rows
+    """Rows of the candidates, the most likely first, [N]."""
+    attention: list[HitAttention] = field(default_factory=list)
+    """Of the first pairs, where requested."""
+
+
+def candidates_of(
+    pairs: PairSet,
+    gene: str | None = None,
+    molecules: Path | None = None,
+    molecule: str | None = None,
+    genes: Path | None = None,
+    *,
+    salts: Salts | None = None,
+    gene_kind: str | None = None,
+    say: Callable[[str], None] = lambda _message: None,
+) -> Candidates:
+    """Return one gene with each molecule of a library, or one molecule with each gene.
+
+    Args:
+        pairs: that the model was trained on.
+        gene: GeneID; either it or `molecule`.
+        molecules: library; those of the pairs unless given.
+        molecule: SMILES.
+        genes: file of sequences; those of the pairs unless given.
+        salts: how molecules are cleaned; as those of the pairs unless given.
+        gene_kind: which sequence of a gene is used, as in CDS,mRNA; as in the pairs unless given.
+        say: called with the rows that could not be read.
 
     Raises:
-        InputError: for a mistake in the options, the run or the library.
+        InputError: if the gene is unknown, the molecule is none, or nothing in the library can be read.
     """
-    _check(options)
-    opened, pairs = open_interaction(options.run), open_pairs(options.data)
-    if opened.about.get("set") != pairs.digest:
-        raise InputError(
-            f"{options.run}: trained on other pairs than {options.data} holds; give the --data it was "
-            "trained on"
-        )
-    if options.attention is not None:
-        check_attends(opened.model.shape, str(options.run))
-    results, judged = read_pair_run(options.run)
-    if opened.temperature is None:
-        raise InputError(f"{options.run}: has no temperature: its training has not ended; resume it")
-    candidates = _candidates(options, pairs)
-    processor = options.compute.processor()
-    reading = InputEncoder(store_of(options.store, options.data), processor, lambda text: _say(options, text))
-    tokens = reading.tokens(opened.model.shape, candidates.texts)
-    model = opened.model.to(processor.fabric().device)
-    logits = predict(model, tokens, candidates.gene, candidates.molecule, together=True)
-    score = probability(logits, opened.temperature)
-    order = np.lexsort((np.array(candidates.names), -score))
-    looks = _looks(options, model, reading, tokens, candidates, score, order)
-    if not process.is_rank_zero():
-        return
-    _write_table(options, candidates, score, order)
-    pictures: list[tuple[str, bytes]] = []
-    if options.attention is not None:
-        pictures = write_attention(options.attention, looks)
-        _say(options, f"attention: {options.attention / TABLE}, and a picture of each pair beside it")
-    if options.out is not None:
-        page = page_of(options.out)
-        write_screen(_screen(options, candidates, score, order, pictures), results, judged, page)
-        _say(options, f"page: {page}")
-    share = results.validation.prevalence
-    _say(
-        options,
-        f"higher is more likely; probabilities are those of a set in which {share:.0%} of pairs interact. "
-        + trust(judged),
+    if (gene is None) == (molecule is None) or (molecule is not None and molecules is not None):
+        raise InputError("give either `gene`, to rank `molecules`, or `molecule`, to rank `genes`")
+    salts = salts or ("keep" if pairs.meta.get("salts") == "keep" else "largest")
+    kinds = parse_kinds(gene_kind or str(pairs.meta.get("gene_kind", DEFAULT_KINDS)))
+    if not kinds:
+        raise InputError(f"`gene_kind` needs kinds, as in {DEFAULT_KINDS}")
+    sequences, missing = dict(zip(pairs.gene_ids, pairs.sequences, strict=True)), list[UnreadRow]()
+    if genes is not None:
+        sequences, missing = _read_genes(genes, kinds)
+    if gene is not None:
+        name = plain_gene_id(gene)
+        if name not in sequences:
+            raise InputError(
+                f"`gene` {name}: not among the {len(sequences):,} genes of {genes or 'the pairs'}; name one "
+                "of them, or give its sequence with `genes`"
+            )
+        names, unread, repeated = {each: each for each in pairs.smiles}, list[UnreadRow](), 0
+        if molecules is not None:
+            names, unread, repeated = _read_library(molecules, salts, say)
+        named = {name: sequences[name]}
+        return _candidates(pairs, list(names.values()), named, list(names), unread, repeated)
+    smiles = canonical_smiles(molecule or "", salts)
+    if smiles is None:
+        raise InputError(f"`molecule`: expected a molecule as SMILES, got {molecule!r}")
+    for where, _text, reason in missing:
+        say(f"{genes}: {where}: {reason}; left out")
+    if not sequences:
+        raise InputError(f"{genes}: none of its genes has a base")
+    return _candidates(pairs, None, sequences, [smiles], missing, 0)
+
+
+def _candidates(
+    pairs: PairSet,
+    molecule_names: list[str] | None,
+    sequences: dict[str, str],
+    smiles: list[str],
+    unread: list[UnreadRow],
+    repeated: int,
+) -> Candidates:
+    """Return each gene with each molecule, of either of which there is one; None for names ranks genes."""
+    gene, molecule = np.divmod(np.arange(len(sequences) * len(smiles)), len(smiles))
+    of_gene = _training_pairs(pairs, pairs.gene, pairs.gene_ids, sequences)
+    of_molecule = _training_pairs(pairs, pairs.molecule, pairs.smiles, smiles)
+    status = _status(pairs)
+    rank_genes = molecule_names is None
+    return Candidates(
+        names=molecule_names or list(sequences),
+        texts=PairTexts(list(sequences.values()), smiles),
+        gene=gene,
+        molecule=molecule,
+        descriptions=[each[:SEQUENCE_START] for each in sequences.values()] if rank_genes else smiles,
+        training_pairs=of_gene if rank_genes else of_molecule,
+        known=[status.get((name, each), UNKNOWN_PAIR) for name in sequences for each in smiles],
+        query_pairs=(of_molecule if rank_genes else of_gene)[0],
+        unread=unread,
+        repeated=repeated,
     )
 
 
-def page_of(out: Path) -> Path:
-    """Return the page that goes with a ranking's file."""
-    return out.with_name(f"{out.name.removesuffix('.tsv')}_report.html")
-
-
-def _candidates(options: Options, pairs: PairSet) -> Candidates:
-    how = cleaning(pairs, options.salts, options.gene_kind)
-
-    def say(text: str) -> None:
-        _say(options, text)
-
-    if options.gene is not None:
-        return molecules_for(pairs, options.gene, options.molecules, options.genes, how, say)
-    assert options.molecule is not None
-    return genes_for(pairs, options.molecule, options.genes, how, say)
-
-
-def _write_table(
-    options: Options,
-    candidates: Candidates,
-    score: npt.NDArray[np.float64],
-    order: npt.NDArray[np.int64],
-) -> None:
-    """Write the ranking into --out, or print it."""
-    lines = ["\t".join(COLUMNS)]
-    for rank, row in enumerate(order, 1):
-        cells = (rank, candidates.names[row], f"{score[row]:.6f}", candidates.training_pairs[row])
-        lines.append("\t".join(map(str, (*cells, candidates.shown[row]))))
-    if options.out is None:
-        print("\n".join(lines))
-        return
-    write_text(options.out, "\n".join(lines) + "\n")
-    if not options.quiet:
-        print("\n".join(lines[: 1 + SHOWN]))
-        print(f"{len(order):,} ranked in {options.out}")
-
-
-def _screen(
-    options: Options,
-    candidates: Candidates,
-    score: npt.NDArray[np.float64],
-    order: npt.NDArray[np.int64],
-    pictures: Sequence[tuple[str, bytes]],
-) -> Screen:
-    """Return what the page tells."""
-    assert options.out is not None
-    first = [
-        Ranked(
-            candidates.names[row],
-            float(score[row]),
-            candidates.known[row],
-            candidates.training_pairs[row],
-            candidates.shown[row],
-            None if options.gene is None else draw_molecule(candidates.shown[row], None, *DRAWN),
-        )
-        for row in order[:ON_PAGE].tolist()
-    ]
-    (smiles, *_), given = candidates.texts.smiles, options.gene
-    ranked_from = options.molecules if given is not None else options.genes
-    return Screen(
-        query="molecule" if given is None else "gene",
-        name=smiles if given is None else given,
-        drawing=draw_molecule(smiles, None, *DRAWN) if given is None else None,
-        query_pairs=candidates.asked_pairs,
-        source=str(ranked_from or options.data),
-        ranking=options.out.name,
-        probabilities=score,
-        seen=sum(count > 0 for count in candidates.training_pairs),
-        first=first,
-        unread=candidates.unread,
-        repeated=candidates.repeated,
-        attention=pictures,
-    )
-
-
-def _looks(
-    options: Options,
+def rank(
     model: InteractionModel,
-    reading: InputEncoder,
-    tokens: PairTokens,
+    encoder: InputEncoder,
     candidates: Candidates,
-    score: npt.NDArray[np.float64],
-    order: npt.NDArray[np.int64],
-) -> list[Look]:
-    """Return what is attended to in the first pairs, of whose rows `order` is the ranking; if asked for."""
-    if options.attention is None:
-        return []
-    genes, molecules = candidates.gene.tolist(), candidates.molecule.tolist()
-    hits = [
-        Hit(rank, candidates.names[row], float(score[row]), genes[row], molecules[row])
-        for rank, row in enumerate(order[: options.top].tolist(), 1)
-    ]
-    return look(model, reading, tokens, candidates.texts, hits)
+    temperature: float = 1.0,
+    top: int = 0,
+) -> Ranking:
+    """Rank candidates by their calibrated probability, ties by name.
+
+    Several processes predict together, and all return the same.
+
+    Args:
+        model: in evaluation mode.
+        encoder: of the inputs.
+        candidates: to rank.
+        temperature: of the calibration.
+        top: of how many pairs the attention is computed, from the first; the head must have one, see
+            `dnalm.evaluate.attention.check_attends`.
+
+    Raises:
+        InputError: if a pretrained encoder of the model is needed and missing.
+    """
+    tokens = encoder.tokens(model.shape, candidates.texts)
+    model = model.to(encoder.processor.fabric().device)
+    logits = predict(model, tokens, candidates.gene, candidates.molecule, together=True)
+    score = probability(logits, temperature)
+    order = np.lexsort((np.array(candidates.names), -score))
+    ranking = Ranking(candidates, score, order)
+    ranking.attention.extend(_attention(model, encoder, tokens, ranking, top) if top else [])
+    return ranking
 
 
-def _check(options: Options) -> None:
-    if (options.gene is None) == (options.molecule is None):
-        raise InputError("give one of --gene, to rank molecules for it, and --molecule, to rank genes for it")
-    if options.molecule is not None and options.molecules is not None:
-        raise InputError("--molecule ranks genes: give them by --genes; --molecules goes with --gene")
-    if options.top < 1:
-        raise InputError(f"--top must be at least 1, got {options.top}")
-    if options.attention is not None:
-        check_folder(options.attention, options.overwrite)
-    for path in () if options.out is None else (options.out, page_of(options.out)):
-        if path.exists() and not options.overwrite:
-            raise InputError(f"{path}: is there already; --overwrite replaces it, or choose another --out")
+def _attention(
+    model: InteractionModel, encoder: InputEncoder, tokens: PairTokens, ranking: Ranking, top: int
+) -> Iterator[HitAttention]:
+    """Yield the attention of the first pairs; a gene without a state is reported and left out."""
+    shape, candidates = model.shape, ranking.candidates
+    rows = ranking.order[:top].tolist()
+    genes, molecules = (
+        dict.fromkeys(column[rows].tolist()) for column in (candidates.gene, candidates.molecule)
+    )
+    sequences = [candidates.texts.sequences[row] for row in genes]
+    smiles = [candidates.texts.smiles[row] for row in molecules]
+    if isinstance(shape.gene, PretrainedConfig):
+        spans = encoder.spans("gene", shape.gene, sequences)
+    else:
+        spans = [gene_spans(shape, text) for text in sequences]
+    characters: Sequence[npt.NDArray[np.int64] | None] = [None] * len(smiles)
+    if isinstance(shape.molecule, PretrainedConfig):
+        characters = encoder.spans("molecule", shape.molecule, smiles)
+    positions = [molecule_atoms(shape, text, each) for text, each in zip(smiles, characters, strict=True)]
+    bases, atoms = dict(zip(genes, spans, strict=True)), dict(zip(molecules, positions, strict=True))
+    for number, row in enumerate(rows, 1):
+        gene, molecule, name = int(candidates.gene[row]), int(candidates.molecule[row]), candidates.names[row]
+        weights = attention_weights(model, tokens, gene, molecule)
+        if weights is None:
+            encoder.say(f"{name}: its gene is too short to be attended to; left out of the attention")
+            continue
+        text = candidates.texts.smiles[molecule]
+        attention = pair_attention(weights, bases[gene], atoms[molecule], len(atom_symbols(text)))
+        sequence = candidates.texts.sequences[gene]
+        yield HitAttention(number, name, float(ranking.probability[row]), sequence, text, attention)
 
 
-def _say(options: Options, text: str) -> None:
-    if not options.quiet and process.is_rank_zero():
-        print(text, file=sys.stderr)
+def _read_library(
+    path: Path, salts: Salts, say: Callable[[str], None]
+) -> tuple[dict[str, str], list[UnreadRow], int]:
+    """Return the name of each readable molecule by its canonical SMILES, the other rows, and repeats."""
+    names: dict[str, str] = {}
+    unread: list[UnreadRow] = []
+    read = 0
+    for row in read_molecules(path):
+        read += 1
+        canonical = canonical_smiles(row.smiles, salts)
+        if canonical is None:
+            unread.append((f"line {row.line:,}", row.smiles, "is no molecule"))
+            say(f"{path.name}: line {row.line:,}: {row.smiles[:60]!r} is no molecule; left out")
+        else:
+            names.setdefault(canonical, row.name)
+    if not names:
+        raise InputError(
+            f"{path}: none of its {read:,} rows is a molecule; expected SMILES, then a name, or a table with "
+            "a SMILES column"
+        )
+    if repeated := read - len(unread) - len(names):
+        say(f"{path.name}: {repeated:,} rows repeat a molecule")
+    return names, unread, repeated
+
+
+def _read_genes(path: Path, kinds: tuple[str, ...]) -> tuple[dict[str, str], list[UnreadRow]]:
+    """Return one sequence of each gene, and the genes that have none."""
+    rows = list(read_gene_rows(path))
+    chosen = choose_sequences(rows, kinds)[0]
+    missing = [gene for gene in dict.fromkeys(row.gene_id for row in rows) if gene not in chosen]
+    sequences = {gene: row.sequence for gene, row in chosen.items()}
+    return sequences, [(f"gene {gene}", "", "has no base") for gene in missing]
+
+
+def _training_pairs(pairs: PairSet, column: Rows, names: Sequence[str], wanted: Iterable[str]) -> list[int]:
+    """Return the number of training pairs of each wanted gene or molecule."""
+    counts = np.bincount(column[pairs.parts["train"]], minlength=len(names)).tolist()
+    known = dict(zip(names, counts, strict=True))
+    return [known.get(each, 0) for each in wanted]
+
+
+def _status(pairs: PairSet) -> dict[tuple[str, str], str]:
+    """Return the label and the part of each pair of a set, by gene and SMILES."""
+    negative = "negative" if pairs.meta.get("negatives") == "given" else "drawn as negative"
+    return {
+        (pairs.gene_ids[pairs.gene[row]], pairs.smiles[pairs.molecule[row]]): (
+            f"{'positive' if pairs.label[row] else negative} in {'training' if part == 'train' else part}"
+        )
+        for part, rows in pairs.parts.items()
+        for row in rows.tolist()
+    }

@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from dnalm.commands.interact_screen import Options, picture_name, run
 from dnalm.commands.interact_train import Options as TrainOptions
 from dnalm.commands.interact_train import run as train
 from dnalm.commands.runs import RunOptions
@@ -25,8 +26,6 @@ from dnalm.models.pair import predict
 from dnalm.models.pair_shape import EncodersConfig, PairTexts
 from dnalm.models.pretrained import PretrainedEncoder
 from dnalm.train.optim import EpochConfig
-from dnalm.use.attention import picture_name
-from dnalm.use.screen import Options, run
 
 CPU = Compute(device="cpu", precision="fp32")
 LIBRARY = """# a comment
@@ -105,7 +104,7 @@ def test_molecules_are_ranked_by_their_probability(screen, model, pair_folder, l
     assert [int(row["rank"]) for row in rows] == [1, 2, 3, 4]
     said = capsys.readouterr().err
     assert "my lib.smi: line 4: 'nonsense' is no molecule; left out" in said
-    assert "1 molecules are there more than once" in said
+    assert "1 rows repeat a molecule" in said
     assert "node rate" in said
     assert "negatives degree-matched" in said
 
@@ -144,10 +143,10 @@ def test_without_a_library_the_molecules_of_the_set_are_ranked(screen, pair_fold
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "give one of --gene"),
-        ({"gene": "g3", "molecule": "CCO"}, "give one of --gene"),
-        ({"gene": "g99"}, "--gene g99: not among the 16 genes of"),
-        ({"molecule": "nonsense"}, "--molecule: expected a molecule as SMILES, got 'nonsense'"),
+        ({}, "either `gene`"),
+        ({"gene": "g3", "molecule": "CCO"}, "either `gene`"),
+        ({"gene": "g99"}, "`gene` g99: not among the 16 genes of"),
+        ({"molecule": "nonsense"}, "`molecule`: expected a molecule as SMILES, got 'nonsense'"),
     ],
 )
 def test_mistakes_are_told_and_nothing_is_written(screen, tmp_path, options, message):
@@ -167,7 +166,7 @@ def test_a_library_of_no_molecule_is_refused(screen, tmp_path):
 
 def test_a_file_that_is_there_is_not_replaced_unasked(screen, tmp_path):
     (tmp_path / "ranked.tsv").write_text("mine")
-    with pytest.raises(ValueError, match="is there already; --overwrite replaces it"):
+    with pytest.raises(ValueError, match="exists already"):
         screen(gene="g3")
     assert screen(gene="g3", overwrite=True)
 
@@ -222,14 +221,14 @@ def test_another_attention_replaces_what_the_former_has_written_and_nothing_else
     folder = tmp_path / "looks"
     screen(gene="g3", molecules=library, attention=folder)
     (folder / "01_mine.png").write_bytes(b"")
-    with pytest.raises(ValueError, match="attention.tsv: is there already; --overwrite replaces it"):
+    with pytest.raises(ValueError, match="attention.tsv: exists already"):
         screen(gene="g3", molecules=library, attention=folder)
     screen(molecule="CCO", attention=folder, top=2, overwrite=True)
     names = {picture_name(rank, rows[0]["name"]) for rank, rows in table(folder).items()}
     assert {path.name for path in folder.iterdir()} == {*names, "attention.tsv", "01_mine.png"}
     assert len(names) == 2
     (folder / "attention.tsv").write_text("another's\n")
-    with pytest.raises(ValueError, match="expected a table of --attention to replace, got another"):
+    with pytest.raises(ValueError, match="is no table of --attention"):
         screen(molecule="CCO", attention=folder, overwrite=True)
     with pytest.raises(ValueError, match="expected a folder for --attention, got a file"):
         screen(molecule="CCO", attention=folder / "01_mine.png", overwrite=True)
@@ -259,8 +258,8 @@ def test_a_gene_too_short_to_be_attended_to_is_left_out_and_told(screen, tmp_pat
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("original", "mine: expected a model with attention to show, but it has no attention between"),
-        ("foundation-pooled", "one vector of the gene and one of the molecule .*nothing to choose"),
+        ("original", "mine: has no attention between"),
+        ("foundation-pooled", "nothing to choose"),
     ],
 )
 def test_a_model_without_attention_has_none_to_show(kind, message, pair_folder, tmp_path):
@@ -295,7 +294,7 @@ def test_of_a_frozen_encoder_spans_are_asked_for_the_first_hits_alone(
     run(replace(options, overwrite=True))  # without attention nothing is missed
     (tmp_path / "ranked.tsv").unlink()
     (tmp_path / "ranked_report.html").unlink()
-    with pytest.raises(ValueError, match="cannot be opened .*it alone knows which bases or atoms"):
+    with pytest.raises(ValueError, match="cannot be opened"):
         run(replace(options, attention=tmp_path / "other"))
     assert not (tmp_path / "ranked.tsv").exists()
     shutil.copytree(binding.outputs / "full", core)
@@ -342,7 +341,7 @@ def test_the_page_of_a_molecule_tells_known_pairs(screen, pair_folder, tmp_path)
 def test_a_page_that_is_there_is_not_replaced_unasked(screen, tmp_path):
     page = tmp_path / "ranked_report.html"
     page.write_text("mine")
-    with pytest.raises(ValueError, match=r"ranked_report\.html: is there already; --overwrite replaces it"):
+    with pytest.raises(ValueError, match=r"ranked_report\.html: exists already"):
         screen(gene="g3")
     assert page.read_text() == "mine"
     assert not (tmp_path / "ranked.tsv").exists()
@@ -367,5 +366,5 @@ def test_molecules_and_genes_are_made_clean_as_the_pairs_were(pair_set, write_se
     assert ranked(gene="g3", molecules=library, salts="largest") == ["CC(=O)[O-]"]
     assert ranked(molecule="CCO", genes=genes) == ["TTTTGGGGTTTT"]
     assert ranked(molecule="CCO", genes=genes, gene_kind="CDS") == ["ACGTACGTACGT"]
-    with pytest.raises(ValueError, match="--gene-kind needs kinds, as in CDS,mRNA,promoter"):
+    with pytest.raises(ValueError, match="`gene_kind` needs kinds"):
         ranked(molecule="CCO", genes=genes, gene_kind=" ,")

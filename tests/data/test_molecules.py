@@ -1,19 +1,26 @@
-"""Tests for dnalm/molecules.py."""
+"""Tests for dnalm/data/molecules.py."""
 
+import io
 import sys
 
 import numpy as np
 import pytest
+from matplotlib.image import imread
 
 from dnalm.data.molecules import (
     BITS,
     COUNTER_IONS,
+    atom_spans,
+    atom_symbols,
     canonical_smiles,
+    draw_molecule,
     molecule_clusters,
+    morgan_atoms,
     morgan_bits,
     plain_smiles,
     scaffold,
 )
+from dnalm.errors import InputError
 
 
 @pytest.mark.parametrize("smiles", ["OCC", "C(O)C", " CCO ", "[CH3][CH2][OH]"])
@@ -104,14 +111,77 @@ def test_fingerprints_are_sorted_bits_that_tell_molecules_apart():
     assert shared[0] > 2 * shared[1]
 
 
+MOLECULES = [
+    "CC(=O)Oc1ccccc1C(=O)O",
+    "C[C@H](N)C(=O)[O-].[Na+]",
+    "O=C(Nc1ccc(Cl)c(Br)c1)C1CC1",
+    "c1ccc2[nH]ccc2c1",
+    "FC(F)(F)S(=O)(=O)c1ccncc1",
+    "[2H]OCC%10CC%10",
+    "*CC",
+    "[H][H]",
+]
+
+
+@pytest.mark.parametrize("smiles", MOLECULES)
+@pytest.mark.parametrize("radius", [0, 1, 2, 3])
+def test_atoms_of_bits_are_those_of_the_environments_that_set_them(smiles, radius):
+    from rdkit import Chem
+    from rdkit.Chem import rdFingerprintGenerator as library
+
+    molecule = Chem.MolFromSmiles(smiles)
+    told = library.AdditionalOutput()
+    told.AllocateBitInfoMap()
+    made = library.GetMorganGenerator(radius=radius, fpSize=64).GetFingerprint(
+        molecule, additionalOutput=told
+    )
+    wanted = []
+    for bit in made.GetOnBits():
+        atoms = set()
+        for middle, reach in told.GetBitInfoMap()[bit]:
+            bonds = Chem.FindAtomEnvironmentOfRadiusN(molecule, reach, middle, useHs=True, enforceSize=False)
+            ends = [molecule.GetBondWithIdx(bond) for bond in bonds]
+            atoms |= {middle} | {b.GetBeginAtomIdx() for b in ends} | {b.GetEndAtomIdx() for b in ends}
+        wanted.append(tuple(sorted(atoms)))
+    assert morgan_atoms(smiles, radius, 64) == wanted
+    assert len(wanted) == len(morgan_bits(smiles, radius, 64))
+
+
+@pytest.mark.parametrize("smiles", MOLECULES)
+def test_atoms_stand_in_a_smiles_in_their_order(smiles):
+    symbols = atom_symbols(smiles)
+    pieces = [smiles[begin:end] for begin, end in atom_spans(smiles)]
+    assert len(pieces) == len(symbols)
+    for piece, symbol in zip(pieces, symbols, strict=True):
+        assert piece.strip("[]0123456789+-@").lower().startswith(symbol.lower())
+
+
+def test_a_smiles_that_spells_hydrogens_is_refused():
+    with pytest.raises(InputError, match="expected a canonical SMILES, .* spells 2 atoms and has 1"):
+        atom_spans("[H]C")
+
+
+def test_each_atom_of_a_drawing_has_its_colour():
+    color = (0.8, 0.2, 0.0)
+    light = (0.9, 0.9, 1.0)
+    picture = imread(io.BytesIO(draw_molecule("CCC", [light, color, light], 300, 200)))[..., :3]
+
+    def near(wanted):
+        return (np.abs(picture - wanted).max(-1) < 0.02).sum()
+
+    assert picture.shape == (200, 300, 3)
+    assert near(color) > 50
+    assert near(light) == pytest.approx(2 * near(color), rel=0.3)  # lines and figures hide some of each
+
+
 @pytest.mark.parametrize("ask", [scaffold, morgan_bits])
 def test_refuses_what_is_no_molecule(ask):
-    with pytest.raises(ValueError, match="expected a molecule as SMILES, got 'C1CC'"):
+    with pytest.raises(InputError, match="expected a molecule as SMILES, got 'C1CC'"):
         ask("C1CC")
 
 
 def test_without_rdkit_the_command_to_install_it_is_named(monkeypatch):
     for name in ("rdkit", "rdkit.RDLogger"):
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(ValueError, match=r'pip install "dnalm\[interaction\]"'):
+    with pytest.raises(InputError, match=r'pip install "dnalm\[interaction\]"'):
         canonical_smiles("CCO")
