@@ -31,9 +31,9 @@ class Core:
     origin: str
     """Where it was found and what it was trained on, in words."""
     local_start: bool
-    """Whether its heads began local (`encoders.gpt.start_local`): an untrained core to compare must too."""
+    """Whether its heads began local (`gpt.start_local`): an untrained core beside it must too."""
     caution: str
-    """What to tell of its training, in a sentence; nothing where that is done or not known."""
+    """What limits its training, in a sentence; empty where nothing does or it is not known."""
 
 
 def load_core(where: Path, config: str | None, *, untrained: bool = False) -> Core:
@@ -48,25 +48,18 @@ def load_core(where: Path, config: str | None, *, untrained: bool = False) -> Co
     Raises:
         InputError: if there is none, it is of the other vocabulary, damaged or untrained.
     """
-    if config is None:
-        if not is_model(where):
-            raise InputError(
-                f"{where}: expected a pretrained model, a folder such as outputs/vocab4 or a ckpt_*.pt, got "
-                "neither; run dnalm pretrain"
-            )
-        return _core(where, untrained)
-    places = [where / config, where / f"ckpt_{config}.pt", where]
-    path = next((place for place in places if is_model(place)), None)
+    candidates = [where] if config is None else [where / config, where / f"ckpt_{config}.pt", where]
+    path = next((candidate for candidate in candidates if is_model(candidate)), None)
     if path is None:
-        raise InputError(
-            f"{where}: expected a pretrained model of --config {config}, which is {places[0]} or "
-            f"{places[1]}, got neither; run dnalm pretrain --data data/{config} --out {where}"
-        )
+        wanted = "a folder such as outputs/vocab4 or a ckpt_*.pt"
+        if config is not None:
+            wanted = f"{candidates[0]} or {candidates[1]}"
+        raise InputError(f"{where}: expected a pretrained model, {wanted}, got neither; run dnalm pretrain")
     core = _core(path, untrained)
-    if (core.characters == VOCAB4.characters) != (config == "vocab4"):
+    if config is not None and (core.characters == VOCAB4.characters) != (config == "vocab4"):
         raise InputError(
-            f"{path}: expected a model of --config {config}, got one of {len(core.characters)} tokens "
-            f"({core.characters!r}); give its own --config"
+            f"{path}: expected a model of `config` {config}, got one of {len(core.characters)} tokens "
+            f"({core.characters!r}); give its own `config`"
         )
     return core
 
@@ -98,11 +91,11 @@ def _from_folder(path: Path, untrained: bool) -> Core:
         )
     encoder = {key: value for key, value in about["encoder"].items() if key != "name"}
     core = {name.removeprefix(PREFIX): each for name, each in tensors.items() if name.startswith(PREFIX)}
-    return Core(GPTConfig(**encoder), about["characters"], core, path, *_told(path, about.get("step")))
+    return Core(GPTConfig(**encoder), about["characters"], core, path, *_provenance(path, about.get("step")))
 
 
-def _told(path: Path, step: int | None) -> tuple[str, bool, str]:
-    """Return what the record beside a core tells: its origin, whether its heads began local, a caution.
+def _provenance(path: Path, step: int | None) -> tuple[str, bool, str]:
+    """Return from the record beside a core its origin, whether its heads began local, and a caution.
 
     Args:
         path: of the core.

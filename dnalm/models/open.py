@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from dnalm import checkpoint
 from dnalm.errors import InputError
 from dnalm.files import read_json, sha256
@@ -68,28 +66,31 @@ def open_binding(path: Path) -> OpenedBinding:
     model.prepare_training()
     checkpoint.load_strict(tensors, model.state_dict(), str(path))
     model.merge()
-    folder = checkpoint.locate(path)
-    name = folder.parent.name if folder.name == "checkpoint" else folder.name
     identity, stored = content.get("identity") or {}, checkpoint.stored_digest(content)
-    return OpenedBinding(name, model.eval(), content["about"], identity, stored)
+    return OpenedBinding(_name(path), model.eval(), content["about"], identity, stored)
+
+
+def _name(path: Path) -> str:
+    """Return the name of a model: of its run's folder."""
+    folder = checkpoint.locate(path)
+    return folder.parent.name if folder.name == "checkpoint" else folder.name
 
 
 def _opened_file(path: Path, file: BindingFile) -> OpenedBinding:
-    if file.kind == "cnn":
-        model = BindingModel(BindingShape(CNNConfig()))
-        for module, prefix in ((model.encoder, ""), (model.head, "head.")):
-            _load(module, file, prefix, path)
+    if file.config is None:
+        shape = BindingShape(CNNConfig())
     else:
-        assert file.config is not None
-        assert file.core is not None
-        tuning = TuneConfig(both_strands=file.both_strands)
-        model = BindingModel(
-            BindingShape(
-                gpt_shape(file.config), characters_of(file.config["vocab_size"], path), tuning=tuning
-            )
+        characters = characters_of(file.config["vocab_size"], path)
+        shape = BindingShape(
+            gpt_shape(file.config), characters, tuning=TuneConfig(both_strands=file.both_strands)
         )
-        checkpoint.load_strict(file.core, model.encoder.state_dict(), f"{path}, gpt_state")
-        checkpoint.load_strict(file.head, model.head.state_dict(), f"{path}, regressor_state")
+    model = BindingModel(shape)
+    core, head = file.core, file.head
+    if core is None:  # a CNN's file has both in one dictionary
+        core = {name: tensor for name, tensor in head.items() if not name.startswith("head.")}
+        head = {name.removeprefix("head."): each for name, each in head.items() if name.startswith("head.")}
+    checkpoint.load_strict(core, model.encoder.state_dict(), str(path))
+    checkpoint.load_strict(head, model.head.state_dict(), str(path))
     about = {
         "kind": file.kind,
         "tune": "unknown" if file.kind == "gpt" else "all",
@@ -101,13 +102,6 @@ def _opened_file(path: Path, file: BindingFile) -> OpenedBinding:
         "core": None,
     }
     return OpenedBinding(path.stem, model.eval(), about, {}, sha256(path))
-
-
-def _load(module: nn.Module, file: BindingFile, prefix: str, path: Path) -> None:
-    """Load the tensors of a CNN's file whose names begin with `prefix`; "" takes those without one."""
-    names = {name for name in file.head if name.startswith("head.") == bool(prefix)}
-    found = {name.removeprefix(prefix): file.head[name] for name in names}
-    checkpoint.load_strict(found, module.state_dict(), f"{path}, model_state")
 
 
 @dataclass(frozen=True)
@@ -136,10 +130,9 @@ def open_interaction(path: Path) -> OpenedInteraction:
         )
     model = InteractionModel(InteractionShape.from_dict(content))
     checkpoint.load_strict(tensors, model.state_dict(), str(path))
-    folder = checkpoint.locate(path)
-    name = folder.parent.name if folder.name == "checkpoint" else folder.name
-    temperature = content.get("temperature", _temperature_in_results(folder.parent / "results.json"))
-    return OpenedInteraction(model.eval(), name, content["about"], temperature)
+    results = checkpoint.locate(path).parent / "results.json"
+    temperature = content.get("temperature", _temperature_in_results(results))
+    return OpenedInteraction(model.eval(), _name(path), content["about"], temperature)
 
 
 def _temperature_in_results(path: Path) -> float | None:

@@ -1,7 +1,7 @@
 """The published project's `.pt` files: `cnn_baseline_model.pt`, `gpt_binding_model_*.pt`, `ckpt_*.pt`.
 
 Read through the safe reader of `dnalm.checkpoint`; every tensor is checked by name and shape, so that none is
-left as it was drawn. Ours are written in the same layout from plain values, and open without any allowance.
+left random. Ours are written in the same layout from plain values, and open without any allowance.
 
 Shapes used below
     D  width of the states under the head      C  channels of the convolutions
@@ -44,7 +44,7 @@ class BindingFile:
 
     kind: Kind
     config: dict[str, Any] | None
-    """Fields of `GPTConfig` and `vocab_size`; `position` is always told. None for a CNN."""
+    """Fields of `GPTConfig` and `vocab_size`; `position` is always there. None for a CNN."""
     core: dict[str, Tensor] | None
     """Tensors of `GPT` by their names in it. None for a CNN."""
     head: dict[str, Tensor]
@@ -118,25 +118,29 @@ def gpt_shape(config: Mapping[str, Any]) -> GPTConfig:
     return GPTConfig(**{name: value for name, value in config.items() if name != "vocab_size"})
 
 
-def characters_of(vocab_size: int, path: Path, told: Any = None) -> str:
+def characters_of(vocab_size: int, path: Path, characters: Any = None) -> str:
     """Return the vocabulary of a `.pt` file.
 
     Args:
         vocab_size: V.
         path: of the file.
-        told: its `characters`; None in a published file, which tells the size alone.
+        characters: as the file has them; None in a published file, which has the size alone.
 
     Raises:
-        InputError: if what is told is no vocabulary of V tokens, or nothing is told and the size is not that
-            of one of the two published ones.
+        InputError: if they are no vocabulary of V tokens, or there are none and the size is not a published
+            one.
     """
-    if told is not None:
-        if not isinstance(told, str) or not told.isascii() or not len(told) == len(set(told)) == vocab_size:
+    if characters is not None:
+        if (
+            not isinstance(characters, str)
+            or not characters.isascii()
+            or not len(characters) == len(set(characters)) == vocab_size
+        ):
             raise InputError(
                 f"{path}: expected its characters to be {vocab_size} different ones of ASCII, a token each, "
-                f"got {str(told)[:300]!r}; use another copy, or the folder that dnalm wrote beside it"
+                f"got {str(characters)[:300]!r}; use another copy, or the folder that dnalm wrote beside it"
             )
-        return told
+        return str(characters)
     known = {len(text): text for text in (VOCAB4.characters, HG38_CHARACTERS)}
     if vocab_size not in known:
         raise InputError(
@@ -160,7 +164,7 @@ def binding_file_content(
         config: plain values; a `position` that is learned is left out, as the published files do not know it.
         core: tensors of a `GPT`; `lm_head.weight`, tied to its embedding, is added.
         head: tensors of the head, or of the whole CNN.
-        numbers: whatever is to stand beside the tensors.
+        numbers: written beside the tensors.
     """
     assert not set(numbers) & set(STATES)
     if kind == "cnn":
@@ -197,7 +201,7 @@ def _tensors(content: Mapping[str, Any], key: str, path: Path) -> dict[str, Tens
 
 
 def _config(found: Any, path: Path) -> dict[str, Any]:
-    """Return the config of a GPT, checked; `position` is learned where the file does not tell."""
+    """Return the config of a GPT, checked; `position` is learned where the file has none."""
     if not isinstance(found, dict):
         raise InputError(f"{path}: expected config to hold {', '.join(SIZES)}, got {type(found).__name__}")
     sizes = {name: found.get(name) for name in SIZES}
@@ -224,7 +228,7 @@ def _core(state: dict[str, Tensor], config: dict[str, Any], source: str) -> dict
         raise InputError(f"{source}: expected lm_head.weight to equal transformer.wte.weight, got others")
     layers = {found[1] for name in state if (found := re.match(r"transformer\.h\.(\d+)\.", name))}
     if len(layers) != config["n_layer"]:
-        raise InputError(f"{source}: its config tells of {config['n_layer']} layers, it holds {len(layers)}")
+        raise InputError(f"{source}: its config has {config['n_layer']} layers, it holds {len(layers)}")
     try:
         shape = gpt_shape(config)
     except ValueError as error:

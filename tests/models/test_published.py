@@ -208,7 +208,7 @@ CHANGES = {
         {"config": CONFIG | {"vocab_size": 40}},
         r"transformer\.wte\.weight is \[4, 8\], wanted \[40, 8\]",
     ),
-    "other layers": ({"config": CONFIG | {"n_layer": 2}}, r"tells of 2 layers, it holds 1"),
+    "other layers": ({"config": CONFIG | {"n_layer": 2}}, r"has 2 layers, it holds 1"),
     "heads that do not divide": ({"config": CONFIG | {"n_head": 3}}, r"n_embd must be a multiple of n_head"),
     "no config": ({"config": None}, r"expected config to hold block_size, .*got NoneType"),
     "a config with a gap": ({"config": without(CONFIG, "n_embd")}, r"n_embd missing"),
