@@ -34,8 +34,8 @@ PARALLEL_COMMANDS = (
 """Commands that several processes can run together."""
 TIMEOUT = timedelta(days=1)
 """How long a process waits for another, which may be writing a large file; a dead one is noticed at once."""
-ERROR_REPORTERS = "dnalm/told"
-"""Key of the processes' store: how many have asked to report an error."""
+ERROR_REPORTERS = "dnalm/error-reporters"
+"""Key of the processes' store: how many have had an error to report."""
 LOST_PEER = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer", "Broken pipe")
 """Texts of errors that mean that another process has ended."""
 
@@ -218,8 +218,8 @@ def _group() -> Any:
 def stop_signal(say: Say = silent) -> Iterator[threading.Event]:
     """Graceful stop on SIGINT and SIGTERM: the first one sets the event, a second one stops at once.
 
-    Of several processes each receives one from the terminal and another from its launcher: there the second
-    one is ignored, also while the process ends.
+    Of several processes each receives one from the terminal and another from its launcher: the second one is
+    ignored, also while the process ends.
     """
     stopped = threading.Event()
     if threading.current_thread() is not threading.main_thread():

@@ -1,4 +1,4 @@
-"""What commands that train or evaluate share: flags, settings of the process, messages, progress."""
+"""For commands that train or evaluate: flags, settings of the process, messages, progress."""
 
 import contextlib
 import os

@@ -124,15 +124,15 @@ def evaluate_language(model: nn.Module, genome: PreparedGenome, bases: int, leng
         `bits_per_base`, `ladder`, `gain` over the best Markov model and `verdict`, as run.json has them.
     """
     scores = score(model, genome, "val", bases, length)
-    rungs = markov_ladder(genome, bases)
+    baselines = markov_ladder(genome, bases)
     low, high = interval(scores.bits, scores.bases)
     bits = {"value": scores.bits_per_base, "low": low, "high": high, "bases": int(scores.bases.sum())}
-    gain = gain_over(scores, rungs)
+    gain = gain_over(scores, baselines)
     return {
         "bits_per_base": bits,
-        "ladder": rungs.as_dict(),
+        "ladder": baselines.as_dict(),
         "gain": gain,
-        "verdict": verdict(scores, gain, rungs),
+        "verdict": verdict(scores, gain, baselines),
     }
 
 
@@ -159,32 +159,32 @@ def interval(
     return float(low), float(high)
 
 
-def gain_over(scores: LanguageScores, rungs: Ladder) -> dict[str, Any]:
+def gain_over(scores: LanguageScores, baselines: Ladder) -> dict[str, Any]:
     """Return the bits per base that the model saves over the best Markov model, paired piece by piece.
 
     Returns:
         `value`, `low` and `high` of the 95 % interval, and `winner`: model, markov, or neither where the
         interval holds 0 or there are fewer pieces than `MIN_PIECES`.
     """
-    order, strands, best = rungs.best
-    low, high = interval(rungs.pieces[strands - 1, order] - scores.bits, scores.bases)
+    order, strands, best = baselines.best
+    low, high = interval(baselines.pieces[strands - 1, order] - scores.bits, scores.bases)
     winner = "model" if low > 0 else "markov" if high < 0 else "neither"
     if len(scores.bases) < MIN_PIECES:
         winner = "neither"
     return {"value": best - scores.bits_per_base, "low": low, "high": high, "winner": winner}
 
 
-def verdict(scores: LanguageScores, gain: dict[str, Any], rungs: Ladder) -> str:
+def verdict(scores: LanguageScores, gain: dict[str, Any], baselines: Ladder) -> str:
     """Return one sentence: is the model better than the best Markov model, by `gain` (of `gain_over`)?"""
-    order, strands, best = rungs.best
+    order, strands, best = baselines.best
     strand = "both strands" if strands == 2 else "one strand"
-    rung = f"the best Markov model (order {order}, {strand} counted, {best:.4f})"
+    baseline = f"the best Markov model (order {order}, {strand} counted, {best:.4f})"
     start = f"At {scores.bits_per_base:.4f} bits per base the model"
     spread = f"95 % interval of the gain {gain['low']:+.4f} to {gain['high']:+.4f}"
     if len(scores.bases) < MIN_PIECES:
-        return f"{start} gains {gain['value']:+.4f} on {rung}, on too few bases to decide."
+        return f"{start} gains {gain['value']:+.4f} on {baseline}, on too few bases to decide."
     if gain["winner"] == "model":
-        return f"{start} beats {rung} by {gain['value']:.4f} ({spread})."
+        return f"{start} beats {baseline} by {gain['value']:.4f} ({spread})."
     if gain["winner"] == "markov":
-        return f"{start} is behind {rung} by {-gain['value']:.4f} ({spread})."
-    return f"{start} is not distinguishable from {rung}: gain {gain['value']:+.4f} ({spread})."
+        return f"{start} is behind {baseline} by {-gain['value']:.4f} ({spread})."
+    return f"{start} is not distinguishable from {baseline}: gain {gain['value']:+.4f} ({spread})."

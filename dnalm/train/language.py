@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dnalm import checkpoint, process
+from dnalm.config import check_minimum
 from dnalm.data.language import LanguageBatch, LanguageWindows
 from dnalm.device import Processor, choose_compiled, compile_mode
 from dnalm.errors import InputError
@@ -60,13 +61,11 @@ class LanguageConfig:
     """Validation bases for the final score and the Markov models; 0 for all."""
 
     def __post_init__(self) -> None:
+        wrong = check_minimum(self, eval_bases=1, final_bases=0)
         if not 0.0 <= self.repeat_weight <= 1.0:
-            raise InputError(f"repeat_weight must be from 0 to 1, got {self.repeat_weight}")
-        if self.eval_bases < 1 or self.final_bases < 0:
-            raise InputError(
-                "eval_bases must be at least 1 and final_bases at least 0, "
-                f"got {self.eval_bases} and {self.final_bases}"
-            )
+            wrong.append(f"`repeat_weight` must be from 0 to 1, got {self.repeat_weight}")
+        if wrong:
+            raise InputError("; ".join(wrong))
 
 
 class LanguageTask:

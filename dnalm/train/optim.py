@@ -75,7 +75,7 @@ class TrainConfig(OptimizerConfig):
     """How a model is trained for a number of steps."""
 
     steps: int = 4000
-    """Optimiser steps of the whole run."""
+    """Optimiser steps of the run."""
     warmup: int = 50
     """Steps of linear warm-up."""
     decay: Literal["all", "matrices"] = "matrices"

@@ -1,4 +1,4 @@
-"""Tests for dnalm/commands/pretrain.py: the verb on a small genome, and every mistake."""
+"""Tests for dnalm/commands/pretrain.py and dnalm/train/language.pretrain: all files, and every mistake."""
 
 import dataclasses
 import json
@@ -12,40 +12,57 @@ import torch
 from dnalm import checkpoint
 from dnalm.cli import main
 from dnalm.commands import pretrain
-from dnalm.commands.runs import RunOptions
 from dnalm.config import NON_TRAINING_FIELDS, read_recipe
-from dnalm.device import Compute, choose_precision
-from dnalm.genome.folder import PreparedGenome
+from dnalm.device import Processor, choose_precision
+from dnalm.errors import InputError
 from dnalm.models.core import load_core
 from dnalm.models.gpt import GPTConfig
 from dnalm.models.language import LanguageModel
-from dnalm.train.language import LanguageConfig
+from dnalm.train.language import LanguageConfig, PretrainConfig
+from dnalm.train.language import pretrain as pretrain_in_python
 from dnalm.train.optim import TrainConfig
 
 SMALL = ["--n-layer", "1", "--n-head", "2", "--n-embd", "8", "--block-size", "20", "--batch-size", "4"]
 SMALL += ["--eval-bases", "300", "--final-bases", "600", "--device", "cpu", "--steps", "6", "--warmup", "2"]
 OTHER = "fp32" if choose_precision("auto", "cpu") == "bf16" else "bf16"
 FILES = ["ckpt_{}.pt", "loss_{}.png", "losses_{}.json", "summary_{}.json"]
+MODES = ("full", "vocab4")
+
+
+def run(toy, out, *flags, mode="vocab4"):
+    """Run the command on the toy genome and return its exit code."""
+    return main(["pretrain", "--data", str(toy[mode].folder), "--out", str(out), *SMALL, *flags])
+
+
+def record_of(out, mode="vocab4"):
+    return json.loads((out / mode / "run.json").read_text())
 
 
 @pytest.fixture(scope="module")
 def trained(toy, tmp_path_factory):
     """Both vocabularies pretrained by the command line, in a path with a space."""
     out = tmp_path_factory.mktemp("pretrained") / "my outputs"
-    for mode in ("full", "vocab4"):
-        assert main(["pretrain", "--data", str(toy[mode].folder), "--out", str(out), *SMALL]) == 0
+    for mode in MODES:
+        assert run(toy, out, mode=mode) == 0
     return out
 
 
-@pytest.mark.parametrize("mode", ["full", "vocab4"])
-def test_every_file_is_there_and_opens(trained, toy, mode):
+@pytest.fixture
+def copy(trained, tmp_path):
+    """A copy of those runs."""
+    shutil.copytree(trained, tmp_path / "o")
+    return tmp_path / "o"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_file_exists_and_opens(trained, toy, mode):
     for name in FILES:
         assert (trained / name.format(mode)).stat().st_size > 0
-    assert (trained / "training_time_comparison.png").read_bytes().startswith(b"\x89PNG")
-    assert (trained / f"loss_{mode}.png").read_bytes().startswith(b"\x89PNG")
+    for picture in ("training_time_comparison.png", f"loss_{mode}.png"):
+        assert (trained / picture).read_bytes().startswith(b"\x89PNG")
     losses = json.loads((trained / f"losses_{mode}.json").read_text())
     assert losses["iterations"] == [0, 6]
-    assert {"train_losses", "val_losses", "elapsed_time", "bits_per_base"} <= losses.keys()
+    assert {"train_losses", "val_losses", "elapsed_time", "bits_per_base", "tokens"} <= losses.keys()
     assert losses["vocab_size"] == toy[mode].tokenizer.vocab_size
     summary = json.loads((trained / f"summary_{mode}.json").read_text())
     assert summary["best_val_loss"] == min(losses["val_losses"])
@@ -54,21 +71,22 @@ def test_every_file_is_there_and_opens(trained, toy, mode):
     assert summary["elapsed_time"] >= losses["elapsed_time"][-1] > 0
 
 
-@pytest.mark.parametrize("mode", ["full", "vocab4"])
-def test_record_tells_all(trained, toy, mode):
-    run = json.loads((trained / mode / "run.json").read_text())
-    metrics = run["metrics"]
-    assert (run["status"], run["verb"], run["data"]["digest"]) == ("done", "pretrain", toy[mode].digest)
-    assert run["recipe"]["name"] == "default, changed by flags"
-    assert run["recipe"]["train"]["steps"] == 6
+@pytest.mark.parametrize("mode", MODES)
+def test_the_record_holds_everything(trained, toy, mode):
+    record = record_of(trained, mode)
+    metrics = record["metrics"]
+    assert (record["status"], record["verb"]) == ("done", "pretrain")
+    assert record["data"]["digest"] == toy[mode].digest
+    assert record["recipe"]["name"] == "default, changed by flags"
+    assert record["recipe"]["train"]["steps"] == 6
     assert (metrics["mode"], metrics["step"], metrics["tokens"]) == (mode, 6, 6 * 4 * 20)
     assert len(metrics["ladder"]["both_strands"]) == 13
     assert metrics["bits_per_base"]["bases"] == metrics["ladder"]["validation_bases"]
     assert "Markov" in metrics["verdict"]
 
 
-@pytest.mark.parametrize("mode", ["full", "vocab4"])
-def test_published_checkpoint_is_the_folders_best_model(trained, toy, mode):
+@pytest.mark.parametrize("mode", MODES)
+def test_the_published_checkpoint_is_the_folders_best_model(trained, toy, mode):
     content = torch.load(trained / f"ckpt_{mode}.pt", weights_only=True)
     assert content.keys() == {"model_args", "characters", "model", "best_val_loss", "iter"}
     args = content["model_args"]
@@ -78,45 +96,68 @@ def test_published_checkpoint_is_the_folders_best_model(trained, toy, mode):
     tensors, about = checkpoint.load(trained / mode)
     assert about["characters"] == content["characters"] == toy[mode].tokenizer.characters
     by_folder, by_file = load_core(trained, mode), load_core(trained / f"ckpt_{mode}.pt", mode)
-    assert by_file.characters == by_folder.characters
-    assert by_file.encoder == by_folder.encoder
+    assert (by_file.characters, by_file.encoder) == (by_folder.characters, by_folder.encoder)
     for name, tensor in tensors.items():
         assert torch.equal(tensor, content["model"][name])
     assert content["best_val_loss"] == about["val_loss"]
 
 
-def test_summary_names_bits_and_verdict(toy, tmp_path, capfd):
-    assert main(["pretrain", "--data", str(toy["vocab4"].folder), "--out", str(tmp_path / "o"), *SMALL]) == 0
+def test_the_summary_has_the_score_and_the_next_command(toy, tmp_path, capfd):
+    assert run(toy, tmp_path / "o") == 0
     shown = capfd.readouterr()
     assert "bits per base (95 % interval" in shown.out
     assert "Markov model (order" in shown.out
+    assert shown.out.endswith(f"dnalm compare {tmp_path / 'o'}\n")
     assert "vocab4: 824 parameters, on cpu" in shown.err  # 4 * 8 + (12 * 8 * 8 + 2 * 8) + 8
-    assert "training" not in shown.err  # no bar where stderr is no terminal
+    assert len((shown.out + shown.err).splitlines()) < 10  # no bar where stderr is no terminal
 
 
 def test_stopping_and_resuming_gives_the_same_weights(toy, trained, tmp_path):
-    data = ["--data", str(toy["vocab4"].folder), "--out", str(tmp_path)]
-    assert main(["pretrain", *data, *SMALL, "--stop-at", "2"]) == 0
-    assert json.loads((tmp_path / "vocab4" / "run.json").read_text())["status"] == "interrupted"
-    assert main(["pretrain", *data, *SMALL, "--resume"]) == 0
-    whole, _ = checkpoint.load(trained / "vocab4" / "last")
-    parts, _ = checkpoint.load(tmp_path / "vocab4" / "last")
-    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    assert run(toy, tmp_path, "--stop-at", "2") == 0
+    assert record_of(tmp_path)["status"] == "interrupted"
+    assert run(toy, tmp_path, "--resume") == 0
+    wanted, found = (checkpoint.load(out / "vocab4" / "last")[0] for out in (trained, tmp_path))
+    assert all(torch.equal(wanted[name], found[name]) for name in wanted)
 
 
-def test_another_run_is_not_written_over(toy, trained, tmp_path, capsys):
-    shutil.copytree(trained, tmp_path / "o")
-    command = ["pretrain", "--data", str(toy["vocab4"].folder), "--out", str(tmp_path / "o"), *SMALL]
-    before = (tmp_path / "o" / "ckpt_vocab4.pt").read_bytes()
-    assert main(command) == 2
+def test_another_run_is_not_overwritten(toy, copy, capsys):
+    before = (copy / "ckpt_vocab4.pt").read_bytes()
+    assert run(toy, copy) == 2
     assert "holds another run (done); use --resume, --overwrite or another --out" in capsys.readouterr().err
-    assert main([*command, "--resume", "--lr", "0.5"]) == 2
+    assert run(toy, copy, "--resume", "--lr", "0.5") == 2
     assert "lr was 0.0005, is 0.5" in capsys.readouterr().err
-    assert main([*command, "--resume", "--overwrite"]) == 2
-    assert "choose one" in capsys.readouterr().err
-    assert (tmp_path / "o" / "ckpt_vocab4.pt").read_bytes() == before
-    assert main([*command, "--overwrite", "--seed", "5"]) == 0
-    assert (tmp_path / "o" / "ckpt_vocab4.pt").read_bytes() != before
+    assert run(toy, copy, "--resume", "--overwrite") == 2
+    record = copy / "vocab4" / "run.json"
+    kept = record.read_text()
+    record.write_text(json.dumps(json.loads(kept) | {"verb": "finetune"}))
+    assert run(toy, copy, "--overwrite") == 2  # a run of another kind
+    record.write_text(kept)
+    assert (copy / "ckpt_vocab4.pt").read_bytes() == before
+    assert run(toy, copy, "--overwrite", "--seed", "5") == 0
+    assert (copy / "ckpt_vocab4.pt").read_bytes() != before
+
+
+def test_a_refused_overwrite_leaves_the_old_run(toy, trained, copy, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)  # as if it were not installed
+    assert run(toy, copy, "--overwrite", "--tensorboard") == 2
+    assert run(toy, copy, "--overwrite", "--seed", str(10**13)) == 2
+    assert run(toy, copy, "--overwrite", "--stop-at", "-1") == 2
+    for path in trained.rglob("*"):
+        if path.is_file() and path.name != ".lock":
+            assert (copy / path.relative_to(trained)).read_bytes() == path.read_bytes()
+
+
+def test_the_files_of_others_are_left_alone(toy, tmp_path):
+    (tmp_path / "ckpt_vocab4.pt").write_text("weeks of work")
+    assert run(toy, tmp_path) == 2
+    assert (tmp_path / "ckpt_vocab4.pt").read_text() == "weeks of work"
+    (tmp_path / "summary_full.json").write_text("{}")  # of another program
+    assert run(toy, tmp_path, "--overwrite") == 0
+    assert not (tmp_path / "training_time_comparison.png").exists()
+    (tmp_path / "p" / "vocab4").mkdir(parents=True)
+    (tmp_path / "p" / "vocab4" / "thesis.txt").write_text("mine")
+    assert run(toy, tmp_path / "p", "--overwrite") == 2
+    assert [path.name for path in (tmp_path / "p" / "vocab4").iterdir()] == ["thesis.txt"]
 
 
 @pytest.mark.parametrize(
@@ -129,32 +170,18 @@ def test_another_run_is_not_written_over(toy, trained, tmp_path, capsys):
         (["--patience", "5", "--eval-every", "4"], "eval_every was None, is 4; patience was 0, is 5"),
     ],
 )
-def test_what_decides_a_run_cannot_be_changed_on_the_way(toy, trained, tmp_path, capsys, flags, named):
-    shutil.copytree(trained, tmp_path / "o")
-    where = ["--data", str(toy["vocab4"].folder), "--out", str(tmp_path / "o")]
-    code = main(["pretrain", *where, *SMALL, *flags, "--resume"])
-    assert code == (2 if named else 0)
+def test_what_decides_a_run_cannot_be_changed_on_the_way(toy, copy, capsys, flags, named):
+    assert run(toy, copy, *flags, "--resume") == (2 if named else 0)
     assert (named or "") in capsys.readouterr().err
 
 
-def test_another_genome_is_not_gone_on_with(toy, trained, tmp_path, capsys):
-    shutil.copytree(trained, tmp_path / "o")
+def test_a_run_is_not_resumed_on_another_genome(copy, tmp_path, capsys):
     fasta = tmp_path / "other.fa"
     fasta.write_text(">chr1\n" + "ACGTTGCA" * 400 + "\n>chr3\n" + "GATTACAA" * 100 + "\n")
     assert main(["prepare", str(fasta), "--out", str(tmp_path / "d"), "--val-contigs", "chr3"]) == 0
-    where = ["--data", str(tmp_path / "d" / "vocab4"), "--out", str(tmp_path / "o")]
+    where = ["--data", str(tmp_path / "d" / "vocab4"), "--out", str(copy)]
     assert main(["pretrain", *where, *SMALL, "--resume"]) == 2
-    told = capsys.readouterr().err
-    assert "cannot resume with other settings: data was " in told
-
-
-def test_somebody_elses_folder_is_left_alone(toy, tmp_path, capsys):
-    (tmp_path / "vocab4").mkdir()
-    (tmp_path / "vocab4" / "thesis.txt").write_text("mine")
-    command = ["pretrain", "--data", str(toy["vocab4"].folder), "--out", str(tmp_path), *SMALL]
-    assert main([*command, "--overwrite"]) == 2
-    assert "holds files that are not a run of dnalm" in capsys.readouterr().err
-    assert [path.name for path in (tmp_path / "vocab4").iterdir()] == ["thesis.txt"]
+    assert "data was " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -163,230 +190,144 @@ def test_somebody_elses_folder_is_left_alone(toy, tmp_path, capsys):
         (["--data", "/no/such"], "/no/such"),
         (["--n-hed", "3"], "--n-head"),
         (["--recipe", "publish"], "did you mean published?"),
-        (["--n-embd", "10", "--n-head", "3"], "n_embd must be a multiple of n_head, got 10 and 3"),
+        (["--n-embd", "10", "--n-head", "3"], "must be a multiple of"),
         (["--block-size", "4000"], "no unbroken stretch of train holds 4001 tokens"),
-        (["--device", "cuda"], "--device cuda: not available, only cpu"),
+        (["--device", "cuda"], "--device cuda: not available"),
         (["--precision", "fp16"], "--precision fp16: not available on cpu"),
         (["--threads", "-1"], "at least 0, got -1"),
         (["--resume"], "nothing to resume here"),
         (["--repeat-weight", "3"], "from 0 to 1, got 3"),
         (["--steps", "many"], "--steps"),
+        (["--size", "100"], "1M, 3M, 7M, 10M, 30M, 100M, 350M"),
+        (["--n-embd", "4000000"], "memory ran out"),
     ],
 )
 def test_a_mistake_is_one_message_and_nothing_is_written(toy, tmp_path, monkeypatch, capsys, flags, message):
     monkeypatch.setenv("COLUMNS", "200")
-    if "cuda" in flags and torch.cuda.is_available():
-        pytest.skip("there is a CUDA device here")
-    command = ["pretrain", "--data", str(toy["vocab4"].folder), "--out", str(tmp_path / "o"), *SMALL, *flags]
-    assert main(command) == 2
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert run(toy, tmp_path / "o", *flags) == 2
     shown = capsys.readouterr().err
     assert message in shown
     assert "Traceback" not in shown
     assert not (tmp_path / "o").exists()
 
 
-def test_recipe_file_sets_and_flags_win(tmp_path):
-    (tmp_path / "mine.toml").write_text("[encoder]\nn_layer = 2\n[train]\nsteps = 7\nlr = 0.5\n")
-    options = pretrain.default_options(str(tmp_path / "mine.toml"))
-    assert (options.encoder.n_layer, options.train.steps, options.train.lr) == (2, 7, 0.5)
-    (tmp_path / "bad.toml").write_text("[encoder]\nlayers = 2\n[train]\nstep = 7\n[extra]\nx = 1\n")
-    with pytest.raises(ValueError, match=r"no table \[extra\]") as error:
-        pretrain.default_options(str(tmp_path / "bad.toml"))
-    assert "no field 'layers'; did you mean n_layer?" in str(error.value)
-    assert "no field 'step'; did you mean steps?" in str(error.value)
-
-
-def test_default_recipe_and_the_settings_of_the_code_are_one():
-    options = pretrain.default_options("default")
-    assert (options.encoder, options.train, options.task) == (GPTConfig(), TrainConfig(), LanguageConfig())
-
-
-@pytest.mark.parametrize("name", ["default", "published"])
-def test_a_recipe_tells_all_that_decides_what_is_trained(name):
-    # so that a record can be held against it, whatever the code's own settings become
-    told = {key for table in read_recipe(name).values() for key in table}
-    parts = (GPTConfig(), TrainConfig(), LanguageConfig())
-    fields = {field.name for part in parts for field in dataclasses.fields(part)}
-    assert fields - told - NON_TRAINING_FIELDS == {
-        "plateau_patience",
-        "plateau_factor",
-    }  # of a schedule that neither has
-
-
-def test_a_recipe_is_called_changed_only_where_what_is_trained_is():
-    told = pretrain.default_options("default")
-    judged = replace(told.train, eval_every=7, checkpoint_every=9, accumulate=4)
-    judged = replace(told, train=judged, task=replace(told.task, eval_bases=600, final_bases=700))
-    assert pretrain._recipe_name(judged) == "default"
-    assert pretrain._recipe_name(replace(told, train=replace(told.train, lr=1.0))).endswith("by flags")
-
-
-def test_published_recipe_is_the_published_one():
-    options = pretrain.default_options("published")
-    assert options.encoder == GPTConfig(4, 4, 384, 300, 0.2, False, "learned")
-    expected = TrainConfig(
-        steps=4000, batch_size=64, lr=1e-3, min_lr=1e-4, warmup=100, weight_decay=0.1,
-        decay="all", beta2=0.999, clip=0.0, eval_every=1000, schedule="cosine",
-    )  # fmt: skip
-    assert options.train == expected
-
-
-def test_dry_run_writes_nothing(toy, tmp_path, capsys):
-    command = [
-        "pretrain",
-        "--data",
-        str(toy["vocab4"].folder),
-        "--out",
-        str(tmp_path / "o"),
-        *SMALL,
-        "--dry-run",
-    ]
-    assert main(command) == 0
-    shown = capsys.readouterr().out
-    assert "would train 6 steps of 4 windows of 20 tokens" in shown
+@pytest.mark.parametrize("harm", ["longer", "changed"])
+def test_damaged_data_is_refused(toy, tmp_path, capsys, harm):
+    data = shutil.copytree(toy["vocab4"].folder, tmp_path / "vocab4")
+    content = bytearray((data / "train.bin").read_bytes())
+    if harm == "longer":
+        content += b"\0"
+    else:
+        content[100] = 3 - content[100]
+    (data / "train.bin").write_bytes(content)
+    assert main(["pretrain", "--data", str(data), "--out", str(tmp_path / "o"), *SMALL]) == 2
+    assert "damaged" in capsys.readouterr().err
     assert not (tmp_path / "o").exists()
 
 
-def test_a_record_tells_that_a_run_was_compiled(toy, tmp_path, monkeypatch):
-    modes = []
-    monkeypatch.setattr(torch.nn.Module, "compile", lambda _module, mode: modes.append(mode))  # slow
-    command = ["pretrain", "--data", str(toy["vocab4"].folder), "--out", str(tmp_path), *SMALL]
-    assert main([*command, "--compile", "on", "--dry-run"]) == 0
-    assert modes == [None]
-    assert main([*command, "--compile", "on"]) == 0
-    told = json.loads((tmp_path / "vocab4" / "run.json").read_text())["hardware"]["device"]
-    assert told.endswith(", compiled")
-    assert main([*command, "--compile", "off", "--overwrite"]) == 0
-    assert "compiled" not in (tmp_path / "vocab4" / "run.json").read_text().split('"hardware"')[1]
-    assert len(modes) == 2
-
-
-def test_damaged_data_is_refused(toy, tmp_path, capsys):
-    shutil.copytree(toy["vocab4"].folder, tmp_path / "vocab4")
-    with (tmp_path / "vocab4" / "train.bin").open("ab") as file:
-        file.write(b"\0")
-    assert main(["pretrain", "--data", str(tmp_path / "vocab4"), "--out", str(tmp_path / "o"), *SMALL]) == 2
-    assert "damaged" in capsys.readouterr().err
-
-
-def test_full_disk_is_one_message(toy, tmp_path, capsys, monkeypatch):
+def test_a_full_disk_is_one_message(toy, tmp_path, capsys, monkeypatch):
     def full(*_args, **_settings):
         raise OSError(28, "No space left on device", str(tmp_path / "o"))
 
     monkeypatch.setattr(checkpoint, "save", full)
-    assert main(["pretrain", "--data", str(toy["vocab4"].folder), "--out", str(tmp_path / "o"), *SMALL]) == 2
+    assert run(toy, tmp_path / "o") == 2
     assert "is full" in capsys.readouterr().err
-    assert json.loads((tmp_path / "o" / "vocab4" / "run.json").read_text())["status"] == "failed"
-
-
-def test_options_can_be_built_in_python(toy, tmp_path):
-    options = replace(
-        pretrain.default_options("default"),
-        data=toy["full"].folder,
-        out=tmp_path,
-        encoder=GPTConfig(1, 1, 8, 20),
-        train=TrainConfig(steps=1, batch_size=1),
-        task=LanguageConfig(eval_bases=10, final_bases=10),
-        run=RunOptions(compute=Compute(device="cpu"), quiet=True),
-    )
-    pretrain.run(options)
-    assert (tmp_path / "ckpt_full.pt").is_file()
-    assert PreparedGenome(toy["full"].folder).mode == "full"
-
-
-def test_tensorboard_gets_the_curves(toy, tmp_path):
-    pytest.importorskip("tensorboard", reason="needs dnalm[log]")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    command = [
-        "pretrain",
-        "--data",
-        str(toy["vocab4"].folder),
-        "--out",
-        str(tmp_path),
-        *SMALL,
-        "--tensorboard",
-    ]
-    assert main(command) == 0
-    events = EventAccumulator(str(tmp_path / "vocab4" / "tensorboard")).Reload()
-    losses = json.loads((tmp_path / "losses_vocab4.json").read_text())
-    assert [event.step for event in events.Scalars("val_loss")] == losses["iterations"]
-    assert [event.value for event in events.Scalars("val_loss")] == pytest.approx(
-        losses["val_losses"], rel=1e-6
-    )
-    assert [event.step for event in events.Scalars("loss")] == [6]
-
-
-def test_data_changed_in_place_is_refused(toy, tmp_path, capsys):
-    shutil.copytree(toy["vocab4"].folder, tmp_path / "vocab4")
-    with (tmp_path / "vocab4" / "train.bin").open("r+b") as file:
-        file.seek(100)
-        file.write(bytes([3 - file.read(1)[0]]))
-    assert main(["pretrain", "--data", str(tmp_path / "vocab4"), "--out", str(tmp_path / "o"), *SMALL]) == 2
-    assert "damaged" in capsys.readouterr().err
-    assert not (tmp_path / "o").exists()
-
-
-def test_a_refused_overwrite_leaves_the_old_run(toy, trained, tmp_path, monkeypatch):
-    shutil.copytree(trained, tmp_path / "o")
-    command = [
-        "pretrain",
-        "--data",
-        str(toy["vocab4"].folder),
-        "--out",
-        str(tmp_path / "o"),
-        *SMALL,
-        "--overwrite",
-    ]
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)  # as if it were not installed
-    assert main([*command, "--tensorboard"]) == 2
-    assert main([*command, "--seed", str(10**13)]) == 2
-    assert main([*command, "--stop-at", "-1"]) == 2
-    for path in trained.rglob("*"):
-        if path.is_file() and path.name != ".lock":
-            assert (tmp_path / "o" / path.relative_to(trained)).read_bytes() == path.read_bytes()
-
-
-def test_a_published_checkpoint_is_not_replaced_unasked(toy, tmp_path, capsys):
-    (tmp_path / "ckpt_vocab4.pt").write_text("weeks of work")
-    command = ["pretrain", "--data", str(toy["vocab4"].folder), "--out", str(tmp_path), *SMALL]
-    assert main(command) == 2
-    assert "ckpt_vocab4.pt: exists already" in capsys.readouterr().err
-    assert (tmp_path / "ckpt_vocab4.pt").read_text() == "weeks of work"
-    assert main([*command, "--overwrite"]) == 0
-
-
-def test_memory_that_runs_out_is_one_message(toy, tmp_path, capsys):
-    command = ["pretrain", "--data", str(toy["vocab4"].folder), "--out", str(tmp_path), *SMALL]
-    assert main([*command, "--n-embd", "4000000"]) == 2
-    assert "memory ran out" in capsys.readouterr().err
+    assert record_of(tmp_path / "o")["status"] == "failed"
 
 
 def test_ctrl_c_while_scoring_is_recorded(toy, tmp_path, monkeypatch):
     def interrupted(*_args):
         raise KeyboardInterrupt
 
-    command = ["pretrain", "--data", str(toy["vocab4"].folder), "--out", str(tmp_path), *SMALL]
     with monkeypatch.context() as patch:
         patch.setattr("dnalm.train.language.evaluate_language", interrupted)
-        assert main(command) == 130
-    assert json.loads((tmp_path / "vocab4" / "run.json").read_text())["status"] == "interrupted"
-    assert main([*command, "--resume"]) == 0
-    assert json.loads((tmp_path / "vocab4" / "run.json").read_text())["status"] == "done"
+        assert run(toy, tmp_path) == 130
+    assert record_of(tmp_path)["status"] == "interrupted"
+    assert run(toy, tmp_path, "--resume") == 0
+    assert record_of(tmp_path)["status"] == "done"
 
 
-def test_a_foreign_summary_does_not_stop_the_end(toy, tmp_path):
-    (tmp_path / "summary_full.json").write_text("{}")
-    assert main(["pretrain", "--data", str(toy["vocab4"].folder), "--out", str(tmp_path), *SMALL]) == 0
-    assert not (tmp_path / "training_time_comparison.png").exists()
+def test_a_dry_run_writes_nothing(toy, tmp_path, capsys):
+    assert run(toy, tmp_path / "o", "--dry-run") == 0
+    assert "would train 6 steps of 4 windows of 20 tokens" in capsys.readouterr().out
+    assert not (tmp_path / "o").exists()
 
 
-def test_a_run_of_another_kind_is_not_replaced(toy, trained, tmp_path, capsys):
-    shutil.copytree(trained, tmp_path / "o")
-    record = tmp_path / "o" / "vocab4" / "run.json"
-    record.write_text(json.dumps(json.loads(record.read_text()) | {"verb": "finetune"}))
-    command = ["pretrain", "--data", str(toy["vocab4"].folder), "--out", str(tmp_path / "o"), *SMALL]
-    for flags in ([], ["--overwrite"]):
-        assert main([*command, *flags]) == 2
-        assert "holds a run of dnalm finetune, which dnalm pretrain does not" in capsys.readouterr().err
-    assert (tmp_path / "o" / "vocab4" / "last").exists()
+def test_the_record_says_that_a_run_was_compiled(toy, tmp_path, monkeypatch):
+    modes = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda _module, mode: modes.append(mode))  # slow
+    assert run(toy, tmp_path, "--compile", "on", "--dry-run") == 0
+    assert modes == [None]
+    assert run(toy, tmp_path, "--compile", "on") == 0
+    assert record_of(tmp_path)["hardware"]["device"].endswith(", compiled")
+    assert run(toy, tmp_path, "--compile", "off", "--overwrite") == 0
+    assert "compiled" not in record_of(tmp_path)["hardware"]["device"]
+    assert len(modes) == 2
+
+
+def test_tensorboard_gets_the_curves(toy, tmp_path):
+    pytest.importorskip("tensorboard", reason="needs dnalm[log]")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    assert run(toy, tmp_path, "--tensorboard") == 0
+    events = EventAccumulator(str(tmp_path / "vocab4" / "tensorboard")).Reload()
+    losses = json.loads((tmp_path / "losses_vocab4.json").read_text())
+    found = events.Scalars("val_loss")
+    assert [event.step for event in found] == losses["iterations"]
+    assert [event.value for event in found] == pytest.approx(losses["val_losses"], rel=1e-6)
+    assert [event.step for event in events.Scalars("loss")] == [6]
+
+
+def test_a_recipe_file_sets_and_flags_win(tmp_path):
+    (tmp_path / "mine.toml").write_text("[encoder]\nn_layer = 2\n[train]\nsteps = 7\nlr = 0.5\n")
+    options = pretrain.default_options(str(tmp_path / "mine.toml"))
+    assert (options.encoder.n_layer, options.train.steps, options.train.lr) == (2, 7, 0.5)
+    (tmp_path / "bad.toml").write_text("[encoder]\nlayers = 2\n[train]\nstep = 7\n[extra]\nx = 1\n")
+    with pytest.raises(InputError) as error:
+        pretrain.default_options(str(tmp_path / "bad.toml"))
+    for named in ("[extra]", "'layers'; did you mean n_layer?", "'step'; did you mean steps?"):
+        assert named in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["default", "published"])
+def test_a_recipe_sets_all_that_decides_what_is_trained(name):
+    # so that a record can be compared with it, whatever the code's own settings become
+    given = {key for table in read_recipe(name).values() for key in table}
+    parts = (GPTConfig(), TrainConfig(), LanguageConfig())
+    fields = {field.name for part in parts for field in dataclasses.fields(part)}
+    only_of_plateau = {"plateau_patience", "plateau_factor"}
+    assert fields - given - NON_TRAINING_FIELDS == only_of_plateau
+
+
+def test_the_recipes_are_those_of_the_code_and_the_published_one():
+    options = pretrain.default_options("default")
+    assert (options.encoder, options.train, options.task) == (GPTConfig(), TrainConfig(), LanguageConfig())
+    options = pretrain.default_options("published")
+    assert options.encoder == GPTConfig(4, 4, 384, 300, 0.2, False, "learned")
+    rates = {"lr": 1e-3, "min_lr": 1e-4, "warmup": 100, "schedule": "cosine", "beta2": 0.999, "clip": 0.0}
+    sizes = {"steps": 4000, "batch_size": 64, "eval_every": 1000}
+    assert options.train == TrainConfig(weight_decay=0.1, decay="all", **rates, **sizes)
+
+
+def test_a_recipe_is_called_changed_only_where_what_is_trained_is():
+    preset = pretrain.default_options("default")
+    train = replace(preset.train, eval_every=7, checkpoint_every=9, accumulate=4)
+    same = replace(preset, train=train, task=replace(preset.task, eval_bases=600, final_bases=700))
+    assert pretrain._recipe_name(same) == "default"
+    assert pretrain._recipe_name(replace(preset, train=replace(preset.train, lr=1.0))).endswith("by flags")
+
+
+def test_a_python_user_trains_without_any_output(toy, tmp_path, capfd):
+    config = PretrainConfig(
+        data=toy["full"].folder,
+        out=tmp_path,
+        encoder=GPTConfig(1, 1, 8, 20),
+        train=TrainConfig(steps=1, batch_size=1),
+        task=LanguageConfig(eval_bases=10, final_bases=10),
+    )
+    metrics = pretrain_in_python(config, Processor("cpu", "fp32"))
+    assert metrics["step"] == 1
+    assert record_of(tmp_path, "full")["recipe"]["name"] == "custom"
+    assert (tmp_path / "ckpt_full.pt").is_file()
+    assert capfd.readouterr() == ("", "")

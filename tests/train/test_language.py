@@ -1,4 +1,4 @@
-"""Tests for dnalm/tasks/language.py."""
+"""Tests for the task of dnalm/train/language.py, and for the scores of a language model."""
 
 import math
 

@@ -50,12 +50,12 @@ class Ladder:
     @property
     def best(self) -> tuple[int, int, float]:
         """Order, strands counted (1 or 2) and bits per base of the best model, of equals the simplest."""
-        rungs = [
+        models = [
             (bits, order, strands)
             for strands, ladder in ((1, self.one_strand), (2, self.both_strands))
             for order, bits in enumerate(ladder)
         ]
-        bits, order, strands = min(rungs)
+        bits, order, strands = min(models)
         return order, strands, bits
 
     def as_dict(self) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def ladder(
 
     Both may be generators and may give memory maps; a stretch may have any length. No context crosses the
     end of a stretch or piece. The first base of each validation piece is context only, and a base with fewer
-    than k to its left is predicted from those there are. Memory: 4^(K+1) * 7 bytes (450 MB at order 12),
+    than k to its left is predicted from fewer. Memory: 4^(K+1) * 7 bytes (450 MB at order 12),
     whatever the genome.
 
     Args:
@@ -167,13 +167,13 @@ def _bits(
     p_one = p_both = np.full(len(codes), 0.25)
     turned = _reverse_complement(codes)
     for order, table in enumerate(tables):
-        here = codes & np.uint32(4 ** (order + 1) - 1)
-        seen = table[here].astype(np.int64)
-        context = table.reshape(-1, 4)[here >> np.uint32(2)].sum(axis=1, dtype=np.int64)
+        kmer = codes & np.uint32(4 ** (order + 1) - 1)
+        seen = table[kmer].astype(np.int64)
+        context = table.reshape(-1, 4)[kmer >> np.uint32(2)].sum(axis=1, dtype=np.int64)
         # On the other strand the context lies to the right, and the base's complement is the first digit.
-        there = turned >> np.uint32(30 - 2 * order)
-        seen_both = seen + table[there]
-        flank = there & np.uint32(4**order - 1)
+        turned_kmer = turned >> np.uint32(30 - 2 * order)
+        seen_both = seen + table[turned_kmer]
+        flank = turned_kmer & np.uint32(4**order - 1)
         context_both = context + table.reshape(4, -1)[:, flank].sum(axis=0, dtype=np.int64)
         known = left >= order
         p_one = np.where(known, (seen + weight * p_one) / (context + weight), p_one)
