@@ -28,7 +28,6 @@ class Settings:
         return Path(self.scratch)
 
 
-
 @dataclass
 class Work:
     """One contestant, built and ready."""

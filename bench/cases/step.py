@@ -213,13 +213,15 @@ LARGE = Case(
     ),
     unit="tokens",
     ours="7M, batch 64",
-    ways=lambda settings: {
-        f"{size}, batch {batch}": dnalm_step(
-            "auto", compiled=settings.device == "cuda", size=size, batch=batch
-        )
-        for size, batch in SIZES[settings.device]
-    }
-    | {PEAKS["bf16"]: product("bf16")},
+    ways=lambda settings: (
+        {
+            f"{size}, batch {batch}": dnalm_step(
+                "auto", compiled=settings.device == "cuda", size=size, batch=batch
+            )
+            for size, batch in SIZES[settings.device]
+        }
+        | {PEAKS["bf16"]: product("bf16")}
+    ),
     peaks=PEAKS,
     targets=lambda settings: (
         [Target("40 % of the peak at 100M parameters", "100M, batch 128", "share_of_peak", at_least=0.4)]
