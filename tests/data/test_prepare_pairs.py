@@ -19,17 +19,17 @@ GENES, MOLECULES, PAIRS = 60, 48, 240
 CONFIG = {field.name for field in fields(PrepareConfig)}
 
 
-def smiles_of(row):
-    """A molecule of its own for each row: chains, and rings with chains."""
-    return ("C" * (row // 2 + 1) + "O") if row % 2 else ("C" * (row // 2 + 1) + "c1ccccc1")
-
-
 def chain(row):
     return "C" * (row + 1) + "O"
 
 
-def table(rows, header="GeneID,SMILES,Label"):
-    return header + "\n" + "".join(",".join(map(str, row)) + "\n" for row in rows)
+def ringed(row):
+    """A molecule of its own for each row: chains, and rings with chains."""
+    return chain(row // 2) if row % 2 else "C" * (row // 2 + 1) + "c1ccccc1"
+
+
+def table(rows):
+    return "GeneID,SMILES,Label\n" + "".join(",".join(map(str, row)) + "\n" for row in rows)
 
 
 @pytest.fixture
@@ -37,12 +37,10 @@ def inputs(tmp_path):
     """Positives of 60 genes and 48 molecules in pairs.csv, and a gene file with a sequence for each."""
     draws = np.random.default_rng(1)
     keys = np.sort(draws.choice(GENES * MOLECULES, PAIRS, replace=False))
-    rows = [(key // MOLECULES + 1, smiles_of(key % MOLECULES), 1) for key in keys]
+    rows = [(key // MOLECULES + 1, ringed(key % MOLECULES), 1) for key in keys]
     (tmp_path / "pairs.csv").write_text(table(rows))
-    genes = ["".join(draws.choice(list("acgt"), 60)) for _ in range(GENES)]
-    (tmp_path / "genes.tsv").write_text(
-        "GeneID\tsequence\n" + "".join(f"{row + 1}\t{gene}\n" for row, gene in enumerate(genes))
-    )
+    genes = [f"{row + 1}\t{''.join(draws.choice(list('acgt'), 60))}\n" for row in range(GENES)]
+    (tmp_path / "genes.tsv").write_text("GeneID\tsequence\n" + "".join(genes))
     return tmp_path
 
 
@@ -62,6 +60,13 @@ def prepared(folder, rows=None, **options):
 def dropped(folder):
     text = gzip.decompress((folder / "dropped.tsv.gz").read_bytes()).decode()
     return [line.split("\t") for line in text.splitlines()[1:]]
+
+
+def assert_nothing_is_shared(pairs, keys):
+    """No positive is a negative, and no positive of one part is in another."""
+    assert not set(keys[pairs.label == 1]) & set(keys[pairs.label == 0])
+    one, other, third = (set(keys[rows[pairs.label[rows] == 1]].tolist()) for rows in pairs.parts.values())
+    assert not (one & other | one & third | other & third)
 
 
 @pytest.mark.parametrize("split", ["random", "cold-molecule", "scaffold", "cold-gene", "cold-both"])
@@ -86,79 +91,71 @@ def test_each_split_gives_three_parts_with_as_many_negatives_as_positives(inputs
     assert pairs.label.sum() == PAIRS - counts["between_parts"]
     assert (counts["between_parts"] > 0) == (split == "cold-both")
     assert (pairs.meta["split"], pairs.meta["negatives"], pairs.meta["ratio"]) == (split, "degree-matched", 1)
+    assert pairs.gene_ids == [str(gene) for gene in range(1, GENES + 1)]  # by number
+    assert set("".join(pairs.sequences)) == set("ACGT")
 
 
 @pytest.mark.parametrize("negatives", ["degree-matched", "uniform"])
 def test_negatives_are_of_their_parts_own_genes_and_molecules(inputs, negatives):
     pairs = prepared(inputs, split="cold-both", negatives=negatives, ratio=0.5)
     for rows in pairs.parts.values():
-        positive = rows[pairs.label[rows] == 1]
-        negative = rows[pairs.label[rows] == 0]
+        positive, negative = rows[pairs.label[rows] == 1], rows[pairs.label[rows] == 0]
         assert len(negative) == round(len(positive) / 2)
         assert set(pairs.gene[negative]) <= set(pairs.gene[positive])
         assert set(pairs.molecule[negative]) <= set(pairs.molecule[positive])
+    pairs = prepared(inputs, split="cold-both", negatives=negatives, ratio=50)
+    for part, about in pairs.meta["parts"].items():
+        assert about["rows"] == about["genes"] * about["molecules"]  # every pair there is
+        missing = pairs.meta["counts"]["negatives_missing"][part]
+        assert missing == 51 * about["positives"] - about["rows"]
 
 
-def test_the_seed_decides_and_the_bytes_are_the_same(inputs):
-    one, same, other = (
-        prepared(inputs, out=inputs / name, seed=seed, split="cold-gene")
-        for name, seed in (("one", 1), ("same", 1), ("other", 2))
-    )
+def test_the_seed_decides_split_and_negatives_and_the_bytes_are_the_same(inputs, monkeypatch):
+    def made(name, seed):
+        return prepared(inputs, out=inputs / name, seed=seed, split="cold-gene")
+
+    one, same, other = made("one", 1), made("same", 1), made("other", 2)
     assert one.digest == same.digest != other.digest
     assert set(one.gene[one.parts["test"]]) != set(other.gene[other.parts["test"]])
     for path in (inputs / "one").iterdir():
         assert path.read_bytes() == (inputs / "same" / path.name).read_bytes()
+    same_split = lambda *columns, seed: split_pairs(*columns, seed=0)  # noqa: E731
+    monkeypatch.setattr("dnalm.data.prepare_pairs.split_pairs", same_split)
+    assert made("third", 1).digest != made("fourth", 2).digest
 
 
-def test_the_seed_is_also_that_of_the_negatives(inputs, monkeypatch):
-    same = lambda *columns, seed: split_pairs(*columns, seed=0)  # noqa: E731
-    monkeypatch.setattr("dnalm.data.prepare_pairs.split_pairs", same)
-    assert prepared(inputs, seed=1).digest != prepared(inputs, seed=2, out=inputs / "other").digest
-
-
-def test_every_row_that_is_not_kept_is_counted_and_listed(inputs):
-    good = (inputs / "pairs.csv").read_text().splitlines()
-    gene, smiles, _ = good[1].split(",")
+def test_every_dropped_row_is_counted_and_listed(inputs):
+    good = (inputs / "pairs.csv").read_text()
+    gene, smiles, _ = good.splitlines()[1].split(",")
+    again, both = "the same pair again", "the same pair with both labels"
     bad = [
-        (999, "CCO", 1),  # no such gene
-        (1, "", 1),
-        (1, "C1CC", 1),
-        (1, "CC" * 600, 1),
-        (gene, f"{smiles}.Cl", 1),  # line 2 again, as a salt
-        (f"{gene}.0", smiles, 1),  # and as a spreadsheet has it
-        (5, "CCOCC", 1),
-        (5, "C(C)OCC", 0),  # the same pair, the other label
+        ((999, "CCO", 1), "gene without a sequence"),
+        ((1, "", 1), "no SMILES"),
+        ((1, "C1CC", 1), "SMILES is no molecule"),
+        ((1, "CC" * 600, 1), "SMILES of more than 1000 characters"),
+        ((gene, f"{smiles}.Cl", 1), again),  # line 2 as a salt
+        ((f"{gene}.0", smiles, 1), again),  # and as a spreadsheet has it
+        ((5, "CCOCC", 1), both),
+        ((5, "C(C)OCC", 0), both),
     ]
-    (inputs / "pairs.csv").write_text("\n".join(good) + "\n" + table(bad).split("\n", 1)[1])
-    pairs = prepared(inputs)
-    counts = pairs.meta["counts"]
+    (inputs / "pairs.csv").write_text(good + table(row for row, _ in bad).split("\n", 1)[1])
+    counts = prepared(inputs).meta["counts"]
     assert (counts["read"], counts["kept"]) == (PAIRS + 8, PAIRS)
-    listed = dropped(inputs / "set")
-    assert [(int(line), gene_id, text) for _, line, gene_id, text, _ in listed] == [
-        (PAIRS + 2 + place, str(gene_id).removesuffix(".0"), text)
-        for place, (gene_id, text, _) in enumerate(bad)
+    assert [row[1:] for row in dropped(inputs / "set")] == [
+        [str(PAIRS + 2 + place), str(gene_id).removesuffix(".0"), text, reason]
+        for place, ((gene_id, text, _), reason) in enumerate(bad)
     ]
-    reasons = [reason for *_, reason in listed]
-    assert reasons == [
-        "gene without a sequence",
-        "no SMILES",
-        "SMILES is no molecule",
-        "SMILES of more than 1000 characters",
-        "the same pair again",
-        "the same pair again",
-        "the same pair with both labels",
-        "the same pair with both labels",
-    ]
+    reasons = [reason for _, reason in bad]
     assert counts["dropped"] == {reason: reasons.count(reason) for reason in reasons}
 
 
-def test_a_folder_is_read_whole_and_a_dropped_row_names_its_file(inputs):
-    whole = prepared(inputs).digest
+def test_both_parts_of_a_folder_are_read_and_a_dropped_row_names_its_file(inputs):
+    digest = prepared(inputs).digest
     header, *rows = (inputs / "pairs.csv").read_text().splitlines()
     for part, some in (("train", rows[:200]), ("test", [*rows[200:], "999,CCO,1"])):
         (inputs / "both" / part).mkdir(parents=True)
         (inputs / "both" / part / "a.csv").write_text("\n".join([header, *some]) + "\n")
-    assert prepared(inputs, pairs=inputs / "both", out=inputs / "two").digest == whole
+    assert prepared(inputs, pairs=inputs / "both", out=inputs / "two").digest == digest
     assert [row[:3] for row in dropped(inputs / "two")] == [["test/a.csv", "42", "999"]]
 
 
@@ -175,20 +172,14 @@ def test_salts_may_be_kept(inputs):
     assert kept.meta["salts"] == "keep"
 
 
-def test_of_several_sequences_the_preferred_kind_is_taken_and_of_a_kind_the_longest(inputs):
-    (inputs / "pairs.csv").write_text(table([(gene, "C" * gene, 1) for gene in range(1, 13)]))
+def test_of_several_sequences_the_preferred_kind_is_used_and_of_a_kind_the_longest(inputs):
     lines = ["GeneID\tkind\tsource_id\tsequence"]
-    for gene in range(1, 13):
-        lines += [f"{gene}\tPROM60_EPDnew\tp\t{'ACGT' * 15}{'A' * gene}"]
+    lines += [f"{gene}\tPROM60_EPDnew\tp\t{'ACGT' * 15}{'A' * gene}" for gene in range(1, 13)]
     lines += ["1\tmRNA_CPAT\tlong\tACGTT", "1\tCDS_iCodon\tshort\tATG", "1\tcds_x\tlonger\tatgccc"]
-    lines += [
-        "2\tmRNA_CPAT\tm\tACGTAC",
-        "3\tother\to\t" + "A" * 99,
-        "4\tmRNA\tempty\t",
-        "5\tprom\tlater\t" + "T" * 65,
-    ]
+    lines += ["2\tmRNA_CPAT\tm\tACGTAC", "3\tother\to\t" + "A" * 99, "4\tmRNA\tempty\t"]
+    lines += ["5\tprom\tlater\t" + "T" * 65]
     (inputs / "genes.tsv").write_text("\n".join(lines) + "\n")
-    pairs = prepared(inputs)
+    pairs = prepared(inputs, [(gene, "C" * gene, 1) for gene in range(1, 13)])
     assert pairs.sequences[:2] == ["ATGCCC", "ACGTAC"]
     assert pairs.sequences[4] == "ACGT" * 15 + "A" * 5  # of equally long ones the first
     assert [kind.split("_")[0] for kind in pairs.kinds[:4]] == ["cds", "mRNA", "PROM60", "PROM60"]
@@ -199,38 +190,11 @@ def test_of_several_sequences_the_preferred_kind_is_taken_and_of_a_kind_the_long
     assert set(other.kinds) == {"PROM60_EPDnew"}
 
 
-def test_genes_are_sorted_by_number_and_dna_is_upper_case(inputs):
-    pairs = prepared(inputs)
-    assert pairs.gene_ids == [str(gene) for gene in range(1, GENES + 1)]
-    assert set("".join(pairs.sequences)) == set("ACGT")
-
-
-def test_hdf5_that_lacks_a_gene_drops_its_pairs(inputs):
-    h5py = pytest.importorskip("h5py")
-    with h5py.File(inputs / "genes.hdf5", "w") as file:
-        for line in (inputs / "genes.tsv").read_text().splitlines()[2:]:
-            gene, sequence = line.split("\t")
-            file[gene] = sequence
-    pairs = prepared(inputs, genes=inputs / "genes.hdf5")
-    assert "1" not in pairs.gene_ids
-    assert {(row[2], row[4]) for row in dropped(inputs / "set")} == {("1", "gene without a sequence")}
-
-
 def test_given_labels_remain_and_nothing_is_sampled(inputs):
-    lines = (inputs / "pairs.csv").read_text().splitlines()
-    zeros = [line[:-1] + "0" if place % 3 == 0 else line for place, line in enumerate(lines[1:])]
-    (inputs / "pairs.csv").write_text("\n".join([lines[0], *zeros]) + "\n")
-    pairs = prepared(inputs)
+    rows = [line.split(",")[:2] for line in (inputs / "pairs.csv").read_text().splitlines()[1:]]
+    pairs = prepared(inputs, [(*row, int(place % 3 > 0)) for place, row in enumerate(rows)])
     assert (len(pairs.label), pairs.label.sum()) == (PAIRS, PAIRS * 2 // 3)
     assert (pairs.meta["negatives"], pairs.meta["ratio"]) == ("given", None)
-
-
-def test_negatives_that_a_part_cannot_give_are_counted(inputs):
-    pairs = prepared(inputs, split="cold-both", ratio=50)
-    missing = pairs.meta["counts"]["negatives_missing"]
-    for part, about in pairs.meta["parts"].items():
-        assert about["rows"] == about["genes"] * about["molecules"]  # every pair there is
-        assert missing[part] == 51 * about["positives"] - about["rows"]
 
 
 def test_a_positive_is_no_negative_of_a_gene_with_the_same_sequence(inputs):
@@ -238,45 +202,35 @@ def test_a_positive_is_no_negative_of_a_gene_with_the_same_sequence(inputs):
     twin = "2\t" + first.split("\t")[1]
     (inputs / "genes.tsv").write_text("\n".join([header, first, twin, *others]) + "\n")
     rows = [(1, chain(row), 1) for row in range(20)] + [(2, chain(row), 1) for row in range(16, 40)]
-    rows += [(gene, chain(gene), 1) for gene in range(3, 43)]
-    pairs = prepared(inputs, rows, ratio=3)
+    pairs = prepared(inputs, rows + [(gene, chain(gene), 1) for gene in range(3, 43)], ratio=3)
     assert pairs.clusters[0] == pairs.clusters[1]
-    keys = pairs.clusters[pairs.gene] * len(pairs.smiles) + pairs.molecule
-    assert not set(keys[pairs.label == 1]) & set(keys[pairs.label == 0])
-    parts = [set(keys[rows[pairs.label[rows] == 1]]) for rows in pairs.parts.values()]
-    assert not (parts[0] & parts[1] | parts[0] & parts[2] | parts[1] & parts[2])
+    assert_nothing_is_shared(pairs, pairs.clusters[pairs.gene] * len(pairs.smiles) + pairs.molecule)
 
 
 @pytest.mark.parametrize("split", ["random", "cold-molecule", "scaffold", "cold-both"])
 def test_isomers_are_in_one_part_and_contradict_nothing(inputs, split):
-    # Every molecule in both hands, each with genes of its own.
-    rows = [
+    rows = [  # every molecule in both hands, each with genes of its own
         (1 + (7 * chain + 3 * gene + hand) % 40, f"C{'C' * chain}[C{mark}H](N)O", 1)
         for chain in range(12)
         for gene in range(12)
-        for hand, mark in enumerate(("@", "@@"))
+        for hand, mark in enumerate(("@", ""))
     ]
     pairs = prepared(inputs, rows, split=split)
     assert len(pairs.smiles) == 24
     flat = molecule_clusters(pairs.smiles)
     assert len(set(flat.tolist())) == 12
-    keys = pairs.clusters[pairs.gene] * 24 + flat[pairs.molecule]
-    assert not set(keys[pairs.label == 1]) & set(keys[pairs.label == 0])
+    assert_nothing_is_shared(pairs, pairs.clusters[pairs.gene] * 24 + flat[pairs.molecule])
     shared = json.loads((inputs / "set" / "leakage.json").read_text())["shared"]
     assert all(entry["molecule_clusters" if split != "random" else "pairs"] == 0 for entry in shared.values())
     for names, entry in shared.items():
         one, other = (set(flat[pairs.molecule[pairs.parts[name]]].tolist()) for name in names.split(", "))
         assert entry["molecule_clusters"] == len(one & other)
-    parts = [set(keys[rows].tolist()) for rows in pairs.parts.values()]
-    assert not (parts[0] & parts[1] | parts[0] & parts[2] | parts[1] & parts[2])
 
 
 def test_blanks_inside_names_do_not_matter(inputs):
-    text = (inputs / "genes.tsv").read_text().splitlines()
-    head, rows = text[0].split("\t"), [line.split("\t") for line in text[1:]]
-    rows = [["g  " + row[0], *row[1:], "mRNA  variant 1"] for row in rows]
-    lines = ["\t".join([*head, "kind"]), *("\t".join(row) for row in rows)]
-    (inputs / "genes.tsv").write_text("\n".join(lines) + "\n")
+    rows = [line.split("\t") for line in (inputs / "genes.tsv").read_text().splitlines()[1:]]
+    lines = [f"g  {gene}\t{sequence}\tmRNA  variant 1\n" for gene, sequence in rows]
+    (inputs / "genes.tsv").write_text("GeneID\tsequence\tkind\n" + "".join(lines))
     header, *pairs = (inputs / "pairs.csv").read_text().splitlines()
     (inputs / "pairs.csv").write_text("\n".join([header, *(f" g {line}" for line in pairs)]) + "\n")
     made = prepared(inputs)
@@ -284,7 +238,7 @@ def test_blanks_inside_names_do_not_matter(inputs):
     assert set(made.kinds) == {"mRNA variant 1"}
 
 
-def test_a_run_that_fails_leaves_no_set_and_none_in_the_way(inputs, monkeypatch):
+def test_a_run_that_fails_leaves_no_set_and_does_not_block_the_next(inputs, monkeypatch):
     def full(*_args, **_arrays):
         raise OSError(28, "No space left on device")
 
@@ -296,22 +250,27 @@ def test_a_run_that_fails_leaves_no_set_and_none_in_the_way(inputs, monkeypatch)
     assert prepared(inputs).digest
 
 
+TWO_MOLECULES = [(gene, smiles, 1) for gene in range(1, 9) for smiles in ("Cc1ccccc1", "Oc1ccccc1")]
+
+
 @pytest.mark.parametrize(
-    ("rows", "reason"),
+    ("rows", "options", "reason"),
     [
-        ([(1, "CCO", 2)], "line 2: expected the label 0 or 1, got '2'"),
-        ([(1, "CCO", 1), (1, "CCN", "")], "line 3: expected the label 0 or 1, got ''"),
-        ([(1, "CCO", 1), (1, "C1CC", 1), (1, "drug", 1)], "2 of 3 rows"),
-        ([(1, "C", 1), (1, "C" * 1001, 1), (1, "C" * 1002, 1)], "more than 1,000 characters"),
-        ([(1, "CCO", 1), (1, "CCO", 0)], "2 the same pair with both labels"),
-        ([(1001, "CCO", 1)], "1 gene without a sequence"),
-        ([], "no pair is left of 0 rows"),
-        ([(1, "CCO", 1), (2, "CCO", 1)], "at least 3 pairs"),
+        ([(1, "CCO", 2)], {}, "line 2: expected the label 0 or 1, got '2'"),
+        ([(1, "CCO", 1), (1, "CCN", "")], {}, "line 3: expected the label 0 or 1, got ''"),
+        ([(1, "CCO", 1), (1, "C1CC", 1), (1, "drug", 1)], {}, "2 of 3 rows"),
+        ([(1, "C", 1), (1, "C" * 1001, 1), (1, "C" * 1002, 1)], {}, "more than 1,000 characters"),
+        ([(1, "CCO", 1), (1, "CCO", 0)], {}, "2 the same pair with both labels"),
+        ([(1001, "CCO", 1)], {}, "1 gene without a sequence"),
+        ([], {}, "no pair is left of 0 rows"),
+        ([(1, "CCO", 1), (2, "CCO", 1)], {}, "at least 3 pairs"),
+        (TWO_MOLECULES, {"split": "cold-molecule"}, "at least 3 molecules"),
+        (TWO_MOLECULES, {"split": "scaffold"}, "at least 3 scaffolds"),
     ],
 )
-def test_bad_pairs_are_refused_and_nothing_is_written(inputs, rows, reason):
+def test_bad_pairs_are_refused_and_nothing_is_written(inputs, rows, options, reason):
     with pytest.raises(InputError, match=re.escape(reason)):
-        prepared(inputs, rows)
+        prepared(inputs, rows, **options)
     assert not (inputs / "set").exists()
 
 
@@ -329,15 +288,6 @@ def test_bad_settings_are_refused(options, names):
     with pytest.raises(InputError) as error:
         PrepareConfig(**options)
     assert re.findall("`(.*?)`", str(error.value)) == names
-
-
-@pytest.mark.parametrize(
-    ("split", "unit"), [("cold-molecule", "molecules"), ("scaffold", "scaffolds"), ("cold-both", "")]
-)
-def test_fewer_molecules_or_scaffolds_than_a_cold_split_needs(inputs, split, unit):
-    rows = [(gene, smiles, 1) for gene in range(1, 9) for smiles in ("Cc1ccccc1", "Oc1ccccc1")]
-    with pytest.raises(InputError, match=f"at least 3 {unit}"):
-        prepared(inputs, rows, split=split)
 
 
 def test_real_pairs_are_all_explained(shared_data, tmp_path):
