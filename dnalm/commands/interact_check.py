@@ -7,11 +7,10 @@ import torch
 from dnalm.commands import interact_train
 from dnalm.commands.runs import prepare_process
 from dnalm.device import Compute
-from dnalm.errors import InputError
 from dnalm.models.cross_attention import CrossAttentionConfig
 from dnalm.models.input_encoder import ModelName, attention_of
 from dnalm.models.pair_shape import EncodersConfig, TuningConfig
-from dnalm.use.doctor import ROUNDING, describe_encoder, library_versions, try_step
+from dnalm.use.doctor import check_pair_model
 
 
 @dataclass(frozen=True)
@@ -48,28 +47,7 @@ def run(options: Options) -> None:
     """
     processor = prepare_process(options.compute)
     print(f"device: {processor}, {torch.get_num_threads()} threads")
-    for name, version in library_versions():
-        print(f"library {name}: {version}")
-    wrong = []
-    for side in ("dna", "mol"):
-        try:
-            print(f"--{side}-encoder: {describe_encoder(side, options.encoders)}")
-        except InputError as error:
-            print(f"--{side}-encoder: does not work")
-            wrong.append(str(error))
-    if wrong:
-        raise InputError("; ".join(wrong))
     attention = attention_of(options.model, options.attention)
-    step = try_step(options.encoders, options.tuning, attention, processor)
-    print(
-        f"model: {step.shape.kind}, {step.parameters:,} parameters, {step.trained_parameters:,} of them "
-        f"trained, {step.parameters - step.trained_parameters:,} frozen"
-    )
-    print(f"one step on {step.pairs} pairs: cross-entropy {step.loss:.4f} nats a pair (a guess: 0.6931)")
-    if step.query_gradient is not None:
-        print(
-            f"attention: the largest gradient of its queries is {step.query_gradient:.1e}"
-            if step.query_gradient > ROUNDING
-            else "attention: its queries have no gradient; with one vector a side there is nothing to choose"
-        )
+    for line in check_pair_model(options.encoders, options.tuning, attention, processor):
+        print(line.replace("`dna_encoder`", "--dna-encoder").replace("`mol_encoder`", "--mol-encoder"))
     print("all of it works")

@@ -70,6 +70,13 @@ class Ragged:
         return torch.from_numpy(tokens), torch.from_numpy(real)
 
 
+def pad_states(states: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Return states [L, D] of several texts as [B, L, D], 0 at padding, and which are real, bool [B, L]."""
+    lengths = torch.tensor([len(each) for each in states])
+    padded = torch.nn.utils.rnn.pad_sequence(list(states), batch_first=True)
+    return padded, torch.arange(padded.shape[1]) < lengths.unsqueeze(-1)
+
+
 class PairBatch(NamedTuple):
     """One batch of pairs; it holds each distinct molecule once."""
 

@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 
 from dnalm import process
+from dnalm.data.pair_batches import pad_states
 from dnalm.errors import InputError
 from dnalm.files import atomic_file, lock, need_space, read_json, write_json
 
@@ -48,8 +49,8 @@ KEY = 16
 class CachedStates:
     """The states of a list of genes or molecules, memory-mapped."""
 
-    shards: list[npt.NDArray[np.uint16]]
-    """Bits of bfloat16, each [T, D]."""
+    shards: list[Tensor]
+    """bfloat16, each [T, D]."""
     shard: Rows
     """Shard of each gene or molecule."""
     begins: Rows
@@ -68,15 +69,13 @@ class CachedStates:
 
     def take(self, rows: Rows) -> tuple[Tensor, Tensor]:
         """Return the states of `rows`, bfloat16 [B, L, D], 0 at padding, and which are real, bool [B, L]."""
-        lengths = self.lengths(rows)
-        longest = max(1, int(lengths.max(initial=0)))
-        width = self.shards[0].shape[1]
-        states = np.zeros((len(rows), longest, width), dtype=np.uint16)
-        begins = self.begins[rows] + (0 if self.pooled else 1)
-        for i, (row, begin, length) in enumerate(zip(rows, begins, lengths, strict=True)):
-            states[i, :length] = self.shards[self.shard[row]][begin : begin + length]
-        real = np.arange(longest) < lengths[:, None]
-        return torch.from_numpy(states).view(torch.bfloat16), torch.from_numpy(real)
+        lengths, begins = self.lengths(rows), self.begins[rows] + (0 if self.pooled else 1)
+        return pad_states(
+            [
+                self.shards[shard][begin : begin + length]
+                for shard, begin, length in zip(self.shard[rows], begins, lengths, strict=True)
+            ]
+        )
 
     def only_means(self) -> "CachedStates":
         """Return the same with one state each: the mean."""
@@ -100,7 +99,7 @@ class StateStore:
         digest = hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()
         self.folder, self.width = root / f"{identity.get('name', 'states')}-{digest[:16]}", width
         self._where: dict[bytes, tuple[int, int, int]] = {}  # shard, begin, states with the mean
-        self._shards: list[npt.NDArray[np.uint16]] = []
+        self._shards: list[Tensor] = []
         self._names: set[str] = set()  # of the shards' files
         self._refresh()
 
@@ -184,10 +183,10 @@ class StateStore:
 
     def _read(self, path: Path) -> None:
         try:
-            with safetensors.safe_open(path, framework="pt") as file:
+            with safetensors.safe_open(path, framework="pt") as file:  # memory-mapped
                 begins, keys = (file.get_tensor(name).numpy() for name in ("begins", "keys"))
-            states = _mapped(path)
-        except (safetensors.SafetensorError, KeyError, ValueError) as error:
+                states = file.get_tensor("states")
+        except safetensors.SafetensorError as error:
             raise InputError(f"{path}: damaged ({error}); remove it, it will be computed again") from error
         number = len(self._shards)
         self._shards.append(states)
@@ -209,13 +208,3 @@ class StateStore:
 
 def _key(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()[:KEY]
-
-
-def _mapped(path: Path) -> npt.NDArray[np.uint16]:
-    """Return the tensor `states` of a safetensors file as the bits of its bfloat16, [T, D], memory-mapped."""
-    with path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        about = json.loads(file.read(size))["states"]
-    if about["dtype"] != "BF16":
-        raise InputError(f"states of type {about['dtype']}")
-    return np.memmap(path, np.uint16, "r", 8 + size + about["data_offsets"][0], tuple(about["shape"]))

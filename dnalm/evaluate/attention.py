@@ -32,7 +32,7 @@ from dnalm.models.gene_cnn import POOL, GeneCNNConfig
 from dnalm.models.heads import EncodedBatch
 from dnalm.models.pair import InteractionModel
 from dnalm.models.pair_shape import InteractionShape
-from dnalm.models.pretrained import Spans
+from dnalm.models.token_windows import Spans
 
 Numbers = npt.NDArray[np.float64]
 Position = tuple[int, ...]

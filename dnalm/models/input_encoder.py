@@ -20,7 +20,7 @@ from dnalm.models.pair_shape import (
     PairTexts,
     TuningConfig,
 )
-from dnalm.models.pretrained import PretrainedConfig, PretrainedEncoder, Spans, TokenWindows
+from dnalm.models.pretrained import PretrainedConfig, PretrainedEncoder
 from dnalm.models.pretrained_open import (
     check_encoder_name,
     open_gene_encoder,
@@ -28,6 +28,7 @@ from dnalm.models.pretrained_open import (
     reopen,
 )
 from dnalm.models.registry import EncoderEntry, encoders_for
+from dnalm.models.token_windows import Spans, TokenWindows
 
 ModelName = Literal["original", "foundation", "foundation-pooled"]
 SideName = Literal["gene", "molecule"]

@@ -23,9 +23,11 @@ from dnalm.models.bags import MorganBag
 from dnalm.models.cross_attention import CrossAttentionConfig, CrossAttentionHead
 from dnalm.models.heads import EncodedBatch, PairHead
 from dnalm.models.layers import masked_mean
+from dnalm.models.lora import merge_lora
 from dnalm.models.pair_shape import InteractionShape, TuningConfig
-from dnalm.models.pretrained import ComputedStates, PretrainedEncoder, PretrainedStates, TokenWindows
+from dnalm.models.pretrained import PretrainedEncoder, PretrainedStates
 from dnalm.models.registry import entry_of
+from dnalm.models.token_windows import ComputedStates, TokenWindows
 
 Rows = npt.NDArray[np.int64]
 Numbers = npt.NDArray[np.float64]
@@ -86,7 +88,7 @@ class InteractionModel(nn.Module):
         merged: dict[str, Any] = {}
         for side, each in self.shape.pretrained.items():
             if each.lora_rank:
-                getattr(self, side).merge_lora()
+                merge_lora(getattr(self, side).encoder)
                 merged[side] = replace(each, lora_rank=0)
         self.shape = replace(self.shape, **merged)
         return bool(merged)

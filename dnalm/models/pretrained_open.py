@@ -16,7 +16,8 @@ from dnalm.models.chemberta import ChemBERTa, open_chemberta
 from dnalm.models.core import load_core
 from dnalm.models.dnabert2 import DNABert2, open_dnabert2
 from dnalm.models.gpt import GPT
-from dnalm.models.pretrained import PretrainedConfig, PretrainedEncoder, Window
+from dnalm.models.pretrained import PretrainedConfig, PretrainedEncoder
+from dnalm.models.token_windows import Window
 from dnalm.tokens.bpe import DNABPE, RUN, BPETokens
 from dnalm.tokens.characters import CharacterTokenizer
 from dnalm.tokens.smiles import How, SmilesTokens, SmilesVocabulary

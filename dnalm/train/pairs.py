@@ -368,7 +368,8 @@ def _evaluate(
     saved = task.describe() | model.shape.as_dict() | {"temperature": temperature}
     saved |= {key: best[key] for key in ("step", "val_loss", "identity")}
     checkpoint.save(config.out / BEST, task.weights(model), saved)
-    units, resampled = pairs.resampling_units(pairs.parts["validation"])
+    rows = pairs.parts["validation"]
+    units, resampled = pairs.resampling_units(rows)
     history = {key: [scores[key] for scores in loop.evaluations] for key in loop.evaluations[0]}
     epochs = [round(step / steps) for step in history["step"]]
     results = {
@@ -390,13 +391,7 @@ def _evaluate(
         ),
         "drawn": units,
         "temperature": temperature,
-        "node_rate_validation": _node_rate(pairs),
+        "node_rate_validation": auroc(validation.label, node_rate(pairs, pairs.parts["train"], rows)),
     }
     write(config.out / RESULTS, results)
     return Outcome(results, {key: results[key] for key in METRICS})
-
-
-def _node_rate(pairs: PairSet) -> float:
-    """Return the validation AUROC of the baseline that sees no feature of gene or molecule."""
-    rows = pairs.parts["validation"]
-    return auroc(pairs.label[rows], node_rate(pairs, pairs.parts["train"], rows))

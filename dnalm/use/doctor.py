@@ -3,9 +3,8 @@
 import importlib.metadata
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from dnalm.errors import InputError
 from dnalm.models.cross_attention import CrossAttentionConfig, CrossAttentionHead
 from dnalm.models.input_encoder import InputEncoder, shape_of
 from dnalm.models.pair import InteractionModel
-from dnalm.models.pair_shape import EncodersConfig, InteractionShape, PairTexts, TuningConfig
+from dnalm.models.pair_shape import EncodersConfig, PairTexts, TuningConfig
 from dnalm.models.smiles_lstm import smiles_characters
 from dnalm.process import silent
 from dnalm.train.pairs import InteractionTask
@@ -32,60 +31,13 @@ ROUNDING = 1e-9
 """A smaller gradient is 0 up to rounding."""
 
 
-@dataclass(frozen=True)
-class Step:
-    """One training step of a pair model."""
-
-    shape: InteractionShape
-    parameters: int
-    """Those of frozen encoders included."""
-    trained_parameters: int
-    pairs: int
-    loss: float
-    """Cross-entropy in nats a pair."""
-    query_gradient: float | None
-    """Largest gradient of the queries of cross-attention; None if the model has none."""
-
-
-def library_versions() -> Iterator[tuple[str, str]]:
-    """Yield each library that genes and molecules may need, with its version or how to install it."""
-    for name in LIBRARIES:
-        try:
-            yield name, importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            extra = "tune" if name == "peft" else "interaction"
-            yield name, f'not installed; pip install "dnalm[{extra}]"'
-
-
-def describe_encoder(side: Literal["dna", "mol"], config: EncodersConfig) -> str:
-    """Open one of the encoders, and return what it is.
-
-    Raises:
-        InputError: if it cannot be opened.
-    """
-    other = {"mol_encoder": "morgan"} if side == "dna" else {"dna_encoder": "kmer"}
-    _, pretrained = shape_of(replace(config, **other), _characters, None)  # type: ignore[arg-type]
-    name = config.dna_encoder if side == "dna" else config.mol_encoder
-    if not pretrained:
-        return f"{name}, trained with the model"
-    (encoder,) = pretrained.values()
-    known = encoder.config()
-    sees = (
-        "a state depends on the left of its token alone"
-        if known.causal
-        else "a state depends on the full text"
-    )
-    size = f"{known.parameters:,} parameters; states of width {known.width}"
-    return "; ".join([f"{name}, {size}", sees, *([encoder.caution] if encoder.caution else [])])
-
-
-def try_step(
+def check_pair_model(
     encoders: EncodersConfig,
     tuning: TuningConfig,
     attention: CrossAttentionConfig | None,
     processor: Processor,
-) -> Step:
-    """Build a pair model and take a training step on a few pairs.
+) -> Iterator[str]:
+    """Yield a sentence for each library, each encoder and a training step on a few pairs.
 
     Args:
         encoders: of the model.
@@ -94,8 +46,52 @@ def try_step(
         processor: where to compute.
 
     Raises:
-        InputError: if an encoder cannot be opened, or the loss or a gradient is missing.
+        InputError: naming every encoder that cannot be opened, or if the loss or a gradient is missing.
     """
+    for name in LIBRARIES:
+        yield f"library {name}: {_version(name)}"
+    wrong = []
+    for option, alone in (
+        ("dna_encoder", replace(encoders, mol_encoder="morgan")),
+        ("mol_encoder", replace(encoders, dna_encoder="kmer")),
+    ):
+        try:
+            yield f"`{option}`: {_encoder(alone, option)}"
+        except InputError as error:
+            yield f"`{option}`: does not work"
+            wrong.append(str(error))
+    if wrong:
+        raise InputError("; ".join(wrong))
+    yield from _step(encoders, tuning, attention, processor)
+
+
+def _version(library: str) -> str:
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        extra = "tune" if library == "peft" else "interaction"
+        return f'not installed; pip install "dnalm[{extra}]"'
+
+
+def _encoder(config: EncodersConfig, option: str) -> str:
+    """Open the one encoder that may be pretrained, and return what it is."""
+    _, pretrained = shape_of(config, _characters, None)
+    if not pretrained:
+        return f"{getattr(config, option)}, trained with the model"
+    (encoder,) = pretrained.values()
+    known = encoder.config()
+    sees = "the left of its token alone" if known.causal else "the full text"
+    size = f"{known.parameters:,} parameters; states of width {known.width}; a state depends on {sees}"
+    return f"{getattr(config, option)}, {size}" + (f"; {encoder.caution}" if encoder.caution else "")
+
+
+def _step(
+    encoders: EncodersConfig,
+    tuning: TuningConfig,
+    attention: CrossAttentionConfig | None,
+    processor: Processor,
+) -> Iterator[str]:
+    """Build the model, take a step forward and backward, and yield what there is to report."""
     shape, pretrained = shape_of(encoders, _characters, attention, tuning)
     model = InteractionModel(shape, pretrained)
     model.prepare_training(tuning)
@@ -106,18 +102,24 @@ def try_step(
         wrapped = fabric.setup_module(model)
         loss = task.loss(wrapped, fabric.to_device(task.windows(len(PAIRS), 0).batch(0)))
         fabric.backward(loss)
+    count, trained = model.parameter_count + shape.frozen_parameters, model.trained_count
+    frozen = f"{trained:,} of them trained, {count - trained:,} frozen"
+    yield f"model: {shape.kind}, {count:,} parameters, {frozen}"
+    yield f"one step on {len(PAIRS)} pairs: cross-entropy {loss.item():.4f} nats a pair (a guess: 0.6931)"
     missing = [name for name, each in model.named_parameters() if each.requires_grad and each.grad is None]
     if not np.isfinite(loss.item()) or missing:
         raise InputError(
             f"the step failed: loss {loss.item()}, no gradient of {', '.join(missing) or 'nothing'}"
         )
-    gradient = None
     if isinstance(model.head, CrossAttentionHead):
         blocks = (model.head.gene_attending, model.head.molecule_attending)
         gradients = [block.query.weight.grad for block in blocks]
-        gradient = max(float(each.abs().max()) for each in gradients if each is not None)
-    count = model.parameter_count + shape.frozen_parameters
-    return Step(shape, count, model.trained_count, len(PAIRS), loss.item(), gradient)
+        largest = max(float(each.abs().max()) for each in gradients if each is not None)
+        yield (
+            f"attention: the largest gradient of its queries is {largest:.1e}"
+            if largest > ROUNDING
+            else "attention: its queries have no gradient; with one vector a side there is nothing to choose"
+        )
 
 
 def _characters() -> str:

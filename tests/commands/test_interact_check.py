@@ -9,6 +9,7 @@ import torch
 
 from dnalm.cli import main
 from dnalm.models.dnabert2 import DNABert2, DNABert2Config
+from dnalm.models.pair_shape import EncodersConfig, TuningConfig
 from dnalm.use import doctor
 
 
@@ -66,8 +67,8 @@ def test_all_that_is_missing_is_told_at_once(capsys, tmp_path):
 
 def test_a_library_that_is_not_installed_is_named_with_its_command(monkeypatch):
     monkeypatch.setattr(doctor, "LIBRARIES", ("no-such-library",))
-    ((_, version),) = doctor.library_versions()
-    assert 'pip install "dnalm[interaction]"' in version
+    lines = doctor.check_pair_model(EncodersConfig("kmer", "morgan"), TuningConfig(), None, None)
+    assert 'pip install "dnalm[interaction]"' in next(lines)
 
 
 def test_a_dnabert2_of_random_weights_in_the_hubs_layout(capsys, tmp_path, shared_data):

@@ -17,14 +17,15 @@ from dnalm.data.pairs import open_pairs
 from dnalm.device import Compute
 from dnalm.errors import InputError
 from dnalm.files import read_json
-from dnalm.models import pretrained
+from dnalm.models import token_windows
 from dnalm.models.core import load_core
 from dnalm.models.input_encoder import InputEncoder
 from dnalm.models.open import open_interaction
 from dnalm.models.pair import predict
 from dnalm.models.pair_shape import EncodersConfig, TuningConfig
-from dnalm.models.pretrained import PADDING, PretrainedEncoder, encode_windows
+from dnalm.models.pretrained import PretrainedEncoder
 from dnalm.models.pretrained_open import open_gene_encoder
+from dnalm.models.token_windows import PADDING, encode_windows
 from dnalm.train.pairs import InteractionTask
 
 CPU = Compute(device="cpu", precision="fp32")
@@ -332,9 +333,9 @@ def test_micro_batches_are_normalised_each_by_its_own_rows(options):
 
 def test_in_prediction_each_gene_is_encoded_once(options, monkeypatch):
     run(options)
-    rows, encode = [], pretrained.encode_windows
+    rows, encode = [], token_windows.encode_windows
     monkeypatch.setattr("dnalm.models.pair.ATTEND_BATCH", 7)
-    monkeypatch.setattr(pretrained, "encode_windows", lambda *a: rows.append(len(a[1])) or encode(*a))
+    monkeypatch.setattr(token_windows, "encode_windows", lambda *a: rows.append(len(a[1])) or encode(*a))
     logits_of(options)
     assert sum(rows) == len(open_pairs(options.data).sequences)
 

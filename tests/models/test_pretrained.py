@@ -6,18 +6,8 @@ import torch
 
 from dnalm.errors import InputError
 from dnalm.models.gpt import GPT, GPTConfig
-from dnalm.models.pretrained import (
-    NO_STATE,
-    PADDING,
-    PretrainedConfig,
-    PretrainedEncoder,
-    PretrainedStates,
-    TokenWindows,
-    Window,
-    architecture_of,
-    encode_windows,
-    state_mask,
-)
+from dnalm.models.pretrained import PretrainedConfig, PretrainedEncoder, PretrainedStates, architecture_of
+from dnalm.models.token_windows import NO_STATE, PADDING, TokenWindows, Window, encode_windows, state_mask
 
 SMALL = GPTConfig(n_layer=3, n_head=2, n_embd=8, block_size=6, dropout=0.5)
 TOKENS = torch.tensor([[[0, 1, 2, 3], [3, 2, 0, 0]], [[1, 1, 0, 0], [0, 0, 0, 0]]])  # [B, W, L]

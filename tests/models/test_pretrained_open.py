@@ -14,8 +14,8 @@ from dnalm.models import pretrained_open
 from dnalm.models.chemberta import ChemBERTa, ChemBERTaConfig
 from dnalm.models.dnabert2 import DNABert2, DNABert2Config
 from dnalm.models.gpt import GPT, GPTConfig
-from dnalm.models.pretrained import PADDING, TokenWindows, encode_windows, state_mask
 from dnalm.models.pretrained_open import SEGMENTS, cut, open_gene_encoder, open_molecule_encoder
+from dnalm.models.token_windows import PADDING, TokenWindows, encode_windows, state_mask
 
 tokenizers = pytest.importorskip("tokenizers")
 pytest.importorskip("transformers")
