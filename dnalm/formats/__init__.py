@@ -1,4 +1,4 @@
-"""File formats: a reader is a generator. A genome is FASTA or .2bit, told by its first bytes."""
+"""File formats: a reader is a generator. A genome is FASTA or .2bit, known by its first bytes."""
 
 from collections.abc import Iterator
 

@@ -204,7 +204,7 @@ def _probabilities(rows: Lines, name: str, path: Path) -> Numbers:
 def _normalised(matrix: Numbers, name: str, path: Path, *, counts: bool = False) -> Numbers:
     """Return probabilities, [W, 4], each row summing to 1.
 
-    Where the format allows `counts`, whole numbers are counts, and so are rows that all sum to 2 or more.
+    Where the format allows `counts`, integers are counts, and so are rows that all sum to 2 or more.
     """
     sums = matrix.sum(axis=1)
     counted = counts and ((matrix == matrix.round()).all() or sums.min() >= 2)

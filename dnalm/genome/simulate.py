@@ -5,7 +5,7 @@ that never overlap lie soft-masked copies of repeat families, tandem repeats, ru
 
 Pairs: every gene holds one of two motifs and every molecule one of two fragments; a pair matches if both are
 of one couple. Of matching pairs nine in ten are positive, of others one in ten, and both kinds are equally
-frequent, so that neither end tells anything without the other.
+frequent, so that neither end predicts anything without the other.
 
 The same arguments give the same bytes: one PCG64 stream, of which only uniform numbers are used.
 

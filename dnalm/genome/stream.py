@@ -58,8 +58,10 @@ def code_table(soft_masked: bool) -> bytes:
 
 def runs_of(flags: npt.NDArray[np.bool_], at: int) -> Int64:
     """Return the runs of True in `flags`, [L], as half-open [R, 2]; the first flag has position `at`."""
-    edges = np.flatnonzero(np.diff(flags, prepend=False, append=False))
-    return edges.astype(np.int64).reshape(-1, 2) + at
+    edges = np.flatnonzero(flags[1:] != flags[:-1]) + 1  # without a copy of the flags
+    first = [0] if len(flags) and flags[0] else []
+    last = [len(flags)] if len(flags) and flags[-1] else []
+    return np.concatenate([first, edges, last]).astype(np.int64).reshape(-1, 2) + at
 
 
 class Runs:
