@@ -48,9 +48,9 @@ def hub_folder(name: str, revision: str | None, wanted: Sequence[str]) -> Path:
         )
     if not re.fullmatch(r"[0-9a-f]{40}", revision or ""):
         raise InputError(
-            f"{name}: no such folder; a model of the hub needs a revision, a commit of 40 hexadecimal digits "
-            f"(a branch or tag can change), got {revision!r}; give one of "
-            f"https://huggingface.co/{name}/commits/main, or a folder that holds the files"
+            f"{name}: no such folder; a model is fetched from the hub only at a pinned commit: give its "
+            f"revision, 40 hexadecimal digits, as https://huggingface.co/{name}/commits/main lists them (a "
+            f"branch or tag can change), or a folder that holds the files; got {revision!r}"
         )
     return _fetch(name, str(revision), wanted)
 

@@ -1,4 +1,4 @@
-"""The one reader of text files and of tables: plain or gzip, known by content, as lines with their numbers."""
+"""The one reader of text files and of tables: plain or gzip by content, lines with their numbers."""
 
 import contextlib
 import csv
