@@ -1,6 +1,7 @@
 """Atomic writes of files and folders, JSON, and locks that end with their owner."""
 
 import contextlib
+import dataclasses
 import fcntl
 import hashlib
 import json
@@ -10,12 +11,17 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from types import NoneType
+from typing import Any, BinaryIO, get_args, get_origin, get_type_hints
 
 from dnalm.errors import InputError
 
 CHUNK = 1 << 20
 """Bytes read or hashed at a time."""
+
+
+class FieldError(Exception):
+    """A field of JSON content that is missing or has the wrong type; the message is its dotted name."""
 
 
 @contextlib.contextmanager
@@ -185,3 +191,61 @@ def finite(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def from_json(value: Any, kind: Any) -> Any:
+    """Return JSON content as `kind`: a dataclass, a NamedTuple, a list, a dict or a plain type.
+
+    Fields that `kind` does not have are ignored; a float that is null is NaN.
+
+    Raises:
+        FieldError: with the dotted name of what is missing or wrong; "" for `value` itself.
+    """
+    origin, inner = get_origin(kind), get_args(kind)
+    if kind is Any:
+        return value
+    if NoneType in inner:
+        return None if value is None else from_json(value, inner[0])
+    if kind is float:
+        if value is None:
+            return math.nan
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+    elif kind in (int, str, bool):
+        if type(value) is kind:
+            return value
+    elif origin is list:
+        if isinstance(value, list):
+            return [_inside(item, inner[0], str(row)) for row, item in enumerate(value)]
+    elif origin is dict:
+        if isinstance(value, dict):
+            return {name: _inside(item, inner[1], name) for name, item in value.items()}
+    elif isinstance(value, dict):
+        return _object(value, kind)
+    raise FieldError("")
+
+
+def _object(value: dict[str, Any], kind: Any) -> Any:
+    """Return a JSON object as a dataclass or a NamedTuple."""
+    hints = get_type_hints(kind)
+    if dataclasses.is_dataclass(kind):
+        every = dataclasses.fields(kind)
+        optional = {
+            each.name
+            for each in every
+            if each.default is not dataclasses.MISSING or each.default_factory is not dataclasses.MISSING
+        }
+        names = [each.name for each in every]
+    else:
+        names, optional = list(kind._fields), set()
+    for name in names:
+        if name not in value and name not in optional:
+            raise FieldError(name)
+    return kind(**{name: _inside(value[name], hints[name], name) for name in names if name in value})
+
+
+def _inside(value: Any, kind: Any, name: str) -> Any:
+    try:
+        return from_json(value, kind)
+    except FieldError as error:
+        raise FieldError(f"{name}.{error}" if str(error) else name) from error

@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 
 from dnalm.errors import InputError
-from dnalm.files import read_json, write_json
+from dnalm.files import FieldError, read_json, write_json
 from dnalm.record import read_record
 from dnalm.results import (
     BindingEvaluation,
     BindingResults,
-    FieldError,
     LanguageMetrics,
     PairEvaluation,
     PairResults,

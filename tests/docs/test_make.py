@@ -9,7 +9,6 @@ import docs.make.__main__ as make
 from dnalm.errors import InputError
 from dnalm.files import write_json
 from docs.make import binding, language, markdown, pairs, performance
-from docs.make.scale import CONTEXTS, HUMAN, MEMORY, MICRO, OPTIMAL, SIZES, Size
 from tests.report.invented import make_evaluation, make_results, make_run, model_of
 
 ROOT = Path(__file__).parents[2]
@@ -31,17 +30,6 @@ def test_the_pages_are_what_the_command_makes(monkeypatch):
     for page in make.PAGES:
         made = make.render(ROOT / "docs" / f"{page}.md.j2", values)
         assert (ROOT / "docs" / f"{page}.md").read_text() == made, "run: make docs"
-
-
-def test_unknown_pages_are_refused(capsys):
-    assert make.main(["nothing"]) == 2
-    assert "nothing" in capsys.readouterr().err
-
-
-def test_the_data_are_cited_and_a_promoter_is_explained():
-    text = (ROOT / "docs" / "interaction.md").read_text()
-    for word in ("Davis et al.", "Comparative Toxicogenomics Database", "CC BY-NC", "core promoter", "60"):
-        assert word in text
 
 
 def test_a_bar_in_a_name_does_not_break_the_table_and_no_rows_are_said():
@@ -410,29 +398,3 @@ def test_trials_that_cannot_be_compared_are_refused(tmp_path, change):
     (tmp_path / "learning" / "b.json").write_text(json.dumps(one | {"scores": {"val_loss": 1.0}} | change))
     with pytest.raises(InputError):
         performance.read_trials(tmp_path)
-
-
-# Scale
-
-
-def test_a_size_by_hand():
-    size = Size(512)  # 8 layers of 12 x 512^2
-    assert (size.layers, size.parameters) == (8, 25_165_824)
-    assert size.work(1024) == 6 * 25_165_824 + 6 * 8 * 1024 * 512
-    assert size.training == 16 * 25_165_824
-    assert size.activations(100) == 34 * 512 * 8 * 100
-    # 989.4e12 x 0.4 x 86,400 FLOP a day and device
-    assert size.days(3.4193664e19 / size.work(1024), 1024) == pytest.approx(1.0)
-    assert size.days(1e9, 1024, 8) == pytest.approx(size.days(1e9, 1024) / 8)
-
-
-def test_the_words_below_the_tables_of_scale_are_true():
-    for parameters in SIZES:
-        size = Size.of(parameters)
-        assert size.parameters == pytest.approx(parameters, rel=0.35)
-        assert size.work(CONTEXTS[-1]) > 2 * 6 * size.parameters  # attention is most of it
-        assert size.work(300) < 1.25 * 6 * size.parameters  # and little
-    *smaller, large = map(Size.of, SIZES)
-    assert all(size.training < size.activations(MICRO) for size in smaller)
-    assert smaller[-1].training < MEMORY["H100"] < MEMORY["H200"] < large.training
-    assert [OPTIMAL * size.parameters // HUMAN for size in (*smaller, large)] == [0, 0, 6, 65]

@@ -1,0 +1,283 @@
+"""Tests for the chapters on binding and pairs: they say what the results say."""
+
+import re
+
+import pytest
+
+from dnalm.bootstrap import moments, paired_difference, pearson_estimate
+from dnalm.files import write_json
+from dnalm.report import binding, language, pairs
+from dnalm.report.binding import binding_chapter, draw_comparisons
+from dnalm.report.pages import Picture, write_page
+from dnalm.report.pairs import pair_chapter
+from dnalm.report.sentences import interval
+from tests.report.invented import (
+    CNN,
+    TRUTH,
+    N,
+    add,
+    change,
+    evaluate,
+    make_evaluation,
+    make_results,
+    make_scores,
+    model_of,
+)
+
+PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + (300).to_bytes(4, "big") + (200).to_bytes(4, "big")
+NAN = float("nan")
+
+
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """For tests of tables and text: figures are not rendered."""
+    for module in (language, binding, pairs):
+        monkeypatch.setattr(module, "picture", lambda figure, caption, alt: Picture(PNG, caption, alt))
+
+
+def page_of(tmp_path, *chapters):
+    write_page(chapters, tmp_path / "my page.html", "A title")
+    return (tmp_path / "my page.html").read_text()
+
+
+def rows_of(table):
+    return {row[0]: list(row[1:]) for row in table.rows}
+
+
+# Binding models
+
+
+def test_the_better_model_is_named_with_the_paired_interval(no_pictures, tmp_path):
+    one, other = add(tmp_path, "baseline", 1.0, **CNN), add(tmp_path, "vocab4", 4.0)
+    chapter = binding_chapter([tmp_path])
+    r = pearson_estimate(moments(TRUTH, one))
+    gap = paired_difference(moments(TRUTH, one), moments(TRUTH, other))
+    (finding,) = chapter.findings
+    assert finding.startswith(f"Validation part: baseline has the highest Pearson R, {interval(r)}.")
+    assert f"beats vocab4 by {interval(gap)}" in finding
+    assert rows_of(chapter.tables[1]) == {"baseline minus vocab4": [interval(gap, "+"), "baseline"]}
+    assert rows_of(chapter.tables[0])["baseline"][0] == interval(r)
+
+
+def test_models_alike_have_no_winner(no_pictures, tmp_path):
+    add(tmp_path, "a", 2.0, seed=1)
+    add(tmp_path, "b", 2.0, seed=2)
+    chapter = binding_chapter([tmp_path])
+    assert not re.search("highest|beats", chapter.findings[0])
+    assert chapter.tables[1].rows[0][-1] == "undecided"
+
+
+@pytest.mark.parametrize(
+    ("pretrained", "untrained", "words"),
+    [(1.0, 4.0, "pretraining helped"), (4.0, 1.0, "did not help"), (2.0, 2.0, "no effect")],
+)
+def test_pretraining_is_compared_with_the_untrained_core(no_pictures, tmp_path, pretrained, untrained, words):
+    add(tmp_path, "vocab4", pretrained, seed=1)
+    add(tmp_path, "vocab4_random", untrained, seed=2, random_core=True, core=None)
+    add(tmp_path, "full", 3.0, seed=3, parameters=7_753_601)  # another model: no twin of the untrained one
+    add(tmp_path, "other", 3.0, seed=4, trained_as={"epochs": 9})
+    (finding,) = (finding for finding in binding_chapter([tmp_path]).findings if "pretraining" in finding)
+    assert words in finding
+
+
+def test_the_test_part_comes_first_with_its_baselines(no_pictures, tmp_path):
+    one, other = add(tmp_path, "baseline", 1.0, **CNN), add(tmp_path, "vocab4", 4.0)
+    evaluate(tmp_path, {"vocab4": (other, model_of()), "baseline": (one, model_of(**CNN))})
+    chapter = binding_chapter([tmp_path])
+    gap = paired_difference(moments(TRUTH, one), moments(TRUTH, other), seed=0)
+    first, scan, mean, last = chapter.findings
+    assert first.startswith("Test part: baseline has the highest")
+    assert f"beats vocab4 by {gap.value:.4f}" in first  # vocab4 minus baseline in the file
+    assert "motif scan" in scan
+    assert "undefined" in mean
+    assert last.startswith("Validation part")
+    rows = rows_of(chapter.tables[0])
+    assert list(rows) == ["baseline", "vocab4", "motif scan", "mean score"]
+    assert rows["mean score"][0] == "undefined"
+    assert "trust its figures first" in " ".join(chapter.paragraphs)
+
+
+def test_the_text_says_how_windows_were_divided(no_pictures, tmp_path):
+    add(tmp_path, "vocab4", 2.0)
+    add(tmp_path, "both", 2.0, both_strands=True, seed=3)
+    text = " ".join(binding_chapter([tmp_path]).paragraphs)
+    assert f"3 of the {N} validation windows and 2 of the 50 test windows" in text
+    assert f"300 training, {N} validation, 50 test windows" in text
+    assert "one strand: vocab4." in text
+    assert "--part test" in text  # it has not been evaluated
+    change(tmp_path / "results_vocab4.json", "split", "kind", to="published")
+    change(tmp_path / "results_vocab4.json", "split", "near_duplicates", to=None)
+    (tmp_path / "results_both.json").unlink()
+    text = " ".join(binding_chapter([tmp_path]).paragraphs)
+    assert "no test part" in text
+    assert "were not counted" in text
+
+
+def test_without_a_paired_difference_the_own_intervals_speak(no_pictures, tmp_path):
+    add(tmp_path, "vocab4", 4.0)
+    add(tmp_path, "baseline", 1.0, **CNN)
+    (tmp_path / "vocab4" / "moments.npz").unlink()
+    chapter = binding_chapter([tmp_path])
+    assert "their own intervals do not overlap" in chapter.findings[1]
+    assert "vocab4/moments.npz" in " ".join(chapter.paragraphs)
+    assert chapter.tables[1].rows[0][1] == "unknown"
+
+
+def test_a_binding_page_holds_every_picture(tmp_path):
+    add(tmp_path, "vocab4", 4.0)
+    predicted = add(tmp_path, "baseline", 1.0, **CNN)
+    evaluate(tmp_path, {"baseline": (predicted, model_of(**CNN))})
+    chapter = binding_chapter([tmp_path])
+    assert len(chapter.figures) == 7  # performance; tracks, density, error; two curves; times
+    assert page_of(tmp_path, chapter).count("<img ") == 7
+    for name in ("vocab4", "baseline"):
+        change(tmp_path / f"results_{name}.json", "detail", to=None)
+    (tmp_path / "evaluation_test.json").unlink()
+    assert len(binding_chapter([tmp_path]).figures) == 4  # performance, two curves, times
+
+
+def test_the_comparison_figures_are_drawn_anew(tmp_path):
+    add(tmp_path, "vocab4", 4.0)
+    paths = draw_comparisons([tmp_path], tmp_path)
+    assert [path.name for path in paths] == ["finetuning_time_comparison.png", "performance_comparison.png"]
+    before = paths[1].read_bytes()
+    assert before.startswith(b"\x89PNG")
+    add(tmp_path, "baseline", 1.0, **CNN)
+    draw_comparisons([tmp_path], tmp_path)
+    assert paths[1].read_bytes() != before
+
+
+# Pair models
+
+CONDITIONS = "random split, negatives degree-matched, ratio 1, node rate 0.5800"
+
+
+@pytest.mark.parametrize(
+    ("auroc", "gain", "words"),
+    [
+        (0.7, (0.02, 0.01, 0.03), "original has the highest AUROC, 0.7000 (0.6900 to 0.7100). It beats"),
+        (0.66, (-0.02, -0.03, -0.01), "no model beats the best baseline, matrix factorisation"),
+        (0.685, (0.005, -0.002, 0.012), "no single winner"),
+        (0.685, (0.005, None, None), "no paired interval"),
+    ],
+)
+def test_the_best_model_is_compared_with_the_best_baseline(no_pictures, tmp_path, auroc, gain, words):
+    write_json(tmp_path / "evaluation_test.json", make_evaluation({"original": auroc}, gain=gain))
+    chapter = pair_chapter([tmp_path])
+    first, sequenced, shuffled = chapter.findings
+    assert first.startswith(f"Test part, {CONDITIONS}: ")
+    assert words in first
+    assert "300 of 1,000 pairs" in sequenced
+    assert f"original has {auroc + 0.01:.4f}" in sequenced
+    assert "0.6000" in shuffled  # other genes
+    assert "0.5200" in shuffled  # other molecules
+
+
+def test_other_models_are_compared_with_the_baseline_and_the_best_model(no_pictures, tmp_path):
+    evaluation = make_evaluation({"original": 0.75, "kmer": 0.7, "near": 0.745})
+    evaluation["models"]["kmer"]["minus_best_rung"] |= {"value": 0.02, "low": -0.01, "high": 0.05}
+    write_json(tmp_path / "evaluation_test.json", evaluation)
+    chapter = pair_chapter([tmp_path])
+    best, near, kmer = chapter.findings[:3]
+    assert "near has 0.7450" in near
+    assert "beats matrix factorisation by 0.0200 (0.0100 to 0.0300)" in near
+    assert "intervals overlap" in near
+    assert "undecided" in kmer
+    assert "do not overlap" in kmer
+    verdicts = {row[0]: row[2] for row in chapter.tables[1].rows}
+    assert verdicts["original"] == "+0.0200 (+0.0100 to +0.0300): better"
+    assert verdicts["kmer"] == "+0.0200 (-0.0100 to +0.0500): undecided"
+
+
+def test_of_many_comparisons_each_gives_its_first_finding(no_pictures, tmp_path):
+    folders = [tmp_path / str(seed) for seed in range(4)]
+    for seed, folder in enumerate(folders):
+        evaluation = make_evaluation({"original": 0.7}, seed=seed, digest=str(seed))
+        write_json(folder / "evaluation_test.json", evaluation)
+    assert len(pair_chapter(folders).findings) == 4
+    assert len(pair_chapter(folders[:3]).findings) == 9
+    captions = [table.caption for table in pair_chapter(folders).tables]
+    assert all(f"seed {seed}" in captions[2 * seed] for seed in range(4))
+
+
+def test_baselines_alone_and_pairs_of_one_kind_are_reported(no_pictures, tmp_path):
+    write_json(tmp_path / "evaluation_test.json", make_evaluation({}))
+    (finding,) = pair_chapter([tmp_path]).findings
+    assert "matrix factorisation, with an AUROC of 0.6800 (0.6700 to 0.6900)" in finding
+    evaluation = make_evaluation({"original": None}, rungs={"node rate": 0.5}, gain=(None, None, None))
+    for entry in (evaluation["models"]["original"], evaluation["ladder"]["node rate"]):
+        entry |= {"scores": make_scores(None, rows=40, positives=40), "sequenced": None}
+    write_json(tmp_path / "evaluation_test.json", evaluation)
+    chapter = pair_chapter([tmp_path])
+    assert len(chapter.findings) == 1
+    assert "undefined" in chapter.findings[0]
+    assert chapter.tables[0].rows[0][1] == "undefined"
+
+
+@pytest.mark.parametrize(
+    ("auroc", "word"), [(0.7, "above"), (0.5, "below"), (0.585, "not clearly different")]
+)
+def test_a_training_alone_is_compared_with_the_node_rate(no_pictures, tmp_path, auroc, word):
+    write_json(tmp_path / "results.json", make_results(auroc))
+    chapter = pair_chapter([tmp_path])
+    assert f", {word}" in chapter.findings[0]
+    assert chapter.findings[0].startswith(f"Validation part, {CONDITIONS}: ")
+    assert "chose the epoch" in " ".join(chapter.paragraphs)
+    assert rows_of(chapter.tables[0])["node rate"][:2] == ["0.5800", "not evaluated"]
+
+
+def test_the_test_part_speaks_for_its_validation_part(no_pictures, tmp_path):
+    write_json(tmp_path / "results.json", make_results(0.72))
+    write_json(tmp_path / "evaluation_test.json", make_evaluation({"original": 0.7}))
+    cold = {"split": "cold-gene", "digest": "ee"}
+    write_json(tmp_path / "cold" / "results.json", make_results(0.6, name="cold", **cold))
+    chapter = pair_chapter([tmp_path])
+    assert {finding.partition(", neg")[0] for finding in chapter.findings} == {
+        "Test part, random split",
+        "Validation part, cold-gene split",
+    }
+    text = " ".join(chapter.paragraphs)
+    assert "for the split cold-gene." in text
+    assert "2 different sets of pairs" in text
+
+
+def test_no_auroc_stands_without_split_negatives_and_node_rate(no_pictures, tmp_path):
+    write_json(tmp_path / "results.json", make_results(0.72))
+    write_json(tmp_path / "evaluation_test.json", make_evaluation({"original": 0.7}))
+    chapter = pair_chapter([tmp_path])
+    scores = [table.caption for table in chapter.tables if "AUROC" in " ".join(table.columns)]
+    captions = [
+        f.caption for f in chapter.figures if "validation part" in f.caption or "probability" in f.caption
+    ]
+    assert len(scores) == 3
+    assert len(captions) == 2
+    for text in [*chapter.findings, *scores, *captions]:
+        for word in ("random split", "negatives degree-matched", "node rate"):
+            assert word in text.lower(), text
+
+
+def test_the_pair_table_has_the_figures_of_the_file(no_pictures, tmp_path):
+    evaluation = make_evaluation({"original": 0.7}, negatives="none") | {"warnings": ["something is <odd>"]}
+    evaluation["ladder"]["node rate"]["sequenced"] = None
+    write_json(tmp_path / "evaluation_test.json", evaluation)
+    chapter = pair_chapter([tmp_path])
+    table = chapter.tables[0]
+    assert "negatives none, node rate 0.5800; 1,000 pairs" in table.caption  # no ratio
+    rows = rows_of(table)
+    assert list(rows) == [
+        "original", "matrix factorisation", "gradient boosting", "nearest molecules", "node rate",
+    ]  # fmt: skip
+    assert rows["original"] == [
+        "0.7000 (0.6900 to 0.7100)", "0.7000", "0.6100", "0.6200", "1.75", "0.2100", "0.0300", "0.7100",
+    ]  # fmt: skip
+    assert rows["node rate"][-1] == "no such pairs"
+    assert "something is <odd>" in chapter.paragraphs[-1]
+
+
+def test_a_pair_page_holds_every_picture(tmp_path):
+    write_json(tmp_path / "results.json", make_results(0.72))
+    write_json(tmp_path / "evaluation_test.json", make_evaluation({"original": 0.7, "<kmer>": 0.65}))
+    chapter = pair_chapter([tmp_path])
+    text = page_of(tmp_path, chapter)
+    assert text.count("data:image/png;base64,") == len(chapter.figures) == 4
+    assert "<kmer>" not in text
