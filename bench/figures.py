@@ -53,15 +53,9 @@ def figures(case: Case, ways: dict[str, dict[str, Any]]) -> dict[str, Any]:
             way["ratio"] = quotients(rates[case.ours], rates[name])
         if peak is not way:
             way["amounts"] = {text: much / way["rate"]["median"] for text, much in case.amounts.items()}
-    best = {
-        group: max(
-            (name for name in names if name in ways),
-            key=lambda name: ways[name]["rate"]["median"],
-            default=None,
-        )
-        for group, names in case.groups.items()
-    }
-    return {"ways": ways, "best": {group: name for group, name in best.items() if name is not None}}
+    present = {group: [name for name in names if name in ways] for group, names in case.groups.items()}
+    rate = lambda name: ways[name]["rate"]["median"]  # noqa: E731
+    return {"ways": ways, "best": {group: max(names, key=rate) for group, names in present.items() if names}}
 
 
 def answers(targets: Sequence[Target], found: Mapping[str, Any]) -> list[dict[str, Any]]:

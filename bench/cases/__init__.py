@@ -10,10 +10,8 @@ CASES = {
     "step": "step:CASE",
     "large": "step:LARGE",
     "ranks": "ranks:CASE",
-    "cnn": "binding:CNN",
-    "head": "binding:HEAD",
-    "pairs": "pairs:CASE",
-    "lstm": "pairs:LSTM",
+    "cnn": "cnn:CASE",
+    "lstm": "lstm:CASE",
     "growth-step": "growth:STEP",
     "growth-prepare": "growth:PREPARE",
 }

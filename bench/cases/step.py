@@ -111,13 +111,7 @@ def dnalm_step(
 
 
 def peer(kind: str, bf16: bool = False, mode: str = "") -> Build:
-    """Return another way; `mode` is torch.compile's, empty for none.
-
-    Args:
-        kind: published, transformers or plain.
-        bf16: whether it computes in bf16; the published way has a precision of its own.
-        mode: of torch.compile.
-    """
+    """Return another way: published (in its own precision), transformers or plain; `mode` is torch.compile's."""
 
     def build(settings: Settings) -> Work:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")

@@ -1,6 +1,6 @@
 """Replacements of PyTorch functions on a CPU, each of which speeds up a model's training step 1.25 times.
 
-`lstm` computes what `nn.LSTM` does. `python -m bench pairs` measures it beside PyTorch's own.
+`lstm` computes what `nn.LSTM` does. `python -m bench lstm` measures it beside PyTorch's own.
 
 Shapes used below
     B  sequences in the batch        L  steps per sequence, the longest's

@@ -167,7 +167,7 @@ class RegressionHead(nn.Module):
 
 def _convolve(x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
     """Map [B, L, D] to [B, L, H] by kernels [H, D, K]."""
-    return F.conv1d(x.transpose(1, 2), kernel, bias, padding="same").transpose(1, 2)
+    return F.conv1d(x.transpose(1, 2), kernel, bias, padding="same").transpose(1, 2).contiguous()
 
 
 class EncodedBatch(NamedTuple):
