@@ -57,7 +57,7 @@ def epoch(precision: Any) -> Build:
             for letters, scores in (train, validation)
         ]
         torch.manual_seed(0)
-        processor = Compute(device=settings.device, precision=precision, threads=settings.threads).resolve()  # type: ignore[arg-type]
+        processor = Compute(device=settings.device, precision=precision).processor()  # type: ignore[arg-type]
         task = BindingTask(shape, *parts)
         count = task.windows(options.train.batch_size, 0).steps_per_epoch
         loop = Loop(

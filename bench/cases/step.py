@@ -83,7 +83,7 @@ def dnalm_step(
         from dnalm.train.loop import Loop
 
         options = recipe(settings, "default", size, batch)
-        processor = Compute(device=settings.device, precision=precision, threads=settings.threads).resolve()  # type: ignore[arg-type]
+        processor = Compute(device=settings.device, precision=precision).processor()  # type: ignore[arg-type]
         prepared = PreparedGenome(genome or data(settings))
         task = LanguageTask(prepared, options.encoder, replace(options.task, eval_bases=300))
         torch.manual_seed(0)
@@ -102,7 +102,7 @@ def dnalm_step(
         count = steps(settings)
 
         def run() -> float:
-            loop.run(stop_at=loop.step + count, quiet=True)
+            loop.run(stop_at=loop.step + count)
             return loop.seconds_per_step * count
 
         return work(options, run, count, processor.precision)
@@ -111,7 +111,7 @@ def dnalm_step(
 
 
 def peer(kind: str, bf16: bool = False, mode: str = "") -> Build:
-    """Return another way: published (in its own precision), transformers or plain; `mode` is torch.compile's."""
+    """Return another way: published, transformers or plain; `mode` is torch.compile's, empty for none."""
 
     def build(settings: Settings) -> Work:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
