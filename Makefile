@@ -35,7 +35,7 @@ demo: install
 	$(BIN)/dnalm demo
 
 test: install-dev
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto --dist loadfile
 
 test-slow: install-dev
 	$(BIN)/python -m pytest -q -m slow

@@ -50,19 +50,8 @@ class Paced(transformers.TrainerCallback):
             self.go.get()
 
 
-def trainer_steps(
-    ids: npt.NDArray[np.uint8],
-    vocab_size: int,
-    config: GPTConfig,
-    train: TrainConfig,
-    device: str,
-    *,
-    folder: str,
-    steps: int,
-    bf16: bool,
-    mode: str,
-) -> Callable[[], None]:
-    """Return a function that takes `steps` steps; `mode` is torch.compile's, empty for none."""
+def _gpt2(vocab_size: int, config: GPTConfig) -> transformers.GPT2LMHeadModel:
+    """Return a GPT-2 of the same size, without dropout."""
     shape = transformers.GPT2Config(
         vocab_size=vocab_size,
         n_positions=config.block_size,
@@ -76,6 +65,24 @@ def trainer_steps(
         eos_token_id=None,
         attn_implementation="sdpa",
     )
+    return transformers.GPT2LMHeadModel(shape)
+
+
+def trainer_steps(
+    ids: npt.NDArray[np.uint8],
+    vocab_size: int,
+    config: GPTConfig,
+    train: TrainConfig,
+    device: str,
+    *,
+    folder: str,
+    steps: int,
+    bf16: bool,
+    mode: str,
+) -> Callable[[], None]:
+    """Return a function that takes `steps` steps; `mode` is torch.compile's, empty for none."""
+    model = _gpt2(vocab_size, config)
+    pace, windows = Paced(steps), Windows(ids, config.block_size)
     arguments = transformers.TrainingArguments(
         output_dir=folder,
         per_device_train_batch_size=train.batch_size,
@@ -95,8 +102,6 @@ def trainer_steps(
         report_to="none",
         disable_tqdm=True,
     )
-    pace, model = Paced(steps), transformers.GPT2LMHeadModel(shape)
-    windows = Windows(ids, config.block_size)
     trainer = transformers.Trainer(model=model, args=arguments, train_dataset=windows, callbacks=[pace])
 
     def forever() -> None:

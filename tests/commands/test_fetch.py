@@ -269,13 +269,6 @@ class TestDownload:
         assert "--from URL, where it must be at URL/in/a folder/genome.fa.gz" in message
         assert time.monotonic() - started < 1  # at once, not after several tries
 
-    def test_a_file_put_there_by_hand_is_checked(self, server, folder, capsys):
-        folder.mkdir(parents=True)
-        (folder / "genome.fa.gz").write_bytes(GENOME)
-        get(folder)
-        assert "is already there" in capsys.readouterr().out
-        assert server.requests == []
-
     @pytest.mark.parametrize("when", ["before", "while"])
     def test_a_full_disk_leaves_nothing(self, server, folder, monkeypatch, when):
         def full(*_):
@@ -299,12 +292,9 @@ class TestUnpinned:
             get(folder, "small", name)
         assert server.requests == []  # nor is the pinned one begun
 
-    def test_with_the_flag_it_arrives(self, folder):
+    def test_with_the_flag_it_arrives_and_its_digest_is_shown(self, folder, capsys):
         get(folder, "loose", accept_unpinned=True)
         assert (folder.parent / "loose" / "weights.bin").read_bytes() == GENOME
-
-    def test_and_its_digest_is_told(self, folder, capsys):
-        self.test_with_the_flag_it_arrives(folder)
         assert f"sha256 {sha(GENOME)}, which nothing was known to check" in capsys.readouterr().out
 
     def test_two_pieces_that_may_not_belong_together_are_not_joined(self, server, folder):
@@ -336,10 +326,6 @@ class TestUnpinned:
         server.files["/in/md5sum.txt"] = b"not a list"
         with pytest.raises(ValueError, match=r"md5sum.txt: expected a line with the MD5 of genome.fa.gz"):
             get(folder, "listed", accept_unpinned=True)
-
-    def test_a_cut_is_noticed_without_a_known_size(self, server, folder):
-        server.cuts = [100_000]
-        self.test_with_the_flag_it_arrives(folder)
 
 
 @pytest.mark.usefixtures("small")
