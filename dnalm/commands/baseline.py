@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 
 from dnalm.commands.finetune import BindingOptions, redraw, train
 from dnalm.config import from_recipe
+from dnalm.models.binding import BindingShape
 from dnalm.models.cnn import CNNConfig
-from dnalm.train.binding_start import start_from_cnn
+from dnalm.train.binding_start import BindingStart
 
 TABLES = ("data", "augment", "encoder", "head", "train")
 """What a recipe may set."""
@@ -40,4 +41,4 @@ def run(options: Options) -> None:
     if options.plot_only:
         redraw(options.out)
     else:
-        train(options, start_from_cnn(options.encoder, options.head))
+        train(options, BindingStart(shape=BindingShape(options.encoder, head=options.head)))

@@ -13,8 +13,7 @@ from dnalm.models.heads import RegressionHeadConfig
 from dnalm.report.binding import draw_comparisons
 from dnalm.report.figures import binding_curves, save
 from dnalm.results import BindingResults, decode
-from dnalm.train.binding import BindingConfig, estimate_binding, train_binding
-from dnalm.train.binding_files import BindingFiles
+from dnalm.train.binding import BindingConfig, BindingRun
 from dnalm.train.binding_start import BindingStart, Vocabulary, start_from_core, start_from_model
 
 TABLES = ("data", "augment", "head", "train", "tuning")
@@ -102,42 +101,37 @@ def train(options: BindingOptions, start: BindingStart) -> None:
     say = options.run.say
     processor = prepare_process(options.run.compute)
     if options.run.dry_run:
-        estimate = estimate_binding(options, start, processor, options.run, say=say)
-        states = f", {estimate.states_bytes / 1e9:.1f} GB of states on disk" if estimate.states_bytes else ""
+        training = BindingRun(options, start, processor, options.run, say=say)
+        estimate = training.estimate()
         show(
-            f"would train {options.train.epochs} epochs of {estimate.training_windows:,} windows into "
+            f"would train {options.train.epochs} epochs of {len(training.task.train):,} windows into "
             f"{options.out / options.name}: at most about {estimate.seconds / 60:,.0f} min, "
-            f"{estimate.memory_bytes / 1e9:.1f} GB of memory, {estimate.models_bytes / 1e6:,.0f} MB of models"
-            f"{states}"
+            f"{estimate.memory_bytes / 1e9:.1f} GB of memory, {estimate.disk_bytes / 1e6:,.0f} MB of disk"
         )
         return
     with progress_bar(quiet=options.run.quiet) as progress:
-        results = train_binding(
-            options, start, processor, options.run, recipe=options.recipe, say=say, progress=progress
-        )
+        training = BindingRun(options, start, processor, options.run, say=say, progress=progress)
+        results = training.train(options.recipe)
     if results is None:
         return
-    files = BindingFiles.of(options.out, options.name)
-    training = decode(finite(results), BindingResults, files.results).training
-    save(binding_curves(training, f"Training, {options.name}"), files.curves)
-    print(_summary(options, results, files))
+    curves = decode(finite(results), BindingResults, training.files.results).training
+    save(binding_curves(curves, f"Training, {options.name}"), training.files.curves)
+    print(_summary(options, results))
+    print(f"model {options.out / options.name}, results {training.files.results}")
     try:
         draw_comparisons([options.out], options.out)
     except InputError as error:  # of another file in the folder: this run is done
         say(f"the comparison plots were not drawn: {error}")
 
 
-def _summary(options: BindingOptions, results: dict[str, Any], files: BindingFiles) -> str:
+def _summary(options: BindingOptions, results: dict[str, Any]) -> str:
     scores, training = results["scores"], results["training"]
     r = scores["pearson_r"]
-    return "\n".join(
-        [
-            f"{options.name}: Pearson R {r['value']:.4f} (95 % interval {r['low']:.4f} to {r['high']:.4f}) "
-            f"over all {scores['bases']:,} bases of {scores['windows']:,} validation windows, "
-            f"{scores['pearson_r_batches']:.4f} as a mean over batches; AUROC {scores['auroc']:.4f}, "
-            f"AUPRC {scores['auprc']:.4f}",
-            f"best epoch {training['best_epoch']} of {training['epochs']}, {training['seconds']:.0f} s of "
-            "training; the validation part chose the epoch: for a claim run dnalm evaluate --part test",
-            f"model {options.out / options.name}, results {files.results}",
-        ]
+    return (
+        f"{options.name}: Pearson R {r['value']:.4f} (95 % interval {r['low']:.4f} to {r['high']:.4f}) "
+        f"over all {scores['bases']:,} bases of {scores['windows']:,} validation windows, "
+        f"{scores['pearson_r_batches']:.4f} as a mean over batches; AUROC {scores['auroc']:.4f}, "
+        f"AUPRC {scores['auprc']:.4f}\n"
+        f"best epoch {training['best_epoch']} of {training['epochs']}, {training['seconds']:.0f} s of "
+        "training; the validation part chose the epoch: for a claim run dnalm evaluate --part test"
     )

@@ -3,7 +3,7 @@
 Shapes used below
     B  windows in the batch          L  bases (tokens) per window
     M  windows of a part             N  windows of a set
-    S  windows with cached states    D  width of the states
+    D  width of the states
 """
 
 import hashlib
@@ -19,6 +19,7 @@ from torch import Tensor
 from dnalm.config import check_minimum
 from dnalm.data.similarity import WINDOW_K, near_duplicates
 from dnalm.data.splits import GAP, Split, blocks_split, no_split, published_split
+from dnalm.data.state_cache import CachedStates
 from dnalm.dna import COMPLEMENT
 from dnalm.errors import InputError
 from dnalm.files import sha256
@@ -260,32 +261,24 @@ class BindingWindows:
     """uint8, [M, L]."""
     scores: Tensor
     """float32, [M, L]."""
-    states: Tensor | None = None
-    """[S, L, D]: cached states of a frozen encoder, of these and other windows."""
-    state_rows: Tensor | None = None
-    """int64, [M]: the row in `states` of each window; None where they are of just these windows."""
-    other_states: Tensor | None = None
-    """[S, L, D]: states of the reverse complements, as they are read; a batch has them behind the forward
-    ones, reversed so that each is at its base."""
+    states: tuple[CachedStates, ...] = ()
+    """Cached states of a frozen encoder, of M windows each; of the windows, and with both strands of their
+    reverse complements. A batch has the latter behind the former, reversed so that each is at its base."""
 
     def __post_init__(self) -> None:
         assert self.tokens.shape == self.scores.shape
-        if self.states is not None:
-            rows = len(self.states) if self.state_rows is None else len(self.state_rows)
-            assert (rows, self.states.shape[1]) == self.tokens.shape
+        assert all(len(cached) == len(self.tokens) for cached in self.states)
 
     def __len__(self) -> int:
         return len(self.tokens)
 
     def take(self, rows: Indices) -> BindingBatch:
         """Return the windows `rows`, [B], in their order."""
-        at = torch.from_numpy(rows)
-        states = None
-        if self.states is not None:
-            of = at if self.state_rows is None else self.state_rows[at]
-            states = self.states[of]
-            if self.other_states is not None:
-                states = torch.cat([states, self.other_states[of].flip(1)], dim=-1)
+        at, states = torch.from_numpy(rows), None
+        if self.states:
+            states, *other = (cached.take(rows)[0] for cached in self.states)
+            if other:
+                states = torch.cat([states, other[0].flip(1)], dim=-1)
         return BindingBatch(self.tokens[at], self.scores[at], states)
 
 

@@ -1,4 +1,4 @@
-"""States of frozen encoders of genes and molecules, cached on disk: each distinct text is encoded once, ever.
+"""States of frozen encoders, cached on disk: each distinct gene, molecule or window is encoded once.
 
 A store is a folder for one identity: weights, tokenizer, windows, pooling. It grows by shards, safetensors
 files that are written atomically, so that a crash loses one shard at most, and new genes or molecules are
@@ -14,6 +14,8 @@ Shapes used below
 import contextlib
 import hashlib
 import json
+import shutil
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -101,6 +103,7 @@ class StateStore:
         self._where: dict[bytes, tuple[int, int, int]] = {}  # shard, begin, states with the mean
         self._shards: list[Tensor] = []
         self._names: set[str] = set()  # of the shards' files
+        self._seconds: list[float] = []  # of encoding one text of each shard
         self._refresh()
 
     def count_missing(self, texts: Iterable[str]) -> int:
@@ -126,6 +129,8 @@ class StateStore:
         distinct = set(texts)
         if not process.broadcast(len(self._missing(distinct))):
             self._refresh()
+            if process.is_rank_zero() and distinct:
+                (self.folder / STORE).touch()  # recently used
             return 0
         info = process.current()
         with lock(self.folder) if info.rank == 0 else contextlib.nullcontext():
@@ -162,8 +167,52 @@ class StateStore:
         where = np.array([self._where[_key(text)] for text in texts], dtype=np.int64).reshape(-1, 3)
         return CachedStates(self._shards, where[:, 0], where[:, 1], where[:, 2] - 1)
 
+    def seconds(self, texts: Iterable[str]) -> float:
+        """Return how long it took to encode the distinct `texts`, whenever that was; all must be cached."""
+        return sum(self._seconds[self._where[_key(text)][0]] for text in set(texts))
+
+    def make_room(
+        self, texts: Iterable[str], bytes_each: int, limit: int, say: Callable[[str], None]
+    ) -> None:
+        """Remove the least recently used stores beside this one, so that the states of `texts` have room.
+
+        If that is not enough, the states of other texts in this store are removed too.
+
+        Args:
+            texts: which will be filled in next.
+            bytes_each: size of a text's states.
+            limit: bytes that all stores of `root` may hold.
+            say: called with the name of each removed store.
+
+        Raises:
+            InputError: if the states alone are larger than `limit`.
+        """
+        distinct = set(texts)
+        if (size := bytes_each * len(distinct)) > limit:
+            raise InputError(
+                f"the states take {size / 1e9:.2f} GB and `max_cache` is {limit / 1e9:g}; raise it, or give "
+                "`max_cache` 0 to compute them anew in each epoch"
+            )
+        removed = False
+        if process.is_rank_zero():
+            stores = sorted(self.folder.parent.glob(f"*/{STORE}"), key=lambda path: path.stat().st_mtime)
+            sizes = {path.parent: sum(f.stat().st_size for f in path.parent.iterdir()) for path in stores}
+            needed = bytes_each * len(self._missing(distinct))
+            for folder in sorted(sizes, key=self.folder.__eq__):  # this one last
+                if sum(sizes.values()) + needed <= limit:
+                    break
+                with contextlib.suppress(InputError), lock(folder):  # another run may be writing to it
+                    shutil.rmtree(folder)
+                    say(f"removed states that were used least recently: {folder.name}")
+                del sizes[folder]
+                removed = folder == self.folder
+        if process.broadcast(removed):
+            for cached in (self._where, self._shards, self._names, self._seconds):
+                cached.clear()
+
     def _write(self, texts: list[str], encode: Encode, number: int) -> None:
         states: list[Tensor] = []
+        start = time.monotonic()
         for begin in range(0, len(texts), AT_ONCE):
             batch = encode(texts[begin : begin + AT_ONCE])
             states += [each.detach().to(torch.bfloat16).cpu() for each in batch]
@@ -178,19 +227,21 @@ class StateStore:
         need_space(self.folder, 2 * int(begins[-1]) * self.width + 64 * len(texts))
         path = self.folder / f"{number:06d}{SHARD}"
         with atomic_file(path) as file:
-            file.write(safetensors.torch.save(content))
+            file.write(safetensors.torch.save(content, {"seconds": str(time.monotonic() - start)}))
         self._read(path)
 
     def _read(self, path: Path) -> None:
         try:
             with safetensors.safe_open(path, framework="pt") as file:  # memory-mapped
                 begins, keys = (file.get_tensor(name).numpy() for name in ("begins", "keys"))
+                seconds = float((file.metadata() or {}).get("seconds", 0.0))
                 states = file.get_tensor("states")
         except safetensors.SafetensorError as error:
             raise InputError(f"{path}: damaged ({error}); remove it, it will be computed again") from error
         number = len(self._shards)
         self._shards.append(states)
         self._names.add(path.name)
+        self._seconds.append(seconds / max(1, len(keys)))
         for key, begin, count in zip(keys, begins.tolist(), np.diff(begins).tolist(), strict=False):
             self._where[key.tobytes()] = (number, begin, count)
 

@@ -1,25 +1,21 @@
 """The files of a binding model's run: results, moments, and the published project's model file.
 
 Shapes used below
-    N  validation windows            L  bases in a window
+    N  validation windows
 """
 
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from dnalm import checkpoint
-from dnalm.bootstrap import moments
-from dnalm.files import atomic_file
+from dnalm.bootstrap import Numbers
+from dnalm.files import atomic_file, write_json
 from dnalm.models.binding import BindingModel
 from dnalm.models.cnn import CNNConfig
 from dnalm.models.published import CHANNELS, KERNEL, binding_file_content
-from dnalm.results import write
 from dnalm.tokens.characters import HG38_CHARACTERS, VOCAB4
-
-Tracks = npt.NDArray[np.float32]
 
 
 class BindingFiles(NamedTuple):
@@ -43,25 +39,17 @@ class BindingFiles(NamedTuple):
             moments=out / name / "moments.npz",
         )
 
-    def write(
-        self,
-        results: dict[str, Any],
-        model: BindingModel,
-        names: list[str],
-        truth: Tracks,
-        predicted: Tracks,
-    ) -> None:
+    def write(self, results: dict[str, Any], model: BindingModel, names: list[str], sums: Numbers) -> None:
         """Write the sums of each window, the model file if the layout can hold the model, and the results.
 
         Args:
             results: the content of results_NAME.json.
             model: with its best weights, merged.
             names: of the validation windows, N.
-            truth: [N, L].
-            predicted: [N, L].
+            sums: their moments, [N, 6].
         """
         with atomic_file(self.moments) as file:
-            np.savez_compressed(file, names=np.array(names), moments=moments(truth, predicted))
+            np.savez_compressed(file, names=np.array(names), moments=sums)
         numbers = {
             "best_val_loss": float(results["training"]["best_val_loss"]),
             "pearson_r": float(results["scores"]["pearson_r"]["value"]),
@@ -69,8 +57,8 @@ class BindingFiles(NamedTuple):
         }
         content = published_content(model, numbers)
         if content is not None:
-            checkpoint.write_pt(self.gpt_file if model.shape.pretrained else self.cnn_file, content)
-        write(self.results, results)
+            checkpoint.write_pt(self.gpt_file if model.shape.kind == "gpt" else self.cnn_file, content)
+        write_json(self.results, results)
 
 
 def published_content(model: BindingModel, numbers: dict[str, float]) -> dict[str, Any] | None:
@@ -79,7 +67,7 @@ def published_content(model: BindingModel, numbers: dict[str, float]) -> dict[st
     encoder, head = model.encoder.state_dict(), model.head.state_dict()
     if (shape.head.channels, shape.head.kernel) != (CHANNELS, KERNEL):
         return None
-    if not shape.pretrained:
+    if shape.kind == "cnn":
         if shape.encoder != CNNConfig(CHANNELS, KERNEL):
             return None
         named = {f"head.{name}": tensor for name, tensor in head.items()}

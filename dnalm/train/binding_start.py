@@ -2,18 +2,16 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from torch import Tensor
 
 from dnalm import checkpoint
 from dnalm.errors import InputError
 from dnalm.models.binding import BindingModel, BindingShape, TuneConfig
-from dnalm.models.cnn import CNNConfig
 from dnalm.models.core import load_core
-from dnalm.models.gpt import GPT
+from dnalm.models.gpt import GPT, start_local
 from dnalm.models.heads import RegressionHeadConfig
-from dnalm.models.local_start import start_local
 from dnalm.models.open import open_binding
 from dnalm.tokens.characters import VOCAB4
 
@@ -24,10 +22,11 @@ Vocabulary = Literal["full", "vocab4"]
 class BindingStart:
     """The shape of a binding model, and its tensors as far as they are trained already."""
 
-    command: Literal["finetune", "baseline"]
     shape: BindingShape
-    about: dict[str, Any]
-    """For results: `core`, in words, and whether it is a `random_core`."""
+    origin: str | None = None
+    """Where the core was read and what it was trained on, in words; None for a CNN."""
+    random_core: bool = False
+    """Whether the core is a GPT with random weights."""
     core: dict[str, Tensor] | None = None
     """The encoder's tensors; None for random weights."""
     head: dict[str, Tensor] | None = None
@@ -46,22 +45,14 @@ class BindingStart:
     def build(self) -> BindingModel:
         """Return the model; the global random state decides what is not loaded."""
         model = BindingModel(self.shape)
-        source = str(self.about["core"])
+        source = str(self.origin)
         if self.core is not None:
             checkpoint.load_strict(self.core, model.encoder.state_dict(), source)
-        elif (
-            self.local_start and isinstance(model.encoder, GPT) and model.encoder.config.position == "rotary"
-        ):
+        elif self.local_start and isinstance(model.encoder, GPT):
             start_local(model.encoder)
         if self.head is not None:
             checkpoint.load_strict(self.head, model.head.state_dict(), source)
         return model
-
-
-def start_from_cnn(encoder: CNNConfig, head: RegressionHeadConfig) -> BindingStart:
-    """Return the start of the CNN baseline: untrained."""
-    about = {"core": None, "random_core": False}
-    return BindingStart(command="baseline", shape=BindingShape(encoder, head=head), about=about)
 
 
 def start_from_core(
@@ -86,13 +77,13 @@ def start_from_core(
     """
     core = load_core(checkpoint_dir, config, untrained=random_core)
     return BindingStart(
-        command="finetune",
         shape=BindingShape(core.encoder, core.characters, head, tuning),
-        about={"core": core.origin, "random_core": random_core},
+        origin=core.origin,
+        random_core=random_core,
         core=None if random_core else core.tensors,
         path=core.path,
         caution="" if random_core else core.caution,
-        local_start=core.local_start,
+        local_start=core.local_start and core.encoder.position == "rotary",
     )
 
 
@@ -115,13 +106,10 @@ def start_from_model(path: Path, config: Vocabulary, tuning: TuneConfig) -> Bind
         trained, change = ("was", "add") if shape.tuning.both_strands else ("was not", "leave out")
         raise InputError(f"{path}: {trained} trained on both strands; {change} `both_strands`")
     return BindingStart(
-        command="finetune",
         # The head is trained: it is neither whitened nor calibrated.
         shape=replace(shape, tuning=replace(tuning, whiten=False)),
-        about={
-            "core": f"{opened.about.get('core')}, then trained as {path}",
-            "random_core": bool(opened.about.get("random_core")),
-        },
+        origin=f"{opened.about.get('core')}, then trained as {path}",
+        random_core=bool(opened.about.get("random_core")),
         core=dict(model.encoder.state_dict()),
         head=dict(model.head.state_dict()),
         path=path,

@@ -1,23 +1,39 @@
-"""Tests for dnalm/data/binding.py."""
+"""Tests for dnalm/data/binding.py: batches of windows, shifted copies, the other strand."""
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from dnalm.data.binding import BindingBatches, BindingWindows
-from dnalm.models.binding import base_codes, token_ids
-from dnalm.tokens.characters import HG38_CHARACTERS, VOCAB4, CharacterTokenizer
+from dnalm.data.binding import (
+    AugmentConfig,
+    BindingBatches,
+    BindingWindows,
+    reverse_complements,
+    shifted_copies,
+)
+from dnalm.data.state_cache import CachedStates
+from dnalm.errors import InputError
+from dnalm.formats.binding import read_binding
+
+LETTERS = np.frombuffer(b"ACGT", np.uint8)
+N = ord("N")
 
 
-def letters(text):
-    return np.frombuffer(text.encode(), dtype=np.uint8)
+def cached(states):
+    """The states [M, L, D] as a store returns them, behind a mean each."""
+    count, length, width = states.shape
+    rows_of_all = torch.cat([states.mean(1, keepdim=True), states], dim=1).to(torch.bfloat16)
+    rows = np.arange(count)
+    return CachedStates([rows_of_all.view(-1, width)], 0 * rows, rows * (length + 1), 0 * rows + length)
 
 
 @pytest.fixture
 def windows():
-    """23 windows in which window i holds the number i everywhere, so that a batch says what is in it."""
+    """23 windows in which window i holds the number i everywhere, so that a batch shows what is in it."""
     tokens = torch.arange(23, dtype=torch.uint8)[:, None].repeat(1, 5)
-    return BindingWindows(tokens, tokens.float(), tokens[..., None].to(torch.bfloat16))
+    return BindingWindows(tokens, tokens.float())
 
 
 def test_every_window_once_an_epoch_in_another_order(windows):
@@ -28,64 +44,129 @@ def test_every_window_once_an_epoch_in_another_order(windows):
         assert sorted(sum(epoch, [])) == list(range(23))
     assert epochs[0] != epochs[1]
     assert [len(rows) for rows in epochs[0]] == [4] * 5 + [3]
-    assert batches.smallest == 3
-    assert BindingBatches(windows, 23, seed=3).smallest == 23
-    assert BindingBatches(windows, 30, seed=3).smallest == 23
+    assert [BindingBatches(windows, size, seed=3).smallest for size in (4, 23, 30)] == [3, 23, 23]
 
 
-def test_a_batch_is_a_function_of_seed_and_step_alone(windows):
+def test_a_batch_is_a_function_of_seed_and_step_alone_that_ranks_divide(windows):
     one, other = BindingBatches(windows, 4, seed=3), BindingBatches(windows, 4, seed=3)
-    for step in (11, 0, 7, 11):  # whatever was asked before
+    for step in (11, 0, 7, 11):  # whatever was taken before
         assert torch.equal(one.batch(step).tokens, other.batch(step).tokens)
         other.batch(step + 6)
     assert not torch.equal(one.batch(0).tokens, BindingBatches(windows, 4, seed=4).batch(0).tokens)
+    parts = [one.batch(2, rank, 3).tokens[:, 0].tolist() for rank in range(3)]
+    assert sorted(sum(parts, [])) == sorted(one.batch(2).tokens[:, 0].tolist())
 
 
-def test_ranks_share_one_batch(windows):
-    batches = BindingBatches(windows, 7, seed=0)
-    shares = [batches.batch(2, rank, 3).tokens[:, 0].tolist() for rank in range(3)]
-    assert sorted(sum(shares, [])) == sorted(batches.batch(2).tokens[:, 0].tolist())
-
-
-def test_tokens_scores_and_states_stay_together(windows):
+def test_tokens_scores_and_states_of_both_strands_stay_together(windows):
     batch = BindingBatches(windows, 8, seed=0).batch(1)
     assert torch.equal(batch.tokens.float(), batch.scores)
-    assert torch.equal(batch.states[..., 0].float(), batch.scores)
-    assert BindingWindows(windows.tokens, windows.scores).take(np.array([0])).states is None
-    # States of more windows, in another order.
-    others = torch.full((3, *windows.states.shape[1:]), -1.0)
-    rows = torch.arange(len(windows)).flip(0) + 3
-    turned = BindingWindows(windows.tokens, windows.scores, torch.cat([others, windows.states.flip(0)]), rows)
-    assert torch.equal(turned.take(np.arange(5)).states, windows.take(np.arange(5)).states)
+    assert batch.states is None
+    forward = torch.arange(5.0)[:, None] + torch.arange(23.0)[:, None, None]  # [23, 5, 1]
+    both = BindingWindows(windows.tokens, windows.scores, (cached(forward), cached(forward.flip(1))))
+    batch = BindingBatches(both, 8, seed=0).batch(1)
+    assert torch.equal(batch.states[..., 0].float(), batch.scores + torch.arange(5.0))
+    assert torch.equal(batch.states[..., 1], batch.states[..., 0])  # reversed: each at its base
 
 
-def test_base_codes_know_no_fifth_base():
-    assert base_codes(letters("ACGTNRM")).tolist() == [0, 1, 2, 3, 4, 4, 4]
+def made(count=200, length=40, site=6, seed=0):
+    """Random windows with one site each, anywhere."""
+    draws = np.random.default_rng(seed)
+    letters = LETTERS[draws.integers(0, 4, (count, length))]
+    scores = np.zeros((count, length), np.float32)
+    for row, start in zip(scores, draws.integers(0, length - site + 1, count), strict=True):
+        row[start : start + site] = draws.uniform(5, 10)
+    return letters, scores
 
 
-@pytest.mark.parametrize(
-    ("characters", "stand_in"), [(VOCAB4.characters, "A"), (HG38_CHARACTERS, "N"), ("\n>ACGIT", "A")]
-)
-def test_a_letter_without_a_token_becomes_n_or_else_a(characters, stand_in):
-    tokenizer = CharacterTokenizer(characters)
-    assert tokenizer.decode(token_ids(letters("ACGTNS"), tokenizer).numpy()) == "ACGT" + 2 * stand_in
+def shift_of(copy):
+    """Return by how much a window of A, C, G and T was moved to the right: N is only at the freed end."""
+    is_n = copy == N
+    by = int(is_n.sum())
+    assert 0 < by < len(copy)
+    assert is_n[:by].all() or is_n[-by:].all()
+    return by if is_n[0] else -by
 
 
-@pytest.mark.parametrize("characters", [VOCAB4.characters, HG38_CHARACTERS])
-def test_complement_of_tokens_is_that_of_letters_and_undoes_itself(characters):
-    tokenizer = CharacterTokenizer(characters)
-    ids = tokenizer.encode("ACGT")
-    assert tokenizer.decode(tokenizer.complement[ids]) == "TGCA"
-    if "a" in characters:
-        assert tokenizer.decode(tokenizer.complement[tokenizer.encode("acgtN>\n")]) == "tgcaN>\n"
-    assert (tokenizer.complement[tokenizer.complement[ids]] == ids).all()
+@given(length=st.integers(2, 30), count=st.integers(0, 8), max_shift=st.integers(1, 29), data=st.data())
+def test_laws_of_shifted_copies(length, count, max_shift, data):
+    max_shift = min(max_shift, length - 1)
+    draws = np.random.default_rng(data.draw(st.integers(0, 1000)))
+    letters = LETTERS[draws.integers(0, 4, (count, length))]
+    scores = np.where(draws.random((count, length)) < data.draw(st.sampled_from([0, 0.1, 0.5, 1])), -2.5, 0)
+    scores = scores.astype(np.float32)
+    moved, moved_scores, rows = shifted_copies(letters, scores, max_shift=max_shift, seed=1)
+    assert (moved.dtype, moved_scores.dtype, rows.dtype) == (np.uint8, np.float32, np.int64)
+    without = np.setdiff1d(np.arange(count), rows)
+    assert (scores[without][:, [0, -1]] != 0).all()  # no room on either side
+    assert rows.tolist() == sorted(set(rows.tolist()))
+    for i, copy, copy_scores in zip(rows, moved, moved_scores, strict=True):
+        by = shift_of(copy)
+        assert 1 <= abs(by) <= max_shift
+        here = slice(max(by, 0), length + min(by, 0))
+        there = slice(max(-by, 0), length + min(-by, 0))
+        assert np.array_equal(copy[here], letters[i, there])  # shifting back restores what stayed inside
+        assert np.array_equal(copy_scores[here], scores[i, there])
+        assert (copy_scores != 0).sum() == (scores[i] != 0).sum()  # and no scored base has left
+        freed = np.delete(np.arange(length), here)
+        assert (copy[freed] == N).all()
+        assert (copy_scores[freed] == 0).all()
 
 
-def test_bases_that_a_vocabulary_has_in_lower_case_alone_are_read_so():
-    tokenizer = CharacterTokenizer("\n1>Nacgt")
-    assert tokenizer.decode(token_ids(letters("ACGTN"), tokenizer).numpy()) == "acgtN"
+def test_every_possible_shift_is_as_likely():
+    # A site of 6 in the middle of 40: 17 bases are free on either side, and 3 may be used.
+    letters, scores = made(6_000)
+    scores[:] = 0.0
+    scores[:, 17:23] = 8.0
+    moved, _, rows = shifted_copies(letters, scores, max_shift=3, seed=0)
+    assert len(rows) == 6_000
+    shifts, times = np.unique([shift_of(copy) for copy in moved], return_counts=True)
+    assert shifts.tolist() == [-3, -2, -1, 1, 2, 3]
+    assert np.abs(times - 1000).max() < 5 * np.sqrt(1000)  # 5 standard deviations of a count of 1,000
 
 
-def test_a_vocabulary_without_a_base_is_refused():
-    with pytest.raises(ValueError, match="has no token for the base T"):
-        token_ids(letters("ACGT"), CharacterTokenizer("ACGN"))
+def test_how_a_window_moves_depends_on_the_seed_and_not_on_the_others():
+    letters, scores = made()
+    moved, moved_scores, rows = shifted_copies(letters, scores, max_shift=5, seed=3)
+    order = np.random.default_rng(1).permutation(len(letters))[:50]
+    again, again_scores, again_rows = shifted_copies(letters[order], scores[order], max_shift=5, seed=3)
+    same = np.searchsorted(rows, order[again_rows])
+    assert np.array_equal(again, moved[same])
+    assert np.array_equal(again_scores, moved_scores[same])
+    other = shifted_copies(letters, scores, max_shift=5, seed=4)[0]
+    assert (moved == other).all(axis=1).mean() < 0.5  # of 10 shifts a tenth or two agree by chance
+
+
+@pytest.mark.parametrize("max_shift", [0, -1, 40])
+def test_bad_shift(max_shift):
+    with pytest.raises(InputError, match=f"`max_shift`.*{max_shift}"):
+        shifted_copies(*made(), max_shift=max_shift, seed=0)
+
+
+def test_other_strand_of_every_iupac_letter_and_twice_the_first():
+    # A letter's complement stands for the complements of its bases (Cornish-Bowden 1985).
+    letters = np.frombuffer(b"ACGTRYSWKMBDHVN", np.uint8)[None]
+    scores = np.arange(15, dtype=np.float32)[None]
+    others, moved = reverse_complements(letters, scores)
+    assert others.tobytes() == b"NBDHVKMWSRYACGT"
+    assert moved[0].tolist() == list(range(14, -1, -1))
+    assert all(map(np.array_equal, reverse_complements(others, moved), (letters, scores)))
+
+
+def test_copies_follow_the_windows_and_are_reversed_too():
+    letters, scores = made(20)
+    many, many_scores = AugmentConfig(max_shift=3, reverse_complement=True).augmented(letters, scores, seed=2)
+    assert many.shape == many_scores.shape == (80, 40)
+    assert np.array_equal(many[:20], letters)
+    assert np.array_equal(many[20:40], shifted_copies(letters, scores, max_shift=3, seed=2)[0])
+    assert np.array_equal(many[40:], reverse_complements(many[:40], many_scores[:40])[0])
+    assert AugmentConfig(max_shift=0).augmented(letters, scores, seed=2)[0].shape == (20, 40)
+
+
+def test_no_site_of_the_real_set_is_cut(shared_data):
+    folder = shared_data / "binding"
+    real = read_binding(folder / "chr22_sequences.txt.gz", folder / "chr22_scores.txt.gz")
+    moved, scores, rows = shifted_copies(real.letters, real.scores, max_shift=10, seed=0)
+    assert len(moved) == len(rows) > 0.99 * len(real.names)
+    assert np.array_equal(np.sort(scores, axis=1), np.sort(real.scores[rows], axis=1))
+    assert (moved == N).sum(axis=1).min() == 1
+    assert (moved == N).sum(axis=1).max() == 10

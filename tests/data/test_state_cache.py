@@ -1,6 +1,7 @@
 """Tests for dnalm/state_store.py."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 
 from dnalm.data import state_cache
 from dnalm.data.state_cache import StateStore
+from dnalm.errors import InputError
 
 WIDTH = 6
 IDENTITY = {"name": "letters", "weights": "abc"}
@@ -149,3 +151,37 @@ def test_a_foreign_folder_is_refused(store, tmp_path):
     (store.folder / "store.json").write_text('{"format": "other"}')
     with pytest.raises(ValueError, match="expected a store of states"):
         StateStore(tmp_path / "my store", IDENTITY, WIDTH)
+
+
+def test_the_time_of_encoding_is_known_whenever_it_was(store, tmp_path):
+    store.fill(TEXTS, Counting(), silent)
+    again = StateStore(tmp_path / "my store", IDENTITY, WIDTH)
+    assert 0 < again.seconds(TEXTS[:2]) < again.seconds(TEXTS) == store.seconds(TEXTS)
+
+
+def stores(root):
+    return sorted(path.parent.name.split("-")[0] for path in root.glob("*/store.json"))
+
+
+def test_the_least_recently_used_states_make_room(tmp_path):
+    for age, name in enumerate("abc"):
+        made = StateStore(tmp_path, {"name": name}, WIDTH)
+        made.fill(TEXTS, Counting(), silent)
+        os.utime(made.folder / "store.json", (1000 + age, 1000 + age))
+    StateStore(tmp_path, {"name": "a"}, WIDTH).fill(TEXTS, Counting(), silent)  # b was used least recently
+    used = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
+    new = StateStore(tmp_path, {"name": "d"}, WIDTH)
+    new.make_room(TEXTS, 10, used, silent)
+    assert stores(tmp_path) == ["a", "c"]
+    own = StateStore(tmp_path, {"name": "a"}, WIDTH)
+    own.make_room(["new"], 100, 100, silent)  # the states of other texts have to go, too
+    assert stores(tmp_path) == []
+    assert own.fill(TEXTS, Counting(), silent) == 5
+
+
+def test_states_larger_than_the_limit_are_refused_and_the_others_stay(store):
+    store.fill(TEXTS, Counting(), silent)
+    with pytest.raises(InputError, match="`max_cache`"):
+        store.make_room(["new", "more"], 100, 199, silent)
+    assert store.count_missing(TEXTS) == 0
+    assert store.folder.exists()

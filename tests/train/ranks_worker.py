@@ -8,7 +8,6 @@ from unittest.mock import patch
 import torch
 
 from dnalm import process
-from dnalm.data.binding_states import StateCache
 from dnalm.data.state_cache import StateStore
 from dnalm.device import Processor
 from dnalm.train.optim import TrainConfig
@@ -76,7 +75,7 @@ def normalise():
 
 
 def fill(job):
-    """Fill a store and a cache of states, and say how many this process has encoded."""
+    """Fill a store of states, and say how many this process has encoded."""
     calls = []
 
     def encode(texts):
@@ -87,17 +86,7 @@ def fill(job):
     filled = store.fill(job["texts"], encode, lambda _message: None)
     kept = store.states(job["texts"])
     assert kept.lengths(torch.arange(len(job["texts"])).numpy()).tolist() == [len(t) for t in job["texts"]]
-    rows = []
-
-    def squares(tokens):
-        rows.append(len(tokens))
-        return torch.stack([tokens.float(), tokens.float() ** 2], dim=-1)
-
-    tokens = torch.arange(600).remainder(4).to(torch.uint8).view(200, 3)
-    cache = StateCache(Path(job["folder"]) / "cache", 10**6, lambda _message: None)
-    found = cache.get(squares, tokens, 2, {"weights": "a"}).states
-    assert torch.equal(found.float(), torch.stack([tokens.float(), tokens.float() ** 2], dim=-1))
-    own = {"rank": process.current().rank, "texts": sorted(calls), "filled": filled, "rows": sum(rows)}
+    own = {"rank": process.current().rank, "texts": sorted(calls), "filled": filled}
     (Path(job["folder"]) / f"rank{own['rank']}.json").write_text(json.dumps(own))
 
 

@@ -129,8 +129,6 @@ def test_states_are_encoded_once_by_either_process(done):
     assert sorted(told[0]["texts"] + told[1]["texts"]) == sorted(TEXTS)
     assert [len(each["texts"]) for each in told] == [512 + 76, 512]  # of three shards every second
     assert [each["filled"] for each in told] == [1100, 1100]
-    assert [each["rows"] for each in told] == [128, 72]  # of four batches of up to 64 windows two each
-    assert not list((done / "states" / "cache").glob(".*"))
 
 
 @pytest.mark.parametrize(("kind", "accumulate"), [("plain", 2), ("plain", 4), ("weighted", 4), ("bases", 8)])

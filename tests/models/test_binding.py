@@ -1,0 +1,150 @@
+"""Tests for dnalm/models/binding.py and dnalm/models/lora.py."""
+
+import numpy as np
+import pytest
+import torch
+
+from dnalm.errors import InputError
+from dnalm.models.binding import BindingModel, BindingShape, TuneConfig, base_codes, token_ids
+from dnalm.models.cnn import CNNConfig
+from dnalm.models.gpt import GPTConfig
+from dnalm.models.heads import RegressionHeadConfig
+from dnalm.tokens.characters import HG38_CHARACTERS, VOCAB4, CharacterTokenizer
+
+SMALL = GPTConfig(n_layer=2, n_head=2, n_embd=8, block_size=12, dropout=0.5)
+HEAD = RegressionHeadConfig(channels=4, kernel=3, head_dropout=0.0)
+
+
+def model(characters=VOCAB4.characters, encoder=SMALL, head=HEAD, **tuning):
+    torch.manual_seed(0)
+    made = BindingModel(BindingShape(encoder, characters, head, TuneConfig(**tuning)))
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.normal_(std=0.5)
+    made.prepare_training()
+    return made
+
+
+@pytest.fixture
+def tokens():
+    return torch.randint(4, (5, 12), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+
+
+@pytest.mark.parametrize(
+    ("shape", "total", "trained"),
+    [
+        (BindingShape(GPTConfig(position="learned"), HG38_CHARACTERS), 7_753_601, 541_697),
+        (BindingShape(GPTConfig(position="learned"), VOCAB4.characters), 7_739_777, 541_697),
+        (BindingShape(CNNConfig()), 186_497, 186_497),
+    ],
+    ids=["full", "vocab4", "cnn"],
+)
+def test_published_sizes(shape, total, trained):
+    made = BindingModel(shape)
+    made.prepare_training()
+    assert (made.parameter_count, made.trained_count) == (total, trained)
+
+
+def test_both_strands_need_a_head_twice_as_wide():
+    made = BindingModel(BindingShape(GPTConfig(), VOCAB4.characters, tuning=TuneConfig(both_strands=True)))
+    assert sum(parameter.numel() for parameter in made.head.parameters()) == 1_083_137
+
+
+def test_a_causal_core_sees_the_right_of_a_base_with_both_strands_alone(tokens):
+    changed = tokens.clone()
+    changed[:, 9] = 3 - changed[:, 9]
+    for both, places in ((False, range(8, 12)), (True, range(12))):  # the head's kernel of 3 sees one on
+        made = model(both_strands=both).eval()
+        moved = (made(tokens) != made(changed)).any(0).nonzero().flatten().tolist()
+        assert moved == list(places)
+
+
+def test_states_of_the_other_strand_lie_at_their_bases(tokens):
+    made = model(both_strands=True).eval()
+    states, other = made.encode(tokens), made.encode(made.complement[tokens.long()].flip(1))
+    forward, reverse = states.split(8, dim=-1)
+    torch.testing.assert_close(reverse, other.flip(1)[..., :8])
+    torch.testing.assert_close(forward, other.flip(1)[..., 8:])
+    with torch.no_grad():
+        assert torch.equal(made(tokens), made(tokens, made.encode(tokens)))  # given or computed
+
+
+def one_step(made, tokens):
+    """Train one step, and return the names of the tensors that it has changed."""
+    made.train()
+    before = {name: tensor.clone() for name, tensor in made.state_dict().items()}
+    optimizer = torch.optim.SGD([p for p in made.parameters() if p.requires_grad], lr=0.1)
+    made(tokens).square().mean().backward()
+    optimizer.step()
+    return {name for name, tensor in made.state_dict().items() if not torch.equal(tensor, before[name])}
+
+
+def test_frozen_trains_the_head_alone_and_the_core_has_no_dropout(tokens):
+    made = model(tune="frozen")
+    assert {name.split(".")[0] for name in one_step(made, tokens)} == {"head"}
+    assert made.training
+    assert not any(module.training for module in made.encoder.modules())
+    assert torch.equal(made(tokens), made(tokens))  # the core's dropout of 0.5 would show
+    assert all(parameter.grad is None for parameter in made.encoder.parameters())
+
+
+def test_full_trains_everything_that_is_used_with_dropout(tokens):
+    made = model(tune="full")
+    assert one_step(made, tokens) == set(made.state_dict())
+    assert not torch.equal(made(tokens), made(tokens))
+
+
+def test_lora_trains_updates_and_head_alone_and_merged_is_a_plain_model_that_predicts_the_same(tokens):
+    made = model(tune="lora", lora_rank=2)
+    changed = one_step(made, tokens)
+    assert {name.split(".")[0] for name in changed} == {"encoder", "head"}
+    assert all("lora_" in name for name in changed if name.startswith("encoder."))
+    # ranks 2 of c_attn (8 -> 24), c_proj (8 -> 8), c_fc (8 -> 32), c_proj (32 -> 8), in two blocks
+    updates = 2 * 2 * ((8 + 24) + (8 + 8) + (8 + 32) + (32 + 8))
+    assert made.trained_count == updates + sum(p.numel() for p in made.head.parameters())
+    before = made.eval()(tokens)
+    made.merge()
+    assert set(made.state_dict()) == set(model(tune="full").state_dict())
+    torch.testing.assert_close(made(tokens), before)  # a sum of two products is one, but for rounding
+
+
+def test_shape_survives_json():
+    for shape in (model(both_strands=True).shape, BindingShape(CNNConfig(16, 7))):
+        assert BindingShape.from_dict(shape.as_dict()) == shape
+
+
+def letters(text):
+    return np.frombuffer(text.encode(), dtype=np.uint8)
+
+
+def test_base_codes_know_no_fifth_base():
+    assert base_codes(letters("ACGTNRM")).tolist() == [0, 1, 2, 3, 4, 4, 4]
+
+
+@pytest.mark.parametrize(
+    ("characters", "read"),
+    [
+        (VOCAB4.characters, "ACGTAA"),  # a letter without a token becomes A where there is no N
+        ("\n>ACGIT", "ACGTAA"),
+        (HG38_CHARACTERS, "ACGTNN"),
+        ("\n1>Nacgt", "acgtNN"),  # lower case where there is no other
+    ],
+)
+def test_every_letter_has_a_token(characters, read):
+    tokenizer = CharacterTokenizer(characters)
+    assert tokenizer.decode(token_ids(letters("ACGTNS"), tokenizer).numpy()) == read
+
+
+def test_a_vocabulary_without_a_base_is_refused():
+    with pytest.raises(InputError, match="no token for the base T"):
+        token_ids(letters("ACGT"), CharacterTokenizer("ACGN"))
+
+
+@pytest.mark.parametrize("characters", [VOCAB4.characters, HG38_CHARACTERS])
+def test_complement_of_tokens_is_that_of_letters_and_undoes_itself(characters):
+    tokenizer = CharacterTokenizer(characters)
+    ids = tokenizer.encode("ACGT")
+    assert tokenizer.decode(tokenizer.complement[ids]) == "TGCA"
+    if "a" in characters:
+        assert tokenizer.decode(tokenizer.complement[tokenizer.encode("acgtN>\n")]) == "tgcaN>\n"
+    assert (tokenizer.complement[tokenizer.complement[ids]] == ids).all()

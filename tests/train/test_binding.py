@@ -1,0 +1,154 @@
+"""Tests for dnalm/train/binding.py: the task, the start of the head, cached states; models opened again."""
+
+import numpy as np
+import pytest
+import torch
+
+from dnalm import checkpoint
+from dnalm.data.binding import BindingWindows
+from dnalm.device import Processor
+from dnalm.errors import InputError
+from dnalm.evaluate.binding import predict
+from dnalm.models.binding import BindingModel, BindingShape, TuneConfig
+from dnalm.models.cnn import CNNConfig
+from dnalm.models.gpt import GPTConfig
+from dnalm.models.heads import RegressionHeadConfig
+from dnalm.models.open import open_binding
+from dnalm.tokens.characters import VOCAB4
+from dnalm.train.binding import BindingTask, calibrate_head, with_cached_states
+
+SMALL = GPTConfig(n_layer=2, n_head=2, n_embd=8, block_size=12, dropout=0.5)
+HEAD = RegressionHeadConfig(channels=4, kernel=3, head_dropout=0.0)
+
+
+def model(characters=VOCAB4.characters, encoder=SMALL, head=HEAD, **tuning):
+    torch.manual_seed(0)
+    made = BindingModel(BindingShape(encoder, characters, head, TuneConfig(**tuning)))
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.normal_(std=0.5)
+    made.prepare_training()
+    return made
+
+
+def windows(tokens, scores=None):
+    return BindingWindows(tokens, torch.zeros(tokens.shape) if scores is None else scores)
+
+
+@pytest.fixture
+def tokens():
+    return torch.randint(4, (5, 12), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+
+
+def test_prediction_does_not_depend_on_the_batch(tokens):
+    many = tokens.repeat(30, 1)
+    made = model().eval()
+    together = predict(made, windows(many))
+    alone = np.concatenate([predict(made, windows(many[i : i + 1])) for i in range(len(many))])
+    np.testing.assert_allclose(together, alone, atol=1e-5)  # matrix products of other sizes round otherwise
+    assert np.abs(together[7] - together[3]).max() > 0.01
+    np.testing.assert_allclose(predict(made, windows(many), np.array([7, 3])), together[[7, 3]], atol=1e-5)
+
+
+def test_loss_and_scores_worked_out_by_hand(tokens):
+    made = model().eval()
+    truth = torch.from_numpy(predict(made, windows(tokens))) + 2.0  # off by 2 at each base
+    task = BindingTask(made.shape, windows(tokens, truth), windows(tokens, truth))
+    batch = task.windows(5, seed=0).batch(0)
+    assert float(task.loss(made, batch).detach()) == pytest.approx(4.0, rel=1e-5)
+    scores = task.evaluate(made)
+    assert [scores["val_loss"], scores["train_loss"]] == pytest.approx([4.0, 4.0], rel=1e-5)
+    assert scores["pearson_r"] == pytest.approx(1.0, abs=1e-6)  # R does not mind a constant
+
+
+@pytest.mark.parametrize("kind", ["gpt", "cnn"])
+def test_can_learn_where_a_motif_is(kind):
+    encoder = GPTConfig(n_layer=1, n_head=2, n_embd=32, block_size=24) if kind == "gpt" else CNNConfig(32, 5)
+    characters = VOCAB4.characters if kind == "gpt" else ""
+    torch.manual_seed(0)
+    made = BindingModel(
+        BindingShape(encoder, characters, RegressionHeadConfig(16, 5, 0.0), TuneConfig("full"))
+    )
+    made.prepare_training()
+    tokens = torch.randint(4, (64, 24), dtype=torch.uint8)
+    starts = (tokens[:, :-1] == 2) & (tokens[:, 1:] == 0)  # "GA"
+    truth = torch.zeros(64, 24)
+    truth[:, :-1] += starts
+    truth[:, 1:] += starts
+    optimizer = torch.optim.Adam(made.parameters(), lr=5e-3)
+    for _ in range(150):
+        loss = torch.nn.functional.mse_loss(made(tokens), truth)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.02 * float(truth.var())  # 98 % of the variance explained
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        model(),
+        model(tune="lora"),
+        model(both_strands=True, tune="full"),
+        model(whiten=True),
+        model("", CNNConfig(8, 3)),
+    ],
+    ids=["frozen", "lora", "both strands", "whitened", "cnn"],
+)
+def test_saved_and_opened_it_predicts_the_same(made, tokens, tmp_path):
+    optimizer = torch.optim.SGD([p for p in made.parameters() if p.requires_grad], lr=0.1)
+    made(tokens).square().mean().backward()
+    optimizer.step()
+    task = BindingTask(made.shape, windows(tokens), windows(tokens), {"kind": made.shape.kind})
+    identity = {"set": "digest", "split": "blocks"}
+    described = task.describe() | {"identity": identity}
+    checkpoint.save(tmp_path / "mine" / "checkpoint", task.weights(made), described)
+    opened = open_binding(tmp_path / "mine")
+    assert (opened.name, opened.identity, opened.about) == ("mine", identity, {"kind": made.shape.kind})
+    made.eval()
+    made.merge()
+    assert torch.equal(opened.model(tokens), made(tokens))
+
+
+def test_refuses_weights_of_another_shape_and_another_kind_of_model(tmp_path):
+    made, other = model(), model(both_strands=True)
+    before = {name: tensor.clone() for name, tensor in made.state_dict().items()}
+    with pytest.raises(InputError, match=r"head.conv1d.weight"):
+        checkpoint.load_strict(other.state_dict(), made.state_dict(), "there")
+    assert all(torch.equal(tensor, before[name]) for name, tensor in made.state_dict().items())
+    checkpoint.save(tmp_path / "lm", {"x": torch.zeros(1)}, {"kind": "language"})
+    with pytest.raises(InputError, match="kind 'language'"):
+        open_binding(tmp_path / "lm")
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_cached_states_are_those_of_the_model_and_calibrate_the_head_alike(tokens, tmp_path, both):
+    one, other = model(both_strands=both), model(both_strands=both)
+    fabric = Processor("cpu", "fp32").fabric()
+    parts = [windows(tokens), windows(tokens.flip(0)[:2])]
+    parts, seconds = with_cached_states(parts, one, tmp_path / "cache", fabric, limit=10**6)
+    assert seconds > 0
+    with torch.no_grad():
+        states = one.eval().encode(tokens)
+    for part, wanted in zip(parts, (states, states.flip(0)[:2]), strict=True):
+        batch = part.take(np.arange(len(part)))
+        torch.testing.assert_close(batch.states.float(), wanted, rtol=0.01, atol=0.01)  # bfloat16
+    calibrate_head(one, parts[0])
+    calibrate_head(other, windows(tokens))
+    norms = one.head.layer_norm, other.head.layer_norm
+    torch.testing.assert_close(norms[0].weight, norms[1].weight, rtol=0.02, atol=0.01)
+    assert not torch.equal(norms[1].bias, model(both_strands=both).head.layer_norm.bias)
+
+
+def test_states_larger_than_the_limit_are_refused(tokens, tmp_path):
+    fabric = Processor("cpu", "fp32").fabric()
+    with pytest.raises(InputError, match="max_cache"):
+        with_cached_states([windows(tokens)], model(), tmp_path / "cache", fabric, limit=100)
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_the_head_of_a_cnn_is_not_calibrated(tokens):
+    cnn = model("", CNNConfig(8, 3))
+    before = cnn.head.layer_norm.weight.clone()
+    calibrate_head(cnn, windows(tokens))
+    assert torch.equal(cnn.head.layer_norm.weight, before)
