@@ -107,9 +107,9 @@ class BindingTask:
 def calibrate_head(model: BindingModel, windows: BindingWindows) -> None:
     """Fit the start of the head to the core's states of up to `CALIBRATION_SAMPLE` windows.
 
-    The head of a CNN is not calibrated: its states are as untrained as its head.
+    The head of an untrained encoder, such as the CNN, is not calibrated: its states are as untrained.
     """
-    if model.shape.kind == "cnn":
+    if not model.shape.pretrained:
         return
     batch = windows.take(np.arange(len(windows), dtype=np.int64)[:: -(-len(windows) // CALIBRATION_SAMPLE)])
     device, was_training = model.head.fc.weight.device, model.training
@@ -198,7 +198,7 @@ class BindingConfig:
     def as_recipe(self, shape: BindingShape) -> dict[str, Any]:
         """Return every setting that decides the result, nested as in a recipe file."""
         tables: dict[str, Any] = {"data": self.data, "augment": self.augment, "train": self.train}
-        tables |= {"tuning": shape.tuning} if shape.kind == "gpt" else {"encoder": shape.encoder}
+        tables |= {"tuning": shape.tuning} if shape.pretrained else {"encoder": shape.encoder}
         return {name: asdict(table) for name, table in (tables | {"head": shape.head}).items()}
 
 
@@ -235,7 +235,7 @@ class BindingRun:
         shape, self.files = start.shape, BindingFiles.of(config.out, config.name)
         self.config, self.start = config, start
         self.training = TrainingRun(
-            command="finetune" if shape.kind == "gpt" else "baseline",
+            command="finetune" if shape.pretrained else "baseline",
             folder=config.out / config.name,
             processor=processor,
             config=run,
@@ -269,7 +269,7 @@ class BindingRun:
         say(f"{config.name}: {total:,} parameters, {trained:,} of them trained{lora}, on {processor}")
         about = {
             "kind": shape.kind,
-            "tune": shape.tune if shape.kind == "gpt" else "all",
+            "tune": shape.tune if shape.pretrained else "all",
             "both_strands": shape.tuning.both_strands,
             "causal": self.model.encoder.causal,
             "parameters": total,

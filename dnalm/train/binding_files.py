@@ -11,10 +11,11 @@ import numpy as np
 
 from dnalm import checkpoint
 from dnalm.bootstrap import Numbers
-from dnalm.files import atomic_file, write_json
+from dnalm.files import atomic_file
 from dnalm.models.binding import BindingModel
 from dnalm.models.cnn import CNNConfig
 from dnalm.models.published import CHANNELS, KERNEL, binding_file_content
+from dnalm.results import write
 from dnalm.tokens.characters import HG38_CHARACTERS, VOCAB4
 
 
@@ -57,8 +58,8 @@ class BindingFiles(NamedTuple):
         }
         content = published_content(model, numbers)
         if content is not None:
-            checkpoint.write_pt(self.gpt_file if model.shape.kind == "gpt" else self.cnn_file, content)
-        write_json(self.results, results)
+            checkpoint.write_pt(self.gpt_file if model.shape.pretrained else self.cnn_file, content)
+        write(self.results, results)
 
 
 def published_content(model: BindingModel, numbers: dict[str, float]) -> dict[str, Any] | None:
@@ -67,7 +68,7 @@ def published_content(model: BindingModel, numbers: dict[str, float]) -> dict[st
     encoder, head = model.encoder.state_dict(), model.head.state_dict()
     if (shape.head.channels, shape.head.kernel) != (CHANNELS, KERNEL):
         return None
-    if shape.kind == "cnn":
+    if not shape.pretrained:
         if shape.encoder != CNNConfig(CHANNELS, KERNEL):
             return None
         named = {f"head.{name}": tensor for name, tensor in head.items()}

@@ -10,8 +10,9 @@ from dnalm import checkpoint
 from dnalm.errors import InputError
 from dnalm.models.binding import BindingModel, BindingShape, TuneConfig
 from dnalm.models.core import load_core
-from dnalm.models.gpt import GPT, start_local
+from dnalm.models.gpt import GPT
 from dnalm.models.heads import RegressionHeadConfig
+from dnalm.models.local_start import start_local
 from dnalm.models.open import open_binding
 from dnalm.tokens.characters import VOCAB4
 
