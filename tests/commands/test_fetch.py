@@ -335,7 +335,6 @@ class TestOptions:
         lines = capsys.readouterr().out.splitlines()
         assert [line.split("  ")[0] for line in lines[:4]] == ["name", "small", "listed", "loose"]
         assert re.search(r"1 +256.0 kB +yes +as you like +a small genome", lines[1])
-        assert "MD5 only" in lines[2]
 
     def test_dry_run_downloads_nothing(self, server, folder, capsys):
         get(folder, "small", "loose", dry_run=True)
