@@ -52,7 +52,7 @@ def test_refuses_damaged_gzip_and_folders(tmp_path, damage):
         '"GeneID"\t"SMILES"\t"Label"\n"7"\t"CCO"\t"1"\n',
         'GeneID,SMILES,Label,names\n7,CCO,1,"ethanol, alcohol"\n',
         'GeneID\tname\tSMILES\tLabel\n7\t"5 primer\tCCO\t1\n',  # a quote that is text
-        gzip.compress(b"GeneID,SMILES,Label\n7,CCO,1\n\n"),
+        gzip.compress(b"GeneID,SMILES,Label\n7,CCO,1\n\n", mtime=0),
     ],
 )
 def test_one_row_in_many_forms(tmp_path, text):
