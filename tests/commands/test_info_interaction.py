@@ -2,17 +2,17 @@
 
 import json
 import shlex
+import shutil
 
 import numpy as np
 import pytest
 
 from dnalm.cli import VERBS, main
-from dnalm.commands import interact_evaluate, interact_prepare, interact_train
+from dnalm.commands import interact_evaluate, interact_prepare
 from dnalm.commands.info import identify
-from dnalm.commands.runs import EvaluationOptions, RunOptions
+from dnalm.commands.runs import EvaluationOptions
 from dnalm.device import Compute
-from dnalm.models.pair_shape import EncodersConfig
-from dnalm.train.optim import EpochConfig
+from dnalm.errors import InputError
 
 CPU = Compute(device="cpu", precision="fp32")
 GENES, CHAINS = 12, 10
@@ -52,13 +52,8 @@ def model(data):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.argv", ["dnalm", *argv, *flags])  # what the record keeps
         assert main() == 0
-    interact_evaluate.run(
-        interact_evaluate.Options(
-            (out,),
-            data,
-            judging=EvaluationOptions(out=out / "evaluation_validation.json", compute=CPU, quiet=True),
-        )
-    )
+    judging = EvaluationOptions(out=out / "evaluation_validation.json", compute=CPU, quiet=True)
+    interact_evaluate.run(interact_evaluate.Options((out,), data, judging=judging))
     return out
 
 
@@ -77,11 +72,10 @@ def test_prepared_pairs(data):
     assert identify(data / "meta.json") == found
 
 
-def test_damaged_pairs_are_said_to_be_so(data, tmp_path):
-    for each in data.iterdir():
-        (tmp_path / each.name).write_bytes(each.read_bytes())
+def test_damaged_pairs_are_refused(data, tmp_path):
+    shutil.copytree(data, tmp_path, dirs_exist_ok=True)
     (tmp_path / "pairs.npz").write_bytes(b"PK\x03\x04nothing")
-    with pytest.raises(ValueError, match="damaged"):
+    with pytest.raises(InputError, match="damaged"):
         identify(tmp_path)
 
 
@@ -119,23 +113,13 @@ def test_an_evaluation(model):
     assert words(found.next[0]) == ["interact", "compare", str(model)]
 
 
-def test_an_interrupted_training_is_offered_to_go_on(model, tmp_path):
+def test_what_its_record_lacks_is_not_offered(model, tmp_path):
     record = json.loads((model / "run.json").read_text()) | {"status": "interrupted"}
     (tmp_path / "run.json").write_text(json.dumps(record))
     again = words(identify(tmp_path / "run.json").next[0])
     assert again[:2] == ["interact", "train"]
     assert again[-1] == "--resume"
-
-
-def test_a_run_that_does_not_tell_its_pairs(data, tmp_path):
-    options = interact_train.Options(
-        data=data,
-        out=tmp_path / "r",
-        encoders=EncodersConfig("kmer", "morgan"),
-        train=EpochConfig(epochs=1, batch_size=16),
-        run=RunOptions(compute=CPU, quiet=True),
-    )
-    interact_train.run(options)
-    (tmp_path / "r" / "run.json").unlink()
-    command = words(identify(tmp_path / "r" / "checkpoint").next[0])
+    (tmp_path / "run.json").unlink()
+    shutil.copytree(model / "checkpoint", tmp_path / "checkpoint")
+    command = words(identify(tmp_path / "checkpoint").next[0])
     assert command[command.index("--data") + 1] == "data/pairs"
