@@ -44,11 +44,15 @@ def test_ranking_figures_worked_out_by_hand_and_those_of_torchmetrics(truth):
     assert [found["auroc"], found["auprc"]] == pytest.approx(figures, abs=1e-6)  # 7 digits of float32
 
 
-def test_published_figure_is_the_mean_over_batches_of_64(truth):
+def test_r_is_over_all_bases_and_the_published_figure_the_mean_over_batches_of_64(truth):
     predicted = noisy(truth, 3.0)
+    found = binding_scores(truth, predicted)
+    whole = np.corrcoef(truth.ravel(), predicted.ravel())[0, 1]
+    assert found["pearson_r"]["value"] == pytest.approx(whole, abs=1e-9)
     batches = [(truth[at : at + 64].ravel(), predicted[at : at + 64].ravel()) for at in range(0, 200, 64)]
     wanted = np.mean([np.corrcoef(*batch)[0, 1] for batch in batches])
-    assert binding_scores(truth, predicted)["pearson_r_batches"] == pytest.approx(wanted, abs=1e-9)
+    assert found["pearson_r_batches"] == pytest.approx(wanted, abs=1e-9)
+    assert abs(wanted - whole) > 1e-6
 
 
 def test_what_is_not_defined_is_nan(truth):

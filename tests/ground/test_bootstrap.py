@@ -35,6 +35,16 @@ def test_value_worked_out_by_hand():
     assert float(pearson(sums[0])) == pytest.approx(4 / np.sqrt(52 / 3), abs=1e-12)
 
 
+def test_r_is_over_all_bases_in_each_resample_and_not_the_mean_of_the_windows():
+    # Each window alone has R -1. Both: deviations -5.5 -4.5 4.5 5.5 and -4.5 -5.5 5.5 4.5, so R = 99 / 101. A
+    # resample has both windows, or one of them twice.
+    truth = np.array([[0.0, 1.0], [10.0, 11.0]])
+    sums = moments(truth, truth[:, ::-1])
+    assert pearson(sums) == pytest.approx(-1.0)
+    assert pearson_estimate(sums) == pytest.approx((99 / 101, -1.0, 99 / 101))
+    assert paired_difference(sums, moments(truth, truth)) == pytest.approx((-2 / 101, -2.0, -2 / 101))
+
+
 @pytest.mark.parametrize("offset", [0.0, 1e4])
 def test_no_spread_is_undefined_whatever_the_level(offset):
     truth = np.arange(6.0).reshape(2, 3)

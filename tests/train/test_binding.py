@@ -59,6 +59,11 @@ def test_loss_and_scores_worked_out_by_hand(tokens):
     scores = task.evaluate(made)
     assert [scores["val_loss"], scores["train_loss"]] == pytest.approx([4.0, 4.0], rel=1e-5)
     assert scores["pearson_r"] == pytest.approx(1.0, abs=1e-6)  # R does not mind a constant
+    levels = truth + torch.arange(5.0)[:, None]  # R is 1 in each window, and less over all bases
+    whole = np.corrcoef(levels.ravel(), truth.ravel())[0, 1]
+    assert whole < 0.99
+    task = BindingTask(made.shape, windows(tokens, levels), windows(tokens, levels))
+    assert task.evaluate(made)["pearson_r"] == pytest.approx(whole, abs=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["gpt", "cnn"])
