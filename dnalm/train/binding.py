@@ -201,6 +201,21 @@ class BindingConfig:
         tables |= {"tuning": shape.tuning} if shape.pretrained else {"encoder": shape.encoder}
         return {name: asdict(table) for name, table in (tables | {"head": shape.head}).items()}
 
+    def training_digest(self, shape: BindingShape, seed: int, data: str) -> str:
+        """Return a digest that two models share whose training differs in its start alone."""
+        recipe = self.as_recipe(shape)
+        del recipe["train"]["accumulate"]  # the training is the same
+        content = json.dumps({"recipe": recipe, "seed": seed, "data": data}, sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    def check(self) -> None:
+        """Raise an InputError for settings that no training can have."""
+        if self.max_cache < 0 or not math.isfinite(self.max_cache):
+            raise InputError(f"`max_cache` must be at least 0, got {self.max_cache}")
+        if not self.name or "/" in self.name or self.name.startswith("."):
+            raise InputError(f"`name` must be a plain file name, got {self.name!r}")
+        process.check_batch(self.train.batch_size, self.train.accumulate)
+
 
 class BindingRun:
     """A training run of a binding model: everything is checked and read, and nothing is written yet.
@@ -227,11 +242,7 @@ class BindingRun:
         say: Say = silent,
         progress: Progress = silent_progress,
     ) -> None:
-        if config.max_cache < 0 or not math.isfinite(config.max_cache):
-            raise InputError(f"`max_cache` must be at least 0, got {config.max_cache}")
-        if not config.name or "/" in config.name or config.name.startswith("."):
-            raise InputError(f"`name` must be a plain file name, got {config.name!r}")
-        process.check_batch(config.train.batch_size, config.train.accumulate)
+        config.check()
         shape, self.files = start.shape, BindingFiles.of(config.out, config.name)
         self.config, self.start = config, start
         self.training = TrainingRun(
@@ -261,10 +272,6 @@ class BindingRun:
         total = self.model.parameter_count
         self.model.prepare_training()
         trained = self.model.trained_count
-        recipe = config.as_recipe(shape)
-        del recipe["train"]["accumulate"]  # the training is the same
-        # Two models that differ in their start alone share this, and may be compared.
-        trained_as = {"recipe": recipe, "seed": run.seed, "data": data.about["digest"]}
         lora = " (low-rank updates included)" if shape.tune == "lora" else ""
         say(f"{config.name}: {total:,} parameters, {trained:,} of them trained{lora}, on {processor}")
         about = {
@@ -274,7 +281,7 @@ class BindingRun:
             "causal": self.model.encoder.causal,
             "parameters": total,
             "trained_parameters": trained,
-            "trained_as": hashlib.sha256(json.dumps(trained_as, sort_keys=True).encode()).hexdigest(),
+            "trained_as": config.training_digest(shape, run.seed, data.about["digest"]),
             "core": start.origin,
             "random_core": start.random_core,
         }
