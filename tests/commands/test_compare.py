@@ -37,14 +37,12 @@ def runs(tmp_path):
 
 def test_pretraining_runs_have_a_page(outputs, capsys):
     assert main(["compare", str(outputs)]) == 0
-    shown = capsys.readouterr()
-    lines = shown.out.splitlines()
+    lines = capsys.readouterr().out.splitlines()
     page = (outputs / "report.html").read_text()
     assert page.count("<img ") == 4  # Markov models, two curves, times
     assert lines[-1] == str(outputs / "report.html")
     assert any(line.startswith("full: better") and line in page for line in lines)
     assert ["bits", "per", "base", "1.9450", "1.9720"] in [line.split() for line in lines]
-    assert shown.err.strip() == f"comparing the runs in {outputs}"
 
 
 def test_binding_models_have_a_page_and_two_figures(models, capsys):
@@ -59,16 +57,23 @@ def test_binding_models_have_a_page_and_two_figures(models, capsys):
 
 
 @pytest.mark.parametrize("verb", [["compare"], ["interact", "compare"]])
-def test_pair_models_have_a_table_and_a_page(verb, runs, capsys):
+def test_pair_models_have_a_table_and_a_page(verb, runs, tmp_path, capsys):
     assert main([*verb, str(runs), "--quiet"]) == 0
     test, validation, rest = capsys.readouterr().out.split("\n\n")
-    assert test.startswith("Scores. Test part, random split, negatives degree-matched, ratio 1, node rate")
-    assert validation.startswith("Scores. Validation part")
-    caption, header, *rows = test.splitlines()
+    for part in ("Test part", "random split", "negatives degree-matched", "ratio 1", "node rate"):
+        assert part in test
+    assert "Validation part" in validation
+    _, _, *rows = test.splitlines()
     assert rows[0].split()[:2] == ["original", "0.7000"]
     assert {row.index(")") for row in rows} == {rows[0].index(")")}  # columns are aligned
     assert rest.splitlines()[-1] == str(runs / "report.html")
     assert "It beats the best baseline" in (runs / "report.html").read_text()
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "empty").mkdir()
+    for name in ("nowhere", "file", "empty"):
+        assert main([*verb, str(tmp_path / name)]) == 2
+        assert name in capsys.readouterr().err
+    assert not list((tmp_path / "empty").iterdir())
 
 
 def test_runs_of_several_kinds_share_a_page_with_a_chapter_each(models, outputs, runs, tmp_path, capsys):
@@ -82,16 +87,6 @@ def test_runs_of_several_kinds_share_a_page_with_a_chapter_each(models, outputs,
     assert (models / "report.html").is_file()  # the first folder
     assert main(["compare", str(outputs), "--out", str(tmp_path / "folder"), "--quiet"]) == 0
     assert (tmp_path / "folder" / "report.html").is_file()
-
-
-@pytest.mark.parametrize("verb", [["compare"], ["interact", "compare"]])
-def test_a_folder_without_a_run_is_refused(verb, tmp_path, capsys):
-    (tmp_path / "file").write_text("x")
-    (tmp_path / "empty").mkdir()
-    for name in ("nowhere", "file", "empty"):
-        assert main([*verb, str(tmp_path / name)]) == 2
-        assert name in capsys.readouterr().err
-    assert not list((tmp_path / "empty").iterdir())
 
 
 @pytest.mark.parametrize("text", ["{", "{}", json.dumps(make_results() | {"validation": {}})])

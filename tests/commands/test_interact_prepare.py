@@ -28,16 +28,8 @@ def inputs(tmp_path):
 
 
 def prepared(folder, out="set", overwrite=False, dry_run=False, quiet=False, **config):
-    options = Options(
-        folder / "pairs.csv",
-        folder / "genes.fa",
-        folder / out,
-        PrepareConfig(**config),
-        overwrite=overwrite,
-        dry_run=dry_run,
-        quiet=quiet,
-    )
-    run(options)
+    how = {"overwrite": overwrite, "dry_run": dry_run, "quiet": quiet}
+    run(Options(folder / "pairs.csv", folder / "genes.fa", folder / out, PrepareConfig(**config), **how))
     return None if dry_run else open_pairs(folder / out)
 
 
@@ -45,14 +37,12 @@ def test_the_summary_has_parts_dropped_rows_leakage_and_folder(inputs, capsys):
     pairs = prepared(inputs, split="cold-gene", ratio=30)
     output = capsys.readouterr().out
     assert "242 rows read, 240 pairs kept" in output
-    assert re.search(r"\b1 rows dropped: the same pair again", output)
-    assert re.search(r"\b1 rows dropped: gene without a sequence", output)
+    for reason in ("the same pair again", "gene without a sequence"):
+        assert re.search(rf"\b1 rows dropped: {reason}", output)
     missing = pairs.meta["counts"]["negatives_missing"]
     for part, about in pairs.meta["parts"].items():
-        assert (
-            f"{part}: {about['rows']:,} rows, {about['positives']} positive, {about['genes']} genes, "
-            f"{about['molecules']} molecules; {missing[part]:,} negatives fewer"
-        ) in output
+        assert f"{part}: {about['rows']:,} rows, {about['positives']} positive" in output
+        assert f"{missing[part]:,} negatives fewer" in output
     leakage = json.loads((inputs / "set" / "leakage.json").read_text())
     assert "\n".join(leakage_lines(leakage)) in output
     assert "train and test share 0 pairs (0% of test's rows), 0 genes" in output
@@ -67,31 +57,25 @@ def test_quiet_prints_nothing_and_one_class_is_reported(inputs, capsys):
     assert "one class only" in capsys.readouterr().out
 
 
-def test_a_dry_run_writes_nothing(inputs, capsys):
+def test_a_dry_run_writes_nothing(inputs):
     before = sorted(inputs.rglob("*"))
     prepared(inputs, dry_run=True, quiet=True)
-    assert f"would write {inputs / 'set'}" in capsys.readouterr().out
     assert sorted(inputs.rglob("*")) == before
 
 
-def test_an_earlier_set_is_replaced_only_on_request(inputs):
+def test_a_set_is_replaced_only_on_request_and_other_files_never(inputs):
     digest = prepared(inputs).digest
     with pytest.raises(InputError, match="exists already"):
         prepared(inputs, seed=1)
     assert open_pairs(inputs / "set").digest == digest
     assert prepared(inputs, seed=1, overwrite=True).digest != digest
-
-
-@pytest.mark.parametrize("file", ["meta.json", "photo.jpg"])
-def test_other_files_are_never_replaced(inputs, file):
-    """Not even a folder with a meta.json, as a prepared genome has."""
-    (inputs / "set").mkdir()
-    (inputs / "set" / file).write_text('{"format": "dnalm-genome"}')
-    with pytest.raises(InputError, match="something else than a set of pairs"):
-        prepared(inputs, overwrite=True)
-    (inputs / "file").write_text("text")
+    for file in ("photo.jpg", "meta.json"):  # a prepared genome has a meta.json, too
+        (inputs / file / "set").mkdir(parents=True)
+        (inputs / file / "set" / file).write_text('{"format": "dnalm-genome"}')
+        with pytest.raises(InputError, match="something else than a set of pairs"):
+            prepared(inputs, f"{file}/set", overwrite=True)
     with pytest.raises(InputError, match="got a file"):
-        prepared(inputs, "file", overwrite=True)
+        prepared(inputs, "genes.fa", overwrite=True)
 
 
 def test_the_command_line_and_its_exit_codes(inputs, capsys):

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 
 import numpy as np
 import pytest
@@ -114,9 +115,8 @@ def test_by_hand(genome, motif, tmp_path, capsys, monkeypatch):
     np.testing.assert_array_equal(found.scores[0] / score, [0, 0, 1, 1, 1, 1, 1, 0, 0, 0])
     np.testing.assert_array_equal(found.scores[1] / score, [0, 0, 0, 0, 0, 0, 0, 0, 1, 1])
     np.testing.assert_array_equal(found.scores[2] / score, [1, 1, 1, 0, 0, 0, 0, 0, 0, 0])
-    assert "3 windows of 10 bases (30 bases), 33.33% not zero" in out
-    assert "2 sites of x, scoring 5.000 or more, in 74 bases of 3 contigs" in out
-    assert "1 window with N or another ambiguity code, 3 windows without a site" in out
+    for part in ("3 windows of 10 bases (30 bases), 33.33%", "2 sites of x", "1 window with N"):
+        assert part in out
     record = read_record(tmp_path / "o/run.json")
     assert (record["verb"], record["status"]) == ("label", "done")
     assert (record["recipe"]["threshold"], record["recipe"]["window"]) == (5.0, 10)
@@ -137,19 +137,19 @@ def test_thresholds(genome, motif, simulated, tmp_path, capsys):
     flags = [genome, "--motif", motif, "--window", 10, "--dry-run"]
     assert "nothing was written" in run(capsys, *flags)[0]
     assert not (tmp_path / "data").exists()
-    for threshold in (6.8, -1, "nan"):
-        message = refuse(capsys, *flags, "--threshold", threshold)
-        assert f"at most 6.779176, the score of its best word, got {threshold}" in message
-    assert "no score is as rare as 1e-09" in refuse(capsys, *flags, "--pvalue", 1e-9)
-    assert "choose one" in refuse(capsys, *flags, "--pvalue", 0.01, "--threshold", 5)
-    message = refuse(capsys, genome, "--motif", simulated.motif_file)
-    assert "motif SIM1: its file gives no threshold; pass --threshold" in message
-    run(capsys, simulated.genome, "--motif", simulated.motif_file, "--pvalue", 1e-5, "--out", tmp_path / "p")
+    for more, message in (
+        *((["--threshold", value], f"at most 6.779176.* got {value}") for value in (6.8, -1, "nan")),
+        (["--pvalue", 1e-9], "as rare as 1e-09"),
+        (["--pvalue", 0.01, "--threshold", 5], "choose one"),
+    ):
+        assert re.search(message, refuse(capsys, *flags, *more))
+    motif = simulated.motif_file  # which names no threshold
+    assert "--threshold" in refuse(capsys, genome, "--motif", motif)
+    run(capsys, simulated.genome, "--motif", motif, "--pvalue", 1e-5, "--out", tmp_path / "p")
     threshold = read_record(tmp_path / "p/run.json")["recipe"]["threshold"]
     found = binding(tmp_path / "p")
     assert found.scores[found.scores > 0].min() >= threshold - 1e-5  # float32
-    matrix = log_odds(choose_motif(simulated.motif_file))
-    best = scan(BASE_CODES[found.letters], matrix)[0].max(axis=1)
+    best = scan(BASE_CODES[found.letters], log_odds(choose_motif(motif)))[0].max(axis=1)
     assert (best >= threshold - 1e-5).mean() > 0.9  # the rest hold sites cut by an edge
 
 
@@ -173,9 +173,8 @@ def test_peaks(genome, tmp_path, capsys):
     assert found.names == ["chr1_0_9", "chr1_10_19"]
     np.testing.assert_array_equal(found.scores, [[0] * 8 + [1, 1], [1, 1, 1] + [0] * 7])
     assert "3 peaks" in out
-    assert "1 contig is not in the genome: chr7" in err
-    assert "1 peak reaches beyond the end of the contig" in err
-    assert "p.narrowPeak: no peak on 1 contig of the genome, where every label is 0: chr2" in err
+    for note in ("not in the genome: chr7", "1 peak reaches beyond the end", "every label is 0: chr2"):
+        assert note in err
     notes = read_record(tmp_path / "o/run.json")["metrics"]["not_in_labels"]
     assert notes["p.narrowPeak"].endswith("every label is 0: chr2")  # of the empty contig there is no window
     run(capsys, *flags, "--out", tmp_path / "all", "--all")
@@ -196,81 +195,70 @@ def test_windows_of_a_file(genome, tmp_path, capsys):
     assert "w.bed: 1 contig is not in the genome: 9" in err
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("chr1\t0\t4\nchr1\t5\t10\n", r"all of one length above 0, got 4 (chr1_0_3), 5 (chr1_5_9)"),
+def test_refuses_windows(genome, motif, tmp_path, capsys):
+    flags = [genome, "--motif", motif, "--windows", tmp_path / "w.bed", "--out", tmp_path / "o"]
+    for text, message in (
+        ("chr1\t0\t4\nchr1\t5\t10\n", "got 4 (chr1_0_3), 5 (chr1_5_9)"),
         ("chr1\t4\t4\n", "got 0 (chr1_4_3)"),
         ("", "got a file without any"),
-        ("chr1\t0\t4\nchr1\t0\t4\n", "each window once, got chr1_0_3 several times"),
-        ("1\t0\t4\n2\t0\t4\n", "none of its contigs is in the genome: here they are called 1, 2, there chr1"),
-        ("chr1\t5\n", "line 1: expected contig, start and end"),
-    ],
-)
-def test_refuses_windows(genome, motif, tmp_path, capsys, text, message):
-    (tmp_path / "w.bed").write_text(text)
-    flags = [genome, "--motif", motif, "--windows", tmp_path / "w.bed", "--out", tmp_path / "o"]
-    assert message in refuse(capsys, *flags)
-    assert {path.name for path in (tmp_path / "o").glob("*")} <= {".lock"}
+        ("chr1\t0\t4\nchr1\t0\t4\n", "got chr1_0_3 several times"),
+        ("1\t0\t4\n2\t0\t4\n", "none of its contigs is in the genome"),
+        ("chr1\t5\n", "line 1: "),
+    ):
+        (tmp_path / "w.bed").write_text(text)
+        assert message in refuse(capsys, *flags)
+        assert {path.name for path in (tmp_path / "o").glob("*")} <= {".lock"}
 
 
 def test_contigs_of_another_style(genome, tmp_path, capsys):
     (tmp_path / "p.bed").write_text("1\t0\t4\n")
     flags = [genome, "--peaks", tmp_path / "p.bed", "--window", 10, "--out", tmp_path / "o"]
-    message = refuse(capsys, *flags)
-    assert "here they are called 1, there chr1, empty, chr2; set --rename to chr" in message
+    assert "set --rename to chr" in refuse(capsys, *flags)
     run(capsys, *flags, "--rename", "chr")
     assert binding(tmp_path / "o").names == ["chr1_0_9"]
     (tmp_path / "names").write_text("1 chr1 x\n")
-    assert "line 1: " in refuse(capsys, *flags, "--overwrite", "--rename", tmp_path / "names")
-    assert "no such file" in refuse(capsys, *flags, "--overwrite", "--rename", tmp_path / "none")
+    for name, message in (("names", "line 1: "), ("none", "no such file")):
+        assert message in refuse(capsys, *flags, "--overwrite", "--rename", tmp_path / name)
 
 
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
+def test_refuses(genome, motif, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").touch()
+    for flags, message in (
         ([], "one of --motif, --peaks and --track, got none"),
         (["--motif", "m", "--peaks", "p"], "got --motif and --peaks"),
         (["--peaks", "p", "--threshold", "1", "--every-site"], "--threshold is of a motif"),
-        (["--peaks", "p", "--window", "0"], "--window must be 1 or more, got 0"),
-        (["--peaks", "none.bed"], "none.bed: there is no such file"),
-        (["--peaks", "empty"], "expected peaks, got a BED file without any"),
+        (["--peaks", "p", "--window", "0"], "--window"),
+        (["--peaks", "none.bed"], "none.bed"),
+        (["--peaks", "empty"], "without any"),
         (["--track", "empty"], "expected a bigWig file"),
-        (["--motif", "empty"], "expected motifs, got an empty file"),
-        (["--motif", "x.motif", "--name", "y"], "no motif is called 'y'"),
-        (["--motif", "x.motif", "--out", "x.motif"], "expected a folder or nothing, got a file"),
-        (["--motif", "x.motif", "--window", "60"], "no window is left of 74 bases: there are none"),
-        (["--motif", "x.motif", "--window", "25"], "1 window with N"),
-    ],
-)
-def test_refuses(genome, motif, tmp_path, capsys, monkeypatch, flags, message):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "empty").touch()
-    if "25" in flags:
-        genome.write_text(f">c\n{'N' * 25}\n>d\n{'C' * 25}\n")
-    assert message in refuse(capsys, genome, *flags)
-    assert {path.name for path in tmp_path.glob("data/binding/*")} <= {".lock"}
+        (["--motif", "empty"], "got an empty file"),
+        (["--motif", "x.motif", "--name", "y"], "'y'"),
+        (["--motif", "x.motif", "--out", "x.motif"], "got a file"),
+        (["--motif", "x.motif", "--window", "60"], "no window is left of 74 bases"),
+    ):
+        assert message in refuse(capsys, genome, *flags)
+        assert {path.name for path in tmp_path.glob("data/binding/*")} <= {".lock"}
+    for text, message in (
+        (f">c\n{'N' * 25}\n>d\n{'C' * 25}\n", "1 window with N"),
+        (">c\nACG\n>c\nACG\n", "contig 'c' is there twice"),
+        (">c\nACGU\n", "contig 'c', position 4: 'U'"),
+    ):
+        genome.write_text(text)
+        assert message in refuse(capsys, genome, "--motif", "x.motif", "--window", "25")
+        assert {path.name for path in tmp_path.glob("data/binding/*")} <= {".lock"}
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [(">c\nACG\n>c\nACG\n", "contig 'c' is there twice"), (">c\nACGU\n", "contig 'c', position 4: 'U'")],
-)
-def test_refuses_a_genome_that_is_none(motif, tmp_path, capsys, text, message):
-    (tmp_path / "g.fa").write_text(text)
-    assert message in refuse(capsys, tmp_path / "g.fa", "--motif", motif, "--out", tmp_path / "o")
-    assert {path.name for path in (tmp_path / "o").glob("*")} <= {".lock"}
-
-
-def test_what_is_there_is_kept(genome, motif, tmp_path, capsys):
+def test_what_is_there_is_not_replaced(genome, motif, tmp_path, capsys):
     flags = [genome, "--motif", motif, "--window", 10, "--out", tmp_path / "o"]
     run(capsys, *flags)
-    before = {path: path.read_bytes() for path in (tmp_path / "o").glob("*")}
-    assert "there is a set already (scores.txt.gz)" in refuse(capsys, *flags)
+    before = {path: path.read_bytes() for path in (tmp_path / "o").glob("*.*")}
+    assert "there is a set already" in refuse(capsys, *flags)
     genome.write_text(genome.read_text() + "CTXCT\n")  # found at the very end
     assert "position 23: 'X'" in refuse(capsys, *flags, "--overwrite")
-    changed = {path for path in (tmp_path / "o").glob("*") if before.get(path) != path.read_bytes()}
-    assert {path.name for path in changed} <= {".lock"}
+    after = {path: path.read_bytes() for path in (tmp_path / "o").glob("*.*")}
+    del before[tmp_path / "o/.lock"], after[tmp_path / "o/.lock"]
+    assert after == before
     (tmp_path / "q").mkdir()
     (tmp_path / "q/run.json").write_text(json.dumps({"format": "dnalm-run", "verb": "pretrain"}))
     message = refuse(capsys, genome, "--motif", motif, "--overwrite", "--out", tmp_path / "q")

@@ -5,6 +5,7 @@ import json
 import shutil
 import sys
 from dataclasses import replace
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -66,13 +67,8 @@ def test_every_file_exists_and_opens(trained, toy, mode):
     assert losses["vocab_size"] == toy[mode].tokenizer.vocab_size
     summary = json.loads((trained / f"summary_{mode}.json").read_text())
     assert summary["best_val_loss"] == min(losses["val_losses"])
-    for key in ("checkpoint", "loss_curve", "loss_data"):
-        assert (trained / summary[key]).is_file()
+    assert all((trained / summary[key]).is_file() for key in ("checkpoint", "loss_curve", "loss_data"))
     assert summary["elapsed_time"] >= losses["elapsed_time"][-1] > 0
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_the_record_holds_everything(trained, toy, mode):
     record = record_of(trained, mode)
     metrics = record["metrics"]
     assert (record["status"], record["verb"]) == ("done", "pretrain")
@@ -82,7 +78,6 @@ def test_the_record_holds_everything(trained, toy, mode):
     assert (metrics["mode"], metrics["step"], metrics["tokens"]) == (mode, 6, 6 * 4 * 20)
     assert len(metrics["ladder"]["both_strands"]) == 13
     assert metrics["bits_per_base"]["bases"] == metrics["ladder"]["validation_bases"]
-    assert "Markov" in metrics["verdict"]
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -102,36 +97,34 @@ def test_the_published_checkpoint_is_the_folders_best_model(trained, toy, mode):
     assert content["best_val_loss"] == about["val_loss"]
 
 
-def test_the_summary_has_the_score_and_the_next_command(toy, tmp_path, capfd):
-    assert run(toy, tmp_path / "o") == 0
-    shown = capfd.readouterr()
-    assert "bits per base (95 % interval" in shown.out
-    assert "Markov model (order" in shown.out
-    assert shown.out.endswith(f"dnalm compare {tmp_path / 'o'}\n")
-    assert "vocab4: 824 parameters, on cpu" in shown.err  # 4 * 8 + (12 * 8 * 8 + 2 * 8) + 8
-    assert len((shown.out + shown.err).splitlines()) < 10  # no bar where stderr is no terminal
-
-
-def test_stopping_and_resuming_gives_the_same_weights(toy, trained, tmp_path):
+def test_stopping_and_resuming_gives_the_same_weights(toy, trained, tmp_path, capfd):
     assert run(toy, tmp_path, "--stop-at", "2") == 0
     assert record_of(tmp_path)["status"] == "interrupted"
+    capfd.readouterr()
     assert run(toy, tmp_path, "--resume") == 0
     wanted, found = (checkpoint.load(out / "vocab4" / "last")[0] for out in (trained, tmp_path))
     assert all(torch.equal(wanted[name], found[name]) for name in wanted)
+    shown = capfd.readouterr()
+    assert "bits per base (95 % interval" in shown.out
+    assert shown.out.endswith(f"dnalm compare {tmp_path}\n")
+    assert "824 parameters" in shown.err  # 4 * 8 + (12 * 8 * 8 + 2 * 8) + 8
+    assert len((shown.out + shown.err).splitlines()) < 12  # no bar where stderr is no terminal
 
 
 def test_another_run_is_not_overwritten(toy, copy, capsys):
     before = (copy / "ckpt_vocab4.pt").read_bytes()
-    assert run(toy, copy) == 2
-    assert "holds another run (done); use --resume, --overwrite or another --out" in capsys.readouterr().err
-    assert run(toy, copy, "--resume", "--lr", "0.5") == 2
-    assert "lr was 0.0005, is 0.5" in capsys.readouterr().err
-    assert run(toy, copy, "--resume", "--overwrite") == 2
+    for flags, message in (
+        ([], "--overwrite"),
+        (["--resume", "--lr", "0.5"], "lr was 0.0005, is 0.5"),
+        (["--resume", "--overwrite"], ""),
+    ):
+        assert run(toy, copy, *flags) == 2
+        assert message in capsys.readouterr().err
     record = copy / "vocab4" / "run.json"
-    kept = record.read_text()
-    record.write_text(json.dumps(json.loads(kept) | {"verb": "finetune"}))
+    text = record.read_text()
+    record.write_text(json.dumps(json.loads(text) | {"verb": "finetune"}))
     assert run(toy, copy, "--overwrite") == 2  # a run of another kind
-    record.write_text(kept)
+    record.write_text(text)
     assert (copy / "ckpt_vocab4.pt").read_bytes() == before
     assert run(toy, copy, "--overwrite", "--seed", "5") == 0
     assert (copy / "ckpt_vocab4.pt").read_bytes() != before
@@ -139,9 +132,8 @@ def test_another_run_is_not_overwritten(toy, copy, capsys):
 
 def test_a_refused_overwrite_leaves_the_old_run(toy, trained, copy, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)  # as if it were not installed
-    assert run(toy, copy, "--overwrite", "--tensorboard") == 2
-    assert run(toy, copy, "--overwrite", "--seed", str(10**13)) == 2
-    assert run(toy, copy, "--overwrite", "--stop-at", "-1") == 2
+    for flags in (["--tensorboard"], ["--seed", str(10**13)], ["--stop-at", "-1"]):
+        assert run(toy, copy, "--overwrite", *flags) == 2
     for path in trained.rglob("*"):
         if path.is_file() and path.name != ".lock":
             assert (copy / path.relative_to(trained)).read_bytes() == path.read_bytes()
@@ -212,38 +204,27 @@ def test_a_mistake_is_one_message_and_nothing_is_written(toy, tmp_path, monkeypa
     assert not (tmp_path / "o").exists()
 
 
-@pytest.mark.parametrize("harm", ["longer", "changed"])
-def test_damaged_data_is_refused(toy, tmp_path, capsys, harm):
+def test_damaged_data_is_refused(toy, tmp_path, capsys):
     data = shutil.copytree(toy["vocab4"].folder, tmp_path / "vocab4")
-    content = bytearray((data / "train.bin").read_bytes())
-    if harm == "longer":
-        content += b"\0"
-    else:
-        content[100] = 3 - content[100]
-    (data / "train.bin").write_bytes(content)
-    assert main(["pretrain", "--data", str(data), "--out", str(tmp_path / "o"), *SMALL]) == 2
-    assert "damaged" in capsys.readouterr().err
-    assert not (tmp_path / "o").exists()
+    content = (data / "train.bin").read_bytes()
+    for harmed in (content + b"\0", content[:100] + bytes([3 - content[100]]) + content[101:]):
+        (data / "train.bin").write_bytes(harmed)
+        assert main(["pretrain", "--data", str(data), "--out", str(tmp_path / "o"), *SMALL]) == 2
+        assert "damaged" in capsys.readouterr().err
+        assert not (tmp_path / "o").exists()
 
 
-def test_a_full_disk_is_one_message(toy, tmp_path, capsys, monkeypatch):
-    def full(*_args, **_settings):
-        raise OSError(28, "No space left on device", str(tmp_path / "o"))
-
-    monkeypatch.setattr(checkpoint, "save", full)
-    assert run(toy, tmp_path / "o") == 2
-    assert "is full" in capsys.readouterr().err
-    assert record_of(tmp_path / "o")["status"] == "failed"
-
-
-def test_ctrl_c_while_scoring_is_recorded(toy, tmp_path, monkeypatch):
-    def interrupted(*_args):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr("dnalm.train.language.evaluate_language", interrupted)
-        assert run(toy, tmp_path) == 130
-    assert record_of(tmp_path)["status"] == "interrupted"
+def test_a_full_disk_and_ctrl_c_while_scoring_are_recorded(toy, tmp_path, capsys, monkeypatch):
+    full = OSError(28, "No space left on device", str(tmp_path))
+    for target, error, code, status in (
+        ("dnalm.checkpoint.save", full, 2, "failed"),
+        ("dnalm.train.language.evaluate_language", KeyboardInterrupt(), 130, "interrupted"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(target, Mock(side_effect=error))
+            assert run(toy, tmp_path, "--overwrite") == code
+        assert record_of(tmp_path)["status"] == status
+        assert (code == 2) == ("is full" in capsys.readouterr().err)
     assert run(toy, tmp_path, "--resume") == 0
     assert record_of(tmp_path)["status"] == "done"
 
@@ -273,31 +254,19 @@ def test_tensorboard_gets_the_curves(toy, tmp_path):
     assert run(toy, tmp_path, "--tensorboard") == 0
     events = EventAccumulator(str(tmp_path / "vocab4" / "tensorboard")).Reload()
     losses = json.loads((tmp_path / "losses_vocab4.json").read_text())
-    found = events.Scalars("val_loss")
-    assert [event.step for event in found] == losses["iterations"]
-    assert [event.value for event in found] == pytest.approx(losses["val_losses"], rel=1e-6)
+    found = {event.step: event.value for event in events.Scalars("val_loss")}
+    wanted = zip(losses["iterations"], losses["val_losses"], strict=True)
+    assert found == pytest.approx(dict(wanted), rel=1e-6)
     assert [event.step for event in events.Scalars("loss")] == [6]
 
 
-def test_a_recipe_file_sets_and_flags_win(tmp_path):
+def test_a_recipe_file_sets_fields_and_wrong_ones_are_all_named(tmp_path):
     (tmp_path / "mine.toml").write_text("[encoder]\nn_layer = 2\n[train]\nsteps = 7\nlr = 0.5\n")
     options = pretrain.default_options(str(tmp_path / "mine.toml"))
     assert (options.encoder.n_layer, options.train.steps, options.train.lr) == (2, 7, 0.5)
     (tmp_path / "bad.toml").write_text("[encoder]\nlayers = 2\n[train]\nstep = 7\n[extra]\nx = 1\n")
-    with pytest.raises(InputError) as error:
+    with pytest.raises(InputError, match=r"(?s)(?=.*extra)(?=.*n_layer)(?=.*steps)"):
         pretrain.default_options(str(tmp_path / "bad.toml"))
-    for named in ("[extra]", "'layers'; did you mean n_layer?", "'step'; did you mean steps?"):
-        assert named in str(error.value)
-
-
-@pytest.mark.parametrize("name", ["default", "published"])
-def test_a_recipe_sets_all_that_decides_what_is_trained(name):
-    # so that a record can be compared with it, whatever the code's own settings become
-    given = {key for table in read_recipe(name).values() for key in table}
-    parts = (GPTConfig(), TrainConfig(), LanguageConfig())
-    fields = {field.name for part in parts for field in dataclasses.fields(part)}
-    only_of_plateau = {"plateau_patience", "plateau_factor"}
-    assert fields - given - NON_TRAINING_FIELDS == only_of_plateau
 
 
 def test_the_recipes_are_those_of_the_code_and_the_published_one():
@@ -308,6 +277,12 @@ def test_the_recipes_are_those_of_the_code_and_the_published_one():
     rates = {"lr": 1e-3, "min_lr": 1e-4, "warmup": 100, "schedule": "cosine", "beta2": 0.999, "clip": 0.0}
     sizes = {"steps": 4000, "batch_size": 64, "eval_every": 1000}
     assert options.train == TrainConfig(weight_decay=0.1, decay="all", **rates, **sizes)
+    # A recipe sets all that decides what is trained, so that a record can be compared with it later.
+    parts = (GPTConfig(), TrainConfig(), LanguageConfig())
+    fields = {field.name for part in parts for field in dataclasses.fields(part)}
+    for name in ("default", "published"):
+        given = {key for table in read_recipe(name).values() for key in table}
+        assert fields - given - NON_TRAINING_FIELDS == {"plateau_patience", "plateau_factor"}
 
 
 def test_a_recipe_is_called_changed_only_where_what_is_trained_is():
