@@ -123,6 +123,27 @@ def check_fractions(settings: object, *names: str) -> list[str]:
     ]
 
 
+def check_odd(settings: object, *names: str) -> list[str]:
+    """Return messages for the fields of a dataclass that are not odd and at least 1."""
+    return [
+        f"{name} must be odd and at least 1, got {value}"
+        for name in names
+        if (value := getattr(settings, name)) < 1 or value % 2 == 0
+    ]
+
+
+def check_multiple(settings: object, name: str, divisor: str) -> list[str]:
+    """Return a message if a field of a dataclass is not a multiple of another, which is above 0."""
+    value, by = getattr(settings, name), getattr(settings, divisor)
+    return [f"{name} must be a multiple of {divisor}, got {value} and {by}"] if by > 0 and value % by else []
+
+
+def refuse(wrong: Sequence[str]) -> None:
+    """Raise InputError of all messages, if there are any."""
+    if wrong:
+        raise InputError("; ".join(wrong))
+
+
 def nearest(word: str, words: list[str]) -> str:
     """Return `; did you mean X?`, or nothing when no word is near."""
     close = difflib.get_close_matches(word, words, n=1)

@@ -1,9 +1,7 @@
 """Windows with a score at each base: read and split, augmented, and as batches of tensors.
 
-Shapes used below
-    B  windows in the batch          L  bases (tokens) per window
-    M  windows of a part             N  windows of a set
-    D  width of the states
+Shapes: B windows in the batch; L bases (tokens) per window; M windows of a part; N windows of a set; D width
+of the states.
 """
 
 import hashlib
@@ -16,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dnalm.config import check_minimum
+from dnalm.config import check_minimum, refuse
 from dnalm.data.similarity import WINDOW_K, near_duplicates
 from dnalm.data.splits import GAP, Split, blocks_split, no_split, published_split
 from dnalm.data.state_cache import CachedStates
@@ -43,8 +41,7 @@ class SplitConfig:
     """Of the blocks split; keep it, so that a test part stays one."""
 
     def __post_init__(self) -> None:
-        if wrong := check_minimum(self, gap=0, split_seed=0):
-            raise InputError("; ".join(wrong))
+        refuse(check_minimum(self, gap=0, split_seed=0))
 
 
 @dataclass(frozen=True)
@@ -158,8 +155,7 @@ class AugmentConfig:
     """Also train on the reverse complement of every window."""
 
     def __post_init__(self) -> None:
-        if wrong := check_minimum(self, max_shift=0):
-            raise InputError("; ".join(wrong))
+        refuse(check_minimum(self, max_shift=0))
 
     def augmented(self, letters: Letters, scores: Scores, seed: int) -> tuple[Letters, Scores]:
         """Return the windows [M, L] and their scores, followed by those of the copies."""

@@ -1,8 +1,6 @@
 """From a genome and labels to windows with a score at each base: what `dnalm label` does, for Python users.
 
-Shapes used below
-    N  windows                       L  bases in a window
-    G  bases of a contig
+Shapes: N windows; L bases in a window; G bases of a contig.
 """
 
 import os
@@ -18,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dnalm.config import refuse
 from dnalm.data.labels import (
     ContigNames,
     Labels,
@@ -98,8 +97,7 @@ class LabelSettings:
             wrong += [f"`{name}` is of a motif: give `motif` too" for name in given]
         if self.window < 1:
             wrong.append(f"`window` must be 1 or more, got {self.window}")
-        if wrong:
-            raise InputError("; ".join(wrong))
+        refuse(wrong)
 
 
 class LabelPlan(NamedTuple):

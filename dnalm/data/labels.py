@@ -1,8 +1,6 @@
 """Labels of the bases of a genome, from a motif, peaks or tracks, and the windows that are labelled.
 
-Shapes used below
-    L  bases in a window             G  bases of a contig
-    K  windows that follow each other without a gap
+Shapes: G bases of a contig; K windows that follow each other without a gap.
 """
 
 from collections import Counter

@@ -1,8 +1,6 @@
 """Windows of a prepared genome for next-token training, and the fixed pieces for evaluation.
 
-Shapes used below
-    B  windows in the batch          L  tokens per window
-    S  segments (unbroken stretches of A/C/G/T)
+Shapes: B windows in the batch; L tokens per window.
 
 Positions are base numbers of a part (its A/C/G/T bases counted from 0) in vocab4, token offsets in full;
 half-open.

@@ -3,10 +3,7 @@
 Functions of a SMILES raise InputError if RDKit is not installed, and all but `canonical_smiles` if it is no
 molecule.
 
-Shapes used below
-    K  bits that are set in a fingerprint
-    A  atoms of a molecule, in the order of its SMILES
-    M  molecules
+Shapes: K bits that are set in a fingerprint; A atoms of a molecule, in the order of its SMILES; M molecules.
 """
 
 import importlib

@@ -2,10 +2,7 @@
 
 A negative is a pair of a gene and a molecule of the same part that is positive in no source.
 
-Shapes used below
-    N  pairs of a part               K  negatives
-    P  pairs of all parts            G  genes
-    M  molecules
+Shapes: N pairs of a part; K negatives; P pairs of all parts; G genes; M molecules.
 """
 
 from itertools import combinations

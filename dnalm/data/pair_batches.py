@@ -1,9 +1,7 @@
 """Pairs of a gene and a molecule as tensors: for training, in batches that depend on (seed, step) alone.
 
-Shapes used below
-    N  pairs                         B  pairs in the batch, or sequences taken
-    G  genes in the batch            M  distinct molecules in the batch
-    L  tokens per gene or molecule, the longest's
+Shapes: N pairs; B pairs in the batch, or sequences taken; G genes in the batch; M distinct molecules in the
+batch; L tokens per gene or molecule, the longest's.
 """
 
 from collections.abc import Sequence

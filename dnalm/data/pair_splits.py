@@ -1,8 +1,6 @@
 """Splits of gene-molecule pairs into train, validation and test.
 
-Shapes used below
-    P  pairs                         G  genes
-    M  molecules
+Shapes: P pairs; G genes; M molecules.
 """
 
 from collections.abc import Sequence

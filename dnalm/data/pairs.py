@@ -1,8 +1,6 @@
 """Prepared pairs of genes and molecules: two tables, the pairs of their rows, and the parts of a split.
 
-Shapes used below
-    P  pairs                         G  genes
-    M  molecules                     N  pairs of a part
+Shapes: P pairs; G genes; M molecules; N pairs of a part.
 """
 
 import gzip

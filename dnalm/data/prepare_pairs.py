@@ -2,9 +2,7 @@
 
 A clean set has one sequence per gene, one spelling per molecule and one label per pair.
 
-Shapes used below
-    P  pairs                         G  genes
-    M  molecules
+Shapes: P pairs; G genes; M molecules.
 """
 
 import math
@@ -17,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from dnalm.config import refuse
 from dnalm.data.molecules import Salts, canonical_smiles, molecule_clusters, scaffold
 from dnalm.data.negatives import NegativeKind, leakage_report, pair_keys, sample_negatives
 from dnalm.data.pair_splits import SplitKind, split_pairs
@@ -63,8 +62,7 @@ class PrepareConfig:
             wrong.append(f"`seed` must be at least 0, got {self.seed}")
         if not parse_kinds(self.gene_kind):
             wrong.append(f"`gene_kind` needs kinds, as in {DEFAULT_KINDS}")
-        if wrong:
-            raise InputError("; ".join(wrong))
+        refuse(wrong)
 
 
 @dataclass

@@ -3,10 +3,8 @@
 `gene_clusters` groups similar genes, which a split must not separate; `near_duplicates` counts windows of
 one part that are near-copies of a window of another. Both look k-mers up in one index, `KmerIndex`.
 
-Shapes used below
-    N  windows                       L  bases in a window
-    G  genes                         S  k-mers in a sketch
-    E  pairs of a sequence and a k-mer of its sketch
+Shapes: N windows; L bases in a window; G genes; S k-mers in a sketch; E pairs of a sequence and a k-mer of
+its sketch.
 """
 
 from collections.abc import Iterator, Sequence

@@ -4,8 +4,7 @@ Neighbouring windows, and windows that are near-copies of each other, let a mode
 predict. So contiguous stretches of a contig go to one part, with gaps between parts;
 `similarity.near_duplicates` counts the near-copies across parts.
 
-Shapes used below
-    N  windows
+Shapes: N windows.
 """
 
 import random

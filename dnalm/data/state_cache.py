@@ -4,11 +4,8 @@ A store is a folder for one identity: weights, tokenizer, windows, pooling. It g
 files that are written atomically, so that a crash loses one shard at most, and new genes or molecules are
 added to the old ones.
 
-Shapes used below
-    N  genes or molecules of a shard
-    T  states of a shard, of all its genes or molecules end to end
-    B  genes or molecules taken      L  states of one of them, the most
-    D  width of the states
+Shapes: T states of a shard, of all its genes or molecules end to end; B genes or molecules taken; L states of
+one of them, the most; D width of the states.
 """
 
 import contextlib

@@ -7,11 +7,8 @@ Attention is not explanation).
 Weights of states with one position are summed. Of a SMILES read by characters, an atom that is written with
 many of them, such as brackets and ring digits, has a larger weight even if attention is uniform.
 
-Shapes used below
-    B  pairs                         H  attention heads
-    S  real states of a gene or of a molecule
-    K  distinct positions of states, in a gene or in a molecule
-    A  atoms of the molecule
+Shapes: H attention heads; S real states of a gene or of a molecule; K distinct positions of states, in a gene
+or in a molecule; A atoms of the molecule.
 """
 
 from collections.abc import Sequence

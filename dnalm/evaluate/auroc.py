@@ -4,9 +4,8 @@ Rows of one molecule are not independent, so complete molecules are resampled, o
 (Owen 2007, The pigeonhole bootstrap). A resample only changes the weights of rows: the scores are sorted
 once, and every resample is a cumulative sum of weights.
 
-Shapes used below
-    N  rows                          P  positive rows, Q negative ones: N = P + Q
-    C  clusters                      R  resamples, all of them or those of a batch
+Shapes: N rows; P positive rows, Q negative ones: N = P + Q; C clusters; R resamples, all of them or those of
+a batch.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,8 +1,6 @@
 """How well binding models predict the score at every base, side by side and beside untrained baselines.
 
-Shapes used below
-    N  windows                       L  bases in a window
-    M  windows to predict
+Shapes: N windows; L bases in a window; M windows to predict.
 """
 
 import itertools

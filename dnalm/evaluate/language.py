@@ -1,8 +1,6 @@
 """Scores of a language model: bits per base, beside Markov models of the same bases.
 
-Shapes used below
-    B  windows in the batch          L  tokens per window
-    P  evaluation pieces
+Shapes: B windows in the batch; L tokens per window; P evaluation pieces.
 """
 
 from dataclasses import dataclass

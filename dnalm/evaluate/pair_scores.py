@@ -3,8 +3,7 @@
 All scores but Brier's and the calibration error depend on the order of the predictions alone. Scores that
 need both classes are NaN if there is only one.
 
-Shapes used below
-    N  pairs
+Shapes: N pairs.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,6 @@
 """Evaluation of models of genes and molecules on held-out pairs, beside the ladder of baselines.
 
-Shapes used below
-    N  pairs
+Shapes: N pairs.
 """
 
 import hashlib

@@ -1,8 +1,6 @@
 """Bags: encoders whose states are vectors of k-mers (KmerBag) or of substructures of a molecule (MorganBag).
 
-Shapes used below
-    B  sequences or molecules        L  bases, or substructures, of each, the most
-    D  width of the states
+Shapes: B sequences or molecules; L bases, or substructures, of each, the most; D width of the states.
 """
 
 from collections.abc import Sequence
@@ -14,11 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dnalm.config import check_minimum
+from dnalm.config import check_minimum, refuse
 from dnalm.data.molecules import BITS, RADIUS, morgan_bits
 from dnalm.dna import BASES
-from dnalm.errors import InputError
-from dnalm.models.layers import check_tokens, mask_padding
+from dnalm.models.layers import Encoder, check_tokens, mask_padding
 
 
 @dataclass(frozen=True)
@@ -34,18 +31,15 @@ class KmerConfig:
         wrong = check_minimum(self, width=1)
         if not 1 <= self.k <= 8:
             wrong.append(f"k must be from 1 to 8, got {self.k}")
-        if wrong:
-            raise InputError("; ".join(wrong))
+        refuse(wrong)
 
 
-class KmerBag(nn.Module):
+class KmerBag(Encoder):
     """The state of a base is the vector of the k-mer that begins there; their mean is linear in frequencies.
 
     A k-mer that holds an N has the state 0, and counts in a mean. The last k - 1 bases of a sequence have no
     state (`state_mask`).
     """
-
-    causal = False
 
     def __init__(self, config: KmerConfig) -> None:
         super().__init__()
@@ -60,18 +54,7 @@ class KmerBag(nn.Module):
         return complete
 
     def forward(self, tokens: Tensor, real: Tensor) -> Tensor:
-        """Map base codes to the vectors of k-mers.
-
-        Args:
-            tokens: integers, [B, L]: 0 to 3 for A C G T, 4 for N; anything at padding.
-            real: bool, [B, L]; True at a base, False at padding.
-
-        Returns:
-            float, [B, L, D]; exactly 0 at padding.
-
-        Raises:
-            InputError: if `tokens` is not [B, L], or `real` has another shape.
-        """
+        """Map base codes, 0 to 3 for A C G T and 4 for N, to the vectors of k-mers; see `Encoder`."""
         check_tokens(tokens, real)
         known = self.state_mask(real & (tokens < len(BASES)))  # [B, L]
         codes = F.pad(tokens.masked_fill(~real, 0).long(), (0, self.config.k - 1))
@@ -96,8 +79,7 @@ class MorganConfig:
         wrong = check_minimum(self, bits=1, radius=0, width=1)
         if self.bits > 2**15:
             wrong.append(f"bits must be at most {2**15}, got {self.bits}")
-        if wrong:
-            raise InputError("; ".join(wrong))
+        refuse(wrong)
 
 
 def set_bits(smiles: Sequence[str], config: MorganConfig) -> list[npt.NDArray[np.int16]]:
@@ -109,32 +91,15 @@ def set_bits(smiles: Sequence[str], config: MorganConfig) -> list[npt.NDArray[np
     return [morgan_bits(text, config.radius, config.bits).astype(np.int16) for text in smiles]
 
 
-class MorganBag(nn.Module):
+class MorganBag(Encoder):
     """The state of a substructure is its vector, whatever the others are."""
-
-    causal = False
 
     def __init__(self, config: MorganConfig) -> None:
         super().__init__()
         self.config, self.width = config, config.width
         self.embedding = nn.Embedding(config.bits, config.width)
 
-    def state_mask(self, real: Tensor) -> Tensor:
-        """Return which states are real, bool [B, L]: one for each real token."""
-        return real
-
     def forward(self, tokens: Tensor, real: Tensor) -> Tensor:
-        """Map set bits to their vectors.
-
-        Args:
-            tokens: integers, [B, L]: bits that are set; anything at padding.
-            real: bool, [B, L]; True at a bit, False at padding.
-
-        Returns:
-            float, [B, L, D]; exactly 0 at padding.
-
-        Raises:
-            InputError: if `tokens` is not [B, L], or `real` has another shape.
-        """
+        """Map bits that are set to their vectors; see `Encoder`."""
         check_tokens(tokens, real)
         return mask_padding(self.embedding(tokens.masked_fill(~real, 0).long()), real)

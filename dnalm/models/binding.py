@@ -1,8 +1,6 @@
 """A score at every base, such as TF binding: an encoder under a regression head.
 
-Shapes used below
-    B  windows in the batch          L  bases (tokens) per window
-    D  width of the encoder's states
+Shapes: B windows in the batch; L bases (tokens) per window; D width of the encoder's states.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -13,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from dnalm.config import check_minimum
+from dnalm.config import check_minimum, refuse
 from dnalm.dna import BASE_CODES, BASES, NOT_A_BASE
 from dnalm.errors import InputError
 from dnalm.models.heads import RegressionHead, RegressionHeadConfig
@@ -43,8 +41,7 @@ class TuneConfig:
     """Train the head on whitened states of a GPT: what varies little is learned as fast as the rest."""
 
     def __post_init__(self) -> None:
-        if wrong := check_minimum(self, lora_rank=1):
-            raise InputError("; ".join(wrong))
+        refuse(check_minimum(self, lora_rank=1))
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,7 @@
 """ChemBERTa (Ahmad et al. 2022): the published encoder of SMILES' tokens, by transformers' RoBERTa.
 
-Shapes used below
-    B  molecules in the batch        L  tokens per molecule, 513 at most in the published model
-    D  hidden, width of the states
+Shapes: B molecules in the batch; L tokens per molecule, 513 at most in the published model; D hidden, width
+of the states.
 """
 
 from collections.abc import Mapping
@@ -13,10 +12,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from dnalm.checkpoint import load_strict
-from dnalm.config import check_fractions, check_minimum
+from dnalm.config import check_fractions, check_minimum, check_multiple, refuse
 from dnalm.errors import InputError
 from dnalm.formats.hub import encoder_tensors, named, read_config, read_fields
-from dnalm.models.layers import check_tokens, mask_padding
+from dnalm.models.layers import Encoder, check_tokens, mask_padding
 
 PREFIX = "roberta."
 """Before each name of the encoder's in a file that has a language-model head, too."""
@@ -74,8 +73,7 @@ class ChemBERTaConfig:
 
     def __post_init__(self) -> None:
         wrong = check_minimum(self, vocab_size=1, hidden=1, layers=1, heads=1, feed_forward=1, positions=1)
-        if not wrong and self.hidden % self.heads:
-            wrong.append(f"hidden must be a multiple of heads, got {self.hidden} and {self.heads}")
+        wrong += check_multiple(self, "hidden", "heads")
         if not wrong and not 0 <= self.padding_idx < min(self.vocab_size, self.positions - 1):
             wrong.append(
                 f"padding_idx must be at least 0, below vocab_size and below positions - 1, got "
@@ -83,9 +81,7 @@ class ChemBERTaConfig:
             )
         if self.eps <= 0.0:
             wrong.append(f"eps must be above 0, got {self.eps}")
-        wrong += check_fractions(self, "dropout", "attention_dropout")
-        if wrong:
-            raise InputError("; ".join(wrong))
+        refuse(wrong + check_fractions(self, "dropout", "attention_dropout"))
 
     @property
     def longest(self) -> int:
@@ -102,7 +98,7 @@ class ChemBERTaConfig:
         return cls(**read_fields(content, "a ChemBERTa", NAMES, OPTIONAL, REQUIRED))
 
 
-class ChemBERTa(nn.Module):
+class ChemBERTa(Encoder):
     """Tokens of SMILES in, states out, each of which has seen the whole molecule.
 
     Names of its tensors are those of the hub's file, `roberta.` before each. Without the pooler, which no
@@ -111,8 +107,6 @@ class ChemBERTa(nn.Module):
     Raises:
         InputError: if transformers is not installed.
     """
-
-    causal = False
 
     def __init__(self, config: ChemBERTaConfig) -> None:
         super().__init__()
@@ -139,23 +133,11 @@ class ChemBERTa(nn.Module):
         switch = switch or getattr(self.roberta, f"gradient_checkpointing_{word}")
         switch({"use_reentrant": False}) if wanted else switch()
 
-    def state_mask(self, real: Tensor) -> Tensor:
-        """Return which states are real, bool [B, L]: one for each real token."""
-        return real
-
     def forward(self, tokens: Tensor, real: Tensor) -> Tensor:
-        """Map tokens to states.
-
-        Args:
-            tokens: integers, [B, L]; anything at padding.
-            real: bool, [B, L]; True at a token, [CLS] and [SEP] among them; False at padding, on any side.
-
-        Returns:
-            float, [B, L, D]; exactly 0 at padding.
+        """Map tokens, [CLS] and [SEP] among them, to states; see `Encoder`. Padding may be on any side.
 
         Raises:
-            InputError: if `tokens` is not [B, L] with L at most `config.longest`, or `real` has another
-                shape.
+            InputError: also if L is more than `config.longest`.
         """
         check_tokens(tokens, real)
         length = tokens.shape[1]

@@ -1,8 +1,6 @@
 """CNN: the baseline encoder, a convolution over one-hot bases.
 
-Shapes used below
-    B  sequences in the batch        L  bases per sequence
-    D  width of the states
+Shapes: B sequences in the batch; L bases per sequence; D width of the states.
 """
 
 from dataclasses import dataclass
@@ -10,10 +8,9 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dnalm.config import check_minimum
+from dnalm.config import check_minimum, check_odd, refuse
 from dnalm.dna import BASES
-from dnalm.errors import InputError
-from dnalm.models.layers import check_tokens, mask_padding
+from dnalm.models.layers import Encoder, check_tokens, mask_padding
 
 
 @dataclass(frozen=True)
@@ -26,17 +23,11 @@ class CNNConfig:
     """Bases that one state sees: odd, so that states line up with bases."""
 
     def __post_init__(self) -> None:
-        wrong = check_minimum(self, width=1)
-        if self.encoder_kernel < 1 or self.encoder_kernel % 2 == 0:
-            wrong.append(f"encoder_kernel must be odd and at least 1, got {self.encoder_kernel}")
-        if wrong:
-            raise InputError("; ".join(wrong))
+        refuse(check_minimum(self, width=1) + check_odd(self, "encoder_kernel"))
 
 
-class CNN(nn.Module):
+class CNN(Encoder):
     """One-hot A C G T (any other letter: all zero), a convolution, exact GELU."""
-
-    causal = False
 
     def __init__(self, config: CNNConfig) -> None:
         super().__init__()
@@ -44,18 +35,7 @@ class CNN(nn.Module):
         self.initial_conv = nn.Conv1d(len(BASES), config.width, config.encoder_kernel, padding="same")
 
     def forward(self, tokens: Tensor, real: Tensor) -> Tensor:
-        """Map base codes to states, each of which has seen the bases around its own.
-
-        Args:
-            tokens: integers, [B, L]: 0 to 3 for A C G T, anything else for no base.
-            real: bool, [B, L]; True at a base, False at padding.
-
-        Returns:
-            float, [B, L, D]; exactly 0 at padding.
-
-        Raises:
-            InputError: if `tokens` is not [B, L], or `real` has another shape.
-        """
+        """Map base codes, 0 to 3 for A C G T, to states that have seen the bases around; see `Encoder`."""
         check_tokens(tokens, real)
         codes = tokens.long().clamp(max=len(BASES)).masked_fill(~real, len(BASES))
         one_hot = F.one_hot(codes, len(BASES) + 1)[..., : len(BASES)].to(self.initial_conv.weight.dtype)

@@ -37,7 +37,7 @@ class Core:
 
 
 def load_core(where: Path, config: str | None, *, untrained: bool = False) -> Core:
-    """Load the core of vocabulary `config` that `where` holds.
+    """Load the core of vocabulary `config`, full or vocab4, that `where` holds; None for what `where` is.
 
     Args:
         where: a folder written by `dnalm pretrain` (with CONFIG/ or ckpt_CONFIG.pt in it), a model folder, or
@@ -95,12 +95,7 @@ def _from_folder(path: Path, untrained: bool) -> Core:
 
 
 def _provenance(path: Path, step: int | None) -> tuple[str, bool, str]:
-    """Return from the record beside a core its origin, whether its heads began local, and a caution.
-
-    Args:
-        path: of the core.
-        step: of its weights, where it is known.
-    """
+    """Return from the record beside a core its origin, whether its heads began local, and a caution."""
     try:
         run = read_json(checkpoint.locate(path).parent / "run.json")
         names = ", ".join(source["name"] for source in run["data"]["sources"])

@@ -2,10 +2,9 @@
 
 `lstm` computes what `nn.LSTM` does. `python -m bench lstm` measures it beside PyTorch's own.
 
-Shapes used below
-    B  sequences in the batch        L  steps per sequence, the longest's
-    I  width of a layer's input      H  cells of one direction
-    P  steps of all sequences, without padding: the first step of each, longest first, then the second ...
+Shapes: B sequences in the batch; L steps per sequence, the longest's; I width of a layer's input; H cells of
+one direction; P steps of all sequences, without padding: the first step of each, longest first, then the
+second ....
 """
 
 from typing import Any, NamedTuple
@@ -20,17 +19,15 @@ DIRECTIONS = ("", "_reverse")
 
 
 def lstm(layers: nn.LSTM, x: Tensor, lengths: Tensor) -> Tensor:
-    """Apply a bidirectional `nn.LSTM` to padded sequences; padding is never computed.
+    """Apply a bidirectional `nn.LSTM` to padded sequences; return [B, L, 2 H], 0 at padding.
 
-    On a CPU by `_Recurrence`, which speeds up the training step of the published pair model 1.5 times.
+    Padding is never computed. On a CPU by `_Recurrence`, which speeds up the training step of the published
+    pair model 1.5 times.
 
     Args:
         layers: with `batch_first`, biases and no dropout.
         x: [B, L, I].
         lengths: steps of each sequence, at least 1, int64 [B] on the CPU.
-
-    Returns:
-        [B, L, 2 H]; 0 at padding.
     """
     if x.device.type == "cpu":
         return _lstm_on_cpu(layers, x, lengths)

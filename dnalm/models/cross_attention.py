@@ -1,11 +1,7 @@
 """Cross-attention head: the states of a gene and of a molecule attend to each other, then one logit.
 
-Shapes used below
-    G  distinct genes                M  distinct molecules
-    N  genes or molecules            B  pairs
-    S  states of one of them, the most
-    W  common width of both sides    D  width of a side's states
-    H  attention heads
+Shapes: G distinct genes; M distinct molecules; N genes or molecules; B pairs; S states of one of them, the
+most; W common width of both sides; D width of a side's states; H attention heads.
 """
 
 from dataclasses import dataclass
@@ -14,8 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from dnalm.config import check_fractions, check_minimum
-from dnalm.errors import InputError
+from dnalm.config import check_fractions, check_minimum, check_multiple, refuse
 from dnalm.models.heads import EncodedBatch
 from dnalm.models.layers import check_states, masked_mean
 
@@ -45,12 +40,11 @@ class CrossAttentionConfig:
     """Whether a side is one vector, the mean of its states."""
 
     def __post_init__(self) -> None:
-        wrong = check_minimum(self, width=1, heads=1, feed_forward=1)
-        if not wrong and self.width % self.heads:
-            wrong.append(f"width must be a multiple of heads, got {self.width} and {self.heads}")
-        wrong += check_fractions(self, "attention_dropout", "head_dropout", "classifier_dropout")
-        if wrong:
-            raise InputError("; ".join(wrong))
+        refuse(
+            check_minimum(self, width=1, heads=1, feed_forward=1)
+            + check_multiple(self, "width", "heads")
+            + check_fractions(self, "attention_dropout", "head_dropout", "classifier_dropout")
+        )
 
 
 @dataclass(frozen=True)
@@ -89,11 +83,7 @@ class CrossAttentionBlock(nn.Module):
     def forward(self, own: EncodedBatch, other: EncodedBatch, own_row: Tensor, other_row: Tensor) -> Tensor:
         """Return the own side's states after attending to the other's, [B, S, W], 0 at padding.
 
-        Args:
-            own: states of distinct genes or molecules, which attend.
-            other: states that are attended to.
-            own_row: which of `own` is each pair's, int64 [B].
-            other_row: which of `other` is each pair's, int64 [B].
+        `own_row` and `other_row`, int64 [B], are the rows of each pair.
         """
         query = of_real(self.query, own).index_select(0, own_row)
         key, value = (of_real(layer, other).index_select(0, other_row) for layer in (self.key, self.value))
@@ -197,14 +187,7 @@ class CrossAttentionHead(nn.Module):
         return EncodedBatch(of_real(projection, EncodedBatch(states, real)), real)
 
     def forward(self, genes: EncodedBatch, molecules: EncodedBatch, gene: Tensor, molecule: Tensor) -> Tensor:
-        """Return the logits of pairs, [B].
-
-        Args:
-            genes: G distinct ones.
-            molecules: M distinct ones.
-            gene: which of the G is each pair's, int64 [B].
-            molecule: which of the M is each pair's, int64 [B].
-        """
+        """Return logits, [B], of pairs of G genes and M molecules whose rows are given, int64 [B] each."""
         of_gene = self.gene_attending(genes, molecules, gene, molecule)
         of_molecule = self.molecule_attending(molecules, genes, molecule, gene)
         pooled = [

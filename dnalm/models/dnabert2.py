@@ -3,10 +3,8 @@
 A post-LayerNorm BERT with ALiBi in place of position embeddings and a gated feed-forward layer, as in
 MosaicBERT (Portes et al. 2023). Names and shapes of its tensors are those of the hub's file.
 
-Shapes used below
-    B  sequences in the batch        L  tokens per sequence, any number
-    D  hidden, width of the states   F  feed_forward
-    H  heads                         K  D / H, width of one head
+Shapes: B sequences in the batch; L tokens per sequence, any number; D hidden, width of the states; F
+feed_forward; H heads; K D / H, width of one head.
 """
 
 import math
@@ -21,10 +19,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from dnalm.checkpoint import load_strict
-from dnalm.config import check_fractions, check_minimum
-from dnalm.errors import InputError
+from dnalm.config import check_fractions, check_minimum, check_multiple, refuse
 from dnalm.formats.hub import encoder_tensors, named, read_config, read_fields
-from dnalm.models.layers import check_tokens, mask_padding
+from dnalm.models.layers import Encoder, check_tokens, mask_padding
 
 INIT_STD = 0.02
 """Standard deviation of untrained weights (initializer_range of the published config)."""
@@ -75,13 +72,10 @@ class DNABert2Config:
 
     def __post_init__(self) -> None:
         wrong = check_minimum(self, vocab_size=1, hidden=1, layers=1, heads=1, feed_forward=1, types=1)
-        if not wrong and self.hidden % self.heads:
-            wrong.append(f"hidden must be a multiple of heads, got {self.hidden} and {self.heads}")
+        wrong += check_multiple(self, "hidden", "heads")
         if self.eps <= 0.0:
             wrong.append(f"eps must be above 0, got {self.eps}")
-        wrong += check_fractions(self, "dropout", "attention_dropout")
-        if wrong:
-            raise InputError("; ".join(wrong))
+        refuse(wrong + check_fractions(self, "dropout", "attention_dropout"))
 
     @classmethod
     def from_hub(cls, content: Mapping[str, Any]) -> "DNABert2Config":
@@ -150,13 +144,11 @@ class _Layer(nn.Module):
         return states
 
 
-class DNABert2(nn.Module):
+class DNABert2(Encoder):
     """BPE tokens in, states out, each of which has seen the whole sequence.
 
     Untrained: weights normal with deviation `INIT_STD`, biases 0, LayerNorms the identity.
     """
-
-    causal = False
 
     def __init__(self, config: DNABert2Config) -> None:
         super().__init__()
@@ -185,23 +177,8 @@ class DNABert2(nn.Module):
         assert isinstance(layers, nn.ModuleList)
         return layers
 
-    def state_mask(self, real: Tensor) -> Tensor:
-        """Return which states are real, bool [B, L]: one for each real token."""
-        return real
-
     def forward(self, tokens: Tensor, real: Tensor) -> Tensor:
-        """Map tokens to states.
-
-        Args:
-            tokens: integers, [B, L]; anything at padding.
-            real: bool, [B, L]; True at a token, [CLS] and [SEP] among them; False at padding, on any side.
-
-        Returns:
-            float, [B, L, D]; exactly 0 at padding.
-
-        Raises:
-            InputError: if `tokens` is not [B, L], or `real` has another shape.
-        """
+        """Map tokens, [CLS] and [SEP] among them, to states; see `Encoder`. Padding may be on any side."""
         check_tokens(tokens, real)
         ids = tokens.masked_fill(~real, 0).long()
         kind = self.embeddings["token_type_embeddings"](ids.new_zeros(1))  # [1, D]

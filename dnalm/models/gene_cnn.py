@@ -1,10 +1,7 @@
 """GeneCNN: the DNA side of the published gene-and-molecule model, three blocks of convolution and pooling.
 
-Shapes used below
-    B  sequences in the batch        L  bases per sequence, the longest's
-    S  states per sequence           D  width of the states
-    P  bases of all sequences, concatenated with gaps
-    C  channels of a block
+Shapes: B sequences in the batch; L bases per sequence, the longest's; S states per sequence; D width of the
+states; P bases of all sequences, concatenated with gaps; C channels of a block.
 """
 
 from dataclasses import dataclass
@@ -15,10 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dnalm.config import check_fractions
+from dnalm.config import check_fractions, refuse
 from dnalm.dna import BASES, encode
-from dnalm.errors import InputError
-from dnalm.models.layers import check_padding_on_right, check_tokens, mask_padding
+from dnalm.models.layers import Encoder, check_padding_on_right, check_tokens, mask_padding
 
 LETTERS = len(BASES) + 1
 """A C G T, and N for every other letter."""
@@ -47,9 +43,7 @@ class GeneCNNConfig:
             wrong.append(f"kernels must be as many as channels, got {self.kernels}, {self.channels}")
         if any(kernel < 1 or kernel % 2 == 0 for kernel in self.kernels):
             wrong.append(f"kernels must be odd and at least 1, got {self.kernels}")
-        wrong += check_fractions(self, "dropout")
-        if wrong:
-            raise InputError("; ".join(wrong))
+        refuse(wrong + check_fractions(self, "dropout"))
 
 
 def letter_codes(sequence: str, longest: int) -> npt.NDArray[np.int16]:
@@ -92,7 +86,7 @@ class NormReluPool(nn.Module):
         return pooled.to(x.dtype)
 
 
-class GeneCNN(nn.Module):
+class GeneCNN(Encoder):
     """Letters' vectors; then three times convolution, batch normalisation, ReLU, max pooling, dropout.
 
     Each pooling halves the number of states, rounded up: after three, a state stands for 8 bases. Sequences
@@ -102,8 +96,6 @@ class GeneCNN(nn.Module):
     With the published sizes it has 296,896 parameters: 640 of letters, 24,640 + 41,088 + 229,632 of
     convolutions, 896 of batch normalisations.
     """
-
-    causal = False
 
     def __init__(self, config: GeneCNNConfig) -> None:
         super().__init__()
@@ -133,17 +125,10 @@ class GeneCNN(nn.Module):
         return padded.view(len(real), -1, self.stride).any(-1)
 
     def forward(self, tokens: Tensor, real: Tensor) -> Tensor:
-        """Map letter codes to states.
-
-        Args:
-            tokens: integers, [B, L]: 0 to 3 for A C G T, 4 for N; anything at padding.
-            real: bool, [B, L]; True at a letter, False at the padding behind the last one.
-
-        Returns:
-            float, [B, S, D] with S = L / 8 rounded up; exactly 0 at padding.
+        """Map letter codes, 0 to 3 for A C G T and 4 for N, to L / 8 states, rounded up; see `Encoder`.
 
         Raises:
-            InputError: if `tokens` is not [B, L], `real` has another shape, or padding is before a letter.
+            InputError: also if padding is before a letter.
         """
         check_tokens(tokens, real)
         check_padding_on_right(real)

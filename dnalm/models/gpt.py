@@ -1,9 +1,7 @@
 """GPT: the causal transformer that is pretrained on a genome.
 
-Shapes used below
-    B  sequences in the batch        L  tokens per sequence, at most block_size
-    D  n_embd, width of the states   V  vocab_size
-    H  n_head                        K  D / H, width of one head
+Shapes: B sequences in the batch; L tokens per sequence, at most block_size; D n_embd, width of the states; V
+vocab_size; H n_head; K D / H, width of one head.
 """
 
 import math
@@ -15,9 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from dnalm.config import check_fractions, check_minimum
-from dnalm.errors import InputError
-from dnalm.models.layers import Angles, check_tokens, mask_padding, rotary_angles, rotate
+from dnalm.config import check_fractions, check_minimum, check_multiple, refuse
+from dnalm.models.layers import Angles, Encoder, check_tokens, mask_padding, rotary_angles, rotate
 
 INIT_STD = 0.02
 """Standard deviation of untrained weights (Radford et al. 2019)."""
@@ -44,15 +41,13 @@ class GPTConfig:
 
     def __post_init__(self) -> None:
         wrong = check_minimum(self, n_layer=1, n_head=1, n_embd=1, block_size=1)
-        if not wrong and self.n_embd % self.n_head:
-            wrong.append(f"n_embd must be a multiple of n_head, got {self.n_embd} and {self.n_head}")
-        elif not wrong and self.position == "rotary" and self.n_embd // self.n_head % 2:
+        wrong += check_multiple(self, "n_embd", "n_head")
+        if not wrong and self.position == "rotary" and self.n_embd // self.n_head % 2:
             wrong.append(f"rotary positions need an even n_embd / n_head, got {self.n_embd // self.n_head}")
         wrong += check_fractions(self, "dropout")
         if self.position not in ("learned", "rotary"):
             wrong.append(f"position must be learned or rotary, got {self.position!r}")
-        if wrong:
-            raise InputError("; ".join(wrong))
+        refuse(wrong)
 
 
 class CausalSelfAttention(nn.Module):
@@ -110,7 +105,7 @@ class Block(nn.Module):
         return out
 
 
-class GPT(nn.Module):
+class GPT(Encoder):
     """Token ids in, states out: the core under the next-token head and under every other head.
 
     Initialisation: normal with deviation `INIT_STD`, divided by sqrt(2 n_layer) for the projections that add
@@ -155,17 +150,12 @@ class GPT(nn.Module):
         return self.h
 
     def forward(self, tokens: Tensor, real: Tensor) -> Tensor:
-        """Map tokens to states, each of which depends on its own token and those on its left.
+        """Map tokens to states, each of which depends on its own token and those on its left; see `Encoder`.
 
-        Args:
-            tokens: integers, [B, L].
-            real: bool, [B, L]; True at a token, False at padding, which is on the right.
-
-        Returns:
-            float, [B, L, D]; exactly 0 at padding.
+        Padding must be on the right.
 
         Raises:
-            InputError: if the sequences are longer than block_size, or `real` has another shape.
+            InputError: also if L is more than block_size.
         """
         check_tokens(tokens, real, longest=self.config.block_size)
         length, angles = tokens.shape[1], None

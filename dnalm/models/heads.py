@@ -3,11 +3,9 @@
 `NextTokenHead` scores every token of the vocabulary, `RegressionHead` gives a score per base (the published
 `ImprovedRegressionHead`), `PairHead` a logit per pair of a gene and a molecule (the published classifier).
 
-Shapes used below
-    B  sequences in the batch, or pairs     L  tokens per sequence
-    N  genes or molecules                   S  states of one of them, the most
-    D  width of the states                  V  tokens in the vocabulary
-    H  channels of the convolution          K  bases under its kernel
+Shapes: B sequences in the batch, or pairs; L tokens per sequence; N genes or molecules; S states of one of
+them, the most; D width of the states; V tokens in the vocabulary; H channels of the convolution; K bases
+under its kernel.
 """
 
 from dataclasses import dataclass
@@ -17,8 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dnalm.config import check_fractions, check_minimum
-from dnalm.errors import InputError
+from dnalm.config import check_fractions, check_minimum, check_odd, refuse
 from dnalm.models.layers import check_states, mask_padding, masked_mean
 
 
@@ -56,12 +53,8 @@ class RegressionHeadConfig:
     """Dropout rate before the last layer."""
 
     def __post_init__(self) -> None:
-        wrong = check_minimum(self, channels=1)
-        if self.kernel < 1 or self.kernel % 2 == 0:
-            wrong.append(f"kernel must be odd and at least 1, got {self.kernel}")
-        wrong += check_fractions(self, "head_dropout")
-        if wrong:
-            raise InputError("; ".join(wrong))
+        wrong = check_minimum(self, channels=1) + check_odd(self, "kernel")
+        refuse(wrong + check_fractions(self, "head_dropout"))
 
 
 class RegressionHead(nn.Module):
@@ -108,12 +101,9 @@ class RegressionHead(nn.Module):
     def calibrate(self, states: Tensor) -> None:
         """Set scale and bias of the untrained LayerNorm so that each channel has mean 0 and spread 1.
 
-        States of a trained language model are nearly constant: what distinguishes bases is a small part of
-        them, which a head whose LayerNorm starts with scale 1 is slow to find. (Our own.) After
-        `add_whitening` its matrix is set too.
-
-        Args:
-            states: float, [B, L, D], of training windows without padding.
+        States of a trained language model, [B, L, D] of training windows without padding, are nearly
+        constant: what distinguishes bases is a small part of them, which a head whose LayerNorm starts with
+        scale 1 is slow to find. (Our own.) After `add_whitening` its matrix is set too.
         """
         normed = F.layer_norm(states.float(), (self.width,), eps=self.layer_norm.eps).flatten(0, 1)
         spread, mean = torch.std_mean(normed, dim=0)
@@ -127,14 +117,7 @@ class RegressionHead(nn.Module):
             self.whitening.copy_(directions * scale @ directions.T)
 
     def forward(self, states: Tensor, real: Tensor) -> Tensor:
-        """Map states to one score per base.
-
-        Args:
-            states: float, [B, L, D].
-            real: bool, [B, L]; True at a base, False at padding.
-
-        Returns:
-            float, [B, L]; exactly 0 at padding.
+        """Map states, float [B, L, D], to a score per base, [B, L]; exactly 0 where `real` [B, L] is False.
 
         Raises:
             InputError: if `states` is not [B, L, D], or `real` is not its [B, L].
@@ -207,9 +190,7 @@ class PairHeadConfig:
             for name in ("gene_pooling", "molecule_pooling")
             if (value := getattr(self, name)) not in POOLINGS
         ]
-        wrong += check_minimum(self, attention=1) + check_fractions(self, "head_dropout")
-        if wrong:
-            raise InputError("; ".join(wrong))
+        refuse(wrong + check_minimum(self, attention=1) + check_fractions(self, "head_dropout"))
 
 
 class MaxPooling(nn.Module):
@@ -300,14 +281,7 @@ class PairHead(nn.Module):
         return as_single_state(self.molecule_pooling(states, real))
 
     def forward(self, genes: EncodedBatch, molecules: EncodedBatch, gene: Tensor, molecule: Tensor) -> Tensor:
-        """Return the logits of pairs, [B].
-
-        Args:
-            genes: some genes.
-            molecules: some molecules.
-            gene: which of the genes is each pair's, int64 [B].
-            molecule: which of the molecules is each pair's, int64 [B].
-        """
+        """Return logits, [B], of pairs of the genes and molecules whose rows are given, int64 [B] each."""
         both = [genes.states[:, 0].index_select(0, gene), molecules.states[:, 0].index_select(0, molecule)]
         logits: Tensor = self.classifier(torch.cat(both, dim=-1)).squeeze(-1)
         return logits

@@ -137,10 +137,7 @@ class InputEncoder:
     ) -> PairTokens:
         """Return what the encoders of a model read; a frozen one encodes each gene and molecule once, ever.
 
-        Args:
-            shape: of the model.
-            texts: genes and molecules.
-            pretrained: the pretrained encoders, if they are open already; others are opened if needed.
+        `pretrained` encoders are those that are open already; others are opened if needed.
 
         Raises:
             InputError: if a pretrained encoder is needed and is gone, or is another one than in training.
@@ -168,11 +165,6 @@ class InputEncoder:
 
     def spans(self, side: SideName, config: PretrainedConfig, texts: Sequence[str]) -> list[Spans]:
         """Return which letters of each text its states stand for, [S, 2]; opens the pretrained encoder.
-
-        Args:
-            side: of the model.
-            config: of its encoder.
-            texts: genes or molecules.
 
         Raises:
             InputError: if the encoder is gone, or is another one than in training.

@@ -1,8 +1,6 @@
 """A language model: a GPT with a head that predicts the next token.
 
-Shapes used below
-    B  windows in the batch          L  tokens per window
-    V  tokens in the vocabulary
+Shapes: B windows in the batch; L tokens per window; V tokens in the vocabulary.
 """
 
 import numpy as np

@@ -1,17 +1,34 @@
 """What several encoders and heads use: checks of their input, padding, rotary positions.
 
-Shapes used below
-    B  sequences in the batch        L  tokens per sequence
-    D  width of the states           K  width of an attention head, even
+Shapes: B sequences in the batch; L tokens per sequence; D width of the states; K width of an attention head,
+even.
 """
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dnalm.errors import InputError
 
 Angles = tuple[Tensor, Tensor]
 """Cosines and sines of rotary positions, each [L, K/2]."""
+
+
+class Encoder(nn.Module):
+    """What a head expects of an encoder: `forward(tokens, real)` maps tokens to states.
+
+    Tokens are integers, [B, L], anything at padding; `real`, bool [B, L], is False at padding. States are
+    float, [B, S, D], exactly 0 at padding; S is L unless `state_mask` has another. InputError is raised if
+    `tokens` is not [B, L], or `real` has another shape.
+    """
+
+    width: int
+    """D, the width of its states."""
+    causal = False
+    """Whether a state depends only on its own token and those on its left: reports say so."""
+
+    def state_mask(self, real: Tensor) -> Tensor:
+        """Return which states are real, bool [B, S], of the mask [B, L] of tokens."""
+        return real
 
 
 def check_tokens(tokens: Tensor, real: Tensor, longest: int | None = None) -> None:
@@ -69,13 +86,7 @@ def rotary_angles(length: int, width: int) -> Angles:
 
 
 def rotate(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
-    """Rotate each pair (x[i], x[i + K/2]) by its position's angle.
-
-    Args:
-        x: [..., L, K].
-        cosines: [L, K/2].
-        sines: [L, K/2].
-    """
+    """Rotate each pair (x[i], x[i + K/2]) of x [..., L, K] by its position's angle; angles are [L, K/2]."""
     near = torch.cat([cosines, cosines], dim=-1).to(x.dtype)  # [L, K]
     across = torch.cat([-sines, sines], dim=-1).to(x.dtype)
     return x * near + x.roll(x.shape[-1] // 2, dims=-1) * across

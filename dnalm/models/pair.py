@@ -1,10 +1,7 @@
 """The model of a gene and a molecule: an encoder of each under a head that pairs them.
 
-Shapes used below
-    G  genes                         M  molecules
-    B  pairs                         L  tokens per gene or molecule
-    D  width of the states
-    N  pairs to predict
+Shapes: G genes; M molecules; B pairs; L tokens per gene or molecule; D width of the states; N pairs to
+predict.
 """
 
 from collections.abc import Callable, Mapping
@@ -97,10 +94,7 @@ class InteractionModel(nn.Module):
     def calibrate(self, tokens: PairTokens, genes: Rows, molecules: Rows) -> None:
         """Fit the scale of pretrained encoders' states to training genes and molecules, up to `CALIBRATION`.
 
-        Args:
-            tokens: of the set.
-            genes: rows of the training part's genes.
-            molecules: rows of its molecules.
+        `genes` and `molecules` are rows of those of the training part.
         """
         sources = {"gene": (tokens.genes, genes), "molecule": (tokens.molecules, molecules)}
         for side in self.shape.pretrained:
@@ -127,14 +121,10 @@ class InteractionModel(nn.Module):
     def molecule_side(
         self, tokens: Tensor, real: Tensor, bits: Tensor | None = None, bits_real: Tensor | None = None
     ) -> EncodedBatch:
-        """Map molecules' tokens, cached states or windows, and their mask likewise.
+        """Map molecules' tokens, cached states or windows, and their mask [M, L] likewise.
 
-        Args:
-            tokens: [M, L].
-            real: bool, [M, L].
-            bits: of their fingerprints, [M, L], if those are read too. Their states follow the others; if the
-                head makes one vector of all, the mean of each kind counts half.
-            bits_real: bool, [M, L].
+        States of fingerprints, whose `bits` are [M, L], follow the others; if the head makes one vector of
+        all, the mean of each kind counts half.
         """
         states, mask = self.molecule(tokens, real), self.molecule.state_mask(real)
         if self.morgan is not None:
@@ -160,7 +150,7 @@ class InteractionModel(nn.Module):
         bits: Tensor | None = None,
         bits_real: Tensor | None = None,
     ) -> Tensor:
-        """Map pairs to logits, [B].
+        """Map pairs to logits, [B]; a gene or molecule of several pairs is encoded once.
 
         Args:
             genes: tokens of genes, [G, L]; or their cached states, [G, L, D], or windows, [G, W, L].
@@ -172,7 +162,6 @@ class InteractionModel(nn.Module):
             bits: of the molecules' fingerprints, [M, L], if those are read too.
             bits_real: their mask.
         """
-        # A gene or molecule that occurs twice is encoded once, whatever is dropped in its encoder.
         sides = (
             self.gene_side(genes, genes_real),
             self.molecule_side(molecules, molecules_real, bits, bits_real),
@@ -185,7 +174,7 @@ class InteractionModel(nn.Module):
 def predict(
     model: nn.Module, tokens: PairTokens, gene: Rows, molecule: Rows, *, together: bool = False
 ) -> Numbers:
-    """Return the logits of pairs, computed in full precision.
+    """Return the logits of pairs, float64 [N], computed in full precision.
 
     A pretrained encoder that is trained reads each gene and molecule once; so does every encoder under a head
     that makes one vector of each.
@@ -196,9 +185,6 @@ def predict(
         gene: rows of the genes, [N].
         molecule: rows of the molecules, [N].
         together: whether all processes call this at once: each then predicts a part.
-
-    Returns:
-        float64, [N].
     """
     if together and process.current().world_size > 1:
         info, by_gene = process.current(), np.argsort(gene, kind="stable")  # a gene's pairs together

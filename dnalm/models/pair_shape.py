@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from dnalm.config import check_minimum
+from dnalm.config import check_minimum, refuse
 from dnalm.data.pair_batches import PairTokens, Ragged, Source
 from dnalm.data.pairs import PairSet
-from dnalm.errors import InputError
 from dnalm.models.bags import MorganConfig, set_bits
 from dnalm.models.cross_attention import CrossAttentionConfig, PooledAttentionConfig
 from dnalm.models.gene_cnn import GeneCNNConfig
@@ -63,9 +62,7 @@ class EncodersConfig:
     but stereo."""
 
     def __post_init__(self) -> None:
-        wrong = check_minimum(self, dna_length=1, smiles_length=1, gene_windows=0)
-        if wrong:
-            raise InputError("; ".join(wrong))
+        refuse(check_minimum(self, dna_length=1, smiles_length=1, gene_windows=0))
 
 
 @dataclass(frozen=True)
@@ -92,8 +89,7 @@ class TuningConfig:
                 "`lora_rank` trains updates of frozen encoders; it cannot be combined with `no_freeze`, "
                 "`unfreeze_last` or `unfreeze_at_epoch`"
             )
-        if wrong:
-            raise InputError("; ".join(wrong))
+        refuse(wrong)
 
     @property
     def any(self) -> bool:
@@ -162,10 +158,7 @@ class InteractionShape:
     ) -> PairTokens:
         """Return what the encoders read of all genes and molecules of a set.
 
-        Args:
-            texts: the set.
-            genes: cached states or windows of its genes, if their encoder is pretrained.
-            molecules: those of its molecules, likewise.
+        `genes` and `molecules` are cached states or windows of those whose encoder is pretrained.
 
         Raises:
             InputError: if RDKit cannot compute a fingerprint that is needed.

@@ -1,10 +1,7 @@
 """Pretrained encoders of genes or molecules: text in, states out; frozen, or trained further in a pair model.
 
-Shapes used below
-    B  genes or molecules in the batch
-    W  windows of one, the most      L  tokens per window, the most
-    S  states per gene or molecule, the most
-    D  width of the states
+Shapes: B genes or molecules in the batch; W windows of one, the most; L tokens per window, the most; S states
+per gene or molecule, the most; D width of the states.
 """
 
 from collections.abc import Callable, Sequence
@@ -53,13 +50,7 @@ class PretrainedEncoder:
         self.module.eval().requires_grad_(False)
 
     def config(self, revision: str = "", *, trained: bool = False, lora_rank: int = 0) -> "PretrainedConfig":
-        """Return what a pair model saves of this encoder.
-
-        Args:
-            revision: commit of a hub name.
-            trained: whether it is trained with the model.
-            lora_rank: rank of LoRA's updates, 0 for none.
-        """
+        """Return what a pair model saves of this encoder; `trained` with the model, or frozen."""
         module: Any = self.module
         return PretrainedConfig(
             width=module.width,

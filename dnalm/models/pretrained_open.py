@@ -93,12 +93,9 @@ def open_molecule_encoder(name: str, revision: str, smiles_tokenizer: How) -> Pr
 
 
 def reopen(side: str, config: PretrainedConfig, reason: str) -> PretrainedEncoder:
-    """Open the pretrained encoder that a trained pair model was trained with.
+    """Open the pretrained encoder, gene or molecule, that a trained pair model was trained with.
 
-    Args:
-        side: gene or molecule.
-        config: saved with the model.
-        reason: why the encoder is needed.
+    `reason` says why the encoder is needed.
 
     Raises:
         InputError: if it cannot be opened, or is another one than in training.
@@ -132,13 +129,7 @@ def check_encoder_name(name: str, option: str, revision: str, known: Sequence[st
     """Refuse a name that is most likely mistyped: neither known, nor a path that exists, nor on the hub.
 
     A name OWNER/NAME may be the hub's if its commit is given or the hub's cache holds it, or if no folder
-    OWNER exists and it could be fetched.
-
-    Args:
-        name: of the encoder.
-        option: the parameter that gives it, `dna_encoder` or `mol_encoder`.
-        revision: commit of a hub name.
-        known: short names.
+    OWNER exists and it could be fetched. `option` is the parameter that gives it.
     """
     path, encoder = Path(name), option.removesuffix("_encoder")
     if name in known or path.exists():

@@ -3,9 +3,7 @@
 Read through the safe reader of `dnalm.checkpoint`; every tensor is checked by name and shape, so that none is
 left random. Ours are written in the same layout from plain values, and open without any allowance.
 
-Shapes used below
-    D  width of the states under the head      C  channels of the convolutions
-    K  bases in a kernel                       V  tokens in the vocabulary
+Shapes: D width of the states under the head; V tokens in the vocabulary.
 """
 
 import re
@@ -119,16 +117,12 @@ def gpt_shape(config: Mapping[str, Any]) -> GPTConfig:
 
 
 def characters_of(vocab_size: int, path: Path, characters: Any = None) -> str:
-    """Return the vocabulary of a `.pt` file.
+    """Return the vocabulary of a `.pt` file of `vocab_size` tokens.
 
-    Args:
-        vocab_size: V.
-        path: of the file.
-        characters: as the file has them; None in a published file, which has the size alone.
+    `characters` are as the file has them; None in a published file, which has the size alone.
 
     Raises:
-        InputError: if they are no vocabulary of V tokens, or there are none and the size is not a published
-            one.
+        InputError: if they are no vocabulary of V tokens, or there are none and the size is not published.
     """
     if characters is not None:
         if (
@@ -159,12 +153,8 @@ def binding_file_content(
 ) -> dict[str, Any]:
     """Return what `dnalm.checkpoint.write_pt` writes for a model: the converse of `read_binding_file`.
 
-    Args:
-        kind: as in `BindingFile`, like the rest.
-        config: plain values; a `position` that is learned is left out, as the published files do not know it.
-        core: tensors of a `GPT`; `lm_head.weight`, tied to its embedding, is added.
-        head: tensors of the head, or of the whole CNN.
-        numbers: written beside the tensors.
+    The arguments are as in `BindingFile`. A `position` that is learned is left out, as the published files do
+    not know it; `lm_head.weight`, tied to the core's embedding, is added.
     """
     assert not set(numbers) & set(STATES)
     if kind == "cnn":

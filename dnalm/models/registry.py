@@ -1,17 +1,12 @@
-"""Encoders by name: the one place to add an encoder. Its own file, and a line in `ENCODERS`.
-
-Shapes used below
-    B  sequences in the batch        L  tokens per sequence
-    D  width of the states
-"""
+"""Encoders by name: the one place to add an encoder. Its own file, and a line in `ENCODERS`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor, nn
+from torch import nn
 
 from dnalm.models.bags import KmerBag, KmerConfig, MorganBag, MorganConfig, set_bits
 from dnalm.models.chemberta import ChemBERTa, ChemBERTaConfig
@@ -21,20 +16,6 @@ from dnalm.models.gene_cnn import GeneCNN, GeneCNNConfig, letter_codes
 from dnalm.models.gpt import GPT, GPTConfig
 from dnalm.models.heads import Pooling
 from dnalm.models.smiles_lstm import SmilesLSTM, SmilesLSTMConfig, character_ids
-
-
-class Encoder(Protocol):
-    """What a head expects of an encoder."""
-
-    width: int
-    """D, the width of its states."""
-    causal: bool
-    """Whether a state depends only on its own token and those on its left: reports say so."""
-
-    def forward(self, tokens: Tensor, real: Tensor) -> Tensor:
-        """Map tokens [B, L] and their mask, bool [B, L], to states [B, L, D]."""
-        ...
-
 
 Reads = Literal["bases", "vocabulary", "smiles", "fingerprint", "own tokens"]
 """Input of an encoder: base codes (0 to 3 for A C G T, 4 for any other letter); ids of a character vocabulary
@@ -71,14 +52,7 @@ class EncoderEntry:
         return self.module(config, len(characters)) if self.has_vocabulary else self.module(config)
 
     def tokenize(self, text: str, config: Any, longest: int, characters: str) -> npt.NDArray[np.int16]:
-        """Return the ids that it reads of a gene or a molecule, [L].
-
-        Args:
-            text: DNA, or SMILES.
-            config: of the encoder.
-            longest: most characters to read.
-            characters: the vocabulary of SMILES.
-        """
+        """Return the ids, [L], that it reads of the first `longest` characters of DNA or SMILES."""
         if self.reads == "bases":
             return letter_codes(text, longest)
         if self.reads == "smiles":

@@ -1,9 +1,7 @@
 """SmilesLSTM: the molecule side of the published gene-and-molecule model, a bidirectional LSTM over SMILES.
 
-Shapes used below
-    B  molecules in the batch        L  characters per molecule, the longest's
-    H  cells of one direction        D  width of the states: 2 H
-    I  width of a character's vector
+Shapes: B molecules in the batch; L characters per molecule, the longest's; D width of the states: 2 H; I
+width of a character's vector.
 """
 
 from collections.abc import Iterable
@@ -14,10 +12,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from dnalm.config import check_minimum
-from dnalm.errors import InputError
+from dnalm.config import check_minimum, refuse
 from dnalm.models.cpu_kernels import lstm
-from dnalm.models.layers import check_padding_on_right, check_tokens, mask_padding
+from dnalm.models.layers import Encoder, check_padding_on_right, check_tokens, mask_padding
 
 UNKNOWN = 0
 """Token of every character that the vocabulary lacks."""
@@ -39,9 +36,7 @@ class SmilesLSTMConfig:
         return 2 * self.hidden
 
     def __post_init__(self) -> None:
-        wrong = check_minimum(self, embedding=1, hidden=1, layers=1)
-        if wrong:
-            raise InputError("; ".join(wrong))
+        refuse(check_minimum(self, embedding=1, hidden=1, layers=1))
 
 
 def smiles_characters(smiles: Iterable[str], longest: int) -> str:
@@ -55,7 +50,7 @@ def character_ids(smiles: str, characters: str, longest: int) -> npt.NDArray[np.
     return np.array(ids, dtype=np.int16)
 
 
-class SmilesLSTM(nn.Module):
+class SmilesLSTM(Encoder):
     """Characters' vectors under a bidirectional LSTM; padding is never computed.
 
     With the published sizes and V characters it has 659,456 + 128 (V + 1) parameters: 264,192 of the first
@@ -67,8 +62,6 @@ class SmilesLSTM(nn.Module):
         characters: how many the vocabulary has (V).
     """
 
-    causal = False
-
     def __init__(self, config: SmilesLSTMConfig, characters: int) -> None:
         super().__init__()
         self.config, self.width = config, config.width
@@ -79,23 +72,11 @@ class SmilesLSTM(nn.Module):
             config.embedding, config.hidden, config.layers, batch_first=True, bidirectional=True
         )
 
-    def state_mask(self, real: Tensor) -> Tensor:
-        """Return which states are real, bool [B, L]: one for each real character."""
-        return real
-
     def forward(self, tokens: Tensor, real: Tensor) -> Tensor:
-        """Map tokens to states, each of which has seen the whole molecule.
-
-        Args:
-            tokens: integers, [B, L]; anything at padding.
-            real: bool, [B, L]; True at a character, False at the padding behind the last one.
-
-        Returns:
-            float, [B, L, D]; exactly 0 at padding.
+        """Map tokens to states, each of which has seen the whole molecule; see `Encoder`.
 
         Raises:
-            InputError: if `tokens` is not [B, L], `real` has another shape, or padding stands before a
-                character.
+            InputError: also if padding stands before a character.
         """
         check_tokens(tokens, real)
         check_padding_on_right(real)

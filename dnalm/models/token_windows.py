@@ -1,10 +1,7 @@
 """Texts as windows of tokens, for encoders that read no more than a window at once; and their states.
 
-Shapes used below
-    B  genes or molecules in the batch
-    W  windows of one, the most      L  tokens per window, the most
-    S  states per gene or molecule, the most
-    D  width of the states
+Shapes: B genes or molecules in the batch; W windows of one, the most; L tokens per window, the most; S states
+per gene or molecule, the most; D width of the states.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -113,13 +110,7 @@ def _state_of_tokens(windows: Sequence[Window], segments: int | None) -> list[np
 
 
 class ComputedStates:
-    """The states of some texts by an encoder's present weights, in memory.
-
-    Args:
-        encoder: in evaluation mode.
-        windows: of the texts.
-        rows: distinct texts whose states are needed.
-    """
+    """The states of some texts, distinct `rows`, by an encoder's present weights, in memory."""
 
     @torch.no_grad()
     def __init__(self, encoder: nn.Module, windows: TokenWindows, rows: Rows) -> None:

@@ -1,8 +1,6 @@
 """The baseline of features without a network: boosted trees on a fingerprint and k-mer counts.
 
-Shapes used below
-    N  pairs                         G  genes
-    M  molecules
+Shapes: N pairs; G genes.
 """
 
 from collections.abc import Sequence

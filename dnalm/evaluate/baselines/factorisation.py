@@ -1,8 +1,6 @@
 """The baseline of who interacts with whom in training: a degree-normalised matrix of low rank.
 
-Shapes used below
-    N  pairs                         K  rank
-    G  genes                         M  molecules
+Shapes: N pairs; K rank; G genes; M molecules.
 """
 
 import numpy as np

@@ -1,7 +1,6 @@
 """The baselines that a model of genes and molecules must beat, which need little or no chemistry.
 
-Shapes used below
-    N  pairs
+Shapes: N pairs.
 """
 
 from collections.abc import Callable

@@ -3,8 +3,7 @@
 A site that a window's edge cuts cannot be seen from inside the window. Where the labels were made from the
 same matrix, the scan errs nowhere else.
 
-Shapes used below
-    N  windows                       L  bases in a window
+Shapes: N windows; L bases in a window.
 """
 
 from dataclasses import dataclass

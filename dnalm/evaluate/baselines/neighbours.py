@@ -1,8 +1,7 @@
 """The baseline of chemistry and the gene's name: did similar molecules interact with this gene in training?
 
-Shapes used below
-    N  pairs                         Q  pairs of one cluster of genes to score, T to learn from
-    M  molecules                     F  bits of a fingerprint
+Shapes: N pairs; Q pairs of one cluster of genes to score, T to learn from; M molecules; F bits of a
+fingerprint.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,6 @@
 """The baseline without any feature: how often a pair's gene and molecule interacted in training.
 
-Shapes used below
-    N  pairs                         V  nodes: all genes, or all molecules
+Shapes: N pairs; V nodes: all genes, or all molecules.
 """
 
 import numpy as np
