@@ -93,8 +93,8 @@ def read_split_set(
         scores: the true score at each base.
         config: how they are split.
         longest: bases that the model takes; None for any number.
-        allow_unsplit: accept a set that cannot be split, or whose windows are too short to look for
-            near-copies.
+        allow_unsplit: accept a set that cannot be split, or whose windows are too short to look for near-
+            copies.
 
     Raises:
         InputError: if the files are wrong, the windows are longer than `longest`, or a part is empty.
@@ -214,12 +214,7 @@ def shifted_copies(
 def reverse_complements(letters: Letters, scores: Scores) -> tuple[Letters, Scores]:
     """Return the other strand of each window, read along it, with the scores of the same bases.
 
-    Args:
-        letters: [N, L], upper-case IUPAC letters in ASCII: R becomes Y, N stays N.
-        scores: [N, L].
-
-    Returns:
-        The same shapes.
+    Letters are upper-case IUPAC ones in ASCII: R becomes Y, N stays N. All arrays are [N, L].
     """
     assert letters.shape == scores.shape
     return np.ascontiguousarray(COMPLEMENT[letters][:, ::-1]), np.ascontiguousarray(scores[:, ::-1])
@@ -241,10 +236,8 @@ def _content_hashes(letters: Letters, scores: Scores, seed: int) -> npt.NDArray[
 class BindingBatch(NamedTuple):
     """One batch of windows."""
 
-    tokens: Tensor
-    """uint8, [B, L]."""
-    scores: Tensor
-    """float, [B, L]: the score to predict at each base."""
+    tokens: Tensor  # uint8, [B, L]
+    scores: Tensor  # float, [B, L]: the score to predict at each base
     states: Tensor | None
     """[B, L, D], or [B, L, 2 D] with both strands: cached states of a frozen encoder, if there are any."""
 

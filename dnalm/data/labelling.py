@@ -104,32 +104,22 @@ class LabelPlan(NamedTuple):
     """Settings whose files have been opened and checked."""
 
     settings: LabelSettings
-    labels: dict[str, Labels]
-    """By the file of their scores."""
+    labels: dict[str, Labels]  # By the file of their scores
     windows: Windows
-    resolved: dict[str, Any]
-    """Settings that the files give: motif and threshold."""
-    bases: int
-    """Of the genome, estimated."""
+    resolved: dict[str, Any]  # Settings that the files give: motif and threshold
+    bases: int  # Of the genome, estimated
 
 
 class Labelled(NamedTuple):
     """Windows with labels, and what was left out."""
 
-    names: list[str]
-    """Of the windows, N."""
-    letters: Letters
-    """[N, L]"""
-    scores: list[Scores]
-    """[N, L] for each of the labels."""
-    contigs: list[str]
-    """All of the genome."""
-    windowed: Counter[str]
-    """Windows on each contig that has any, kept or not."""
-    bases: int
-    """Of the genome."""
-    left_out: Counter[str]
-    """Windows by reason."""
+    names: list[str]  # Of the windows, N
+    letters: Letters  # [N, L]
+    scores: list[Scores]  # [N, L] for each of the labels
+    contigs: list[str]  # All of the genome
+    windowed: Counter[str]  # Windows on each contig that has any, kept or not
+    bases: int  # Of the genome
+    left_out: Counter[str]  # Windows by reason
 
 
 def plan_labels(settings: LabelSettings) -> LabelPlan:
@@ -166,9 +156,8 @@ def plan_labels(settings: LabelSettings) -> LabelPlan:
 def write_labels(plan: LabelPlan, on_read: Callable[[int], None] | None = None) -> dict[str, Any]:
     """Label a genome and write sequences.txt.gz, a table of scores for each of the labels, and run.json.
 
-    Args:
-        plan: as returned by `plan_labels`; it is used up.
-        on_read: called with a number of bytes each time so many of the genome have been read.
+    The plan is used up. `on_read` is called with a number of bytes each time so many of the genome have been
+    read.
 
     Returns:
         The metrics in run.json; `NOTES` are messages about contigs and lengths that do not agree.
@@ -225,14 +214,7 @@ def _write(plan: LabelPlan, stage: Path, on_read: Callable[[int], None] | None) 
 
 
 def label_genome(source: Source, windows: Windows, labels: list[Labels], keep_all: bool = False) -> Labelled:
-    """Label the windows of a genome, one contig after the other.
-
-    Args:
-        source: the genome.
-        windows: where.
-        labels: one or more.
-        keep_all: keep windows whose labels are all 0.
-    """
+    """Label the windows of a genome, one contig after the other; `keep_all` keeps those labelled 0."""
     names: list[str] = []
     kept: list[tuple[Letters, list[Scores]]] = [
         (np.zeros((0, windows.length), np.uint8), [np.zeros((0, windows.length), np.float32) for _ in labels])

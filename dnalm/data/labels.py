@@ -30,9 +30,8 @@ Rename = Callable[[str], list[str]]
 def rename_rule(how: str | None) -> Rename:
     """Return how contigs of a file of labels are called in the genome.
 
-    Args:
-        how: None: by the same name. chr: with `chr` before the name, or without it. Anything else: a file of
-            two columns, the name in the file of labels and the name in the genome.
+    `how` is None for the same name; chr for `chr` before the name, or without it; or a file of two columns,
+    the name in the file of labels and the name in the genome.
 
     Raises:
         InputError: if a line of the file has not two columns, or a contig of the genome is there twice.
@@ -99,12 +98,7 @@ class Labels:
     def of(self, contig: str, letters: Letters) -> Callable[[int, int], Scores] | None:
         """Return a function that gives the labels of a contig from start to before end, [end - start].
 
-        Args:
-            contig: its name.
-            letters: upper-case, [G].
-
-        Returns:
-            None where the labels of the contig are not known.
+        None where the labels of the contig are not known. Its letters are upper-case, [G].
         """
         raise NotImplementedError
 
@@ -181,11 +175,7 @@ class TrackLabels(Labels):
 
 
 class Windows:
-    """Windows side by side from the first base of each contig.
-
-    Args:
-        length: L.
-    """
+    """Windows of `length` bases side by side from the first base of each contig."""
 
     names: ContigNames | None = None
     """The contigs of the file of windows, if there is one."""

@@ -27,12 +27,9 @@ FEW_PIECES = 30
 class LanguageBatch(NamedTuple):
     """One batch of windows and what follows each token."""
 
-    tokens: Tensor
-    """uint8, [B, L]."""
-    targets: Tensor
-    """uint8, [B, L]: the token that follows."""
-    weights: Tensor | None
-    """float, [B, L]: weight of each target in the loss; None when all are 1."""
+    tokens: Tensor  # uint8, [B, L]
+    targets: Tensor  # uint8, [B, L]: the token that follows
+    weights: Tensor | None  # float, [B, L]: weight of each target in the loss; None when all are 1
 
 
 class LanguageWindows:
@@ -135,15 +132,11 @@ def choose_pieces(genome: PreparedGenome, part: Part, bases: int) -> npt.NDArray
 
     Segments are cut into pieces of `PIECE_BASES` (of `SHORT_PIECE_BASES` in a small part), each beginning on
     the last base of the one before, so that every base but a segment's first is predicted once; pieces of a
-    tenth of that or less are left out. When that is more than `bases`, evenly spread pieces are taken.
-
-    Args:
-        genome: a prepared genome.
-        part: train or val.
-        bases: number of bases to predict, approximately; 0 for all.
+    tenth of that or less are left out. When that is more than `bases` (0: never), evenly spread pieces are
+    taken.
 
     Returns:
-        [P, 2] start and end in base numbers.
+        Start and end in base numbers, int64, [number of pieces, 2].
     """
     segments = genome.segments(part)
     step = PIECE_BASES - 1
@@ -165,25 +158,18 @@ def choose_pieces(genome: PreparedGenome, part: Part, bases: int) -> npt.NDArray
 class Tile(NamedTuple):
     """The position of a window."""
 
-    piece: int
-    """Number of its piece."""
-    first: int
-    """Offset of its first token."""
-    last: int
-    """Offset of its last token, which is a target only."""
+    piece: int  # Number of its piece
+    first: int  # Offset of its first token
+    last: int  # Offset of its last token, which is a target only
 
 
 class FixedWindows(NamedTuple):
     """Windows that tile pieces of a genome: every base of a piece but its first is a target once."""
 
-    tokens: Tensor
-    """uint8, [B, L]; 0 at padding."""
-    targets: Tensor
-    """uint8, [B, L]."""
-    real: Tensor
-    """bool, [B, L]; False at padding, which is on the right."""
-    piece: Tensor
-    """int64, [B]: the piece each window belongs to."""
+    tokens: Tensor  # uint8, [B, L]; 0 at padding
+    targets: Tensor  # uint8, [B, L]
+    real: Tensor  # bool, [B, L]; False at padding, which is on the right
+    piece: Tensor  # int64, [B]: the piece each window belongs to
 
 
 def tile(

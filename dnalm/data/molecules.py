@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from dnalm.errors import InputError
+from dnalm.errors import InputError, import_extra
 
 Salts = Literal["largest", "keep"]
 """largest: counter-ions are removed from a salt, and of the rest the fragment with most heavy atoms stays;
@@ -95,13 +95,7 @@ def scaffold(smiles: str) -> str:
 
 
 def morgan_bits(smiles: str, radius: int = RADIUS, bits: int = BITS) -> npt.NDArray[np.int64]:
-    """Return which bits of a molecule's Morgan fingerprint are set, ascending, [K].
-
-    Args:
-        smiles: of the molecule.
-        radius: bonds from a substructure's central atom to its rim.
-        bits: that substructures are folded into.
-    """
+    """Return which bits of a molecule's Morgan fingerprint are set, ascending, [K]; `radius` in bonds."""
     generator = _rdkit("Chem.rdFingerprintGenerator").GetMorganGenerator(radius=radius, fpSize=bits)
     return np.array(generator.GetFingerprint(_molecule(smiles)).GetOnBits(), dtype=np.int64)
 
@@ -131,9 +125,6 @@ def atom_symbols(smiles: str) -> list[str]:
 def atom_spans(smiles: str) -> npt.NDArray[np.int64]:
     """Return the characters of each atom, 0-based half-open, [A, 2]: a bracket atom, or a symbol.
 
-    Args:
-        smiles: as `canonical_smiles` gives it.
-
     Raises:
         InputError: also if `smiles` is not canonical, and spells hydrogens that are no atoms of the molecule.
     """
@@ -149,14 +140,10 @@ def atom_spans(smiles: str) -> npt.NDArray[np.int64]:
 def draw_molecule(
     smiles: str, colors: Sequence[tuple[float, float, float]] | None, width: int, height: int
 ) -> bytes:
-    """Return a picture of a molecule as PNG, with a coloured disc behind each atom.
+    """Return a picture of a molecule as PNG, of `width` and `height` in pixels, with a disc behind each atom.
 
-    Args:
-        smiles: of the molecule.
-        colors: red, green and blue of each atom's disc, from 0 to 1, [A]; None: no discs, and atoms without
-            their number.
-        width: in pixels.
-        height: in pixels.
+    `colors` are red, green and blue of each disc, from 0 to 1, [A]; None: no discs, and atoms without their
+    number.
     """
     molecule, drawing = _molecule(smiles), _rdkit("Chem.Draw.rdMolDraw2D")
     assert colors is None or molecule.GetNumAtoms() == len(colors)
@@ -197,12 +184,6 @@ def _molecule(smiles: str) -> Any:
 
 def _rdkit(name: str = "Chem") -> Any:
     """Return a module of RDKit as Any: its type hints lack names that it has."""
-    try:
-        logger = importlib.import_module("rdkit.RDLogger")
-        module = importlib.import_module(f"rdkit.{name}")
-    except ImportError as error:
-        raise InputError(
-            'molecules need RDKit, which is not installed; run: pip install "dnalm[interaction]"'
-        ) from error
+    logger = import_extra("rdkit.RDLogger", "interaction", "reading molecules")
     logger.DisableLog("rdApp.*")  # it writes to stderr; callers report what is wrong
-    return module
+    return importlib.import_module(f"rdkit.{name}")

@@ -23,13 +23,8 @@ def pair_keys(gene: Indices, molecule: Indices, clusters: Indices, molecule_clus
     """Return a number for each pair, [P], that is equal for similar genes with similar molecules.
 
     A model cannot distinguish two genes of one sequence, nor two stereoisomers by their fingerprints: a
-    positive of one must not be a negative of the other.
-
-    Args:
-        gene: [P].
-        molecule: [P].
-        clusters: [G] see `dnalm.data.similarity.gene_clusters`.
-        molecule_cluster: [M] see `dnalm.data.molecules.molecule_clusters`.
+    positive of one must not be a negative of the other. `clusters`, [G], are of `similarity.gene_clusters`,
+    `molecule_cluster`, [M], of `molecules.molecule_clusters`.
     """
     keys: Indices = clusters[gene] * len(molecule_cluster) + molecule_cluster[molecule]
     return keys

@@ -78,24 +78,15 @@ def pad_states(states: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
 class PairBatch(NamedTuple):
     """One batch of pairs; it holds each distinct molecule once."""
 
-    genes: Tensor
-    """int16, [G, L]: tokens; or states, [G, L, D]. Each pair's gene, or each distinct one once."""
-    genes_real: Tensor
-    """bool, [G, L]."""
-    molecules: Tensor
-    """int16, [M, L], or states, [M, L, D]."""
-    molecules_real: Tensor
-    """bool, [M, L]."""
-    gene: Tensor
-    """int64, [B]: which of the G is each pair's."""
-    molecule: Tensor
-    """int64, [B]: which of the M is each pair's."""
-    bits: Tensor | None
-    """int16, [M, L]: fingerprints of the molecules, if one is read beside their encoder."""
-    bits_real: Tensor | None
-    """bool, [M, L]."""
-    labels: Tensor
-    """float, [B]: 1 for a pair that interacts."""
+    genes: Tensor  # int16, [G, L]: tokens; or states, [G, L, D]. Each pair's gene, or each distinct one once
+    genes_real: Tensor  # bool, [G, L]
+    molecules: Tensor  # int16, [M, L], or states, [M, L, D]
+    molecules_real: Tensor  # bool, [M, L]
+    gene: Tensor  # int64, [B]: which of the G is each pair's
+    molecule: Tensor  # int64, [B]: which of the M is each pair's
+    bits: Tensor | None  # int16, [M, L]: fingerprints of the molecules, if one is read beside their encoder
+    bits_real: Tensor | None  # bool, [M, L]
+    labels: Tensor  # float, [B]: 1 for a pair that interacts
 
 
 @dataclass(frozen=True)
@@ -119,12 +110,9 @@ class PairTokens:
 class PairRows:
     """Pairs of one part of a set: rows of its two tables, and labels."""
 
-    gene: Rows
-    """[N]."""
-    molecule: Rows
-    """[N]."""
-    label: npt.NDArray[np.uint8]
-    """[N]: 0 or 1."""
+    gene: Rows  # [N]
+    molecule: Rows  # [N]
+    label: npt.NDArray[np.uint8]  # [N]: 0 or 1
 
     @classmethod
     def of(cls, pairs: PairSet, part: str) -> "PairRows":

@@ -43,9 +43,9 @@ def split_pairs(
             gene and molecule are in different parts is in none.
         gene: [P] row of the gene.
         molecule: [P] row of the molecule.
-        clusters: [G] see `dnalm.data.similarity.gene_clusters`.
-        molecule_cluster: [M] see `dnalm.data.molecules.molecule_clusters`.
-        scaffolds: [M] see `dnalm.data.molecules.scaffold`.
+        clusters: [G] see `similarity.gene_clusters`.
+        molecule_cluster: [M] see `molecules.molecule_clusters`.
+        scaffolds: [M] see `molecules.scaffold`.
         seed: of the shuffling.
 
     Raises:

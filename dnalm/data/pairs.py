@@ -64,15 +64,9 @@ class PairSet:
         return str(self.meta["digest"])
 
     def resampling_units(self, rows: Rows) -> tuple[str, list[Rows]]:
-        """Return the units that a bootstrap of some pairs resamples: their name, and the unit of each pair.
+        """Return what a bootstrap of pairs resamples: the units' name, and of each kind each pair's unit.
 
         Units that a split holds out together are resampled together.
-
-        Args:
-            rows: of the pairs, [N].
-
-        Returns:
-            The name, and one array [N] for each kind of unit.
         """
         kinds = RESAMPLED.get(str(self.meta.get("split")), ("molecules",))
         scaffolds = [each or f"molecule {row}" for row, each in enumerate(self.scaffolds)]
@@ -128,12 +122,7 @@ def write_pairs(
 ) -> PairSet:
     """Write a set into a folder, completely or not at all, and return it with its digest in `meta`.
 
-    Args:
-        folder: replaced if it exists.
-        pairs: the set; `meta` without format and digest.
-        source_ids: [G] names of the sequences in their file.
-        dropped: rows of `DROPPED_COLUMNS`.
-        leakage: JSON values.
+    `source_ids`, [G], are names of the sequences in their file; `dropped` are rows of `DROPPED_COLUMNS`.
     """
     meta = {"format": FORMAT, "format_version": FORMAT_VERSION, "digest": content_digest(pairs), **pairs.meta}
     clusters = pairs.clusters.tolist()

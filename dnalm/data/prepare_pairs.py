@@ -69,8 +69,7 @@ class PrepareConfig:
 class CleanRows:
     """Pairs that remain, and the rows that were dropped with the reason."""
 
-    labels: dict[tuple[str, str], int] = field(default_factory=dict)
-    """By gene and canonical SMILES."""
+    labels: dict[tuple[str, str], int] = field(default_factory=dict)  # By gene and canonical SMILES
     dropped: list[tuple[str, int, str, str, str]] = field(default_factory=list)
     """File, line, gene, SMILES as given, reason."""
     read: int = 0
@@ -271,15 +270,9 @@ def _with_negatives(
     clusters: Rows,
     molecule_cluster: Rows,
 ) -> tuple[Rows, dict[str, Rows]]:
-    """Return all pairs in the order of their parts, and the rows of each part.
+    """Return all pairs in the order of their parts, [3, all], and the rows of each part.
 
-    Args:
-        config: ratio and seed.
-        kind: of the negatives.
-        given: gene, molecule and label of the pairs that were read, [3, P].
-        split: their rows in each part.
-        clusters: of the genes, [G].
-        molecule_cluster: of the molecules, [M].
+    `given` are gene, molecule and label of the pairs that were read, [3, P]; `split` their rows in each part.
     """
     known = pair_keys(given[0], given[1], clusters, molecule_cluster)
     generator = np.random.default_rng([config.seed, 1])

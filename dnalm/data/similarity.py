@@ -44,12 +44,7 @@ CHUNK = 4096
 
 
 class KmerIndex:
-    """Which sequences have a k-mer in their sketch.
-
-    Args:
-        kmers: k-mers or their hashes, [E].
-        owners: the sequence of each, [E].
-    """
+    """Which sequences, `owners` [E], have a k-mer in their sketch: `kmers` or their hashes, [E]."""
 
     def __init__(self, kmers: Keys, owners: Rows) -> None:
         order = np.argsort(kmers, kind="stable")
@@ -74,10 +69,8 @@ class KmerIndex:
 def kmers_of(codes: Letters, k: int, *, both_strands: bool = False) -> tuple[Keys, npt.NDArray[np.bool_]]:
     """Return the k-mers of base codes, and which of them hold A, C, G and T alone; both [N, L - k + 1].
 
-    Args:
-        codes: as in `BASE_CODES`, [N, L].
-        k: bases in a k-mer, at most 32.
-        both_strands: take the lesser of each k-mer and its reverse complement.
+    `codes` are as in `BASE_CODES`, [N, L]; k is at most 32. `both_strands` takes the lesser of each k-mer and
+    its reverse complement.
     """
     count = codes.shape[1] - k + 1
     forward, reverse = np.zeros((2, len(codes), count), dtype=np.uint64)
@@ -102,11 +95,8 @@ def hashed(kmers: Keys) -> Keys:
 def gene_clusters(sequences: Sequence[str]) -> Rows:
     """Return a number for each gene, [G], equal for genes of identical or near-identical sequences.
 
-    Only the given strand is compared. Similarity is transitive: if A is similar to B and B to C, all three
-    are in one cluster.
-
-    Args:
-        sequences: [G] upper-case DNA.
+    Only the given strand, upper-case DNA, is compared. Similarity is transitive: if A is similar to B and B
+    to C, all three are in one cluster.
     """
     distinct = list(dict.fromkeys(sequences))
     sketches = [sketch(each) for each in distinct]

@@ -48,16 +48,11 @@ KEY = 16
 class CachedStates:
     """The states of a list of genes or molecules, memory-mapped."""
 
-    shards: list[Tensor]
-    """bfloat16, each [T, D]."""
-    shard: Rows
-    """Shard of each gene or molecule."""
-    begins: Rows
-    """First row of each in its shard: the mean, which the states follow."""
-    counts: Rows
-    """States of each, without the mean."""
-    pooled: bool = False
-    """Whether the mean is the one state of each."""
+    shards: list[Tensor]  # bfloat16, each [T, D]
+    shard: Rows  # Shard of each gene or molecule
+    begins: Rows  # First row of each in its shard: the mean, which the states follow
+    counts: Rows  # States of each, without the mean
+    pooled: bool = False  # Whether the mean is the one state of each
 
     def __len__(self) -> int:
         return len(self.begins)
@@ -108,17 +103,10 @@ class StateStore:
         return len(self._missing(set(texts)))
 
     def fill(self, texts: Iterable[str], encode: Encode, say: Callable[[str], None]) -> int:
-        """Encode each distinct text that has no cached states.
+        """Encode each distinct text that has no cached states; return how many that were.
 
-        Several processes encode different shards; the first holds the lock for all.
-
-        Args:
-            texts: sequences or SMILES.
-            encode: of up to `AT_ONCE` texts.
-            say: called with a message before each shard.
-
-        Returns:
-            How many were encoded.
+        Several processes encode different shards; the first holds the lock for all. `encode` is of up to
+        `AT_ONCE` texts; `say` is called with a message before each shard.
 
         Raises:
             InputError: if the disk is too small, or another process writes to this store.

@@ -80,13 +80,8 @@ def attention_weights(
 ) -> AttentionWeights | None:
     """Return the attention in a pair; None if its gene or molecule has no state.
 
-    It is the mean over heads and over the states that attend.
-
-    Args:
-        model: whose head attends (`check_attends`).
-        tokens: of genes and molecules.
-        gene: row of the pair's gene.
-        molecule: row of its molecule.
+    It is the mean over heads and over the states that attend, of a model whose head attends
+    (`check_attends`). `gene` and `molecule` are rows of `tokens`.
     """
     head = model.head
     assert isinstance(head, CrossAttentionHead)
@@ -108,10 +103,7 @@ def attention_weights(
 def mean_attention(attending: CrossAttentionBlock, own: EncodedBatch, other: EncodedBatch) -> Tensor:
     """Return how much each real state of the other side is attended to, float64 [S]; it adds up to 1.
 
-    Args:
-        attending: the attention.
-        own: the side that attends, one gene or molecule with at least one state.
-        other: the side that is attended to, likewise.
+    Each side is one gene or molecule with at least one state; `own` attends.
     """
     weights = attending.weights(own, other)[0].double()  # [H, S own, S other]
     return weights[:, own.real[0]].mean((0, 1))[other.real[0]]
@@ -136,10 +128,7 @@ def gene_spans(shape: InteractionShape, sequence: str) -> Spans:
 def molecule_atoms(shape: InteractionShape, smiles: str, characters: Spans | None = None) -> list[Position]:
     """Return the atoms of each real state of a molecule, [S].
 
-    Args:
-        shape: of the model.
-        smiles: canonical.
-        characters: of each state, [S, 2], where the encoder is frozen.
+    `characters`, [S, 2], are those of each state, where the encoder is frozen.
 
     Raises:
         InputError: if the SMILES cannot be read, or RDKit is not installed.
@@ -158,11 +147,8 @@ def pair_attention(
 ) -> PairAttention:
     """Return what the states of a pair attend to, by position: states of one position are summed.
 
-    Args:
-        weights: of the pair.
-        bases: of each state of the gene, [S, 2].
-        atoms: of each state of the molecule, [S]; the weight of a state is divided equally among them.
-        count: atoms of the molecule (A).
+    `bases`, [S, 2], are of each state of the gene, `atoms`, [S], of each of the molecule's, whose weight is
+    divided equally among them; `count` is A.
     """
     molecule = _sum_by_position(atoms, weights.molecule)
     by_atom = np.zeros(count)

@@ -35,12 +35,7 @@ class Areas(NamedTuple):
 
 
 class RankedRows:
-    """Rows sorted once by their scores, to be weighted many times.
-
-    Args:
-        label: 0 or 1, [N].
-        score: finite, high where a 1 is expected, [N].
-    """
+    """Rows, label 0 or 1 and finite score [N], sorted once by their scores, to be weighted many times."""
 
     def __init__(self, label: Labels, score: Scores) -> None:
         positives, negatives = np.flatnonzero(label == 1), np.flatnonzero(label == 0)
@@ -93,18 +88,11 @@ def resampled_areas(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> list[Areas]:
-    """Return the areas of each of `scores` in resamples of complete clusters, the same resamples for all.
+    """Return the areas of each of `scores` [N] in resamples of complete clusters, the same resamples for all.
 
-    Args:
-        label: 0 or 1, [N].
-        scores: each [N].
-        clusters: each [N]: the cluster of a row. Several kinds of clusters are resampled independently, and
-            the weight of a row is the product of its clusters' counts.
-        seed: of the resamples.
-        resamples: R.
-
-    Returns:
-        One for each of `scores`, of R values; NaN in a resample of one class.
+    `clusters`, each [N], are the cluster of a row. Several kinds of clusters are resampled independently, and
+    the weight of a row is the product of its clusters' counts. The areas are of R values each, NaN in a
+    resample of one class.
     """
     ranked = [RankedRows(label, score) for score in scores]
     parts: list[list[Areas]] = [[] for _ in scores]
@@ -132,12 +120,7 @@ def paired_auroc(
 ) -> Estimate:
     """Return AUROC of `one` minus AUROC of `other` on the same rows, with its 95 % paired interval.
 
-    Args:
-        label: 0 or 1, [N].
-        one: scores, [N].
-        other: scores, [N].
-        clusters: each [N], see `resampled_areas`.
-        seed: of the resamples, which are the same for both.
+    The resamples are the same for both; `clusters` as in `resampled_areas`.
     """
     if not len(label):
         return _NONE

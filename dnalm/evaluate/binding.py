@@ -23,7 +23,7 @@ from dnalm.errors import InputError
 from dnalm.evaluate.auroc import areas
 from dnalm.evaluate.baselines.motif_scan import MotifScan
 from dnalm.formats.binding import BindingSet
-from dnalm.models.open import OpenedBinding, open_binding
+from dnalm.models.open import OpenedBinding, open_binding, unique_names
 
 if TYPE_CHECKING:  # slow to import
     from lightning_fabric import Fabric
@@ -51,11 +51,8 @@ def predict(
 ) -> Tracks:
     """Return the scores that `model` predicts for all windows, or for `rows`: [M, L].
 
-    Args:
-        model: maps tokens and states to scores.
-        windows: of which set.
-        rows: of the windows; all unless given.
-        together: whether all processes call this at the same time, and divide the windows among them.
+    The model maps tokens and states to scores. `together`: all processes call this at the same time, and
+    divide the windows among them.
     """
     rows = np.arange(len(windows), dtype=np.int64) if rows is None else rows
     device = next(model.parameters()).device
@@ -112,13 +109,8 @@ def _of_finite(summary: Any, values: Numbers) -> float:
 def binding_detail(names: Sequence[str], truth: Tracks, predicted: Tracks) -> dict[str, Any]:
     """Return what the report draws: five windows, density of predicted against true, error by position.
 
-    Args:
-        names: of the windows, N.
-        truth: [N, L].
-        predicted: [N, L].
-
-    Returns:
-        JSON values: `tracks`, `density`, `error_by_position` (root mean squared).
+    `truth` and `predicted` are [N, L]. JSON values: `tracks`, `density`, `error_by_position` (root mean
+    squared).
     """
     rows = ((np.arange(EXAMPLES) + 0.5) * len(names) / EXAMPLES).astype(int)
     tracks = [
@@ -144,8 +136,7 @@ def binding_detail(names: Sequence[str], truth: Tracks, predicted: Tracks) -> di
 def paired_comparisons(sums: Mapping[str, Numbers]) -> list[dict[str, Any]]:
     """Return the difference in R of every two models on the same windows, with its 95 % paired interval.
 
-    Args:
-        sums: moments [N, 6] by model; one whose R is not defined is left out.
+    Models with moments [N, 6] of which R is not defined are left out.
     """
     defined = {name: each for name, each in sums.items() if np.isfinite(pearson(each.sum(0)))}
     return [
@@ -165,11 +156,7 @@ def open_models(paths: Sequence[Path]) -> dict[str, OpenedBinding]:
             "no model is given; give folders of dnalm finetune or dnalm baseline, or published .pt files"
         )
     opened = [open_binding(path) for path in paths]
-    names = [each.name for each in opened]
-    unique = [name if names.count(name) == 1 else str(path) for name, path in zip(names, paths, strict=True)]
-    if len(set(unique)) < len(unique):
-        raise InputError(f"a model is given twice: {', '.join(map(str, paths))}; give each once")
-    return dict(zip(unique, opened, strict=True))
+    return dict(zip(unique_names([each.name for each in opened], paths), opened, strict=True))
 
 
 def read_evaluation_set(
@@ -182,12 +169,8 @@ def read_evaluation_set(
 ) -> SplitSet:
     """Read the windows on which models are compared, split as in their training.
 
-    Args:
-        models: by name.
-        sequences: the table of windows.
-        scores: the true score at each base.
-        split: auto: that of the models' training; published for `.pt` files.
-        part: all: the set may be too small to split.
+    `split` auto is that of the models' training, published for `.pt` files. With `part` all, the set may be
+    too small to split.
 
     Raises:
         InputError: if the files are wrong, a model cannot take the windows, the models were trained with
@@ -237,17 +220,11 @@ def evaluate_models(
 ) -> dict[str, Any]:
     """Score models on the same windows, beside the mean training score at each position and a motif scan.
 
-    Args:
-        models: by name.
-        data: the windows, from `read_evaluation_set`.
-        fabric: device, precision, processes; all processes call this at the same time.
-        part: of the windows.
-        scan: the motif scan; None for none.
-        paths: where each model was read, for the results.
+    All processes call this at the same time. `paths` are where each model was read, for the results.
 
     Returns:
         The content of an evaluation file: scores and detail of each model, scores of each baseline, paired
-        differences in R, and warnings.
+            differences in R, and warnings.
     """
     windows = data.part(part)
     single = alone(fabric)

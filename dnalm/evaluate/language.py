@@ -46,23 +46,18 @@ class LanguageScores:
 class BatchLogLoss(NamedTuple):
     """The log loss of a model on a batch of windows."""
 
-    nats: float
-    """Sum over all tokens."""
-    tokens: int
-    """Number of tokens."""
-    piece: npt.NDArray[np.int64]
-    """[B]: the piece each window belongs to."""
-    bits: npt.NDArray[np.float64]
-    """[B]: sum over the A/C/G/T targets of each window."""
-    bases: npt.NDArray[np.int64]
-    """[B]: number of those targets."""
+    nats: float  # Sum over all tokens
+    tokens: int  # Number of tokens
+    piece: npt.NDArray[np.int64]  # [B]: the piece each window belongs to
+    bits: npt.NDArray[np.float64]  # [B]: sum over the A/C/G/T targets of each window
+    bases: npt.NDArray[np.int64]  # [B]: number of those targets
 
 
 @torch.no_grad()
 def score(
     model: nn.Module, genome: PreparedGenome, part: Part, bases: int, length: int, *, together: bool = False
 ) -> LanguageScores:
-    """Score `model` on the fixed pieces of `part` that hold about `bases` bases.
+    """Score `model` on the fixed pieces of `part` that hold about `bases` bases (0: all).
 
     Args:
         model: a language model.
@@ -110,13 +105,9 @@ def _batch_log_loss(model: nn.Module, windows: FixedWindows, tokenizer: Characte
 
 
 def evaluate_language(model: nn.Module, genome: PreparedGenome, bases: int, length: int) -> dict[str, Any]:
-    """Score `model` and the Markov models on the same validation bases.
+    """Score `model` and the Markov models on the same about `bases` validation bases (0: all).
 
-    Args:
-        model: a trained language model.
-        genome: a prepared genome.
-        bases: validation bases to score, approximately; 0 for all.
-        length: L, tokens per window.
+    `length` is L, tokens per window.
 
     Returns:
         `bits_per_base`, `ladder`, `gain` over the best Markov model and `verdict`, as run.json has them.
@@ -147,10 +138,7 @@ def interval(
 ) -> tuple[float, float]:
     """Return the 95 % bootstrap interval of sum(totals) / sum(counts), resampling pieces (Efron 1979).
 
-    Args:
-        totals: [P], for example bits spent on each piece.
-        counts: [P], for example bases in each piece.
-        seed: of the resampling.
+    `totals` [P] are for example bits spent on each piece, `counts` [P] bases in each piece.
     """
     means = [(picks @ totals) / (picks @ counts) for picks in resamples(len(totals), seed)]
     low, high = np.quantile(np.concatenate(means), [0.025, 0.975])

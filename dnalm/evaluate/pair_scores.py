@@ -35,15 +35,9 @@ def interaction_scores(
     clusters: Sequence[Rows] | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Score predicted interactions.
+    """Score predicted interactions [N]; Brier's score and the calibration error need probabilities.
 
-    Args:
-        label: 1 for an interaction, 0 for none, [N].
-        score: from 0 to 1; Brier's score and the calibration error need probabilities, [N].
-        gene: of each pair, [N].
-        molecule: of each pair, [N].
-        clusters: units of the bootstrap, each [N], see `resampled_areas`; molecules unless given.
-        seed: of the bootstrap.
+    `clusters` are the units of the bootstrap, each [N], see `resampled_areas`; molecules unless given.
 
     Returns:
         JSON values. `auroc` and `auprc` with their 95 % bootstrap intervals; `prevalence`, which is the AUPRC
@@ -100,13 +94,8 @@ def grouped_auroc(label: Labels, score: Numbers, group: Rows) -> dict[str, Any]:
 def enrichment(label: Labels, score: Numbers, top: float = TOP) -> float:
     """Return the fraction of positives in the first `top` of the ranking over their fraction in all.
 
-    Pairs tied at the end of the first `top` count by the fraction of positives among them, so that the order
-    of the rows does not matter.
-
-    Args:
-        label: 0 or 1, [N].
-        score: [N].
-        top: fraction of the ranking, at least one pair.
+    At least one pair is first. Pairs tied at the end of the first `top` count by the fraction of positives
+    among them, so that the order of the rows does not matter.
     """
     if not label.any() or label.all():
         return float("nan")
@@ -145,17 +134,11 @@ def calibration_error(bins: dict[str, list[float]]) -> float:
 
 
 def fit_temperature(logits: Numbers, label: Labels) -> float:
-    """Return the temperature T for which sigmoid(logits / T) fits the labels best.
+    """Return the temperature T, 0.05 to 100, for which sigmoid(logits / T) fits the labels [N] best.
 
-    The method is that of Guo et al. 2017, section 4.2. The likelihood is concave in 1 / T, so that the zero
-    of its slope is found by bisection.
-
-    Args:
-        logits: of pairs that did not train the model, [N].
-        label: 0 or 1, [N].
-
-    Returns:
-        From 0.05 to 100; 1, which changes nothing, without both classes.
+    It is 1, which changes nothing, without both classes. The method is that of Guo et al. 2017, section 4.2;
+    the pairs did not train the model. The likelihood is concave in 1 / T, so that the zero of its slope is
+    found by bisection.
     """
     if not label.any() or label.all():
         return 1.0

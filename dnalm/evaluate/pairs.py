@@ -23,7 +23,7 @@ from dnalm.evaluate.baselines.ladder import check_classes, ladder_scores
 from dnalm.evaluate.pair_scores import fit_temperature, interaction_scores, probability
 from dnalm.files import read_json
 from dnalm.models.input_encoder import InputEncoder
-from dnalm.models.open import OpenedInteraction, open_interaction
+from dnalm.models.open import OpenedInteraction, open_interaction, unique_names
 from dnalm.models.pair import predict
 
 Numbers = npt.NDArray[np.float64]
@@ -60,13 +60,9 @@ def check_part(pairs: PairSet, part: Part) -> None:
 def open_models(
     runs: Sequence[Path], pairs: PairSet, encoder: InputEncoder, *, ensemble: bool = False
 ) -> dict[str, EvaluatedModel]:
-    """Open models by name, with their inputs.
+    """Open models, folders of `dnalm interact train`, by name, with their inputs.
 
-    Args:
-        runs: folders of `dnalm interact train`.
-        pairs: the set that all of them were trained on.
-        encoder: of the inputs.
-        ensemble: whether to add the mean of all models.
+    All must have been trained on the set `pairs`. `ensemble` adds the mean of all models.
 
     Raises:
         InputError: if a model cannot be opened, was trained on another set, or is given twice, or there are
@@ -79,10 +75,7 @@ def open_models(
                 f"{path}: trained on another set or split of pairs, so that these pairs may have been in its "
                 "training; give the `data` that it was trained on, or train it again"
             )
-    names = [each.name for each in opened]
-    unique = [name if names.count(name) == 1 else str(path) for name, path in zip(names, runs, strict=True)]
-    if len(set(unique)) < len(unique):
-        raise InputError(f"a run is given twice: {', '.join(map(str, runs))}; give each once")
+    unique = unique_names([each.name for each in opened], runs)
     if ensemble and (len(unique) < 2 or ENSEMBLE in unique):
         raise InputError(
             f"`ensemble` needs at least two models, none of them called {ENSEMBLE}; got "
@@ -110,18 +103,11 @@ def evaluate_pairs(
     models: Mapping[str, EvaluatedModel],
     say: Callable[[str], None] = lambda _message: None,
 ) -> dict[str, Any]:
-    """Evaluate models and the ladder of baselines on a part of a set.
+    """Evaluate models and the ladder of baselines on a part of a set; return an evaluation file's content.
 
-    Several processes evaluate together, and all return the same.
-
-    Args:
-        pairs: the set.
-        part: validation, which has chosen the epochs and temperatures of the models, or test.
-        models: by name, see `open_models`; none for the baselines alone.
-        say: called with progress and warnings.
-
-    Returns:
-        The content of an evaluation file, as JSON values.
+    Several processes evaluate together, and all return the same. The validation part has chosen the epochs
+    and temperatures of the models; without models the baselines alone are evaluated. `say` is called with
+    progress and warnings.
 
     Raises:
         InputError: see `check_part`.

@@ -6,9 +6,9 @@
 import contextlib
 import re
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import safetensors
 import safetensors.torch
@@ -18,10 +18,14 @@ from dnalm.checkpoint import read_pt
 from dnalm.errors import InputError, import_extra
 from dnalm.files import read_json
 
+T = TypeVar("T")
+
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 """Names of a folder's weights, in order of preference."""
 FRACTIONS = ("eps", "dropout", "attention_dropout")
 """Fields of a config, by our names, that need not be integers."""
+IGNORED_OF_ENCODER = {"embeddings.position_ids", "pooler.dense.weight", "pooler.dense.bias"}
+"""What a file may hold under the encoder's names although its states do not depend on it."""
 POINTER = b"version https://git-lfs"
 """How the small text begins that git leaves in place of a large file which was not fetched."""
 
@@ -126,11 +130,16 @@ def read_config(folder: Path, name: str = "config.json") -> dict[str, Any]:
     return content
 
 
-@contextlib.contextmanager
-def named(folder: Path) -> Iterator[None]:
-    """Put the folder before the message of an `InputError` that is raised in the block."""
+def read_shape(path: Path, from_hub: Callable[[Mapping[str, Any]], T]) -> T:
+    """Return what `from_hub` makes of the config.json in a hub folder, or beside a weights file.
+
+    Raises:
+        InputError: if there is none, or it is of another model.
+    """
+    folder = path.parent if path.is_file() else path
+    content = read_config(folder)
     try:
-        yield
+        return from_hub(content)
     except InputError as error:
         raise InputError(f"{folder}: {error}") from error
 
@@ -173,27 +182,24 @@ def read_fields(
     return found
 
 
-def encoder_tensors(
-    path: Path, prefix: str, ignored: Set[str], is_head: Callable[[str], bool]
-) -> dict[str, Tensor]:
+def encoder_tensors(path: Path, prefix: str, head: str) -> dict[str, Tensor]:
     """Return the tensors of an encoder alone.
 
     Args:
         path: a hub folder, or a weights file.
         prefix: of each name in a file that has a language-model head, too; it is removed.
-        ignored: names, without prefix, that do not change the encoder's states.
-        is_head: whether a name in the file is of the language-model head.
+        head: prefix of the language-model head's tensors, which are left out.
 
     Raises:
         InputError: as `read_tensors`.
     """
     tensors = read_tensors(path)
     before = prefix if any(name.startswith(prefix) for name in tensors) else ""
-    left_out = {before + name for name in ignored}
+    left_out = {before + name for name in IGNORED_OF_ENCODER}
     return {
         name.removeprefix(before): tensor
         for name, tensor in tensors.items()
-        if not is_head(name) and name not in left_out
+        if not name.startswith(head) and name not in left_out
     }
 
 

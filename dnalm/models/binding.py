@@ -9,12 +9,13 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dnalm.config import check_minimum, refuse
 from dnalm.dna import BASE_CODES, BASES, NOT_A_BASE
 from dnalm.errors import InputError
 from dnalm.models.heads import RegressionHead, RegressionHeadConfig
+from dnalm.models.layers import Model
 from dnalm.models.lora import add_lora, merge_lora
 from dnalm.models.registry import EncoderEntry, encoders_for, entry_of
 from dnalm.tokens.characters import CharacterTokenizer
@@ -101,7 +102,7 @@ class BindingShape:
         return cls(config(**encoder), content["characters"], head, tuning)
 
 
-class BindingModel(nn.Module):
+class BindingModel(Model):
     """An encoder under a regression head.
 
     With both strands the states of the reverse complement, reversed so that each is at its base, follow the
@@ -129,16 +130,6 @@ class BindingModel(nn.Module):
     def frozen(self) -> bool:
         """Whether the encoder's states do not change in training, because only the head is trained."""
         return self.shape.tune == "frozen"
-
-    @property
-    def parameter_count(self) -> int:
-        """All parameters; those of LoRA too until they are merged."""
-        return sum(parameter.numel() for parameter in self.parameters())
-
-    @property
-    def trained_count(self) -> int:
-        """Parameters that training changes."""
-        return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
 
     def prepare_training(self) -> None:
         """Choose which weights are trained, add LoRA's updates and whitening; once, with the core loaded."""

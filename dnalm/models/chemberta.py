@@ -13,16 +13,14 @@ from torch import Tensor, nn
 
 from dnalm.checkpoint import load_strict
 from dnalm.config import check_fractions, check_minimum, check_multiple, refuse
-from dnalm.errors import InputError
-from dnalm.formats.hub import encoder_tensors, named, read_config, read_fields
+from dnalm.errors import InputError, import_extra
+from dnalm.formats.hub import encoder_tensors, read_fields, read_shape
 from dnalm.models.layers import Encoder, check_tokens, mask_padding
 
 PREFIX = "roberta."
 """Before each name of the encoder's in a file that has a language-model head, too."""
 HEAD = "lm_head."
 """Before the names of the language-model head, which is no part of the encoder."""
-IGNORED_OF_ENCODER = {"embeddings.position_ids", "pooler.dense.weight", "pooler.dense.bias"}
-"""What a file may hold under the encoder's names although its states do not depend on it."""
 NAMES = {
     "vocab_size": "vocab_size",
     "hidden": "hidden_size",
@@ -169,25 +167,20 @@ def open_chemberta(path: Path) -> ChemBERTa:
         InputError: if a file is missing, damaged or of another model, what does not fit is named; or if
             transformers is not installed.
     """
-    folder = path.parent if path.is_file() else path
-    content = read_config(folder)
-    with named(folder):
-        config = ChemBERTaConfig.from_hub(content)
-    kept = encoder_tensors(path, PREFIX, IGNORED_OF_ENCODER, lambda name: name.startswith(HEAD))
+    config = read_shape(path, ChemBERTaConfig.from_hub)
+    tensors = encoder_tensors(path, PREFIX, HEAD)
     model = ChemBERTa(config)
-    load_strict(kept, model.roberta.state_dict(), str(path))
+    load_strict(tensors, model.roberta.state_dict(), str(path))
     return model.eval()
 
 
 def _roberta(config: ChemBERTaConfig) -> nn.Module:
     """Return transformers' model without a pooler, untrained."""
-    try:
-        from transformers import RobertaConfig, RobertaModel
-    except ImportError as error:
-        raise InputError(
-            'ChemBERTa needs transformers, which is not installed; run: pip install "dnalm[interaction]"'
-        ) from error
+    transformers = import_extra("transformers", "interaction", "ChemBERTa")
     theirs: dict[str, Any] = {name: getattr(config, ours) for ours, name in NAMES.items()}
     theirs |= {"type_vocab_size": 1, "bos_token_id": None, "eos_token_id": None}
     theirs["attn_implementation"] = "sdpa"
-    return RobertaModel(RobertaConfig(**theirs), add_pooling_layer=False)
+    model: nn.Module = transformers.RobertaModel(
+        transformers.RobertaConfig(**theirs), add_pooling_layer=False
+    )
+    return model

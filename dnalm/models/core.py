@@ -22,18 +22,13 @@ class Core:
     """A pretrained GPT."""
 
     encoder: GPTConfig
-    characters: str
-    """Its vocabulary, in id order."""
-    tensors: dict[str, Tensor]
-    """By their names in `GPT`."""
-    path: Path
-    """Where it was found: a folder or a `.pt` file."""
-    origin: str
-    """Where it was found and what it was trained on, in words."""
+    characters: str  # Its vocabulary, in id order
+    tensors: dict[str, Tensor]  # By their names in `GPT`
+    path: Path  # Where it was found: a folder or a `.pt` file
+    origin: str  # Where it was found and what it was trained on, in words
     local_start: bool
     """Whether its heads began local (`gpt.start_local`): an untrained core beside it must too."""
-    caution: str
-    """What limits its training, in a sentence; empty where nothing does or it is not known."""
+    caution: str  # What limits its training, in a sentence; empty where nothing does or it is not known
 
 
 def load_core(where: Path, config: str | None, *, untrained: bool = False) -> Core:

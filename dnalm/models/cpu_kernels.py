@@ -38,14 +38,10 @@ def lstm(layers: nn.LSTM, x: Tensor, lengths: Tensor) -> Tensor:
 class _Order(NamedTuple):
     """Where the steps of a padded batch are in the packed order."""
 
-    packed: Tensor
-    """int64, [P]: index of each in the flattened [B * L]."""
-    sizes: list[int]
-    """How many sequences have a first, second, ... step."""
-    reverse: Tensor
-    """int64, [P]: for each step, the one as far from the other end of its sequence."""
-    previous: Tensor
-    """int64, [P - B]: for each step but the first ones, the one before it."""
+    packed: Tensor  # int64, [P]: index of each in the flattened [B * L]
+    sizes: list[int]  # How many sequences have a first, second, ... step
+    reverse: Tensor  # int64, [P]: for each step, the one as far from the other end of its sequence
+    previous: Tensor  # int64, [P - B]: for each step but the first ones, the one before it
 
 
 def _order(lengths: Tensor, longest: int) -> _Order:

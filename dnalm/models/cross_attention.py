@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dnalm.config import check_fractions, check_minimum, check_multiple, refuse
-from dnalm.models.heads import EncodedBatch
+from dnalm.models.heads import EncodedBatch, hidden_layers
 from dnalm.models.layers import check_states, masked_mean
 
 FUSION = (512, 256)
@@ -149,18 +149,10 @@ class CrossAttentionHead(nn.Module):
             nn.BatchNorm1d(first),
             nn.ReLU(),
             nn.Dropout(config.head_dropout),
-            nn.Linear(first, second),
-            nn.ReLU(),
-            nn.Dropout(config.head_dropout),
+            *hidden_layers(first, second, dropout=config.head_dropout),
         )
         self.classifier = nn.Sequential(
-            nn.Linear(second, third),
-            nn.ReLU(),
-            nn.Dropout(config.classifier_dropout),
-            nn.Linear(third, fourth),
-            nn.ReLU(),
-            nn.Dropout(config.classifier_dropout),
-            nn.Linear(fourth, 1),
+            *hidden_layers(second, third, fourth, dropout=config.classifier_dropout), nn.Linear(fourth, 1)
         )
 
     @property

@@ -20,7 +20,7 @@ from torch.utils.checkpoint import checkpoint
 
 from dnalm.checkpoint import load_strict
 from dnalm.config import check_fractions, check_minimum, check_multiple, refuse
-from dnalm.formats.hub import encoder_tensors, named, read_config, read_fields
+from dnalm.formats.hub import encoder_tensors, read_fields, read_shape
 from dnalm.models.layers import Encoder, check_tokens, mask_padding
 
 INIT_STD = 0.02
@@ -29,8 +29,6 @@ PREFIX = "bert."
 """Before each name of the encoder's in a file that has a language-model head, too."""
 HEAD = "cls.predictions."
 """Prefix of the language-model head's tensors, which are no part of the encoder."""
-IGNORED_OF_ENCODER = {"embeddings.position_ids", "pooler.dense.weight", "pooler.dense.bias"}
-"""What a file may hold under the encoder's names although its states do not depend on it."""
 NAMES = {
     "vocab_size": "vocab_size",
     "hidden": "hidden_size",
@@ -214,11 +212,8 @@ def open_dnabert2(path: Path) -> DNABert2:
     Raises:
         InputError: if a file is missing, damaged or of another model; what does not fit is named.
     """
-    folder = path.parent if path.is_file() else path
-    content = read_config(folder)
-    with named(folder):
-        config = DNABert2Config.from_hub(content)
-    tensors = encoder_tensors(path, PREFIX, IGNORED_OF_ENCODER, lambda name: name.startswith(HEAD))
+    config = read_shape(path, DNABert2Config.from_hub)
+    tensors = encoder_tensors(path, PREFIX, HEAD)
     with torch.device("meta"):
         model = DNABert2(config)
     model.to_empty(device="cpu")  # `load_strict` fills every tensor, or raises

@@ -8,7 +8,9 @@ them, the most; D width of the states; V tokens in the vocabulary; H channels of
 under its kernel.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import torch
@@ -156,10 +158,8 @@ def _convolve(x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
 class EncodedBatch(NamedTuple):
     """Encoded genes or molecules, to be paired."""
 
-    states: Tensor
-    """float, [N, S, D]; 0 at padding."""
-    real: Tensor
-    """bool, [N, S]."""
+    states: Tensor  # float, [N, S, D]; 0 at padding
+    real: Tensor  # bool, [N, S]
 
     def take(self, rows: Tensor) -> "EncodedBatch":
         """Return those of `rows`, int64 [B], in their order."""
@@ -193,27 +193,10 @@ class PairHeadConfig:
         refuse(wrong + check_minimum(self, attention=1) + check_fractions(self, "head_dropout"))
 
 
-class MaxPooling(nn.Module):
-    """The highest value of each channel."""
-
-    def __init__(self, _width: int, _config: PairHeadConfig) -> None:
-        super().__init__()
-
-    def forward(self, states: Tensor, real: Tensor) -> Tensor:
-        """Map states [N, S, D] and their mask [N, S] to [N, D]; 0 where no state is real."""
-        highest = states.masked_fill(~real.unsqueeze(-1), float("-inf")).amax(1)
-        return highest.masked_fill(~real.any(1, keepdim=True), 0.0)
-
-
-class MeanPooling(nn.Module):
-    """The mean of the real states."""
-
-    def __init__(self, _width: int, _config: PairHeadConfig) -> None:
-        super().__init__()
-
-    def forward(self, states: Tensor, real: Tensor) -> Tensor:
-        """Map states [N, S, D] and their mask [N, S] to [N, D]; 0 where no state is real."""
-        return masked_mean(states, real)
+def max_pooling(states: Tensor, real: Tensor) -> Tensor:
+    """Return the highest value of each channel, [N, D], of states [N, S, D]; 0 where no state is real."""
+    highest = states.masked_fill(~real.unsqueeze(-1), float("-inf")).amax(1)
+    return highest.masked_fill(~real.any(1, keepdim=True), 0.0)
 
 
 class AttentionPooling(nn.Module):
@@ -236,7 +219,20 @@ class AttentionPooling(nn.Module):
         return torch.bmm(weights.to(states.dtype).unsqueeze(1), states).squeeze(1)
 
 
-POOLINGS = {"max": MaxPooling, "attention": AttentionPooling, "mean": MeanPooling}
+POOLINGS: dict[str, Callable[[int, PairHeadConfig], Callable[[Tensor, Tensor], Tensor]]] = {
+    "max": lambda _width, _config: max_pooling,
+    "attention": AttentionPooling,
+    "mean": lambda _width, _config: masked_mean,
+}
+
+
+def hidden_layers(*widths: int, dropout: float) -> list[nn.Module]:
+    """Return linear layers from each width to the next, with ReLU and dropout behind each."""
+    return [
+        layer
+        for before, after in pairwise(widths)
+        for layer in (nn.Linear(before, after), nn.ReLU(), nn.Dropout(dropout))
+    ]
 
 
 class PairHead(nn.Module):
@@ -255,12 +251,7 @@ class PairHead(nn.Module):
         self.molecule_pooling = POOLINGS[config.molecule_pooling](molecule_width, config)
         first, second, third = LAYERS
         self.classifier = nn.Sequential(
-            nn.Linear(gene_width + molecule_width, first),
-            nn.ReLU(),
-            nn.Dropout(config.head_dropout),
-            nn.Linear(first, second),
-            nn.ReLU(),
-            nn.Dropout(config.head_dropout),
+            *hidden_layers(gene_width + molecule_width, first, second, dropout=config.head_dropout),
             nn.Linear(second, third),
             nn.ReLU(),
             nn.Linear(third, 1),

@@ -5,14 +5,15 @@ Shapes: B windows in the batch; L tokens per window; V tokens in the vocabulary.
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dnalm.models.gpt import GPT, GPTConfig
 from dnalm.models.heads import NextTokenHead
+from dnalm.models.layers import Model
 from dnalm.tokens.characters import CharacterTokenizer
 
 
-class LanguageModel(nn.Module):
+class LanguageModel(Model):
     """A GPT with the next-token head tied to its token embedding.
 
     Its state dict has the published keys: `transformer.*`, and `lm_head.weight` for the tied one.
@@ -27,11 +28,6 @@ class LanguageModel(nn.Module):
         """Map tokens [B, L] and their mask, bool [B, L], to logits of the next token, [B, L, V]."""
         logits: Tensor = self.lm_head(self.transformer(tokens, real))
         return logits
-
-    @property
-    def parameter_count(self) -> int:
-        """Parameters, the tied ones once."""
-        return sum(parameter.numel() for parameter in self.parameters())
 
 
 def base_log_probabilities(logits: Tensor, tokenizer: CharacterTokenizer) -> Tensor:

@@ -31,6 +31,20 @@ class Encoder(nn.Module):
         return real
 
 
+class Model(nn.Module):
+    """An encoder with its head."""
+
+    @property
+    def parameter_count(self) -> int:
+        """All parameters, tied ones once; those of LoRA too until they are merged."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    @property
+    def trained_count(self) -> int:
+        """Parameters that training changes."""
+        return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
+
+
 def check_tokens(tokens: Tensor, real: Tensor, longest: int | None = None) -> None:
     """Check the input of an encoder.
 

@@ -4,7 +4,7 @@ import warnings
 
 from torch import nn
 
-from dnalm.errors import InputError
+from dnalm.errors import import_extra
 
 TARGETS = [
     *("c_attn", "c_proj", "c_fc"),
@@ -20,16 +20,12 @@ def add_lora(encoder: nn.Module, rank: int) -> None:
     Raises:
         InputError: if peft is not installed.
     """
-    try:
-        from peft import LoraConfig, inject_adapter_in_model
-    except ImportError as error:
-        raise InputError(
-            'low-rank updates (LoRA) need peft, which is not installed; run: pip install "dnalm[tune]"'
-        ) from error
+    peft = import_extra("peft", "tune", "training by low-rank updates (LoRA)")
     encoder.requires_grad_(False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of layers it would name otherwise in a transformers model
-        inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=TARGETS), encoder)
+        config = peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=TARGETS)
+        peft.inject_adapter_in_model(config, encoder)
 
 
 def merge_lora(encoder: nn.Module) -> None:

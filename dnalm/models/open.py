@@ -1,6 +1,6 @@
 """Models of any kind, opened: dnalm's folders and the published project's `.pt` files."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -154,6 +154,18 @@ def open_language(path: Path) -> OpenedLanguage:
     model = LanguageModel(core.encoder, tokenizer.vocab_size)
     checkpoint.load_strict(core.tensors, model.transformer.state_dict(), str(path))
     return OpenedLanguage(path.stem, model.eval(), tokenizer, core.origin, core.caution)
+
+
+def unique_names(names: Sequence[str], paths: Sequence[Path]) -> list[str]:
+    """Return the names of models; their paths where two have one name.
+
+    Raises:
+        InputError: if a model is given twice.
+    """
+    unique = [name if names.count(name) == 1 else str(path) for name, path in zip(names, paths, strict=True)]
+    if len(set(unique)) < len(unique):
+        raise InputError(f"a model is given twice: {', '.join(map(str, paths))}; give each once")
+    return unique
 
 
 OPENERS: dict[str, Callable[[Path], OpenedLanguage | OpenedBinding | OpenedInteraction]] = {

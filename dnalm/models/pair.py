@@ -19,7 +19,7 @@ from dnalm.data.pair_batches import PairTokens, Source
 from dnalm.models.bags import MorganBag
 from dnalm.models.cross_attention import CrossAttentionConfig, CrossAttentionHead
 from dnalm.models.heads import EncodedBatch, PairHead
-from dnalm.models.layers import masked_mean
+from dnalm.models.layers import Model, masked_mean
 from dnalm.models.lora import merge_lora
 from dnalm.models.pair_shape import InteractionShape, TuningConfig
 from dnalm.models.pretrained import PretrainedEncoder, PretrainedStates
@@ -39,7 +39,7 @@ CALIBRATION = 1024
 """Genes, and molecules, evenly spread, whose states the scale of pretrained encoders is computed from."""
 
 
-class InteractionModel(nn.Module):
+class InteractionModel(Model):
     """An encoder of genes and one of molecules under a head that pairs them.
 
     Args:
@@ -103,16 +103,6 @@ class InteractionModel(nn.Module):
             some = distinct[:: -(-len(distinct) // CALIBRATION)]
             states, real = present_states(module, source, some).take(some)
             module.calibrate(states[real])
-
-    @property
-    def parameter_count(self) -> int:
-        """All parameters that are in it."""
-        return sum(parameter.numel() for parameter in self.parameters())
-
-    @property
-    def trained_count(self) -> int:
-        """Parameters that training changes."""
-        return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
 
     def gene_side(self, tokens: Tensor, real: Tensor) -> EncodedBatch:
         """Map genes' tokens [G, L], cached states or windows, and their mask to what the head pairs."""

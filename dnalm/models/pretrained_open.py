@@ -220,10 +220,8 @@ def _without_ends(tokens: BPETokens | SmilesTokens) -> Window:
 class Piece(NamedTuple):
     """Bases that an encoder reads together."""
 
-    begin: int
-    """First base in the gene as it was given, from 0."""
-    bases: str
-    """A, C, G and T."""
+    begin: int  # First base in the gene as it was given, from 0
+    bases: str  # A, C, G and T
 
 
 def cut(sequence: str, longest: int, count: int) -> list[Piece]:

@@ -27,12 +27,9 @@ WINDOWS_AT_ONCE = 16
 class Window(NamedTuple):
     """Tokens that an encoder reads together."""
 
-    ids: npt.NDArray[np.int32]
-    """[L]."""
-    has_state: npt.NDArray[np.bool_]
-    """Which tokens are of the text itself, and not special tokens, [L]."""
-    spans: Spans
-    """Letters of each token in the text as it was given, [L, 2]."""
+    ids: npt.NDArray[np.int32]  # [L]
+    has_state: npt.NDArray[np.bool_]  # Which tokens are of the text itself, and not special tokens, [L]
+    spans: Spans  # Letters of each token in the text as it was given, [L, 2]
 
 
 Tokenize = Callable[[str], list[Window]]

@@ -206,7 +206,7 @@ def test_padding_is_silent_in_values_and_gradients(name, junk):
     pooled.square().sum().backward()
     assert (padded.grad[~real] == 0).all()
     assert padded.grad[real].any()
-    assert all(parameter.grad.isfinite().all() for parameter in pool.parameters())
+    assert all(parameter.grad.isfinite().all() for parameter in getattr(pool, "parameters", list)())
 
 
 def test_max_and_mean_worked_out_by_hand():

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from dnalm.data.pairs import PairSet
 from dnalm.dna import encode
-from dnalm.errors import InputError
+from dnalm.errors import import_extra
 from dnalm.evaluate.baselines.neighbours import fingerprints
 
 Numbers = npt.NDArray[np.float64]
@@ -26,25 +26,15 @@ BATCH = 20_000
 def boosting(pairs: PairSet, train: Rows, rows: Rows, seed: int = 0, trees: int = 100) -> Numbers:
     """Return the probability of an interaction, [N], by boosted trees on histograms (scikit-learn).
 
-    Args:
-        pairs: the set.
-        train: rows of the training pairs.
-        rows: of the pairs to score, [N].
-        seed: of scikit-learn, which subsamples more than 200,000 rows for its bins.
-        trees: their number.
+    `train` and `rows` are rows of pairs; `seed` is scikit-learn's, which subsamples more than 200,000 rows
+    for its bins.
 
     Raises:
         InputError: if scikit-learn is not installed.
     """
-    try:
-        from sklearn.ensemble import HistGradientBoostingClassifier
-    except ImportError as error:
-        raise InputError(
-            "gradient boosting needs scikit-learn, which is not installed; run: "
-            'pip install "dnalm[interaction]"'
-        ) from error
+    ensemble = import_extra("sklearn.ensemble", "interaction", "gradient boosting")
     # Early stopping would hold out a tenth of the rows, and copy all of them.
-    model = HistGradientBoostingClassifier(max_iter=trees, early_stopping=False, random_state=seed)
+    model = ensemble.HistGradientBoostingClassifier(max_iter=trees, early_stopping=False, random_state=seed)
     model.fit(features(pairs, train), pairs.label[train])
     batches = [rows[at : at + BATCH] for at in range(0, len(rows), BATCH)]
     scores = [model.predict_proba(features(pairs, batch))[:, 1] for batch in batches]

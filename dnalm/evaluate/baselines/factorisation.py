@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dnalm.data.pairs import PairSet
-from dnalm.errors import InputError
+from dnalm.errors import import_extra
 
 Numbers = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
@@ -55,18 +55,13 @@ def _factors(
     gene: Rows, molecule: Rows, value: Numbers, shape: tuple[int, int], rank: int, seed: int
 ) -> tuple[Numbers, Numbers]:
     """Return factors [G, K] and [M, K] whose product is the matrix reduced to rank K."""
-    try:
-        from scipy.sparse import csr_array
-        from scipy.sparse.linalg import svds
-    except ImportError as error:
-        raise InputError(
-            'matrix factorisation needs scipy, which is not installed; run: pip install "dnalm[interaction]"'
-        ) from error
-    matrix = csr_array((value, (gene, molecule)), shape=shape)
+    sparse = import_extra("scipy.sparse", "interaction", "matrix factorisation")
+    linalg = import_extra("scipy.sparse.linalg", "interaction", "matrix factorisation")
+    matrix = sparse.csr_array((value, (gene, molecule)), shape=shape)
     if min(shape) <= rank + 1:  # the sparse solver cannot give all singular values
         u, s, v = np.linalg.svd(matrix.toarray(), full_matrices=False)
         u, s, v = u[:, :rank], s[:rank], v[:rank]
     else:
         start = np.random.default_rng(seed).normal(size=min(shape))
-        u, s, v = svds(matrix, k=rank, v0=start)
+        u, s, v = linalg.svds(matrix, k=rank, v0=start)
     return u * s, v.T

@@ -37,13 +37,9 @@ HIDDEN = 255
 def ladder_scores(
     pairs: PairSet, rows: Rows, seed: int = 0, say: Callable[[str], None] = lambda _name: None
 ) -> dict[str, Numbers]:
-    """Fit every baseline on the training part and return its scores of other pairs, [N] each.
+    """Fit every baseline on the training part and return its scores of other pairs `rows`, [N] each.
 
-    Args:
-        pairs: a prepared set.
-        rows: of the pairs to score, [N].
-        seed: of the baselines that use random numbers.
-        say: called with the name of a baseline before it is fitted.
+    `say` is called with the name of a baseline before it is fitted.
 
     Raises:
         InputError: if the training part has pairs of one class only.
@@ -61,15 +57,7 @@ def ladder_scores(
 
 
 def check_classes(label: npt.NDArray[np.uint8], part: str) -> None:
-    """Refuse labels of one class, for which no AUROC is defined.
-
-    Args:
-        label: 0 or 1, [N].
-        part: the name of the part they are of.
-
-    Raises:
-        InputError: if the labels are not of both classes.
-    """
+    """Raise InputError if labels of a part, 0 or 1, are of one class, for which no AUROC is defined."""
     if not 0 < int(label.sum()) < len(label):
         raise InputError(
             f"the {part} part has {len(label):,} pairs, {int(label.sum()):,} of them positive, and both "

@@ -44,12 +44,7 @@ def nearest_molecules(pairs: PairSet, train: Rows, rows: Rows, _seed: int = 0) -
 
 
 def tanimoto(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> Numbers:
-    """Return the fraction of bits in common among those set in either, [Q, T]; 0 if neither has any.
-
-    Args:
-        one: 0 or 1, [Q, F].
-        other: 0 or 1, [T, F].
-    """
+    """Return the fraction of bits in common among those set in either, [Q, T], of [Q, F] and [T, F]; or 0."""
     common = (one.astype(np.float32) @ other.astype(np.float32).T).astype(np.float64)  # integers, exact
     either = one.sum(axis=1, dtype=np.float64)[:, None] + other.sum(axis=1, dtype=np.float64) - common
     similarity: Numbers = np.divide(common, either, out=np.zeros_like(common), where=either > 0)

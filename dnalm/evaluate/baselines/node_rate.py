@@ -33,11 +33,7 @@ def node_rate(pairs: PairSet, train: Rows, rows: Rows, _seed: int = 0) -> Number
 def smoothed_rates(node: Rows, label: Numbers, nodes: int, prior: float = PRIOR) -> Numbers:
     """Return the positive rate of each node, [V], smoothed towards the prevalence by `prior` pairs.
 
-    Args:
-        node: of each pair, [N].
-        label: 0 or 1, [N].
-        nodes: V.
-        prior: pairs at the prevalence added to each node's own; a node without pairs has the prevalence.
+    `node` and `label`, 0 or 1, are of each pair, [N]; a node without pairs has the prevalence.
     """
     count = np.bincount(node, minlength=nodes)
     positives = np.bincount(node, weights=label, minlength=nodes)
