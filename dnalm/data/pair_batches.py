@@ -13,10 +13,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dnalm.data.pairs import PairSet
+from dnalm.data.pairs import PairSet, Rows
 from dnalm.errors import InputError
-
-Rows = npt.NDArray[np.int64]
 
 
 class Source(Protocol):

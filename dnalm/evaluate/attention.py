@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from dnalm.bootstrap import Numbers
 from dnalm.data.molecules import atom_spans, morgan_atoms
 from dnalm.data.pair_batches import PairTokens
 from dnalm.errors import InputError
@@ -31,7 +31,6 @@ from dnalm.models.pair import InteractionModel
 from dnalm.models.pair_shape import InteractionShape
 from dnalm.models.token_windows import Spans
 
-Numbers = npt.NDArray[np.float64]
 Position = tuple[int, ...]
 """What a state represents: begin and end of bases (0-based half-open), or atoms."""
 

@@ -14,10 +14,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dnalm.bootstrap import RESAMPLES, Estimate
+from dnalm.bootstrap import RESAMPLES, Estimate, Numbers
+from dnalm.data.pairs import Rows
 
-Numbers = npt.NDArray[np.float64]
-Rows = npt.NDArray[np.int64]
 Labels = npt.NDArray[np.generic]
 Scores = npt.NDArray[np.floating]
 

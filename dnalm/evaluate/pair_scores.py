@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dnalm.bootstrap import Numbers
+from dnalm.data.pairs import Rows
 from dnalm.errors import InputError
 from dnalm.evaluate.auroc import area_estimates
 
 Labels = npt.NDArray[np.uint8]
-Numbers = npt.NDArray[np.float64]
-Rows = npt.NDArray[np.int64]
 
 BINS = 15
 """Bins of equal width for the calibration error (Guo et al. 2017, section 5)."""

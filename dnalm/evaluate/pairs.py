@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from dnalm import process
+from dnalm.bootstrap import Numbers
 from dnalm.checkpoint import weights_digest
-from dnalm.data.pairs import PairSet, Part
+from dnalm.data.pairs import PairSet, Part, Rows
 from dnalm.errors import InputError
 from dnalm.evaluate.auroc import paired_auroc
 from dnalm.evaluate.baselines.ladder import check_classes, ladder_scores
@@ -25,9 +25,6 @@ from dnalm.files import read_json
 from dnalm.models.input_encoder import InputEncoder
 from dnalm.models.open import OpenedInteraction, open_interaction, unique_names
 from dnalm.models.pair import predict
-
-Numbers = npt.NDArray[np.float64]
-Rows = npt.NDArray[np.int64]
 
 ENSEMBLE = "ensemble"
 UNDEFINED = dict.fromkeys(("value", "low", "high"), float("nan"))

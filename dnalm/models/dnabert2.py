@@ -16,12 +16,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from dnalm.checkpoint import load_strict
 from dnalm.config import check_fractions, check_minimum, check_multiple, refuse
 from dnalm.formats.hub import encoder_tensors, read_fields, read_shape
-from dnalm.models.layers import Encoder, check_tokens, mask_padding
+from dnalm.models.layers import Encoder, check_tokens, mask_padding, run_layer
 
 INIT_STD = 0.02
 """Standard deviation of untrained weights (initializer_range of the published config)."""
@@ -184,10 +183,7 @@ class DNABert2(Encoder):
         x = self.dropout(x)
         bias = _bias(real, self.config.heads, torch.promote_types(x.dtype, torch.float32))
         for layer in self.layers:
-            if self.gradient_checkpointing and torch.is_grad_enabled():
-                x = checkpoint(layer, x, bias, use_reentrant=False)
-            else:
-                x = layer(x, bias)
+            x = run_layer(layer, x, bias, recompute=self.gradient_checkpointing)
         return mask_padding(x, real)
 
 

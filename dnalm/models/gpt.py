@@ -8,13 +8,11 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from dnalm.config import check_fractions, check_minimum, check_multiple, refuse
-from dnalm.models.layers import Angles, Encoder, check_tokens, mask_padding, rotary_angles, rotate
+from dnalm.models.layers import Angles, Encoder, check_tokens, mask_padding, rotary_angles, rotate, run_layer
 
 INIT_STD = 0.02
 """Standard deviation of untrained weights (Radford et al. 2019)."""
@@ -138,13 +136,6 @@ class GPT(Encoder):
                 nn.init.zeros_(parameter)
 
     @property
-    def embedding(self) -> nn.Parameter:
-        """The token embedding, [V, D], to which a head can be tied."""
-        weight = self.wte.weight
-        assert isinstance(weight, nn.Parameter)
-        return weight
-
-    @property
     def layers(self) -> nn.ModuleList:
         """The blocks, first to last."""
         return self.h
@@ -166,9 +157,6 @@ class GPT(Encoder):
             angles = (self.cosines[:length], self.sines[:length])  # type: ignore[index]
         x = self.dropout(x)
         for block in self.h:
-            if self.gradient_checkpointing and torch.is_grad_enabled():
-                x = checkpoint(block, x, angles, use_reentrant=False)
-            else:
-                x = block(x, angles)
+            x = run_layer(block, x, angles, recompute=self.gradient_checkpointing)
         # Causal attention never reads padding, which is on the right; its own states are set to 0.
         return mask_padding(self.ln_f(x), real)

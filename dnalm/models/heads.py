@@ -28,7 +28,7 @@ class NextTokenHead(nn.Module):
         embedding: [V, D], the encoder's token embedding; the head holds the same tensor, not a copy.
     """
 
-    def __init__(self, embedding: nn.Parameter) -> None:
+    def __init__(self, embedding: Tensor) -> None:
         super().__init__()
         self.weight = embedding
 

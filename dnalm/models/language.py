@@ -22,7 +22,7 @@ class LanguageModel(Model):
     def __init__(self, config: GPTConfig, vocab_size: int) -> None:
         super().__init__()
         self.transformer = GPT(config, vocab_size)
-        self.lm_head = NextTokenHead(self.transformer.embedding)
+        self.lm_head = NextTokenHead(self.transformer.wte.weight)
 
     def forward(self, tokens: Tensor, real: Tensor) -> Tensor:
         """Map tokens [B, L] and their mask, bool [B, L], to logits of the next token, [B, L, V]."""

@@ -4,8 +4,11 @@ Shapes: B sequences in the batch; L tokens per sequence; D width of the states; 
 even.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from dnalm.errors import InputError
 
@@ -73,6 +76,13 @@ def check_padding_on_right(real: Tensor) -> None:
     """Raise InputError if padding, where `real` [B, L] is False, precedes a token."""
     if (real[:, 1:] & ~real[:, :-1]).any():
         raise InputError("padding must follow the tokens, got some before a token")
+
+
+def run_layer(layer: nn.Module, *inputs: Any, recompute: bool) -> Tensor:
+    """Return a layer's output; `recompute`: store its input alone, and compute it again for gradients."""
+    recompute = recompute and torch.is_grad_enabled()
+    out: Tensor = checkpoint(layer, *inputs, use_reentrant=False) if recompute else layer(*inputs)
+    return out
 
 
 def mask_padding(states: Tensor, real: Tensor) -> Tensor:

@@ -9,13 +9,14 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dnalm import process
+from dnalm.bootstrap import Numbers
 from dnalm.data.pair_batches import PairTokens, Source
+from dnalm.data.pairs import Rows
 from dnalm.models.bags import MorganBag
 from dnalm.models.cross_attention import CrossAttentionConfig, CrossAttentionHead
 from dnalm.models.heads import EncodedBatch, PairHead
@@ -25,9 +26,6 @@ from dnalm.models.pair_shape import InteractionShape, TuningConfig
 from dnalm.models.pretrained import PretrainedEncoder, PretrainedStates
 from dnalm.models.registry import entry_of
 from dnalm.models.token_windows import ComputedStates, TokenWindows
-
-Rows = npt.NDArray[np.int64]
-Numbers = npt.NDArray[np.float64]
 
 ENCODE_BATCH = 128
 """Genes or molecules encoded at a time in prediction: no result depends on it."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from dnalm.checkpoint import load_strict
 from dnalm.errors import InputError
+from dnalm.models.layers import check_states, mask_padding
 from dnalm.models.lora import add_lora
 from dnalm.models.registry import encoders_for, entry_of
 from dnalm.models.token_windows import (
@@ -227,8 +228,5 @@ class PretrainedStates(nn.Module):
         if not states.is_floating_point():
             assert self.encoder is not None
             states, real = encode_windows(self.encoder, states, real), self.state_mask(real)
-        if states.ndim != 3 or states.shape[-1] != self.width or real.shape != states.shape[:2]:
-            shapes = f"{list(states.shape)}, {list(real.shape)}"
-            raise InputError(f"states must be [B, S, {self.width}] and real [B, S], got {shapes}")
-        scaled = (states.float() - self.mean) * self.scale
-        return scaled.masked_fill(~real.unsqueeze(-1), 0.0)
+        check_states(states, real, self.width)
+        return mask_padding((states.float() - self.mean) * self.scale, real)

@@ -12,7 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from dnalm.data.pair_batches import Rows, pad_states
+from dnalm.data.pair_batches import pad_states
+from dnalm.data.pairs import Rows
 from dnalm.errors import InputError
 
 Spans = npt.NDArray[np.int64]

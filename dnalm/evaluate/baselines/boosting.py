@@ -6,15 +6,12 @@ Shapes: N pairs; G genes.
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-from dnalm.data.pairs import PairSet
+from dnalm.bootstrap import Numbers
+from dnalm.data.pairs import PairSet, Rows
 from dnalm.dna import encode
 from dnalm.errors import import_extra
 from dnalm.evaluate.baselines.neighbours import fingerprints
-
-Numbers = npt.NDArray[np.float64]
-Rows = npt.NDArray[np.int64]
 
 BITS = 512
 """Bits that the fingerprint of 2,048 is folded to: equally good, in a third of time and memory."""

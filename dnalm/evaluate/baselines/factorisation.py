@@ -4,13 +4,10 @@ Shapes: N pairs; K rank; G genes; M molecules.
 """
 
 import numpy as np
-import numpy.typing as npt
 
-from dnalm.data.pairs import PairSet
+from dnalm.bootstrap import Numbers
+from dnalm.data.pairs import PairSet, Rows
 from dnalm.errors import import_extra
-
-Numbers = npt.NDArray[np.float64]
-Rows = npt.NDArray[np.int64]
 
 RANK = 32
 DIGITS = 12

@@ -9,15 +9,14 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from dnalm.data.pairs import PairSet
+from dnalm.bootstrap import Numbers
+from dnalm.data.pairs import PairSet, Rows
 from dnalm.errors import InputError
 from dnalm.evaluate.baselines.boosting import boosting
 from dnalm.evaluate.baselines.factorisation import factorisation
 from dnalm.evaluate.baselines.neighbours import nearest_molecules
 from dnalm.evaluate.baselines.node_rate import node_rate
 
-Numbers = npt.NDArray[np.float64]
-Rows = npt.NDArray[np.int64]
 Baseline = Callable[[PairSet, Rows, Rows, int], Numbers]
 """Maps a set, the rows to learn from, the rows to score [N], and a seed to scores from 0 to 1, [N].
 

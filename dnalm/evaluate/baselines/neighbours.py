@@ -9,11 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from dnalm.bootstrap import Numbers
 from dnalm.data.molecules import BITS, morgan_bits
-from dnalm.data.pairs import PairSet
-
-Numbers = npt.NDArray[np.float64]
-Rows = npt.NDArray[np.int64]
+from dnalm.data.pairs import PairSet, Rows
 
 PRIOR = 3.0
 """Weight of the prevalence, in molecules identical to the scored one; results differ little from 1 to 10."""

@@ -6,10 +6,8 @@ Shapes: N pairs; V nodes: all genes, or all molecules.
 import numpy as np
 import numpy.typing as npt
 
-from dnalm.data.pairs import PairSet
-
-Numbers = npt.NDArray[np.float64]
-Rows = npt.NDArray[np.int64]
+from dnalm.bootstrap import Numbers
+from dnalm.data.pairs import PairSet, Rows
 
 PRIOR = 20.0
 """Pairs at the prevalence added to each node's own; the best of 0.5 to 100 in validation of shared pairs."""
