@@ -152,7 +152,7 @@ def test_padding_and_other_windows_do_not_matter(trained):
 def test_refuses_wrong_shapes(trained):
     frozen = PretrainedStates(PretrainedConfig(3))
     for given, real in ((torch.zeros(2, 5, 4), torch.ones(2, 5)), (torch.zeros(2, 5, 3), torch.ones(2, 4))):
-        with pytest.raises(InputError, match=r"states must be \[B, S, 3\]"):
+        with pytest.raises(InputError, match=r"states must be"):
             frozen(given, real.bool())
     with pytest.raises(InputError, match=r"must be \[B, W, L\]"):
         trained(TOKENS, STATE_OF[:1])
