@@ -18,6 +18,7 @@ from dnalm.commands.interact_train import run as train
 from dnalm.commands.runs import RunOptions
 from dnalm.data.pairs import open_pairs
 from dnalm.device import Compute
+from dnalm.errors import InputError
 from dnalm.evaluate.pair_scores import probability
 from dnalm.formats.smiles import read_molecules
 from dnalm.models.cross_attention import CrossAttentionConfig
@@ -95,26 +96,20 @@ def test_molecules_are_ranked_by_their_probability(screen, model, pair_folder, l
     rows = screen(gene="g3", molecules=library)
     wanted = {"ethanol": "CCO", "CCCl": "CCCl", "acetate": "CC(=O)[O-]", "benzene": "c1ccccc1"}
     assert {row["name"]: row["gene_or_smiles"] for row in rows} == wanted
-    gene = open_pairs(pair_folder).sequences[3]
-    by_name = dict(zip(wanted, expected(model, [gene], list(wanted.values())), strict=True))
+    pairs = open_pairs(pair_folder)
+    by_name = dict(zip(wanted, expected(model, [pairs.sequences[3]], list(wanted.values())), strict=True))
     for row in rows:
         assert float(row["probability"]) == pytest.approx(by_name[row["name"]], abs=1e-5)
     scores = [float(row["probability"]) for row in rows]
     assert scores == sorted(scores, reverse=True)
     assert [int(row["rank"]) for row in rows] == [1, 2, 3, 4]
-    said = capsys.readouterr().err
-    assert "my lib.smi: line 4: 'nonsense' is no molecule; left out" in said
-    assert "1 rows repeat a molecule" in said
-    assert "node rate" in said
-    assert "negatives degree-matched" in said
-
-
-def test_training_pairs_are_counted(screen, pair_folder, library):
-    found = {row["name"]: int(row["training_pairs"]) for row in screen(gene="g3", molecules=library)}
-    pairs = open_pairs(pair_folder)
+    counted = {row["name"]: int(row["training_pairs"]) for row in rows}
     benzene = (pairs.molecule[pairs.parts["train"]] == pairs.smiles.index("c1ccccc1")).sum()
-    assert found["benzene"] == benzene > 0
-    assert found["CCCl"] == found["ethanol"] == 0
+    assert counted["benzene"] == benzene > 0
+    assert counted["CCCl"] == counted["ethanol"] == 0
+    messages = capsys.readouterr().err
+    for part in ("my lib.smi: line 4: 'nonsense'", "1 rows repeat", "node rate", "negatives degree-matched"):
+        assert part in messages
 
 
 def test_genes_are_ranked_for_a_molecule(screen, model, pair_folder):
@@ -126,55 +121,51 @@ def test_genes_are_ranked_for_a_molecule(screen, model, pair_folder):
         assert float(row["probability"]) == pytest.approx(wanted[row["name"]], abs=1e-5)
 
 
-def test_own_genes_may_be_given(screen, tmp_path):
+def test_what_is_ranked_may_be_given_or_is_that_of_the_set(screen, pair_folder, tmp_path):
     (tmp_path / "genes.fa").write_text(">new\nacgtacgtacgt\n>none\nNNNN\n>other\nGGGGCCCCAAAATTTT\n")
-    assert {row["name"] for row in screen(molecule="CCO", genes=tmp_path / "genes.fa")} == {"new", "other"}
-
-
-def test_one_molecule_in_the_library_is_a_ranking_of_one(screen, tmp_path):
     (tmp_path / "one.smi").write_text("CCO\n")
-    assert [row["name"] for row in screen(gene="g3", molecules=tmp_path / "one.smi")] == ["CCO"]
-
-
-def test_without_a_library_the_molecules_of_the_set_are_ranked(screen, pair_folder):
-    assert {row["name"] for row in screen(gene="g3")} == set(open_pairs(pair_folder).smiles)
+    for options, names in (
+        ({"molecule": "CCO", "genes": tmp_path / "genes.fa"}, {"new", "other"}),
+        ({"gene": "g3", "molecules": tmp_path / "one.smi"}, {"CCO"}),
+        ({"gene": "g3"}, set(open_pairs(pair_folder).smiles)),
+    ):
+        assert {row["name"] for row in screen(overwrite=True, **options)} == names
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "either `gene`"),
-        ({"gene": "g3", "molecule": "CCO"}, "either `gene`"),
-        ({"gene": "g99"}, "`gene` g99: not among the 16 genes of"),
-        ({"molecule": "nonsense"}, "`molecule`: expected a molecule as SMILES, got 'nonsense'"),
+        ({}, "`gene`"),
+        ({"gene": "g3", "molecule": "CCO"}, "`gene`"),
+        ({"gene": "g99"}, "`gene` g99"),
+        ({"molecule": "nonsense"}, "`molecule`"),
+        ({"gene": "g3", "molecules": "nonsense\nmore nonsense\n"}, r"lib.smi: none of its 2 rows"),
+        ({"gene": "g3", "molecules": "\n"}, r"lib.smi: none of its 0 rows"),
     ],
 )
-def test_mistakes_are_told_and_nothing_is_written(screen, tmp_path, options, message):
-    with pytest.raises(ValueError, match=message):
+def test_mistakes_are_refused_and_nothing_is_written(screen, library, tmp_path, options, message):
+    if "molecules" in options:
+        library.write_text(options["molecules"])
+        options = options | {"molecules": library}
+    with pytest.raises(InputError, match=message):
         screen(**options)
     assert not (tmp_path / "ranked.tsv").exists()
 
 
-def test_a_library_of_no_molecule_is_refused(screen, tmp_path):
-    (tmp_path / "bad.smi").write_text("nonsense\nmore nonsense\n")
-    with pytest.raises(ValueError, match=r"bad.smi: none of its 2 rows is a molecule"):
-        screen(gene="g3", molecules=tmp_path / "bad.smi")
-    (tmp_path / "none.smi").write_text("\n")
-    with pytest.raises(ValueError, match=r"none.smi: none of its 0 rows is a molecule"):
-        screen(gene="g3", molecules=tmp_path / "none.smi")
-
-
-def test_a_file_that_is_there_is_not_replaced_unasked(screen, tmp_path):
-    (tmp_path / "ranked.tsv").write_text("mine")
-    with pytest.raises(ValueError, match="exists already"):
+@pytest.mark.parametrize("name", ["ranked.tsv", "ranked_report.html"])
+def test_a_file_that_is_there_is_replaced_only_on_request(screen, tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(InputError, match=f"{name}: exists already"):
         screen(gene="g3")
+    assert (tmp_path / name).read_text() == "mine"
+    assert name == "ranked.tsv" or not (tmp_path / "ranked.tsv").exists()
     assert screen(gene="g3", overwrite=True)
 
 
 def test_other_pairs_than_it_was_trained_on_are_refused(model, pair_set, write_set, tmp_path):
     pair_set.label[0] ^= 1
     other = write_set(tmp_path / "other", pair_set)
-    with pytest.raises(ValueError, match="trained on other pairs"):
+    with pytest.raises(InputError, match="trained on other pairs"):
         run(Options(model, gene="g3", data=other, compute=CPU))
 
 
@@ -183,7 +174,7 @@ def test_a_table_is_read_by_its_columns(tmp_path):
     path.write_bytes(gzip.compress(b'id,mass,smiles\nA1,46,CCO\n,32,"CO"\n'))
     rows = list(read_molecules(path))
     assert [tuple(row) for row in rows] == [(2, "A1", "CCO"), (3, "CO", "CO")]
-    with pytest.raises(ValueError, match="got a folder"):
+    with pytest.raises(InputError, match="got a folder"):
         list(read_molecules(tmp_path))
 
 
@@ -221,55 +212,43 @@ def test_another_attention_replaces_what_the_former_has_written_and_nothing_else
     folder = tmp_path / "looks"
     screen(gene="g3", molecules=library, attention=folder)
     (folder / "01_mine.png").write_bytes(b"")
-    with pytest.raises(ValueError, match="attention.tsv: exists already"):
+    with pytest.raises(InputError, match="attention.tsv: exists already"):
         screen(gene="g3", molecules=library, attention=folder)
     screen(molecule="CCO", attention=folder, top=2, overwrite=True)
     names = {picture_name(rank, rows[0]["name"]) for rank, rows in table(folder).items()}
     assert {path.name for path in folder.iterdir()} == {*names, "attention.tsv", "01_mine.png"}
     assert len(names) == 2
     (folder / "attention.tsv").write_text("another's\n")
-    with pytest.raises(ValueError, match="is no table of --attention"):
+    with pytest.raises(InputError, match="is no table of --attention"):
         screen(molecule="CCO", attention=folder, overwrite=True)
-    with pytest.raises(ValueError, match="expected a folder for --attention, got a file"):
+    with pytest.raises(InputError, match="expected a folder for --attention, got a file"):
         screen(molecule="CCO", attention=folder / "01_mine.png", overwrite=True)
 
 
-@pytest.mark.parametrize(
-    ("name", "safe"),
-    [
-        ("ethanol", "07_ethanol.png"),
-        ("CC(=O)/C=C/[O-]", "07_CC_O_C_C_O.png"),
-        ("../../etc/passwd", "07_etc_passwd.png"),
-        ("\u00df:*?", "07_hit.png"),
-        ("C" * 300, "07_" + "C" * 60 + ".png"),
-    ],
-)
-def test_names_of_pictures_are_safe(name, safe):
-    assert picture_name(7, name) == safe
+def test_names_of_pictures_are_safe():
+    names = ["ethanol", "CC(=O)/C=C/[O-]", "../../etc/passwd", "\u00df:*?", "C" * 300]
+    safe = ["ethanol", "CC_O_C_C_O", "etc_passwd", "hit", "C" * 60]
+    assert [picture_name(7, name) for name in names] == [f"07_{name}.png" for name in safe]
 
 
-def test_a_gene_too_short_to_be_attended_to_is_left_out_and_told(screen, tmp_path, capsys):
+def test_a_gene_too_short_to_be_attended_to_is_left_out_and_reported(screen, tmp_path, capsys):
     (tmp_path / "genes.fa").write_text(">short\nACG\n>long\nACGTACGT\n")
     screen(molecule="CCO", genes=tmp_path / "genes.fa", attention=tmp_path / "looks")
     assert {row["name"] for rows in table(tmp_path / "looks").values() for row in rows} == {"long"}
-    assert "short: its gene is too short to be attended to" in capsys.readouterr().err
+    assert "short: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("kind", "message"),
-    [
-        ("original", "mine: has no attention between"),
-        ("foundation-pooled", "nothing to choose"),
-    ],
+    ("kind", "message"), [("original", "has no attention"), ("foundation-pooled", "nothing to choose")]
 )
 def test_a_model_without_attention_has_none_to_show(kind, message, pair_folder, tmp_path):
     made, out = trained(pair_folder, tmp_path / "mine", kind), tmp_path / "ranked.tsv"
     options = Options(made, data=pair_folder, gene="g3", out=out, compute=CPU, attention=tmp_path / "looks")
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(InputError, match=message):
         run(options)
     assert not out.exists()
     assert not (tmp_path / "looks").exists()
-    with pytest.raises(ValueError, match="--top must be at least 1, got 0"):
+    with pytest.raises(InputError, match="--top must be at least 1, got 0"):
         run(replace(options, top=0))
 
 
@@ -294,19 +273,17 @@ def test_of_a_frozen_encoder_spans_are_asked_for_the_first_hits_alone(
     run(replace(options, overwrite=True))  # without attention nothing is missed
     (tmp_path / "ranked.tsv").unlink()
     (tmp_path / "ranked_report.html").unlink()
-    with pytest.raises(ValueError, match="cannot be opened"):
+    with pytest.raises(InputError, match="cannot be opened"):
         run(replace(options, attention=tmp_path / "other"))
     assert not (tmp_path / "ranked.tsv").exists()
     shutil.copytree(binding.outputs / "full", core)
-    with pytest.raises(ValueError, match="has other weights than the encoder"):
+    with pytest.raises(InputError, match="has other weights than the encoder"):
         run(replace(options, attention=tmp_path / "other"))
 
 
-def test_a_page_stands_beside_the_ranking(screen, model, library, tmp_path, capsys):
+def test_a_page_stands_beside_the_ranking(screen, model, library, tmp_path):
     rows = screen(gene="g3", molecules=library, attention=tmp_path / "looks", top=2)
     page = (tmp_path / "ranked_report.html").read_text()
-    assert f"page: {tmp_path / 'ranked_report.html'}" in capsys.readouterr().err
-    assert "<h1>4 molecules ranked for gene g3</h1>" in page
     for rank, row in enumerate(rows, 1):
         assert f'<th scope="row">{rank}. {row["name"]}</th>' in page
         assert f"<td>{float(row['probability']):.3f}</td>" in page
@@ -315,11 +292,9 @@ def test_a_page_stands_beside_the_ranking(screen, model, library, tmp_path, caps
         assert base64.b64encode(picture.read_bytes()).decode() in page
     assert page.count("data:image/png") == 4 + 1 + 2  # structures, histogram, attention
     results = json.loads((model / "results.json").read_text())
-    assert f"node rate {results['node_rate_validation']:.4f}" in page
-    assert f"is {results['validation']['auroc']['value']:.4f}" in page
-    assert "<td>line 4</td>" not in page  # its first cell is a heading
+    for value in (results["node_rate_validation"], results["validation"]["auroc"]["value"]):
+        assert f" {value:.4f}" in page
     assert '<th scope="row">line 4</th><td>nonsense</td><td>is no molecule</td>' in page
-    assert '<th scope="row">more than once, ranked once</th><td>1</td>' in page
 
 
 def test_the_page_of_a_molecule_tells_known_pairs(screen, pair_folder, tmp_path):
@@ -334,15 +309,6 @@ def test_the_page_of_a_molecule_tells_known_pairs(screen, pair_folder, tmp_path)
             wanted[f"g{pairs.gene[row]}"] = f"{label} in {'training' if part == 'train' else part}"
     cells = r'<th scope="row">\d+\. (g\d+)</th><td>[\d.]+</td><td>([^<]*)</td>'
     assert dict(re.findall(cells, page)) == wanted
-
-
-def test_a_page_that_is_there_is_not_replaced_unasked(screen, tmp_path):
-    page = tmp_path / "ranked_report.html"
-    page.write_text("mine")
-    with pytest.raises(ValueError, match=r"ranked_report\.html: exists already"):
-        screen(gene="g3")
-    assert page.read_text() == "mine"
-    assert not (tmp_path / "ranked.tsv").exists()
 
 
 def test_molecules_and_genes_are_made_clean_as_the_pairs_were(pair_set, write_set, tmp_path):
@@ -364,5 +330,5 @@ def test_molecules_and_genes_are_made_clean_as_the_pairs_were(pair_set, write_se
     assert ranked(gene="g3", molecules=library, salts="largest") == ["CC(=O)[O-]"]
     assert ranked(molecule="CCO", genes=genes) == ["TTTTGGGGTTTT"]
     assert ranked(molecule="CCO", genes=genes, gene_kind="CDS") == ["ACGTACGTACGT"]
-    with pytest.raises(ValueError, match="`gene_kind` needs kinds"):
+    with pytest.raises(InputError, match="`gene_kind` needs kinds"):
         ranked(molecule="CCO", genes=genes, gene_kind=" ,")

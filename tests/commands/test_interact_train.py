@@ -87,14 +87,14 @@ def test_every_file_is_written_with_what_was_done(trained, data):
     assert (results["format"], results["format_version"]) == ("dnalm-interaction-results", 1)
     assert record["status"] == "done"
     assert record["metrics"]["validation"] == results["validation"]
-    assert record["data"]["digest"] == pairs.digest
-    assert (results["name"], results["digest"]) == ("original", pairs.digest)
-    protocol = ("split", "negatives", "ratio", "seed")
-    assert [results[key] for key in protocol] == [pairs.meta[key] for key in protocol]
-    history = results["training"]["history"]
-    assert history["epoch"] == [0, 1, 2]
-    assert all(len(history[key]) == 3 for key in ("train_loss", "val_bce", "val_auroc", "elapsed"))
-    assert results["training"]["epochs"] == 2
+    assert results["digest"] == record["data"]["digest"] == pairs.digest
+    for key in ("split", "negatives", "ratio", "seed"):
+        assert results[key] == pairs.meta[key]
+    training = results["training"]
+    assert (results["name"], training["epochs"], training["history"]["epoch"]) == ("original", 2, [0, 1, 2])
+    assert all(
+        len(training["history"][key]) == 3 for key in ("train_loss", "val_bce", "val_auroc", "elapsed")
+    )
     assert (trained / "metrics.jsonl").exists()
     assert (trained / "last").is_dir()
 
@@ -133,16 +133,12 @@ def test_the_checkpoint_holds_the_temperature_that_fits_the_validation_part(trai
     assert open_interaction(tmp_path / "old").temperature == 1.5
 
 
-def test_node_rate_is_computed_on_the_same_rows(trained, data):
-    pairs = open_pairs(data)
+def test_node_rate_is_computed_on_the_same_rows_and_no_auroc_is_printed_without_it(data, tmp_path, capsys):
+    run(options(data, tmp_path / "r"))
+    shown, results, pairs = capsys.readouterr(), results_of(tmp_path / "r"), open_pairs(data)
     rows = pairs.parts["validation"]
     area = area_under(node_rate(pairs, pairs.parts["train"], rows), pairs.label[rows])
-    assert results_of(trained)["node_rate_validation"] == pytest.approx(area, abs=1e-12)
-
-
-def test_no_auroc_is_printed_without_split_negatives_ratio_and_node_rate(data, tmp_path, capsys):
-    run(options(data, tmp_path / "r"))
-    shown, results = capsys.readouterr(), results_of(tmp_path / "r")
+    assert results["node_rate_validation"] == pytest.approx(area, abs=1e-12)
     (line,) = [each for each in shown.out.splitlines() if "AUROC" in each]
     assert f"AUROC {results['validation']['auroc']['value']:.4f}" in line
     assert f"{results['node_rate_validation']:.4f}" in line
@@ -150,26 +146,21 @@ def test_no_auroc_is_printed_without_split_negatives_ratio_and_node_rate(data, t
     assert "AUROC" not in shown.err
 
 
-def test_a_dry_run_writes_nothing_and_names_parameters_and_time(data, tmp_path, capsys):
+def test_a_dry_run_writes_nothing(data, tmp_path, capsys):
     run(options(data, tmp_path / "r", quiet=False, dry_run=True))
-    shown = capsys.readouterr()
-    assert "1,163,073 parameters" in shown.err
-    assert "would train 2 epochs of 80 pairs" in shown.out
+    assert "1,163,073 parameters" in capsys.readouterr().err
     assert not (tmp_path / "r").exists()
 
 
 def test_two_runs_are_equal_to_the_bit_and_another_seed_is_not(trained, data, tmp_path):
     run(options(data, tmp_path / "a"))
     run(options(data, tmp_path / "b", seed=1))
-    first, same, other = (
-        open_interaction(x).model.state_dict() for x in (trained, tmp_path / "a", tmp_path / "b")
-    )
+    runs = (trained, tmp_path / "a", tmp_path / "b")
+    first, same, other = (open_interaction(each).model.state_dict() for each in runs)
     assert all(torch.equal(first[key], same[key]) for key in first)
     assert not torch.equal(first["head.classifier.0.weight"], other["head.classifier.0.weight"])
-    begun, begun_other = (
-        results_of(x)["training"]["history"]["val_bce"][0] for x in (trained, tmp_path / "b")
-    )
-    assert begun != begun_other  # the first weights differ too, not the order of batches alone
+    begun, _, other = (results_of(each)["training"]["history"]["val_bce"][0] for each in runs)
+    assert begun != other  # the first weights differ too, not the order of batches alone
 
 
 def test_a_stopped_run_resumes_to_the_same_bits(trained, data, tmp_path, stopping):
@@ -205,18 +196,17 @@ def test_the_test_part_is_not_used(trained, tmp_path, pair_set, write_set):
     assert one["digest"] != other["digest"]
 
 
-def test_a_validation_part_of_one_class_is_refused_before_training(tmp_path, pair_set, write_set):
+def test_mistakes_are_refused_before_anything_is_written(data, tmp_path, pair_set, write_set):
     pair_set.label[pair_set.parts["validation"]] = 1
-    with pytest.raises(InputError, match="validation part"):
-        run(options(write_set(tmp_path / "set", pair_set), tmp_path / "r"))
-    assert not (tmp_path / "r").exists()
-
-
-@pytest.mark.parametrize("change", [{"train": replace(QUICK, batch_size=1)}, {"resume": True}])
-def test_mistakes_are_refused_before_anything_is_written(data, tmp_path, change):
-    with pytest.raises(InputError):
-        run(options(data, tmp_path / "r", **change))
-    assert not (tmp_path / "r").exists()
+    one_class = write_set(tmp_path / "set", pair_set)
+    for folder, change in (
+        (one_class, {}),
+        (data, {"train": replace(QUICK, batch_size=1)}),
+        (data, {"resume": True}),
+    ):
+        with pytest.raises(InputError):
+            run(options(folder, tmp_path / "r", **change))
+        assert not (tmp_path / "r").exists()
 
 
 def test_overwrite_replaces_a_run_and_nothing_else(data, tmp_path):
@@ -247,15 +237,12 @@ def test_an_untrained_core_is_refused_and_one_of_a_stopped_run_gives_a_caution(
     assert capsys.readouterr().err.count(caution) == 1
 
 
-def test_a_run_is_not_replaced_by_one_that_begins_with_it(trained, data):
+def test_what_training_begins_from_is_not_replaced(trained, data, foundation, stopped_core):
     for overwrite in (False, True):
         again = options(data, trained, overwrite=overwrite)
         with pytest.raises(InputError, match="begin from it"):
             run(replace(again, init_from=trained))
     assert (trained / "results.json").exists()
-
-
-def test_a_core_is_not_replaced_by_what_is_trained_on_it(foundation, stopped_core):
     core = stopped_core(2) / "vocab4"
     encoders = replace(foundation.encoders, dna_encoder=str(core))
     for how in ({}, {"overwrite": True}, {"resume": True}):

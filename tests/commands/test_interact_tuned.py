@@ -108,6 +108,9 @@ def test_all_of_an_encoder_is_trained_and_its_own_folder_does_not_change(options
     about = results_of(options)["model"]
     assert about["parameters"] == about["trained_parameters"]
     assert not options.store.exists()  # states of an encoder that changes are not cached
+    sparing = named(options, "sparing", tuning=TuningConfig(freeze=False, gradient_checkpointing=True))
+    run(sparing)
+    assert not changed(last_encoder(options), last_encoder(sparing))
 
 
 def test_the_last_layers_alone(options):
@@ -230,13 +233,6 @@ def test_the_rate_falls_where_no_epoch_is_better(options, losses_of):
     assert sorted(rates, reverse=True) == pytest.approx([1e-3, 1e-3 / 2])  # the first is the best so far
 
 
-def test_checkpointing_changes_no_weight(options):
-    run(options)
-    sparing = named(options, "sparing", tuning=TuningConfig(freeze=False, gradient_checkpointing=True))
-    run(sparing)
-    assert not changed(last_encoder(options), last_encoder(sparing))
-
-
 def test_a_stopped_run_resumes_to_the_same_bits(options, stopping):
     options = replace(options, tuning=TuningConfig(unfreeze_at_epoch=1))
     run(options)
@@ -294,27 +290,20 @@ def test_an_encoder_that_is_gone_is_needed_as_a_tokenizer(options, binding, tmp_
         logits_of(options)
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"encoders": EncodersConfig("kmer", "morgan")}, "for pretrained encoders"),
+def test_mistakes_are_refused_before_anything_is_written(options):
+    bags = EncodersConfig("kmer", "morgan")
+    for change, message in (
+        ({"encoders": bags}, "for pretrained encoders"),
         ({"tuning": TuningConfig(unfreeze_last=9)}, r"`unfreeze_last` 9: the encoder has \d layers"),
-        ({"tuning": TuningConfig(unfreeze_at_epoch=2)}, "`unfreeze_at_epoch` 2: there are 2 epochs"),
-        ({"encoders": EncodersConfig("kmer", "morgan", morgan=True), "tuning": FROZEN}, "reads it already"),
-    ],
-)
-def test_mistakes_are_refused_before_anything_is_written(options, change, message):
-    with pytest.raises(InputError, match=message):
-        run(replace(options, **change))
+        ({"tuning": TuningConfig(unfreeze_at_epoch=2)}, "`unfreeze_at_epoch` 2"),
+        ({"encoders": replace(bags, morgan=True), "tuning": FROZEN}, "reads it already"),
+    ):
+        with pytest.raises(InputError, match=message):
+            run(replace(options, **change))
     assert not options.out.exists()
-
-
-@pytest.mark.parametrize(
-    "settings", [{"freeze": False, "lora_rank": 4}, {"unfreeze_last": -1}, {"lora_rank": -2}]
-)
-def test_settings_that_contradict_each_other_or_make_no_sense(settings):
-    with pytest.raises(InputError):
-        TuningConfig(**settings)
+    for settings in ({"freeze": False, "lora_rank": 4}, {"unfreeze_last": -1}, {"lora_rank": -2}):
+        with pytest.raises(InputError):
+            TuningConfig(**settings)
 
 
 def test_micro_batches_are_normalised_each_by_its_own_rows(options):
@@ -331,21 +320,18 @@ def test_micro_batches_are_normalised_each_by_its_own_rows(options):
         run(replace(one, out=pieces.out, run=replace(RUN, resume=True)))
 
 
-def test_in_prediction_each_gene_is_encoded_once(options, monkeypatch):
-    run(options)
-    rows, encode = [], token_windows.encode_windows
-    monkeypatch.setattr("dnalm.models.pair.ATTEND_BATCH", 7)
-    monkeypatch.setattr(token_windows, "encode_windows", lambda *a: rows.append(len(a[1])) or encode(*a))
-    logits_of(options)
-    assert sum(rows) == len(open_pairs(options.data).sequences)
-
-
-def test_in_a_pooled_model_a_gene_is_one_mean_over_its_tokens(options):
+def test_in_a_pooled_model_a_gene_is_one_mean_over_its_tokens(options, monkeypatch):
     run(replace(options, model="foundation-pooled"))
-    model, _, tokens = opened(options)
+    model, pairs, tokens = opened(options)
     ids, state_of = tokens.genes.take(np.arange(4))
     assert set(state_of[state_of >= 0].tolist()) == {0}
     with torch.no_grad():
         states = model.gene.encoder(ids[:, 0], state_of[:, 0] > PADDING)
         means = encode_windows(model.gene.encoder, ids, state_of)[:, 0]
     torch.testing.assert_close(means, states.mean(1))
+    # In prediction each gene is encoded once.
+    rows, encode = [], token_windows.encode_windows
+    monkeypatch.setattr("dnalm.models.pair.ATTEND_BATCH", 7)
+    monkeypatch.setattr(token_windows, "encode_windows", lambda *a: rows.append(len(a[1])) or encode(*a))
+    logits_of(options)
+    assert sum(rows) == len(pairs.sequences)

@@ -10,6 +10,8 @@ import torch
 
 import dnalm
 from dnalm import checkpoint
+from dnalm.cli import main
+from dnalm.data.pairs import open_pairs
 from dnalm.errors import InputError
 from dnalm.models.gpt import GPTConfig
 from dnalm.models.language import LanguageModel, base_log_probabilities
@@ -108,14 +110,12 @@ class TestLanguageModel:
         alone = [model.score([text]).bits_per_base[0] for text in texts]
         np.testing.assert_allclose(together, alone, rtol=1e-5)
 
-    @pytest.mark.parametrize(
-        ("sequences", "index"), [(["ACGT", ""], 1), (["ACGT", "AC", "AXT"], 2), ([3], 0), (["AC GT"], 0)]
-    )
-    def test_what_is_no_sequence_is_refused_by_its_index(self, language, sequences, index):
+    def test_what_is_no_sequence_is_refused_by_its_index(self, language):
         model = dnalm.load(language[0])
-        for use in (model.score, model.embed):
-            with pytest.raises(InputError, match=f"sequence {index}"):
-                use(sequences)
+        for sequences, index in ((["ACGT", ""], 1), (["ACGT", "AC", "AXT"], 2), ([3], 0), (["AC GT"], 0)):
+            for use in (model.score, model.embed):
+                with pytest.raises(InputError, match=f"sequence {index}"):
+                    use(sequences)
         with pytest.raises(InputError, match="list of sequences"):
             model.score("ACGT")
         with pytest.raises(InputError, match="overlap"):
@@ -126,8 +126,6 @@ class TestLanguageModel:
 
 class TestBindingModel:
     def test_scores_are_the_models_at_each_base(self, binding, tmp_path):
-        from dnalm.cli import main
-
         train = ["--epochs", "1", "--gap", "100", "--out", str(tmp_path), "--device", "cpu", "--quiet"]
         files = ["--sequences", str(binding.sequences), "--scores", str(binding.scores)]
         assert main(["baseline", *train, *files]) == 0
@@ -153,13 +151,14 @@ class TestBindingModel:
 
 class TestOthers:
     def test_what_is_no_model_is_refused_with_what_it_is(self, tmp_path, language):
-        with pytest.raises(InputError, match="nowhere"):
-            dnalm.load(tmp_path / "nowhere")
-        with pytest.raises(InputError, match="vocab4"):
-            dnalm.load(tmp_path)  # a folder of models
         (tmp_path / "empty").mkdir()
-        with pytest.raises(InputError, match="empty"):
-            dnalm.load(tmp_path / "empty")
+        for path, message in (
+            (tmp_path / "nowhere", "nowhere"),
+            (tmp_path, "vocab4"),  # a folder of models
+            (tmp_path / "empty", "empty"),
+        ):
+            with pytest.raises(InputError, match=message):
+                dnalm.load(path)
         with pytest.raises(InputError, match="`pairs`"):
             dnalm.load(language[0], pairs=tmp_path)
 
@@ -185,27 +184,37 @@ class TestOthers:
         assert done.stdout.split() == ["False", "True"]
 
 
-class TestPairModel:
-    @pytest.mark.parametrize("encoders", [(), ("--dna-encoder", "CORE", "--mol-encoder", "morgan")])
-    def test_probabilities_are_the_calibrated_ones_of_training(
-        self, pair_folder, binding, tmp_path, encoders
-    ):
-        from dnalm.cli import main
-        from dnalm.data.pairs import open_pairs
+def train_pairs(folder, out, *flags):
+    quick = ["--epochs", "1", "--device", "cpu", "--quiet"]
+    assert main(["interact", "train", "--data", str(folder), "--out", str(out), *quick, *flags]) == 0
 
-        words = [str(binding.outputs / "vocab4") if word == "CORE" else word for word in encoders]
-        kind = ["--model", "foundation", "--width", "8", "--heads", "2"] if words else []
-        train = ["--epochs", "1", "--out", str(tmp_path / "run"), "--device", "cpu", "--quiet"]
-        assert main(["interact", "train", "--data", str(pair_folder), *kind, *words, *train]) == 0
+
+class TestPairModel:
+    @pytest.fixture(scope="class")
+    def original(self, pair_folder, tmp_path_factory):
+        """A trained model of the published shape."""
+        out = tmp_path_factory.mktemp("pairs of load") / "original"
+        train_pairs(pair_folder, out)
+        return out
+
+    @pytest.mark.parametrize("kind", ["original", "foundation"])
+    def test_probabilities_are_the_calibrated_ones_of_training(
+        self, pair_folder, binding, original, tmp_path, kind
+    ):
+        run = original
+        if kind == "foundation":
+            run = tmp_path / "run"
+            encoders = ["--dna-encoder", str(binding.outputs / "vocab4"), "--mol-encoder", "morgan"]
+            train_pairs(pair_folder, run, "--model", kind, "--width", "8", "--heads", "2", *encoders)
         pairs = open_pairs(pair_folder)
         rows = pairs.parts["validation"]
         ids = [pairs.gene_ids[row] for row in pairs.gene[rows]]
         sequences = [pairs.sequences[row] for row in pairs.gene[rows]]
         smiles = [pairs.smiles[row] for row in pairs.molecule[rows]]
-        model = dnalm.load(tmp_path / "run", pairs=pair_folder, cache=tmp_path / "cache")
+        model = dnalm.load(run, pairs=pair_folder, cache=tmp_path / "cache")
         found = model.predict(ids, smiles)
-        np.testing.assert_allclose(found, dnalm.load(tmp_path / "run").predict(sequences, smiles), rtol=1e-5)
-        results = json.loads((tmp_path / "run" / "results.json").read_text())
+        np.testing.assert_allclose(found, dnalm.load(run).predict(sequences, smiles), rtol=1e-5)
+        results = json.loads((run / "results.json").read_text())
         assert model.temperature == pytest.approx(results["temperature"])
         logits = np.log(found) - np.log1p(-found)
         sharp = 1 / (1 + np.exp(-logits * model.temperature))  # as the results have them: before calibration
@@ -214,12 +223,8 @@ class TestPairModel:
         one = model.predict([ids[0]], smiles[:3])  # one gene for all
         np.testing.assert_allclose(one, model.predict([ids[0]] * 3, smiles[:3]), rtol=1e-5)
 
-    def test_what_cannot_be_read_is_named_by_its_index(self, pair_folder, tmp_path):
-        from dnalm.cli import main
-
-        train = ["--epochs", "1", "--out", str(tmp_path / "run"), "--device", "cpu", "--quiet"]
-        assert main(["interact", "train", "--data", str(pair_folder), *train]) == 0
-        model = dnalm.load(tmp_path / "run")
+    def test_what_cannot_be_read_is_named_by_its_index(self, original):
+        model = dnalm.load(original)
         for genes, smiles, message in (
             (["ACGT", "12"], ["CCO", "CCN"], "gene 1.*`pairs`"),
             (["ACGT", ""], ["CCO", "CCN"], "gene 1"),
