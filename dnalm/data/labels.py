@@ -3,6 +3,7 @@
 Shapes: G bases of a contig; K windows that follow each other without a gap.
 """
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -85,7 +86,7 @@ class ContigNames:
         return [name for name, found in self._found.items() if not found]
 
 
-class Labels:
+class Labels(ABC):
     """Labels of the bases of a genome, contig by contig."""
 
     names: ContigNames | None = None
@@ -95,12 +96,12 @@ class Labels:
     thing = "signal"
     """What a base with a label has."""
 
+    @abstractmethod
     def of(self, contig: str, letters: Letters) -> Callable[[int, int], Scores] | None:
         """Return a function that gives the labels of a contig from start to before end, [end - start].
 
         None where the labels of the contig are not known. Its letters are upper-case, [G].
         """
-        raise NotImplementedError
 
 
 class MotifLabels(Labels):
