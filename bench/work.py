@@ -10,17 +10,12 @@ from typing import Any, Literal
 class Settings:
     """How a case is run; the same for all contestants."""
 
-    scratch: str
-    """A folder shared by all contestants, and removed at the end."""
+    scratch: str  # A folder shared by all contestants, and removed at the end
     device: str = "cpu"
-    threads: int = 0
-    """Of each contestant; 0 for as many as there are cores."""
-    quick: bool = False
-    """Toy sizes: whether it runs at all."""
-    compile: bool = False
-    """Contestants with torch.compile too."""
-    long: bool = False
-    """Sizes that take many minutes too."""
+    threads: int = 0  # Of each contestant; 0 for as many as there are cores
+    quick: bool = False  # Toy sizes: whether it runs at all
+    compile: bool = False  # Contestants with torch.compile too
+    long: bool = False  # Sizes that take many minutes too
 
     @property
     def folder(self) -> Path:
@@ -34,16 +29,11 @@ class Work:
 
     run: Callable[[], float | None]
     """Does the work once; may return the seconds that count, where that is not all of the call."""
-    units: float = 1.0
-    """What one call processes, in the unit of the case."""
-    flops: float = 0.0
-    """Model FLOPs of one call; 0 where they are not counted."""
-    precision: str = ""
-    """Of the matrix products: names the peak that FLOPs are a share of."""
-    before: Callable[[], object] | None = None
-    """Called before each `run`; its time does not count."""
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    """Anything worth knowing, for the page."""
+    units: float = 1.0  # What one call processes, in the unit of the case
+    flops: float = 0.0  # Model FLOPs of one call; 0 where they are not counted
+    precision: str = ""  # Of the matrix products: names the peak that FLOPs are a share of
+    before: Callable[[], object] | None = None  # Called before each `run`; its time does not count
+    facts: Mapping[str, Any] = field(default_factory=dict)  # Anything worth knowing, for the page
 
 
 Build = Callable[[Settings], Work]
@@ -54,8 +44,7 @@ class Target:
     """A figure, and what it must or should reach."""
 
     text: str
-    of: str
-    """A way, or a group of them for `ratio`: then its best one counts."""
+    of: str  # A way, or a group of them for `ratio`: then its best one counts
     figure: Literal["ratio", "rate", "seconds", "peak_memory_bytes", "share_of_peak"]
     at_least: float | None = None
     at_most: float | None = None

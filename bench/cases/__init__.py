@@ -12,8 +12,7 @@ CASES = {
     "ranks": "ranks:CASE",
     "cnn": "cnn:CASE",
     "lstm": "lstm:CASE",
-    "growth-step": "growth:STEP",
-    "growth-prepare": "growth:PREPARE",
+    "growth": "growth:CASE",
 }
 """Module and name of each."""
 

@@ -31,7 +31,7 @@ def values(records: Path, results: Path) -> dict[str, Any]:
         "pairs_trained": markdown.of_verbs(every, "interact train"),
         "pairs_evaluated": markdown.of_verbs(every, "interact evaluate"),
     }
-    bench = {"results": performance.read_results(results), "trials": performance.read_trials(results)}
+    bench = {"results": performance.read_results(results)}
     modules = {"language": language, "binding": binding, "pairs": pairs, "performance": performance}
     return runs | bench | modules | scale.facts() | {"commands_list": markdown.commands_list}
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from dnalm.errors import InputError
@@ -10,8 +9,8 @@ from dnalm.files import read_json
 from dnalm.report.figures import duration
 from docs.make.markdown import table
 
-VERSIONS = {"dnalm-bench": 1, "dnalm-learning": 2}
-"""Formats of the files, and their versions."""
+VERSION = 1
+"""Of the files of the bench."""
 UNITS = {"seconds": " s", "ratio": " times", "rate": " {unit}/s", "share_of_peak": " of the peak"}
 Result = Mapping[str, Any]
 """The content of one file of the bench."""
@@ -25,32 +24,20 @@ def read_results(folder: Path) -> list[Result]:
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: expected a folder of the bench's JSON files, got none; check the path")
-    results = {path: _read(path, "dnalm-bench") for path in sorted(folder.glob("*.json"))}
+    results = {path: _read(path) for path in sorted(folder.glob("*.json"))}
     for path, result in results.items():
         if result["quick"]:
             raise InputError(f"{path}: measured at toy sizes; run the bench again without --quick")
     return sorted(results.values(), key=lambda result: (result["device"] != "cpu", result["case"]))
 
 
-def read_trials(folder: Path) -> list[Result]:
-    """Read the results of `bench.learning` under `folder`; none if there are none.
-
-    Raises:
-        InputError: if a file in it is another, or the trials are of different data or lengths.
-    """
-    trials = [_read(path, "dnalm-learning") for path in sorted((folder / "learning").glob("*.json"))]
-    if len({(trial["steps"], trial["lr"], trial["data"]["digest"]) for trial in trials}) > 1:
-        raise InputError(f"{folder / 'learning'}: trials of different data, steps or rates; run all again")
-    return trials
-
-
-def _read(path: Path, form: str) -> Result:
+def _read(path: Path) -> Result:
     content = read_json(path)
-    if not isinstance(content, dict) or content.get("format") != form:
+    if not isinstance(content, dict) or content.get("format") != "dnalm-bench":
         raise InputError(f"{path}: expected a file written by the bench, got another JSON file")
-    if content.get("format_version") != VERSIONS[form]:
+    if content.get("format_version") != VERSION:
         raise InputError(
-            f"{path}: of format {content.get('format_version')}, this dnalm reads {VERSIONS[form]}; run the "
+            f"{path}: of format {content.get('format_version')}, this dnalm reads {VERSION}; run the "
             "bench again"
         )
     return content
@@ -126,34 +113,6 @@ def amounts_table(result: Result) -> str:
     return "At these rates:\n\n" + table(["way", *texts], rows) + "\n" if texts else ""
 
 
-def profile_table(result: Result) -> str:
-    """Where the time of each way that has a profile goes; empty if none has."""
-    profiles = {name: way["profile"] for name, way in result["ways"].items() if way.get("profile")}
-    kinds = list(dict.fromkeys(kind for profile in profiles.values() for kind in profile))
-    rows = [
-        [name, *(f"{profile[kind]:.1%}" if kind in profile else "" for kind in kinds)]
-        for name, profile in profiles.items()
-    ]
-    return "Where the time goes:\n\n" + table(["way", *kinds], rows) + "\n" if rows else ""
-
-
-def trials_table(trials: Sequence[Result]) -> str:
-    """One row for each way to train that was tried, the lowest validation loss first.
-
-    Beside its mean loss stands how much lower it is than that of `adamw` with the same seed.
-    """
-    about = {trial["trial"]: trial["about"] for trial in trials}
-    losses: dict[str, dict[int, float]] = {name: {} for name in about}
-    for trial in trials:
-        losses[trial["trial"]][trial["seed"]] = float(trial["scores"]["val_loss"])
-    plain, rows = losses.get("adamw", {}), []
-    for name, by_seed in sorted(losses.items(), key=lambda item: fmean(item[1].values())):
-        gains = [plain[seed] - loss for seed, loss in by_seed.items() if seed in plain and name != "adamw"]
-        rows.append([about[name], str(len(by_seed)), _mean([*by_seed.values()]), _mean(gains, "+")])
-    columns = ["way", "seeds", "validation loss (nats per token)"]
-    return table([*columns, "lower than AdamW with a cosine, of the same seed, by"], rows)
-
-
 def conditions(result: Result) -> str:
     """Machine, versions and rounds, in a sentence or two."""
     machine, git = result["machine"], result["git"]
@@ -186,14 +145,6 @@ def _measured(target: Mapping[str, Any], unit: str) -> str:
     if target["figure"] == "peak_memory_bytes":
         return f"{target['value'] / 1e6:,.0f} MB"
     return _short(target["value"]) + UNITS[target["figure"]].format(unit=unit)
-
-
-def _mean(values: Sequence[float], sign: str = "") -> str:
-    """Write a mean of losses, with the range where there are several."""
-    if not values:
-        return ""
-    mean = f"{fmean(values):{sign}.4f}"
-    return mean if len(values) == 1 else f"{mean} ({min(values):{sign}.4f} to {max(values):{sign}.4f})"
 
 
 def _range(spread: Mapping[str, float], unit: str = "") -> str:

@@ -306,7 +306,7 @@ def way(time, rate=600.0, **more):
     figure = {"median": time, "low": time, "high": time}
     return {
         "time": figure, "rate": {"median": rate}, "peak_memory_bytes": 5e6, "flop_rate": None,
-        "share_of_peak": None, "profile": None, "facts": {}, "amounts": {},
+        "share_of_peak": None, "facts": {}, "amounts": {},
     } | more  # fmt: skip
 
 
@@ -330,7 +330,7 @@ RESULT = {
     "targets": [target("twice"), target("aim", False, 1.5, must=False), target("never", None, None)],
     "ways": {
         "dnalm": way(0.01, share_of_peak=ratio(0.4, 0.5, 0.6), flop_rate={"median": 1e9},
-                     amounts={"a run": 1.7}, profile={"matrix products": 0.75, "other": 0.25}),
+                     amounts={"a run": 1.7}),
         "published": way(0.04, 150.0, ratio=ratio(1.9, 4.0, 9.0)),
         "plain, bf16": way(0.01, ratio=ratio(0.5, 0.8, 0.9)),
         "product": way(0.005, 1.0),
@@ -350,7 +350,6 @@ def test_performance_tables_have_the_figures_of_the_files():
     assert rows[1][:4] == ["published", "0.04 s (0.04 to 0.04)", "150", "4 (1.9 to 9)"]
     assert rows[3][2] == ""  # it measures the machine
     assert "| dnalm | 1.7 s |" in performance.amounts_table(RESULT)
-    assert "| dnalm | 75.0% | 25.0% |" in performance.profile_table(RESULT)
     text = performance.conditions(RESULT)
     assert "broken" in text
     assert "commit 0123456, with changes" in text
@@ -374,27 +373,3 @@ def test_other_files_are_refused(tmp_path, change):
     for folder in (tmp_path, tmp_path / "no such"):
         with pytest.raises(InputError):
             performance.read_results(folder)
-
-
-def test_a_way_stands_beside_the_recipe_of_the_same_seed():
-    losses = {("adamw", 0): 1.30, ("adamw", 1): 1.40, ("b", 0): 1.29, ("b", 1): 1.36, ("c", 2): 1.0}
-    trials = [
-        {"trial": name, "about": name.upper(), "seed": seed, "scores": {"val_loss": loss}}
-        for (name, seed), loss in losses.items()
-    ]
-    rows = performance.trials_table(trials).splitlines()[2:]
-    assert rows == [
-        "| C | 1 | 1.0000 |  |",
-        "| B | 2 | 1.3250 (1.2900 to 1.3600) | +0.0250 (+0.0100 to +0.0400) |",
-        "| ADAMW | 2 | 1.3500 (1.3000 to 1.4000) |  |",
-    ]
-
-
-@pytest.mark.parametrize("change", [{"format": "other"}, {"steps": 7}])
-def test_trials_that_cannot_be_compared_are_refused(tmp_path, change):
-    one = {"format": "dnalm-learning", "format_version": 2, "steps": 3, "lr": 0.1, "data": {"digest": "a"}}
-    (tmp_path / "learning").mkdir()
-    (tmp_path / "learning" / "a.json").write_text(json.dumps(one | {"scores": {"val_loss": 1.0}}))
-    (tmp_path / "learning" / "b.json").write_text(json.dumps(one | {"scores": {"val_loss": 1.0}} | change))
-    with pytest.raises(InputError):
-        performance.read_trials(tmp_path)
