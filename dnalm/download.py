@@ -1,14 +1,11 @@
 """The catalogue of public data sets, and the download of one file: checked, resumed, complete or not there.
 
-A download grows in `FILE.part` beside its target and moves there once size and digest are right. Nothing that
-was downloaded is run or unpacked.
+A download grows in `FILE.part` beside its target and moves there once its digest is right. Nothing that was
+downloaded is run or unpacked.
 """
 
-import contextlib
-import errno
 import hashlib
 import os
-import re
 import time
 import tomllib
 import urllib.error
@@ -17,27 +14,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from dnalm import __version__
 from dnalm.errors import InputError
 from dnalm.files import need_space
 
 CATALOGUE = Path(__file__).parent / "catalogue.toml"
-DELAYS = (1.0, 2.0, 4.0)
-"""Seconds to wait before each new try after a broken connection."""
-TIMEOUT = 30.0
-"""Seconds of silence after which a connection counts as broken."""
-CHUNK = 1 << 18
-"""Bytes received at a time, at most."""
+DELAYS = (1.0, 2.0, 4.0)  # seconds to wait before each new try after a broken connection
+TIMEOUT = 30.0  # seconds of silence after which a connection counts as broken
+CHUNK = 1 << 18  # bytes received at a time, at most
 RETRIED = {408, 416, 425, 429, 500, 502, 503, 504}
 """HTTP answers after which the next try may succeed (RFC 9110, section 15; RFC 6585; RFC 8470)."""
-OTHER_RANGE = "the server sent another part of the file than requested"
-DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-
-Tick = Callable[[int], None]
-"""Called with the bytes of the file that have arrived."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +35,9 @@ class Remote:
     path: str
     bytes: int | None = None
     sha256: str | None = None
-    about_bytes: int | None = None
+    about_bytes: int = 0
     md5_list: str | None = None
+    md5: str | None = None  # once the list is read
 
     @property
     def name(self) -> str:
@@ -58,12 +47,23 @@ class Remote:
     @property
     def size(self) -> int:
         """Bytes, approximate where the file is not pinned."""
-        return self.bytes or self.about_bytes or 0
+        return self.bytes or self.about_bytes
+
+    @property
+    def digest(self) -> str | None:
+        """What `digest_of` returns of this file, where it is known."""
+        return f"md5 {self.md5}" if self.md5 else f"sha256 {self.sha256}" if self.sha256 else None
+
+    def digest_of(self, path: Path) -> str:
+        """Return the algorithm of this file's digest, and that digest of a file on disk in hexadecimal."""
+        algorithm = "md5" if self.md5 else "sha256"
+        with path.open("rb") as file:
+            return f"{algorithm} {hashlib.file_digest(file, algorithm).hexdigest()}"
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """One set of the catalogue."""
+    """One set of the catalogue; its files are at `base`, or on a mirror, followed by their paths."""
 
     name: str
     what: str
@@ -76,20 +76,11 @@ class DataSet:
         """Whether a SHA-256 is known for every file."""
         return all(file.sha256 for file in self.files)
 
-    @property
-    def title(self) -> str:
-        """One line: what it is, and on what terms."""
-        return f"{self.name}: {self.what}; terms: {self.terms}"
 
-    def address(self, path: str, mirror: str | None) -> str:
-        """Return where a file is, on a mirror or at its source."""
-        return f"{(mirror or self.base).rstrip('/')}/{quote(path)}"
-
-
-def read_catalogue(path: Path | None = None) -> dict[str, DataSet]:
-    """Return the sets of a catalogue by name, in its order."""
+def read_catalogue() -> dict[str, DataSet]:
+    """Return the sets of the catalogue by name, in its order."""
     sets: dict[str, DataSet] = {}
-    for entry in tomllib.loads((path or CATALOGUE).read_text(encoding="utf-8"))["sets"]:
+    for entry in tomllib.loads(CATALOGUE.read_text(encoding="utf-8"))["sets"]:
         files = tuple(Remote(**file) for file in entry.pop("files"))
         if "repository" in entry:
             repository, commit = entry.pop("repository"), entry.pop("commit")
@@ -99,41 +90,8 @@ def read_catalogue(path: Path | None = None) -> dict[str, DataSet]:
     return sets
 
 
-@dataclass(frozen=True)
-class Download:
-    """One file: from where, to where, and what it must be."""
-
-    url: str
-    target: Path
-    bytes: int | None
-    """Exact size, or None where it is not known."""
-    about_bytes: int
-    """Size for the disk check."""
-    algorithm: str
-    """Of the digest, a name that hashlib knows."""
-    digest: str | None
-    """In hexadecimal, or None where it is not known."""
-    advice: str
-    """What the user can do when it fails; ends every message."""
-
-    @property
-    def part(self) -> Path:
-        """Where the download grows."""
-        return self.target.with_name(self.target.name + ".part")
-
-
-class _BrokenError(Exception):
-    """The connection failed in a way that may be gone at the next try."""
-
-
-def hexdigest(path: Path, algorithm: str) -> str:
-    """Return the digest of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
-
-
-def download(wanted: Download, tick: Tick) -> None:
-    """Download one file, complete and checked.
+def download(url: str, wanted: Remote, target: Path, tick: Callable[[int], None]) -> None:
+    """Download one file, complete and checked; `tick` is called with the bytes that have arrived.
 
     A piece from an earlier run is continued, if a digest can show that the pieces belong together.
 
@@ -141,151 +99,66 @@ def download(wanted: Download, tick: Tick) -> None:
         InputError: if it cannot be downloaded, is not the wanted file, or does not fit on the disk. Nothing
             is left at its target; a piece is left only where the next run can continue it.
     """
+    part = target.with_name(target.name + ".part")
     if wanted.digest is None:
-        wanted.part.unlink(missing_ok=True)
-    resumed = wanted.part.exists()
-    begun = wanted.part.stat().st_size if resumed else 0
-    need_space(wanted.target.parent, max(0, wanted.about_bytes - begun))
-    try:
-        found = _receive(wanted, tick)
-        if resumed and found != wanted.digest:  # the earlier piece was of another file
-            wanted.part.unlink()
-            found = _receive(wanted, tick)
-    except OSError as error:
-        if error.errno not in DISK_FULL:
-            raise
-        wanted.part.unlink(missing_ok=True)
-        size = f"{wanted.about_bytes / 1e6:,.0f} MB"
-        raise InputError(
-            f"{wanted.target}: the disk is full; free about {size} or use another `out`"
-        ) from error
-    if wanted.digest not in (None, found):
-        wanted.part.unlink()
-        raise _another_file(wanted, f"{wanted.algorithm} {wanted.digest}", f"{wanted.algorithm} {found}")
-    os.replace(wanted.part, wanted.target)
+        part.unlink(missing_ok=True)
+    resumed = part.exists()
+    size = part.stat().st_size if resumed else 0
+    need_space(part.parent, max(0, wanted.size - size))
+    if not resumed or wanted.digest_of(part) != wanted.digest:
+        for begin, piece in stream(url, size):
+            with part.open("ab") as file:
+                file.truncate(begin)
+                file.write(piece)
+            tick(begin + len(piece))
+            if wanted.bytes is not None and begin + len(piece) > wanted.bytes:
+                break  # maybe without end
+    found = wanted.digest_of(part)
+    if wanted.digest in (None, found):
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(part, target)
+        return
+    part.unlink()
+    if not resumed:
+        raise InputError(f"{url}: not the expected file: expected {wanted.digest}, got {found}")
+    download(url, wanted, target, tick)  # the piece from an earlier run was of another file
 
 
-def read_text(url: str, advice: str) -> str:
-    """Return a small text file, such as a list of digests.
+def stream(url: str, begin: int) -> Iterator[tuple[int, bytes]]:
+    """Yield pieces of a file with their positions, from byte `begin`, or from 0 if the server has no such.
+
+    A connection that breaks is tried again after each of `DELAYS`.
 
     Raises:
         InputError: if it cannot be downloaded.
     """
-    chunks: list[bytes] = []
-
-    def receive() -> None:
-        with _open(url, 0, advice) as response:
-            chunks[:] = _chunks(response)
-
-    _retry(url, advice, receive)
-    return b"".join(chunks).decode("ascii", "replace")
-
-
-def _receive(wanted: Download, tick: Tick) -> str:
-    """Complete the part file and return its digest."""
-    _retry(wanted.url, wanted.advice, lambda: _append(wanted, tick))
-    return hexdigest(wanted.part, wanted.algorithm)
-
-
-def _retry(url: str, advice: str, action: Callable[[], None]) -> None:
-    """Do `action`, again after each of `DELAYS` while the connection breaks."""
-    for tries, delay in enumerate((*DELAYS, None), 1):
+    for delay in (*DELAYS, None):
+        headers = {"User-Agent": f"dnalm/{__version__}"} | ({"Range": f"bytes={begin}-"} if begin else {})
         try:
-            return action()
-        except _BrokenError as error:
-            unreachable = isinstance(error.__cause__, urllib.error.URLError) and tries == 1
-            if delay is None or (unreachable and not isinstance(error.__cause__, urllib.error.HTTPError)):
-                raise InputError(
-                    f"{url}: could not be downloaded ({error}; tries: {tries})\n"
-                    f"  again: the same command continues where this one stopped, if it can\n{advice}"
-                ) from error
+            with urllib.request.urlopen(
+                urllib.request.Request(url, headers=headers), timeout=TIMEOUT
+            ) as answer:
+                if urlsplit(answer.url).scheme not in ("http", "https"):
+                    raise InputError(f"{url}: a redirect to {answer.url} is not allowed")
+                is_rest = answer.headers.get("Content-Range", "").startswith(f"bytes {begin}-")
+                begin = begin if answer.status == 206 and is_rest else 0
+                if answer.status == 206 and not is_rest:
+                    raise HTTPException("the server sent another part than requested")
+                yield begin, b""  # there is such a file, maybe an empty one
+                while piece := answer.read(CHUNK):
+                    yield begin, piece
+                    begin += len(piece)
+                if not answer.length:  # what of the body has not arrived
+                    return
+                problem = f"the connection broke after {begin:,} of {begin + answer.length:,} bytes"
+        except urllib.error.HTTPError as error:
+            problem = f"the server answers {error.code} {error.reason}"
+            begin = 0 if error.code == 416 else begin  # the server has nothing from `begin` on
+            if error.code not in RETRIED:
+                delay = None
+        except (OSError, HTTPException) as error:
+            problem = f"no connection, or it broke: {getattr(error, 'reason', error)}"
+        if delay is None:
+            raise InputError(f"{url}: {problem}; the same command continues, if it can")
         time.sleep(delay)
-    return None
-
-
-def _append(wanted: Download, tick: Tick) -> None:
-    """Add to the part file until it is complete, from its end if the server can.
-
-    Raises:
-        _BrokenError: if the connection ends before the file does.
-        InputError: if the server's file has another size than the wanted one.
-    """
-    begun = wanted.part.stat().st_size if wanted.part.exists() else 0
-    if wanted.bytes is not None and begun >= wanted.bytes:
-        if begun == wanted.bytes:
-            return
-        begun = 0
-    try:
-        with _open(wanted.url, begun, wanted.advice) as response:
-            begun, size = _range(response, begun)
-            _check_size(wanted, size)
-            with wanted.part.open("ab" if begun else "wb") as file:
-                tick(begun)
-                for chunk in _chunks(response):
-                    begun += len(chunk)
-                    _check_size(wanted, max(begun, wanted.bytes or 0))
-                    file.write(chunk)
-                    tick(begun)
-                file.flush()
-                os.fsync(file.fileno())
-    except _BrokenError as error:
-        if getattr(error.__cause__, "code", None) == 416 or error.args[0] == OTHER_RANGE:
-            wanted.part.unlink()  # the server has no such part of the file
-        raise
-    expected = wanted.bytes or size
-    if expected is not None and begun < expected:
-        raise _BrokenError(f"the connection broke after {begun:,} of {expected:,} bytes")
-
-
-def _range(response: Any, begun: int) -> tuple[int, int | None]:
-    """Return the byte a response starts at, 0 or `begun`, and the size of the full file where it is given."""
-    if response.status != 206:
-        length = response.headers.get("Content-Length", "")
-        return 0, int(length) if length.isdigit() else None
-    match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
-    if match is None or int(match[1]) != begun:
-        raise _BrokenError(OTHER_RANGE)
-    return begun, None if match[2] == "*" else int(match[2])
-
-
-def _check_size(wanted: Download, size: int | None) -> None:
-    if size is not None and wanted.bytes is not None and size != wanted.bytes:
-        wanted.part.unlink(missing_ok=True)
-        raise _another_file(wanted, f"{wanted.bytes:,} bytes", f"{size:,} bytes or more")
-
-
-def _another_file(wanted: Download, expected: str, found: str) -> InputError:
-    return InputError(
-        f"{wanted.url}: not the expected file, nothing was stored\n"
-        f"  expected {expected}\n  got      {found}\n{wanted.advice}"
-    )
-
-
-@contextlib.contextmanager
-def _open(url: str, begin: int, advice: str) -> Iterator[Any]:
-    """Open an http or https address, from byte `begin`; urllib refuses redirects to files."""
-    headers = {"User-Agent": f"dnalm/{__version__}"} | ({"Range": f"bytes={begin}-"} if begin else {})
-    try:
-        response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
-    except urllib.error.HTTPError as error:
-        answer = f"the server answers {error.code} {error.reason}"
-        if error.code in RETRIED:
-            raise _BrokenError(answer) from error
-        raise InputError(f"{url}: could not be downloaded ({answer})\n{advice}") from error
-    except urllib.error.URLError as error:
-        raise _BrokenError(f"no connection to {urlsplit(url).netloc}: {error.reason}") from error
-    except (OSError, HTTPException) as error:
-        raise _BrokenError(f"the connection broke: {error}") from error
-    with response:
-        if urlsplit(response.url).scheme not in ("http", "https"):
-            raise InputError(f"{url}: a redirect to {response.url} is not allowed\n{advice}")
-        yield response
-
-
-def _chunks(response: Any) -> Iterator[bytes]:
-    """Yield what arrives, as it arrives."""
-    try:
-        while chunk := response.read1(CHUNK):
-            yield chunk
-    except (OSError, HTTPException) as error:
-        raise _BrokenError(f"the connection broke: {error}") from error

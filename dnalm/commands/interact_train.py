@@ -4,7 +4,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from dnalm.commands.runs import RunOptions, prepare_process, progress_bar, show
+from dnalm.commands.progress import progress_bar
+from dnalm.commands.runs import RunOptions, prepare_process, show
 from dnalm.config import from_recipe
 from dnalm.models.input_encoder import ModelName
 from dnalm.train.pairs import RESULTS, PairTrainingConfig, estimate_pair_training, train_pairs

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dnalm.commands.runs import RunOptions, prepare_process, progress_bar, show
+from dnalm.commands.progress import progress_bar
+from dnalm.commands.runs import RunOptions, prepare_process, show
 from dnalm.config import MODIFIED_SUFFIX, NON_TRAINING_FIELDS, from_recipe, nearest
 from dnalm.errors import InputError
 from dnalm.files import finite, read_json

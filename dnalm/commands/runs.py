@@ -1,24 +1,19 @@
 """For commands that train or evaluate: flags, settings of the process, messages, progress."""
 
-import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
 
 from dnalm import process
 from dnalm.device import Compute, Processor
 from dnalm.errors import InputError
 from dnalm.record import Record
 from dnalm.results import write
-from dnalm.train.loop import Progress
 from dnalm.train.run import RunConfig
 
 
@@ -127,30 +122,3 @@ def show(result: str) -> None:
     """Print a result, in the first of several processes."""
     if process.is_rank_zero():
         print(result)
-
-
-@contextlib.contextmanager
-def progress_bar(*, quiet: bool) -> Iterator[Progress]:
-    """Yield a function that shows the progress of training on stderr, if that is a terminal."""
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("training"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}"),
-        TimeRemainingColumn(),
-    )
-    silent = quiet or not process.is_rank_zero() or not console.is_terminal
-    bar = Bar(*columns, console=console, disable=silent)
-    task = bar.add_task("training", total=None, note="", start=False)
-
-    def update(step: int, steps: int, note: str) -> None:
-        if not bar.live.is_started and not silent:
-            bar.start_task(task)
-            bar.start()
-        bar.update(task, completed=step, total=steps, note=note)
-
-    try:
-        yield update
-    finally:
-        bar.stop()

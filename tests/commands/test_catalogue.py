@@ -20,7 +20,7 @@ def test_every_entry_is_in_order():
         assert len({file.name for file in one.files}) == len(one.files) > 0
         for file in one.files:
             assert ".." not in file.path
-            assert (file.bytes is None) == (file.sha256 is None) != (file.about_bytes is None)
+            assert bool(file.bytes) == bool(file.sha256) != bool(file.about_bytes)
             assert file.size > 0
             assert file.sha256 is None or re.fullmatch("[0-9a-f]{64}", file.sha256)
     assert [name for name, one in sets.items() if not one.pinned] == ["hg38", "chemberta"]

@@ -1,14 +1,10 @@
 """Tests for dnalm/commands/fetch.py and dnalm/download.py, against a server on 127.0.0.1."""
 
-import errno
-import gzip
 import hashlib
 import http.server
-import os
 import re
 import shutil
 import threading
-import time
 
 import pytest
 
@@ -19,6 +15,7 @@ from dnalm.download import read_catalogue
 from dnalm.errors import InputError
 
 GENOME = bytes(range(256)) * 1_000
+MD5 = hashlib.md5(GENOME).hexdigest()
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -28,18 +25,14 @@ class Server(http.server.ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
         self.files: dict[str, bytes] = {}
-        self.ranges = True
-        self.lengths = True
+        self.ranges = self.lengths = True
         self.cuts: list[int] = []  # one request each: close after so many bytes of the body
         self.answers: list[int] = []  # one request each: answer with this status and nothing else
         self.redirect = ""
         self.requests: list[tuple[str, str | None]] = []
         self.served = 0  # bytes of bodies
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -59,22 +52,21 @@ class Handler(http.server.BaseHTTPRequestHandler):
         else:
             self.send_file(server.files[self.path], asked)
 
-    def send_file(self, whole, asked):
-        server, body = self.server, whole
+    def send_file(self, content, asked):
+        server, start = self.server, 0
         if asked and server.ranges:
             start = int(re.fullmatch(r"bytes=(\d+)-", asked)[1])
-            if start >= len(whole):
+            if start >= len(content):
                 self.send_error(416)
                 return
-            body = whole[start:]
             self.send_response(206)
-            self.send_header("Content-Range", f"bytes {start}-{len(whole) - 1}/{len(whole)}")
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
         else:
             self.send_response(200)
         if server.lengths:
-            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
-        body = body[: server.cuts.pop(0)] if server.cuts else body
+        body = content[start:][: server.cuts.pop(0) if server.cuts else None]
         server.served += len(body)
         self.wfile.write(body)
 
@@ -96,44 +88,21 @@ def server(monkeypatch):
 
 
 @pytest.fixture
-def folder(tmp_path):
-    """Where set `small` goes; the path holds a space."""
+def folder(server, tmp_path, monkeypatch):
+    """Where set `small` (pinned) goes; beside it are `listed` (MD5 only) and `loose` (nothing known)."""
+    sets = {
+        "small": f'path = "in/a folder/genome.fa.gz", bytes = {len(GENOME)}, sha256 = "{sha(GENOME)}"',
+        "listed": 'path = "in/genome.fa.gz", about_bytes = 250000, md5_list = "in/md5sum.txt"',
+        "loose": 'path = "in/weights.bin", about_bytes = 250000',
+    }
+    common = f'what = "a genome"\nterms = "as you like"\nbase = "{server.url}/"'
+    lines = [f'[[sets]]\nname = "{name}"\n{common}\nfiles = [{{ {file} }}]\n' for name, file in sets.items()]
+    (tmp_path / "catalogue.toml").write_text("".join(lines))
+    monkeypatch.setattr(download, "CATALOGUE", tmp_path / "catalogue.toml")
+    for name in ("a%20folder/genome.fa.gz", "genome.fa.gz", "weights.bin"):
+        server.files[f"/in/{name}"] = GENOME
+    server.files["/in/md5sum.txt"] = f"{'0' * 32}  chrom.sizes\n{MD5}  genome.fa.gz\n".encode()
     return tmp_path / "my downloads" / "small"
-
-
-@pytest.fixture
-def small(server, tmp_path, monkeypatch):
-    """A catalogue of its own: `small` (pinned), `listed` (MD5 only) and `loose` (nothing known)."""
-    path = tmp_path / "catalogue.toml"
-    path.write_text(f'''
-[[sets]]
-name = "small"
-what = "a small genome"
-terms = "as you like"
-base = "{server.url}/"
-files = [{{ path = "in/a folder/genome.fa.gz", bytes = {len(GENOME)}, sha256 = "{sha(GENOME)}" }}]
-
-[[sets]]
-name = "listed"
-what = "a genome with a list of sums"
-terms = "as you like"
-base = "{server.url}/"
-files = [{{ path = "in/genome.fa.gz", about_bytes = 250000, md5_list = "in/md5sum.txt" }}]
-
-[[sets]]
-name = "loose"
-what = "weights"
-terms = "as you like"
-base = "{server.url}/"
-files = [{{ path = "in/weights.bin", about_bytes = 250000 }}]
-''')
-    monkeypatch.setattr(download, "CATALOGUE", path)
-    server.files["/in/a%20folder/genome.fa.gz"] = GENOME
-    server.files["/in/genome.fa.gz"] = server.files["/in/weights.bin"] = GENOME
-    server.files["/in/md5sum.txt"] = b"%s  chrom.sizes\n%s  genome.fa.gz\n" % (
-        b"0" * 32,
-        hashlib.md5(GENOME).hexdigest().encode(),
-    )
 
 
 def sha(content):
@@ -148,67 +117,50 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir() if path.name != ".lock")
 
 
-@pytest.mark.usefixtures("small")
 class TestDownload:
-    def test_the_file_arrives_and_its_terms_are_shown_first(self, server, folder, capsys):
-        get(folder)
-        assert (folder / "genome.fa.gz").read_bytes() == GENOME
-        assert names(folder) == ["genome.fa.gz"]
-        out, err = capsys.readouterr()
-        assert "as you like" in err
-        assert sha(GENOME) in out
-
-    def test_what_is_there_is_not_downloaded_again_and_another_file_replaced_only_on_request(
-        self, server, folder
-    ):
+    def test_the_file_arrives_once_and_another_is_replaced_only_on_request(self, server, folder, capsys):
         for overwrite in (False, False, True):
             get(folder, overwrite=overwrite)
         assert len(server.requests) == 1
+        assert names(folder) == ["genome.fa.gz"]
+        out, err = capsys.readouterr()
+        assert "as you like" in err
+        assert out.count(sha(GENOME)) == 3
         (folder / "genome.fa.gz").write_bytes(b"mine")
-        with pytest.raises(InputError, match=rf"(?s)--overwrite.*{sha(GENOME)}.*{sha(b'mine')}"):
+        with pytest.raises(InputError, match=rf"--overwrite.*{sha(GENOME)}.*{sha(b'mine')}"):
             get(folder)
         assert (folder / "genome.fa.gz").read_bytes() == b"mine"
         get(folder, overwrite=True)
         assert (folder / "genome.fa.gz").read_bytes() == GENOME
 
     @pytest.mark.parametrize(
-        ("content", "lengths", "got"),
-        [
-            (GENOME[:-1] + b"!", True, "sha256"),
-            (GENOME[:-1], True, "255,999 bytes"),
-            (GENOME + b"!", True, "256,001 bytes"),
-            (GENOME * 20, False, "bytes"),  # without end
-        ],
+        "content", [GENOME[:-1] + b"!", GENOME[:-1], GENOME + b"!", GENOME * 20], ids=len
     )
-    def test_another_digest_or_size_leaves_nothing(self, server, folder, content, lengths, got):
-        server.files["/in/a%20folder/genome.fa.gz"], server.lengths = content, lengths
-        got = f"sha256 {sha(content)}" if got == "sha256" else got
-        with pytest.raises(InputError, match=rf"(?s)expected (sha256 {sha(GENOME)}|256,000 bytes).*{got}"):
+    def test_another_digest_or_size_leaves_nothing(self, server, folder, content):
+        server.files["/in/a%20folder/genome.fa.gz"], server.lengths = content, len(content) < 1e6
+        with pytest.raises(InputError, match=f"expected sha256 {sha(GENOME)}, got sha256"):
             get(folder)
         assert names(folder) == []
         assert len(server.requests) == 1
 
-    def test_a_cut_connection_is_gone_on_with_where_it_broke(self, server, folder):
+    def test_a_cut_connection_is_continued_where_it_broke_also_by_the_next_run(self, server, folder):
         server.cuts = [100_000, 50_000]
         get(folder)
         assert (folder / "genome.fa.gz").read_bytes() == GENOME
-        assert server.served == len(GENOME)  # no byte was sent twice
         assert [asked for _, asked in server.requests] == [None, "bytes=100000-", "bytes=150000-"]
-
-    def test_the_next_run_goes_on_where_a_given_up_one_stopped(self, server, folder):
+        (folder / "genome.fa.gz").unlink()
         server.cuts = [100_000, 1, 1]
-        with pytest.raises(InputError, match=r"broke after 100,002 of 256,000 bytes; tries: 3"):
+        with pytest.raises(InputError, match=r"broke after 100,002 of 256,000 bytes"):
             get(folder)
         assert names(folder) == ["genome.fa.gz.part"]
         get(folder)
-        assert server.served == len(GENOME)
         assert names(folder) == ["genome.fa.gz"]
-
-    def test_a_server_that_ignores_range_sends_it_all_again(self, server, folder):
-        server.ranges, server.cuts = False, [100_000]
+        assert server.served == 2 * len(GENOME)  # no byte was sent twice
+        (folder / "genome.fa.gz").unlink()
+        server.ranges, server.cuts = False, [100_000]  # without ranges it sends all again
         get(folder)
         assert (folder / "genome.fa.gz").read_bytes() == GENOME
-        assert server.served == 100_000 + len(GENOME)
+        assert server.served == 3 * len(GENOME) + 100_000
 
     @pytest.mark.parametrize(
         "piece", [b"!" * 1_000, b"!" * len(GENOME), b"!" * (len(GENOME) + 5), GENOME], ids=len
@@ -223,58 +175,39 @@ class TestDownload:
         assert names(folder) == ["genome.fa.gz"]
         assert bool(server.requests) == (piece != GENOME)
 
-    def test_an_answer_that_may_pass_is_asked_for_again_and_a_missing_file_is_not(self, server, folder):
+    def test_an_answer_that_may_pass_is_asked_for_again(self, server, folder):
         server.answers = [503, 429]
         get(folder)
         assert names(folder) == ["genome.fa.gz"]
-        (folder / "genome.fa.gz").unlink()
+
+    def test_what_cannot_be_downloaded_leaves_nothing(self, server, folder, tmp_path, monkeypatch):
+        with pytest.raises(InputError, match="no connection.*refused") as caught:
+            get(folder, mirror="http://127.0.0.1:1/mirror/")
+        assert "http://127.0.0.1:1/mirror/in/a%20folder/genome.fa.gz" in str(caught.value)
+        assert f"{folder}/genome.fa.gz" in str(caught.value)
+        for scheme in ("file", "ftp"):
+            server.redirect = f"{scheme}://localhost{tmp_path}/genome.fa.gz"
+            with pytest.raises(InputError, match="not allowed|unknown url type: ftp|no connection|ftp error"):
+                get(folder)
+        server.redirect = ""
         server.files.clear()
         server.requests.clear()
         with pytest.raises(InputError, match="genome.fa.gz: .*404"):
             get(folder)
+        free = shutil.disk_usage(folder.parents[1])._replace(free=1_000)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: free)
+        with pytest.raises(InputError, match="free some space"):
+            get(folder)
         assert len(server.requests) == 1
         assert names(folder) == []
 
-    @pytest.mark.parametrize("scheme", ["file", "ftp"])
-    def test_a_redirect_leads_to_http_only(self, server, folder, tmp_path, scheme):
-        (tmp_path / "genome.fa.gz").write_bytes(GENOME)
-        server.redirect = f"{scheme}://localhost{tmp_path}/genome.fa.gz"
-        with pytest.raises(InputError, match="not allowed|unknown url type: ftp|no connection|ftp error"):
-            get(folder)
-        assert names(folder) == []
 
-    def test_without_a_network_it_gives_up_at_once(self, folder, monkeypatch):
-        monkeypatch.setattr(download, "DELAYS", (5.0,))
-        started = time.monotonic()
-        with pytest.raises(InputError, match="127.0.0.1:1: .*refused") as caught:
-            get(folder, mirror="http://127.0.0.1:1/mirror/")
-        assert "http://127.0.0.1:1/mirror/in/a%20folder/genome.fa.gz" in str(caught.value)
-        assert f"{folder}/genome.fa.gz" in str(caught.value)
-        assert time.monotonic() - started < 1
-
-    @pytest.mark.parametrize("when", ["before", "while"])
-    def test_a_full_disk_leaves_nothing(self, server, folder, monkeypatch, when):
-        def full(*_):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-        if when == "before":
-            free = shutil.disk_usage(folder.parents[1])._replace(free=1_000)
-            monkeypatch.setattr(shutil, "disk_usage", lambda _: free)
-        else:
-            monkeypatch.setattr(os, "fsync", full)
-        with pytest.raises(InputError, match="free some space|the disk is full"):
-            get(folder)
-        assert names(folder) == []
-
-
-@pytest.mark.usefixtures("small")
 class TestUnpinned:
     def test_without_the_flag_nothing_is_downloaded_and_with_it_the_digest_is_shown(
         self, server, folder, capsys
     ):
-        for name in ("listed", "loose"):
-            with pytest.raises(InputError, match=rf"{name}: .* --accept-unpinned"):
-                get(folder, "small", name)
+        with pytest.raises(InputError, match=r"listed: .* --accept-unpinned.*; loose: .* --accept-unpinned"):
+            get(folder, "small", "listed", "loose")
         assert server.requests == []  # nor is the pinned one begun
         part = folder.parent / "loose" / "weights.bin.part"
         part.parent.mkdir(parents=True)
@@ -287,7 +220,7 @@ class TestUnpinned:
     @pytest.mark.parametrize(
         ("file", "content", "message"),
         [
-            ("genome.fa.gz", b"another", f"expected md5 {hashlib.md5(GENOME).hexdigest()}"),
+            ("genome.fa.gz", b"another", f"expected md5 {MD5}"),
             ("md5sum.txt", b"not a list", r"md5sum.txt: .*genome.fa.gz"),
         ],
     )
@@ -305,57 +238,32 @@ class TestUnpinned:
         assert names(part.parent) == []
 
 
-@pytest.mark.usefixtures("small")
-class TestOptions:
-    def test_without_a_name_the_sets_are_listed(self, capsys):
-        run(Options())
-        lines = capsys.readouterr().out.splitlines()
-        assert [line.split("  ")[0] for line in lines[:4]] == ["name", "small", "listed", "loose"]
-
-    def test_dry_run_downloads_nothing(self, server, folder, capsys):
-        get(folder, "small", "loose", dry_run=True)
-        out = capsys.readouterr().out
-        assert f"{server.url}/in/a%20folder/genome.fa.gz" in out
-        assert f"{folder}/genome.fa.gz" in out
-        assert server.requests == []
-        assert not folder.parent.exists()
-
-    def test_all_problems_are_reported_at_once(self, folder):
-        with pytest.raises(InputError, match=r"(?s)smal: .*small\?.*loose: ") as caught:
-            get(folder, "smal", "loose", mirror="file:///etc")
-        assert "'file:///etc'" in str(caught.value)
-        assert not folder.parent.exists()
+def test_the_list_a_dry_run_and_wrong_options_download_nothing(server, folder, capsys):
+    run(Options())
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[0] for line in lines[:4]] == ["name", "small", "listed", "loose"]
+    get(folder, "small", "loose", dry_run=True)
+    out = capsys.readouterr().out
+    assert f"{server.url}/in/a%20folder/genome.fa.gz" in out
+    assert f"{folder}/genome.fa.gz" in out
+    with pytest.raises(InputError, match=r"smal: .*small\?.*loose: .*'file:///etc'"):
+        get(folder, "smal", "loose", mirror="file:///etc")
+    assert server.requests == []
+    assert not folder.parent.exists()
 
 
 def test_a_real_set_arrives_from_a_mirror(server, shared_data, tmp_path):
-    local = {
-        "Saccharomyces_cerevisiae.R64-1-1.dna.toplevel.fa.gz": "genomes/yeast_R64-1-1.fa.gz",
-        "chr22_sequences.txt.gz": "binding/chr22_sequences.txt.gz",
-        "chr22_scores.txt.gz": "binding/chr22_scores.txt.gz",
-    }
-    sets = read_catalogue()
-    wanted = ("yeast", "binding-chr22", "gue/tf/0")
-    for name in wanted:
-        for file in sets[name].files:
-            if name.startswith("gue/"):  # kept compressed; the catalogue names the CSV
-                content = gzip.decompress((shared_data / name / f"{file.name}.gz").read_bytes())
-            else:
-                content = (shared_data / local[file.name]).read_bytes()
-            server.files[f"/mirror/{file.path}"] = content
-    run(Options(names=wanted, out=tmp_path, mirror=f"{server.url}/mirror"))
-    for name in wanted:
-        for file in sets[name].files:
-            assert sha((tmp_path / name / file.name).read_bytes()) == file.sha256
+    (file,) = read_catalogue()["yeast"].files
+    server.files[f"/mirror/{file.path}"] = (shared_data / "genomes/yeast_R64-1-1.fa.gz").read_bytes()
+    run(Options(names=("yeast",), out=tmp_path, mirror=f"{server.url}/mirror"))
+    assert sha((tmp_path / "yeast" / file.name).read_bytes()) == file.sha256
 
 
-WRONG = """
-mirror.org ftp://a.org http:// http://a.org:x http://[::1 http://a..b http://-a.org http://a%20b.org
-http://[1::2::3] http://a.org-/x http://a.org/é
-"""
+WRONG = "mirror.org ftp://a.org http:// http://a.org:x http://[::1 http://a..b http://a.org:0 http://a.org/é"
 
 
 @pytest.mark.parametrize(
-    "mirror", ["", " http://a.org", "http://a.org\n", "http://a.org/my genomes", *WRONG.split()]
+    "mirror", ["", " http://a.org", "http://a.org\n", "http://a.org/b c", *WRONG.split()]
 )
 def test_a_mirror_must_be_a_web_address_in_ascii(tmp_path, mirror):
     with pytest.raises(InputError, match="--from must be an http:// or https:// address"):

@@ -5,8 +5,9 @@ import os
 import pytest
 import torch
 
-from dnalm.commands import runs
-from dnalm.commands.runs import EvaluationOptions, prepare_process, progress_bar
+from dnalm.commands import progress as bars
+from dnalm.commands.progress import progress_bar
+from dnalm.commands.runs import EvaluationOptions, prepare_process
 from dnalm.device import Compute, Processor
 from dnalm.errors import InputError
 from dnalm.process import ProcessInfo
@@ -68,8 +69,8 @@ def test_results_are_not_replaced_without_asking(tmp_path):
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_progress_is_shown_on_a_terminal_alone(monkeypatch, capsys, terminal):
-    console = runs.Console
-    monkeypatch.setattr(runs, "Console", lambda stderr: console(stderr=stderr, force_terminal=terminal))
+    console = bars.Console
+    monkeypatch.setattr(bars, "Console", lambda stderr: console(stderr=stderr, force_terminal=terminal))
     with progress_bar(quiet=False) as progress:
         for step in range(3):
             progress(step, 2, f"loss {step}")
