@@ -1,29 +1,22 @@
 """What `dnalm info` says of models: checkpoints, `.pt` files, safetensors."""
 
-import json
 import math
 import shlex
-import zipfile
-from dataclasses import dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from safetensors import SafetensorError, safe_open
 
 from dnalm.errors import InputError
 from dnalm.record import read_record
-from dnalm.tokens.characters import HG38_CHARACTERS, VOCAB4
+from dnalm.tokens.characters import VOCAB4
 
-LARGEST_HEADER = 64 << 20
-"""Bytes; a larger safetensors header is not one of dnalm's."""
-LEGACY_PT = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-"""First bytes of a `.pt` file written before PyTorch 1.6."""
-TRAINED = {"finetune", "baseline"}
-"""Verbs that train a binding model."""
-RESUMED = {"pretrain", "interact train"} | TRAINED
-"""Verbs that have --resume."""
+ASIDE = {"format", "format_version", "files", "identity", "evaluations", "history", "detail", "reliability"}
+"""Entries of dnalm's JSON that are too long to show, or are shown already."""
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """What a path is."""
 
     kind: str
@@ -31,15 +24,23 @@ class Finding:
     title: str
     facts: dict[str, Any]
     """JSON values; names with underscores."""
-    next: list[str] = field(default_factory=list)
+    next: list[str]
     """Commands that can be run with it; a word in capitals stands for what the path does not say."""
 
 
-def inside(content: Any, *names: str) -> Any:
-    """Return what JSON values hold under names within names, or None."""
-    for name in names:
-        content = content.get(name) if isinstance(content, dict) else None
-    return content
+def facts_of(value: Any) -> Any:
+    """Return JSON as facts: figures with their intervals as text, of a scored model its scores alone."""
+    if isinstance(value, list):
+        return [facts_of(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    if {"value", "low", "high"} <= value.keys() and None not in value.values():
+        named = f"{value['one']} minus {value['other']}: " if "other" in value else ""
+        return f"{named}{value['value']:.4f} ({value['low']:.4f} to {value['high']:.4f})"
+    if isinstance(value.get("scores"), dict):
+        value = value["scores"] | {"minus_best_baseline": value.get("minus_best_rung")}
+    facts = {name: facts_of(each) for name, each in value.items() if name not in ASIDE}
+    return {name: fact for name, fact in facts.items() if fact not in (None, {}, [])}
 
 
 def command(*words: Any) -> str:
@@ -52,30 +53,21 @@ def finetune(model: Path, vocab4: bool) -> str:
     return command("finetune", "--config", "vocab4" if vocab4 else "full", "--checkpoint-dir", model)
 
 
-def evaluate(model: Path) -> str:
-    """Return the command that evaluates a binding model, on the windows of its run where they are known."""
-    flags: list[Any] = []
-    part = "validation"
-    if (model / "run.json").is_file():
-        data = read_record(model / "run.json").get("data")
-        used = {name: inside(data, "files", name, "path") for name in ("sequences", "scores")}
-        if all(used.values()):  # older records have the names alone
-            flags = [word for name, path in used.items() for word in (f"--{name}", path)]
-        part = "test" if inside(data, "windows", "test") else part  # the published split has none
+def _evaluate(kind: str, model: Path) -> str:
+    """Return the command that evaluates a model on the data of its run, where these are known."""
+    record = read_record(model / "run.json") if (model / "run.json").is_file() else {}
+    if kind == "interaction":
+        words = record.get("command") or []
+        pairs = words[words.index("--data") + 1] if "--data" in words else "data/pairs"
+        return command("interact", "evaluate", model, "--data", pairs, "--part", "test")
+    data = record.get("data", {})
+    paths = {name: file["path"] for name, file in data.get("files", {}).items() if "path" in file}
+    flags = [word for name, path in paths.items() for word in (f"--{name}", path)]
+    part = "test" if data.get("windows", {}).get("test") else "validation"  # the published split has no test
     return command("evaluate", model, "--part", part, *flags)
 
 
-def evaluate_pairs(run: Path) -> str:
-    """Return the command that evaluates a pair model on the pairs of its run, where these are known."""
-    data = "data/pairs"
-    if (run / "run.json").is_file():
-        words = read_record(run / "run.json").get("command") or []
-        data = next((after for word, after in zip(words, words[1:], strict=False) if word == "--data"), data)
-        data = next((w.removeprefix("--data=") for w in words if w.startswith("--data=")), data)
-    return command("interact", "evaluate", run, "--data", data, "--part", "test")
-
-
-def checkpoint_folder(path: Path) -> Finding:
+def describe_checkpoint(path: Path) -> Finding:
     """Describe a checkpoint folder without reading its tensors.
 
     Raises:
@@ -83,104 +75,53 @@ def checkpoint_folder(path: Path) -> Finding:
     """
     from dnalm import checkpoint
 
-    content = checkpoint.describe(path)
-    weights = path / checkpoint.WEIGHTS
-    if not weights.is_file():
-        raise InputError(f"{weights}: missing; the checkpoint is incomplete, use another copy")
-    aside = {"format", "format_version", "dnalm_version", "files", "identity", "evaluations", "kind"}
-    facts = {name: value for name, value in content.items() if name not in aside}
-    if "characters" in facts:
-        facts["characters"] = repr(facts["characters"])
-    facts["made_by"] = f"dnalm {content.get('dnalm_version')}"
-    if "kind" not in content:
-        return Finding("training-state", "state of a training run, to go on from", facts)
-    facts["parameters"] = sum(map(math.prod, tensor_shapes(weights).values()))
-    run = path.parent if path.name == "checkpoint" else path
-    is_vocab4 = content.get("characters") == VOCAB4.characters
-    commands = {
-        "language": [finetune(path, is_vocab4)],
-        "binding": [evaluate(run)],
-        "interaction": [evaluate_pairs(run)],
-    }
-    return Finding("checkpoint", f"{content['kind']} model", facts, commands.get(content["kind"], []))
+    content, weights = checkpoint.describe(path), describe_safetensors(path / checkpoint.WEIGHTS)
+    facts, kind = facts_of(content) | weights.facts, content.get("kind")
+    if kind is None:
+        return Finding("training-state", "state of a training run, to go on from", facts, [])
+    if kind == "language":
+        commands = [finetune(path, content.get("characters") == VOCAB4.characters)]
+    else:
+        commands = [_evaluate(kind, path.parent if path.name == "checkpoint" else path)]
+    return Finding("checkpoint", f"{kind} model", facts, commands)
 
 
-def is_pt(path: Path) -> bool:
-    """Return whether a zip archive is a `.pt` file.
+def describe_safetensors(path: Path) -> Finding:
+    """Describe a safetensors file by its header alone.
 
     Raises:
-        InputError: if it is damaged.
+        InputError: if it is missing or no such file.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith("/data.pkl") for name in archive.namelist())
-    except zipfile.BadZipFile:
-        raise InputError(f"{path}: damaged or cut short (a zip archive without its end)") from None
+        with safe_open(path, framework="np") as file:
+            sizes = [math.prod(file.get_slice(name).get_shape()) for name in file.keys()]  # noqa: SIM118
+    except (SafetensorError, FileNotFoundError) as error:
+        raise InputError(f"{path}: missing, damaged or no safetensors ({error}); use another copy") from error
+    facts = {"tensors": len(sizes), "parameters": sum(sizes)}
+    return Finding("safetensors", "tensors in safetensors", facts, [])
 
 
-def pt_file(path: Path) -> Finding:
+def describe_pt(path: Path) -> Finding:
     """Describe a `.pt` file, published or any other.
 
     Raises:
-        InputError: if it would run code, or is a binding model whose tensors are not a published model's.
+        InputError: if it would run code, or is like a published model but not exactly one.
     """
-    from torch import Tensor
-
     from dnalm.checkpoint import read_pt
+    from dnalm.models.published import read_binding_file, read_language_file
 
     content = read_pt(path)
-    is_cnn = any("initial_conv." in name for name in content.get("model_state") or {})
-    if is_cnn or {"gpt_state", "regressor_state"} <= content.keys():
-        return _binding_pt(path)
-    state = content.get("model") if isinstance(content.get("model"), dict) else content
-    assert isinstance(state, dict)
-    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
-    embedding, head = tensors.get("transformer.wte.weight"), tensors.get("lm_head.weight")
-    if embedding is not None and head is not None and embedding.equal(head):
-        del tensors["lm_head.weight"]  # tied: counted once
-    facts: dict[str, Any] = {"tensors": len(tensors), "parameters": sum(t.numel() for t in tensors.values())}
-    arguments, own = content.get("model_args"), content.get("characters")
-    if not isinstance(arguments, dict) or not tensors:
-        keys = {"bytes": path.stat().st_size, "keys": list(content)[:20]}
-        return Finding("pt", "PyTorch file of tensors, not a published language model", facts | keys)
-    sizes = {4: VOCAB4.characters, 40: HG38_CHARACTERS}
-    size = arguments.get("vocab_size")
-    vocabulary = own if isinstance(own, str) else sizes.get(size) if isinstance(size, int) else None
-    facts["model_args"] = _plain(arguments)
-    facts["vocabulary"] = repr(vocabulary) if vocabulary else "not named by the file"
-    plain = {name: value for name, value in _plain(content).items() if name != "characters"}
-    commands = [finetune(path, vocabulary == VOCAB4.characters)] if vocabulary else []
-    return Finding("published-gpt", "GPT language model in the published format", facts | plain, commands)
-
-
-def _plain(content: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in content.items() if isinstance(value, str | int | float)}
-
-
-def _binding_pt(path: Path) -> Finding:
-    from dnalm.models.published import read_binding_file
-
-    found = read_binding_file(path)
-    facts: dict[str, Any] = {"bytes": path.stat().st_size, "parameters": found.parameter_count}
-    if found.config is not None:
-        facts["parameters_of_the_head"] = sum(tensor.numel() for tensor in found.head.values())
-        facts |= {"config": found.config, "both_strands": found.both_strands}
-    title = f"{found.kind.upper()} binding model in the published format"
-    commands = [command("evaluate", path)]
-    return Finding(f"published-binding-{found.kind}", title, facts | found.numbers, commands)
-
-
-def tensor_shapes(path: Path) -> dict[str, list[int]]:
-    """Return the shapes of the tensors in a safetensors file, from its header alone.
-
-    Raises:
-        InputError: if it is no such file.
-    """
-    with path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        header = file.read(min(size, LARGEST_HEADER))
-    try:
-        content = json.loads(header)
-        return {name: list(one["shape"]) for name, one in content.items() if name != "__metadata__"}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: expected safetensors, got something else or a damaged file") from error
+    if "gpt_state" in content or any("initial_conv." in name for name in content.get("model_state") or {}):
+        found = read_binding_file(path)
+        facts: dict[str, Any] = {"parameters": found.parameter_count, "both_strands": found.both_strands}
+        facts |= {"config": found.config, **found.numbers}
+        title = f"{found.kind.upper()} binding model in the published format"
+        return Finding(f"published-binding-{found.kind}", title, facts_of(facts), [command("evaluate", path)])
+    if "model_args" in content:
+        config, characters, core = read_language_file(path)
+        facts = {name: value for name, value in content.items() if isinstance(value, int | float)}
+        facts |= {"parameters": sum(tensor.numel() for tensor in core.values()), "characters": characters}
+        facts |= {"model_args": asdict(config)}
+        commands = [finetune(path, characters == VOCAB4.characters)]
+        return Finding("published-gpt", "GPT language model in the published format", facts, commands)
+    return Finding("pt", "PyTorch file, not a published model", {"keys": list(content)[:20]}, [])
