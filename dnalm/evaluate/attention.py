@@ -38,22 +38,17 @@ Position = tuple[int, ...]
 class AttentionWeights(NamedTuple):
     """The attention of each side to the states of the other; each adds up to 1."""
 
-    gene: Numbers
-    """Of each state of the gene, by the states of the molecule, [S]."""
-    molecule: Numbers
-    """Of each state of the molecule, by the states of the gene, [S]."""
+    gene: Numbers  # of each state of the gene, by the states of the molecule, [S]
+    molecule: Numbers  # of each state of the molecule, by the states of the gene, [S]
 
 
 @dataclass(frozen=True)
 class PairAttention:
     """What the states of a pair attend to."""
 
-    gene: dict[Position, float]
-    """Weight of each range of bases, (begin, end), [K]; in order; ranges may overlap."""
-    molecule: dict[Position, float]
-    """Weight of each group of atoms that a state represents, [K]; groups may overlap."""
-    atoms: Numbers
-    """Weight of each atom, in the order of the SMILES, [A]."""
+    gene: dict[Position, float]  # weight of each range of bases, [K], in order; ranges may overlap
+    molecule: dict[Position, float]  # weight of each group of atoms of a state, [K]; groups may overlap
+    atoms: Numbers  # weight of each atom, in the order of the SMILES, [A]
 
 
 def check_attends(shape: InteractionShape, name: str) -> None:

@@ -27,10 +27,8 @@ MAX_WEIGHTS = 1_000_000
 class Areas(NamedTuple):
     """Areas under two curves, one of each for every set of weights."""
 
-    auroc: Numbers
-    """Under the receiver operating characteristic, [R]."""
-    average_precision: Numbers
-    """Precision at each threshold, weighted by the increase in recall, [R]; without interpolation."""
+    auroc: Numbers  # under the receiver operating characteristic, [R]
+    average_precision: Numbers  # precision at each threshold, weighted by the increase in recall, [R]
 
 
 class RankedRows:
@@ -109,9 +107,8 @@ def area_estimates(
         return _NONE, _NONE
     (resampled,) = resampled_areas(label, [score], clusters, seed=seed)
     auroc, average = areas(label, score)
-    return _estimate(auroc, resampled.auroc, clusters), _estimate(
-        average, resampled.average_precision, clusters
-    )
+    precision = _estimate(average, resampled.average_precision, clusters)
+    return _estimate(auroc, resampled.auroc, clusters), precision
 
 
 def paired_auroc(

@@ -71,17 +71,12 @@ def predict(
 
 
 def binding_scores(truth: Tracks, predicted: Tracks) -> dict[str, Any]:
-    """Score predicted tracks.
-
-    Args:
-        truth: [N, L]; a base whose score is not 0 is inside a site.
-        predicted: [N, L].
+    """Score predicted tracks; a base whose true score is not 0 is inside a site. Both are [N, L].
 
     Returns:
         `pearson_r` over all bases, with the 95 % bootstrap interval over windows; `pearson_r_batches`, the
-        published figure: the mean of R over batches of 64 windows, in their order; `mse`; `auroc` and
-        `auprc` of "inside a site", and `site_share`, which is the AUPRC of guessing; `median_window_r`;
-        `windows` and `bases`. NaN where it is not defined, as for an R of a prediction that never varies.
+        published figure: the mean of R over batches of 64 windows, in their order; `auroc` and `auprc` of
+        "inside a site", and `site_share`, the AUPRC of guessing. NaN where one is not defined.
     """
     sums, inside = moments(truth, predicted), truth != 0
     batches = np.array(
@@ -107,11 +102,7 @@ def _of_finite(summary: Any, values: Numbers) -> float:
 
 
 def binding_detail(names: Sequence[str], truth: Tracks, predicted: Tracks) -> dict[str, Any]:
-    """Return what the report draws: five windows, density of predicted against true, error by position.
-
-    `truth` and `predicted` are [N, L]. JSON values: `tracks`, `density`, `error_by_position` (root mean
-    squared).
-    """
+    """Return what the report draws of tracks [N, L], as JSON values of `results.BindingDetail`."""
     rows = ((np.arange(EXAMPLES) + 0.5) * len(names) / EXAMPLES).astype(int)
     tracks = [
         {
@@ -167,10 +158,9 @@ def read_evaluation_set(
     split: Literal["auto", "blocks", "published"] = "auto",
     part: EvaluatedPart = "validation",
 ) -> SplitSet:
-    """Read the windows on which models are compared, split as in their training.
+    """Read the windows on which models are compared; `split` auto is that of their training.
 
-    `split` auto is that of the models' training, published for `.pt` files. With `part` all, the set may be
-    too small to split.
+    With `part` all, the set may be too small to split.
 
     Raises:
         InputError: if the files are wrong, a model cannot take the windows, the models were trained with

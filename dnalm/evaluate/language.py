@@ -32,10 +32,8 @@ class LanguageScores:
     """How well a model predicts fixed pieces of a genome."""
 
     nats_per_token: float
-    bits: npt.NDArray[np.float64]
-    """[P]: bits spent on the A/C/G/T targets of each piece."""
-    bases: npt.NDArray[np.int64]
-    """[P]: A/C/G/T targets in each piece."""
+    bits: npt.NDArray[np.float64]  # [P]: bits spent on the A/C/G/T targets of each piece
+    bases: npt.NDArray[np.int64]  # [P]: A/C/G/T targets in each piece
 
     @property
     def bits_per_base(self) -> float:
@@ -57,15 +55,10 @@ class BatchLogLoss(NamedTuple):
 def score(
     model: nn.Module, genome: PreparedGenome, part: Part, bases: int, length: int, *, together: bool = False
 ) -> LanguageScores:
-    """Score `model` on the fixed pieces of `part` that hold about `bases` bases (0: all).
+    """Score a language model on the fixed pieces of `part` that hold about `bases` bases (0: all).
 
-    Args:
-        model: a language model.
-        genome: a prepared genome, of the model's vocabulary.
-        part: train or val.
-        bases: number of bases to predict, approximately; 0 for all.
-        length: L, tokens per window.
-        together: whether all processes of a run call this at once, each to score a part of the windows.
+    `genome` has the model's vocabulary; `length` is L, tokens per window. `together`: all processes call this
+    at the same time, and divide the windows among them.
     """
     pieces = choose_pieces(genome, part, bases)
     batches = tile(genome, part, pieces, length, EVALUATION_BATCH)

@@ -35,16 +35,10 @@ def interaction_scores(
     clusters: Sequence[Rows] | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Score predicted interactions [N]; Brier's score and the calibration error need probabilities.
+    """Score predicted probabilities of interactions, [N]; return the JSON values of `results.PairScores`.
 
-    `clusters` are the units of the bootstrap, each [N], see `resampled_areas`; molecules unless given.
-
-    Returns:
-        JSON values. `auroc` and `auprc` with their 95 % bootstrap intervals; `prevalence`, which is the AUPRC
-        of random scores; `auroc_per_gene` and `auroc_per_molecule`, means over those with pairs of both
-        classes, and how many `groups` these are; `ef1`, the enrichment factor of the first 1 % of the
-        ranking; `brier`; `ece` and its bins under `reliability`; `rows` and `positives`. NaN where a score is
-        not defined.
+    `clusters` are the units of the bootstrap, each [N], see `resampled_areas`; molecules unless given. A
+    score that is not defined is NaN.
 
     Raises:
         InputError: if a score is not from 0 to 1.
@@ -107,23 +101,14 @@ def enrichment(label: Labels, score: Numbers, top: float = TOP) -> float:
 
 
 def reliability(label: Labels, score: Numbers) -> dict[str, list[float]]:
-    """Return the data of a reliability diagram, [N] pairs in `BINS` bins of equal width.
-
-    Returns:
-        `edges`, one more than bins; `predicted`, the mean score of each bin; `observed`, its fraction of
-        positives; `count`. NaN in an empty bin.
-    """
+    """Return the data of a reliability diagram, as of `results.Reliability`; NaN in an empty bin."""
     bin_of = np.minimum((score * BINS).astype(np.int64), BINS - 1)
     count = np.bincount(bin_of, minlength=BINS)
     with np.errstate(invalid="ignore"):
         predicted = np.bincount(bin_of, weights=score, minlength=BINS) / count
         observed = np.bincount(bin_of, weights=label, minlength=BINS) / count
-    return {
-        "edges": np.linspace(0.0, 1.0, BINS + 1).tolist(),
-        "predicted": predicted.tolist(),
-        "observed": observed.tolist(),
-        "count": count.tolist(),
-    }
+    columns = {"edges": np.linspace(0.0, 1.0, BINS + 1), "predicted": predicted, "observed": observed}
+    return {name: column.tolist() for name, column in (columns | {"count": count}).items()}
 
 
 def calibration_error(bins: dict[str, list[float]]) -> float:

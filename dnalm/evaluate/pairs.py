@@ -36,11 +36,9 @@ SEED = 0
 class EvaluatedModel:
     """A model, or an ensemble of several, with its inputs."""
 
-    about: dict[str, Any]
-    """Its description in results."""
+    about: dict[str, Any]  # its description in results
     path: str
-    predict: Callable[[Rows, Rows], Numbers]
-    """Maps rows of genes [N] and of molecules [N] to logits, [N]."""
+    predict: Callable[[Rows, Rows], Numbers]  # maps rows of genes [N] and of molecules [N] to logits, [N]
 
 
 def check_part(pairs: PairSet, part: Part) -> None:

