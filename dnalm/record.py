@@ -84,19 +84,24 @@ class Record:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """Read a `run.json`.
+    """Read a `run.json`; raises InputError if it is none, or of another version."""
+    return read_versioned(path, FORMAT, FORMAT_VERSION)
+
+
+def read_versioned(path: Path, form: str, version: int) -> dict[str, Any]:
+    """Read a JSON object that names its `format` and `format_version`.
 
     Raises:
-        InputError: if it is none, or of a later format.
+        InputError: naming the file, if it is none, or of another format or version.
     """
     content = read_json(path)
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise InputError(f"{path}: expected a run record written by dnalm, got another JSON file")
-    if content.get("format_version") != FORMAT_VERSION:
+    got = content if isinstance(content, dict) else {}
+    if (got.get("format"), got.get("format_version")) != (form, version):
         raise InputError(
-            f"{path}: run record of format {content.get('format_version')}, this dnalm reads {FORMAT_VERSION}"
+            f"{path}: expected {form}, version {version}, got {got.get('format')}, version "
+            f"{got.get('format_version')}; move it elsewhere"
         )
-    return content
+    return got
 
 
 def versions() -> dict[str, str]:
@@ -110,9 +115,13 @@ def versions() -> dict[str, str]:
 
 def hardware() -> dict[str, Any]:
     """Return processor, cores this process may use, memory in bytes and system; never a host name."""
+    processor = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        processor = next(line for line in lines if line.startswith("model name")).split(":", 1)[1].strip()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return {"processor": _processor(), "cores": cores, "memory_bytes": memory, "system": platform.system()}
+    return {"processor": processor, "cores": cores, "memory_bytes": memory, "system": platform.system()}
 
 
 def git_state() -> dict[str, Any] | None:
@@ -120,17 +129,13 @@ def git_state() -> dict[str, Any] | None:
     root = Path(dnalm.__file__).parent.parent
     if not (root / ".git").exists():
         return None
-
-    def git(*words: str) -> str:
-        command = ["git", "-C", str(root), *words]
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
-        return done.stdout.strip()
-
+    command = ["git", "-C", str(root), "status", "--porcelain=v2", "--branch", "--untracked-files=no"]
     try:
-        changed = bool(git("status", "--porcelain", "--untracked-files=no"))
-        return {"commit": git("rev-parse", "HEAD"), "changed": changed}
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
     except (OSError, subprocess.SubprocessError):
         return None
+    lines = done.stdout.splitlines()  # the first is "# branch.oid COMMIT"
+    return {"commit": lines[0].split()[-1], "changed": any(not line.startswith("#") for line in lines)}
 
 
 def peak_memory() -> int:
@@ -140,14 +145,6 @@ def peak_memory() -> int:
         return int(torch.cuda.max_memory_allocated())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _processor() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
 
 
 def _now() -> str:

@@ -5,18 +5,30 @@ A file is JSON; its keys are the fields of the classes below, and it may hold mo
 Shapes: L bases in a window, K bins of a histogram, E epochs (the untrained model is the first).
 """
 
-import dataclasses
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from dnalm.bootstrap import Estimate
 from dnalm.errors import InputError
-from dnalm.files import FieldError, finite, from_json, read_json, write_json
+from dnalm.files import FieldError, finite, from_json, write_json
+from dnalm.record import read_versioned
 
 T = TypeVar("T")
 VERSION = 1  # of all formats
+
+
+def check(right: bool, name: str) -> None:
+    """Raise FieldError with the name of the field unless its content is right."""
+    if not right:
+        raise FieldError(name)
+
+
+def check_curves(history: Mapping[str, Sequence[float]], where: str, *names: str) -> None:
+    """Raise FieldError unless the named curves have the same length, and at least one value."""
+    for name in names:
+        check(0 < len(history.get(names[0], [])) == len(history.get(name, [])), f"{where}history.{name}")
 
 
 @dataclass(frozen=True)
@@ -29,16 +41,8 @@ class Training:
     history: dict[str, list[float]]
     states_seconds: float = 0.0
 
-    def check_curves(self, *names: str) -> None:
-        """Raise FieldError unless each named curve has one value an epoch."""
-        epochs = self.history.get("epoch")
-        for name in ("epoch", *names):
-            if not epochs or len(self.history.get(name, [])) != len(epochs):
-                raise FieldError(f"training.history.{name}")
 
-
-@dataclass(frozen=True)
-class MarkovModel:
+class MarkovModel(NamedTuple):
     """An interpolated Markov model and its bits per base."""
 
     order: int
@@ -46,8 +50,7 @@ class MarkovModel:
     bits: float
 
 
-@dataclass(frozen=True)
-class MarkovLadder:
+class MarkovLadder(NamedTuple):
     """Bits per base of Markov models of order 0, 1, ... on the bases of the language model."""
 
     train_bases: int
@@ -58,15 +61,8 @@ class MarkovLadder:
 
 
 @dataclass(frozen=True)
-class MarkovGain:
-    """Which has fewer bits per base: model, markov or neither."""
-
-    winner: str
-
-
-@dataclass(frozen=True)
 class LanguageMetrics:
-    """Results of a pretraining run; the curves of `history` are by evaluation."""
+    """Results of a pretraining run: curves by evaluation, and who has fewer bits (model, markov, neither)."""
 
     mode: str
     vocab_size: int
@@ -76,13 +72,16 @@ class LanguageMetrics:
     best_val_loss: float
     bits_per_base: Estimate
     ladder: MarkovLadder
-    gain: MarkovGain
+    gain: dict[str, Any]
     verdict: str
     history: dict[str, list[float]]
 
+    def __post_init__(self) -> None:
+        check("winner" in self.gain, "gain.winner")
+        check_curves(self.history, "", "iterations", "train_losses", "val_losses", "bits_per_base")
 
-@dataclass(frozen=True)
-class BindingScores:
+
+class BindingScores(NamedTuple):
     """Scores on some windows; `pearson_r_batches` is the mean over batches of 64 windows, as published."""
 
     pearson_r: Estimate
@@ -92,7 +91,6 @@ class BindingScores:
     auprc: float
     median_window_r: float
     windows: int
-    bases: int
 
 
 @dataclass(frozen=True)
@@ -131,8 +129,7 @@ class Track:
     predicted: list[float]
 
     def __post_init__(self) -> None:
-        if not self.truth or len(self.truth) != len(self.predicted):
-            raise FieldError("predicted")
+        check(0 < len(self.truth) == len(self.predicted), "predicted")
 
 
 @dataclass(frozen=True)
@@ -143,12 +140,11 @@ class Density:
     counts: list[list[float]]
 
     def __post_init__(self) -> None:
-        if not self.counts or {len(self.edges) - 1} != {len(self.counts), *map(len, self.counts)}:
-            raise FieldError("counts")
+        bins = {len(self.edges) - 1, len(self.counts), *map(len, self.counts)}
+        check(len(bins) == 1 and 0 not in bins, "counts")
 
 
-@dataclass(frozen=True)
-class BindingDetail:
+class BindingDetail(NamedTuple):
     """What figures show of a model's predictions; `error_by_position` is a root mean square, [L]."""
 
     tracks: list[Track]
@@ -164,9 +160,13 @@ class BindingEntry:
     model: BindingModelInfo | None = None
     detail: BindingDetail | None = None
 
+    @property
+    def score(self) -> Estimate:
+        """Pearson's R over all bases."""
+        return self.scores.pearson_r
 
-@dataclass(frozen=True)
-class Difference:
+
+class Difference(NamedTuple):
     """A score of the model `one` minus that of `other`, paired."""
 
     one: str
@@ -191,9 +191,8 @@ class BindingResults:
     device: str | None = None
 
     def __post_init__(self) -> None:
-        if not self.split.part:
-            raise FieldError("split.part")
-        self.training.check_curves("train_loss", "val_loss", "pearson_r")
+        check(bool(self.split.part), "split.part")
+        check_curves(self.training.history, "training.", "epoch", "train_loss", "val_loss", "pearson_r")
 
 
 @dataclass(frozen=True)
@@ -209,16 +208,8 @@ class BindingEvaluation:
     pairs: list[Difference]
 
     def __post_init__(self) -> None:
-        if missing := [name for name, entry in self.models.items() if entry.model is None]:
-            raise FieldError(f"models.{missing[0]}.model")
-
-
-@dataclass(frozen=True)
-class GroupedAuroc:
-    """Mean AUROC within one gene or one molecule."""
-
-    value: float
-    groups: int
+        for name, entry in self.models.items():
+            check(entry.model is not None, f"models.{name}.model")
 
 
 @dataclass(frozen=True)
@@ -231,19 +222,17 @@ class Reliability:
     count: list[float]
 
     def __post_init__(self) -> None:
-        bins = len(self.count)
-        if not bins or [len(self.edges) - 1, len(self.predicted), len(self.observed)] != [bins] * 3:
-            raise FieldError("edges")
+        bins = {len(self.edges) - 1, len(self.predicted), len(self.observed), len(self.count)}
+        check(len(bins) == 1 and 0 not in bins, "edges")
 
 
-@dataclass(frozen=True)
-class PairScores:
-    """Scores of a model or a baseline on some pairs."""
+class PairScores(NamedTuple):
+    """Scores of a model or a baseline on some pairs; `value` per gene or molecule is a mean AUROC."""
 
     auroc: Estimate
     auprc: Estimate
-    auroc_per_gene: GroupedAuroc
-    auroc_per_molecule: GroupedAuroc
+    auroc_per_gene: dict[str, float]
+    auroc_per_molecule: dict[str, float]
     prevalence: float
     ef1: float
     brier: float
@@ -259,12 +248,10 @@ class PairModelInfo:
 
     kind: str
     parameters: int
-    trained_parameters: int
     weights: str | None = None
 
 
-@dataclass(frozen=True)
-class Gain:
+class Gain(NamedTuple):
     """AUROC of a model minus that of the best baseline, `rung`, paired."""
 
     rung: str | None
@@ -294,6 +281,11 @@ class PairEntry:
     shuffled_molecules: PairScores | None = None
     minus_best_rung: Gain | None = None
 
+    @property
+    def score(self) -> Estimate:
+        """AUROC."""
+        return self.scores.auroc
+
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
@@ -304,11 +296,6 @@ class Protocol:
     ratio: float | None
     seed: int
     digest: str
-
-    @property
-    def protocol(self) -> "Protocol":
-        """These fields alone."""
-        return Protocol(**{each.name: getattr(self, each.name) for each in dataclasses.fields(Protocol)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -322,10 +309,9 @@ class PairResults(Protocol):
     training: Training
     validation: PairScores
     node_rate_validation: float
-    temperature: float | None = None
 
     def __post_init__(self) -> None:
-        self.training.check_curves("train_loss", "val_bce", "val_auroc")
+        check_curves(self.training.history, "training.", "epoch", "train_loss", "val_bce", "val_auroc")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -335,21 +321,15 @@ class PairEvaluation(Protocol):
     FORMAT: ClassVar[str] = "dnalm-interaction-evaluation"
 
     part: str
-    rows: int
-    positives: int
     models: dict[str, PairEntry]
     ladder: dict[str, PairEntry]
-    best_rung: str | None
     warnings: list[str]
-    pairs: list[Difference] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        if not self.ladder:
-            raise FieldError("ladder")
+        check(bool(self.ladder), "ladder")
         for name, entry in self.models.items():
             for key in ("model", "shuffled_genes", "shuffled_molecules", "minus_best_rung"):
-                if getattr(entry, key) is None:
-                    raise FieldError(f"models.{name}.{key}")
+                check(getattr(entry, key) is not None, f"models.{name}.{key}")
 
 
 SCHEMAS: dict[str, type[Any]] = {
@@ -364,15 +344,8 @@ def read(path: Path, kind: type[T]) -> T:
     Raises:
         InputError: naming the file and the field, if it has another format or version, or is damaged.
     """
-    content = read_json(path)
-    got = content if isinstance(content, dict) else {"format": type(content).__name__}
     (form,) = (form for form, schema in SCHEMAS.items() if schema is kind)
-    if (got.get("format"), got.get("format_version")) != (form, VERSION):
-        raise InputError(
-            f"{path}: expected {form}, version {VERSION}, got {got.get('format')}, version "
-            f"{got.get('format_version')}; move it elsewhere"
-        )
-    return decode(content, kind, path)
+    return decode(read_versioned(path, form, VERSION), kind, path)
 
 
 def decode(content: Any, kind: type[T], path: Path) -> T:

@@ -49,14 +49,12 @@ def run(options: Options) -> None:
     if not options.quiet:
         print(f"comparing the runs in {', '.join(map(str, folders))}", file=sys.stderr)
     kinds = kinds_of(folders)
-    chapters = [
-        CHAPTERS[kind](_holding(kind, folders)) for kind in kinds
-    ]  # all is read before any is written
+    chapters = [CHAPTERS[kind](folders) for kind in kinds]  # all is read before any is written
     page = options.out or folders[0] / REPORT
     page = page if page.suffix == ".html" else page / REPORT
     paths = [page]
     if "binding" in kinds:
-        paths = [*draw_comparisons(_holding("binding", folders), page.parent), page]
+        paths = [*draw_comparisons(folders, page.parent), page]
     write_page(chapters, page, TITLES[kinds[0]] if len(kinds) == 1 else "Runs compared")
     for chapter in chapters:
         for table in chapter.tables:
@@ -66,8 +64,3 @@ def run(options: Options) -> None:
             print(finding)
     for path in paths:
         print(path)
-
-
-def _holding(kind: Kind, folders: Sequence[Path]) -> list[Path]:
-    """Return the folders that hold runs of a kind."""
-    return [folder for folder in folders if kind in kinds_of([folder], needed=False)]

@@ -18,9 +18,9 @@ from dnalm.evaluate.attention import check_attends
 from dnalm.files import write_text
 from dnalm.models.input_encoder import InputEncoder, store_of
 from dnalm.models.open import open_interaction
+from dnalm.report.comparisons import read_pair_run
 from dnalm.report.figures import save
 from dnalm.report.figures_predictions import DRAWING_SIZE, atom_colors, attention_picture
-from dnalm.report.read_pairs import read_pair_run
 from dnalm.report.screen import SHOWN as ON_PAGE
 from dnalm.report.screen import Ranked, Screen, write_screen
 from dnalm.report.sentences import trust

@@ -88,7 +88,7 @@ def _draw(out: Path, mode: str, metrics: dict[str, Any]) -> None:
     """Draw the loss curve, and the comparison of training times where both vocabularies are trained."""
     curve = result_files(out, mode)["loss_curve"]
     scores = decode(finite(metrics), LanguageMetrics, out / mode / "run.json")
-    save(loss_curve(scores.history, f"Pretraining, {mode}", scores.ladder), curve)
+    save(loss_curve(scores, f"Pretraining, {mode}"), curve)
     seconds = {name: _elapsed(result_files(out, name)["summary"]) for name in MODES}
     if all(seconds.values()):
         times = time_comparison({name: float(time or 0) for name, time in seconds.items()})

@@ -1,22 +1,20 @@
 """The chapter on binding models: which is better, by how much, how certainly."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from dnalm.bootstrap import RESAMPLES
-from dnalm.record import read_record
 from dnalm.report import figures_predictions as predictions
+from dnalm.report.comparisons import BindingComparison, BindingRuns, ranked, read_binding
 from dnalm.report.figures import binding_curves, duration, save, time_comparison
 from dnalm.report.figures_scores import Panel, performance_comparison
-from dnalm.report.pages import Chapter, Picture, Table, paragraphs, picture, run_facts
-from dnalm.report.read_binding import BindingComparison, BindingRuns, read_binding
-from dnalm.report.sentences import binding_findings, interval, listed, number, split_counts, twins, verdict
+from dnalm.report.pages import Chapter, Picture, Table, how_made, picture
+from dnalm.report.sentences import binding_findings, interval, number, paragraphs, twins, verdict
 from dnalm.results import BindingDetail, BindingModelInfo, Split
 
 TIME_PLOT, PERFORMANCE_PLOT = "finetuning_time_comparison.png", "performance_comparison.png"
-TIME_TITLE = "Training time of the binding models"
 MOST_LINES = 4
 """Models drawn over each other in one figure; more could not be distinguished."""
 
@@ -31,18 +29,28 @@ def binding_chapter(folders: Sequence[Path]) -> Chapter:
         InputError: if there are no results, or a file is damaged.
     """
     runs = read_binding(folders)
-    titles = _titles(runs.comparisons)
-    findings, tables = [], []
-    for title, comparison in zip(titles, runs.comparisons, strict=True):
-        findings += [f"{title}: {sentence}" for sentence in binding_findings(comparison)]
-        tables += [_scores(title, comparison), *_differences(title, comparison)]
+    titled = _titled(runs)
+    models = {name: one.model for c in runs.comparisons for name, one in c.models.items() if one.model}
+    details = []
+    for name, one in runs.trained.items():
+        core, split = one.model.core or "none, or untrained", f"{one.split.kind}, digest {one.split.digest}"
+        more = [["core", core], ["device", one.device or "unknown"], ["split", split]]
+        details.append(how_made(name, runs.paths[name], more))
+    tables = [table for title, c in titled.items() for table in (_scores(title, c), _differences(title, c))]
     return Chapter(
         title="Transcription-factor binding",
-        findings=findings,
-        tables=[*tables, *_cost(runs)],
-        figures=_figures(runs, titles),
-        paragraphs=_text(runs),
-        details=[_how(runs, name) for name in runs.trained],
+        findings=[f"{title}: {text}" for title, c in titled.items() for text in binding_findings(c)],
+        tables=[table for table in (*tables, _cost(runs)) if table.rows],
+        figures=_figures(runs),
+        paragraphs=paragraphs(
+            "binding",
+            resamples=RESAMPLES,
+            splits=list({c.split.digest: c.split for c in runs.comparisons}.values()),
+            tested={c.split.digest for c in runs.comparisons if c.part == "test"},
+            name_of=_split_name,
+            causal=[n for n in _names(runs) if models[n].causal and not models[n].both_strands],
+        ),
+        details=details,
     )
 
 
@@ -61,7 +69,7 @@ def draw_comparisons(folders: Sequence[Path], out: Path) -> list[Path]:
     """
     runs = read_binding(folders)
     figures = {TIME_PLOT: _times(runs)} if runs.trained else {}
-    figures[PERFORMANCE_PLOT] = _performance(runs, _titles(runs.comparisons))
+    figures[PERFORMANCE_PLOT] = _performance(runs)
     for name, figure in figures.items():
         save(figure, out / name)
     return [out / name for name in figures]
@@ -80,21 +88,20 @@ def kind_of(model: BindingModelInfo) -> str:
 
 def _names(runs: BindingRuns) -> list[str]:
     """Return every model once, best first: the order of the colours in every figure."""
-    return list(dict.fromkeys(name for comparison in runs.comparisons for name in comparison.models()))
+    return list(dict.fromkeys(name for c in runs.comparisons for name in ranked(c.models)))
 
 
-def _titles(comparisons: Sequence[BindingComparison]) -> list[str]:
+def _titled(runs: BindingRuns) -> dict[str, BindingComparison]:
     """Name the part of each comparison, with the split where there are several."""
-    several = len({comparison.split.digest for comparison in comparisons}) > 1
-    titles = []
-    for comparison in comparisons:
-        if comparison.part != "all":
-            title = f"{comparison.part.capitalize()} part"
-        else:
-            undivided = comparison.split.kind == "none"
+    several = len({c.split.digest for c in runs.comparisons}) > 1
+    titled = {}
+    for c in runs.comparisons:
+        title = f"{c.part.capitalize()} part"
+        if c.part == "all":
+            undivided = c.split.kind == "none"
             title = "All windows" + ("" if undivided else ", those of the training part included")
-        titles.append(title + (f" of the {_split_name(comparison.split)}" if several else ""))
-    return titles
+        titled[title + (f" of the {_split_name(c.split)}" if several else "")] = c
+    return titled
 
 
 def _split_name(split: Split) -> str:
@@ -109,111 +116,82 @@ def _windows(comparison: BindingComparison) -> str:
 def _scores(title: str, comparison: BindingComparison) -> Table:
     columns = ["", "Pearson R (95 % interval)", "R, mean over batches of 64", "mean squared error", "AUROC"]
     rows = []
-    for name in comparison.models() + comparison.baselines():
-        s = comparison.entries[name].scores
+    for name, entry in comparison.entries.items():
+        s = entry.scores
         others = (s.pearson_r_batches, s.mse, s.auroc, s.auprc, s.median_window_r)
         rows.append([name, interval(s.pearson_r), *map(number, others)])
     caption = f"Scores. {title}, {_windows(comparison)}."
     return Table(caption, [*columns, "AUPRC", "median R of a window"], rows)
 
 
-def _differences(title: str, comparison: BindingComparison) -> list[Table]:
+def _differences(title: str, comparison: BindingComparison) -> Table:
     """Compare the best model with each other one, and each pretrained model with its untrained twin."""
-    names = comparison.models()
+    names = ranked(comparison.models)
     pairs = [(names[0], other) for other in names[1:]]
     pairs += [pair for pair in twins(comparison) if pair not in pairs and pair[::-1] not in pairs]
     rows = []
     for one, other in pairs:
-        gap = comparison.difference(one, other)
+        cells, gap = ["unknown", ""], comparison.difference(one, other)
         if isinstance(gap, str):
-            rows.append([f"{one} minus {other}", "unknown", gap])
+            cells[1] = gap
         else:
-            better = {"better": one, "worse": other}.get(verdict(gap), "undecided")
-            rows.append([f"{one} minus {other}", interval(gap, "+"), better])
+            cells = [interval(gap, "+"), {"better": one, "worse": other}.get(verdict(gap), "undecided")]
+        rows.append([f"{one} minus {other}", *cells])
     columns = ["", "difference in R (95 % paired interval)", "which is better"]
-    return [Table(f"Differences in Pearson R. {title}.", columns, rows)] if rows else []
+    return Table(f"Differences in Pearson R. {title}.", columns, rows)
 
 
-def _cost(runs: BindingRuns) -> list[Table]:
+def _cost(runs: BindingRuns) -> Table:
     rows = []
     for name in sorted(runs.trained, key=_names(runs).index):
         content = runs.trained[name]
-        model, training = content.model, content.training
-        sees = "the left of each base" if model.causal else "both sides of each base"
+        model, training, memory = content.model, content.training, content.peak_memory_bytes
+        sees = "both strands" if model.both_strands else "both sides of each base"
         trained, states = model.trained_parameters or 0, training.states_seconds
-        time = duration(training.seconds) + (f", {duration(states)} for the states" if states else "")
-        memory = content.peak_memory_bytes
         rows.append(
-            [name, kind_of(model), "both strands" if model.both_strands else sees]
+            [name, kind_of(model)]
+            + ["the left of each base" if model.causal and not model.both_strands else sees]
             + [f"{trained:,} of {model.parameters:,} ({100 * trained / max(1, model.parameters):.0f} %)"]
-            + [f"{training.epochs} ({training.best_epoch})", time]
+            + [f"{training.epochs} ({training.best_epoch})"]
+            + [duration(training.seconds) + (f", {duration(states)} for the states" if states else "")]
             + [f"{memory / 1e6:,.0f} MB" if memory else "not measured"]
         )
     columns = ["", "model", "sees", "parameters trained", "epochs (best)", "time", "peak memory"]
-    return [Table("What each model is and what it cost.", columns, rows)] if rows else []
-
-
-def _text(runs: BindingRuns) -> list[str]:
-    comparisons = runs.comparisons
-    causal = [
-        name
-        for name in _names(runs)
-        if any(
-            (model := c.entries[name].model) and model.causal and not model.both_strands
-            for c in comparisons
-            if name in c.entries
-        )
-    ]
-    return paragraphs(
-        "binding",
-        resamples=RESAMPLES,
-        splits=list({c.split.digest: c.split for c in comparisons}.values()),
-        tested={c.split.digest for c in comparisons if c.part == "test"},
-        name_of=_split_name,
-        counts=split_counts,
-        causal=listed(causal) if causal else "",
-        missing=[path.as_posix() for path in runs.missing],
-    )
+    return Table("What each model is and what it cost.", columns, rows)
 
 
 def _times(runs: BindingRuns) -> Figure:
     names = _names(runs)
-    seconds = {
-        name: runs.trained[name].training.seconds + runs.trained[name].training.states_seconds
-        for name in sorted(runs.trained, key=names.index)
-    }
-    return time_comparison(seconds, TIME_TITLE, names)
+    trainings = {name: runs.trained[name].training for name in names if name in runs.trained}
+    seconds = {name: one.seconds + one.states_seconds for name, one in trainings.items()}
+    return time_comparison(seconds, "Training time of the binding models", names)
 
 
-def _performance(runs: BindingRuns, titles: Sequence[str]) -> Figure:
+def _performance(runs: BindingRuns) -> Figure:
     panels = []
-    for title, comparison in zip(titles, runs.comparisons, strict=True):
-        scores = {n: comparison.entries[n].scores for n in comparison.models() + comparison.baselines()}
-        panels.append(
-            Panel(
-                f"{title}, {_windows(comparison)}",
-                {name: one.pearson_r for name, one in scores.items()},
-                published={name: one.pearson_r_batches for name, one in scores.items()},
-            )
-        )
+    for title, comparison in _titled(runs).items():
+        entries = comparison.entries.items()
+        published = {name: one.scores.pearson_r_batches for name, one in entries}
+        heading = f"{title}, {_windows(comparison)}"
+        panels.append(Panel(heading, {name: one.score for name, one in entries}, published))
     return performance_comparison(panels, _names(runs))
 
 
-def _figures(runs: BindingRuns, titles: Sequence[str]) -> list[Picture]:
+def _figures(runs: BindingRuns) -> list[Picture]:
     pictures = [
         picture(
-            _performance(runs, titles),
+            _performance(runs),
             "Pearson R over all bases with its 95 % interval. Panels show different windows: compare "
             "within a panel only. Grey dots are baselines without training.",
             "Pearson R of each model",
         )
     ]
     shown: set[str] = set()
-    for title, comparison in zip(titles, runs.comparisons, strict=True):
-        if comparison.split.digest not in shown:  # the test part, where it was evaluated
-            made = _predictions(title, comparison, _names(runs))
+    for title, c in _titled(runs).items():
+        if c.split.digest not in shown:  # the test part, where it was evaluated
+            made = _predictions(title, c, _names(runs))
             pictures += made
-            shown |= {comparison.split.digest} if made else set()
+            shown |= {c.split.digest} if made else set()
     for name, content in runs.trained.items():
         caption = f"{name}: loss (left) and Pearson R (right) during training; epoch 0 is untrained."
         curves = binding_curves(content.training, f"Training: {name}")
@@ -226,28 +204,32 @@ def _figures(runs: BindingRuns, titles: Sequence[str]) -> list[Picture]:
 
 def _predictions(title: str, comparison: BindingComparison, names: Sequence[str]) -> list[Picture]:
     """Draw tracks, density and error by position of the best models of a comparison."""
-    details = {name: d for name in comparison.models() if (d := comparison.entries[name].detail)}
+    every = {name: comparison.models[name].detail for name in ranked(comparison.models)}
+    details = {name: detail for name, detail in every.items() if detail and detail.tracks}
     if not details:
         return []
     best = dict(list(details.items())[:MOST_LINES])
     which = f" Only the {MOST_LINES} best models are drawn." if len(details) > MOST_LINES else ""
-    pictures = []
-    if windows := _common_windows(best):
-        caption = f"{title}. True scores are a filled area, models are lines; the genome is counted from 1."
-        figure = predictions.tracks(windows, names)
-        pictures.append(picture(figure, caption + which, "Predicted and true tracks"))
-    caption = (
-        f"{title}. How many bases have a true and a predicted score, on a logarithmic scale of colours; the "
-        "dashed line is a perfect prediction."
-    )
-    figure = predictions.density({name: one.density for name, one in details.items()})
-    pictures.append(picture(figure, caption, "Density of predicted against true scores"))
-    figure = predictions.error_by_position({n: one.error_by_position for n, one in best.items()}, names)
-    caption = f"{title}. Root mean squared error at each base of the window.{which}"
-    return [*pictures, picture(figure, caption, "Error by position in the window")]
+    errors = {name: one.error_by_position for name, one in best.items()}
+    drawn = [
+        (
+            predictions.tracks(_common_windows(best), names),
+            f"True scores are a filled area, models are lines; the genome is counted from 1.{which}",
+        ),
+        (
+            predictions.density({name: one.density for name, one in details.items()}),
+            "How many bases have a true and a predicted score, on a logarithmic scale of colours; the dashed "
+            "line is a perfect prediction.",
+        ),
+        (
+            predictions.error_by_position(errors, names),
+            f"Root mean squared error at each base of the window.{which}",
+        ),
+    ]
+    return [picture(figure, f"{title}. {caption}", figure.get_suptitle()) for figure, caption in drawn]
 
 
-def _common_windows(details: dict[str, BindingDetail]) -> list[predictions.Window]:
+def _common_windows(details: Mapping[str, BindingDetail]) -> list[predictions.Window]:
     """Return the windows of the best model, with the predictions of all models for them."""
     windows = []
     for track in next(iter(details.values())).tracks:
@@ -259,15 +241,3 @@ def _common_windows(details: dict[str, BindingDetail]) -> list[predictions.Windo
         }
         windows.append(predictions.Window(track.window, track.truth, predicted))
     return windows
-
-
-def _how(runs: BindingRuns, name: str) -> Table:
-    """Return how a model was made: from its run.json where there is one, and from its results."""
-    content, path = runs.trained[name], runs.paths[name] / "run.json"
-    rows = list(run_facts(name, read_record(path)).rows) if path.is_file() else []
-    rows += [
-        ["core", content.model.core or "none, or untrained"],
-        ["device", content.device or "unknown"],
-        ["split", f"{content.split.kind}, digest {content.split.digest}"],
-    ]
-    return Table(f"How {name} was made", ["", ""], rows)

@@ -7,7 +7,7 @@ made without pyplot, so that they can be drawn from any thread.
 
 import io
 import math
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from dnalm.errors import InputError
 from dnalm.files import atomic_file
-from dnalm.results import LanguageMetrics, MarkovLadder, MarkovModel, Training
+from dnalm.results import LanguageMetrics, MarkovModel, Training
 
 DPI = 150
 BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"
@@ -46,7 +45,7 @@ MIN_BCE_RANGE, MIN_AUROC_RANGE = 0.05, 0.1
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as PNG, complete or not at all; the same figure gives the same bytes."""
     with atomic_file(path) as file:
-        figure.savefig(file, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
+        file.write(png(figure))
 
 
 def png(figure: Figure) -> bytes:
@@ -57,15 +56,26 @@ def png(figure: Figure) -> bytes:
 
 
 def new_figure(
-    title: str, *, width: float, height: float, panels: int = 1, rows: int = 1
+    title: str,
+    width: float,
+    height: float,
+    panels: int = 1,
+    rows: int = 1,
+    heights: Sequence[float] | None = None,
 ) -> tuple[Figure, list[Axes]]:
-    """Return a figure and its panels, row by row; width and height in inches."""
+    """Return a figure and its panels, row by row; width and height in inches, heights of rows relative."""
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.suptitle(title, fontsize=13, color=INK, x=0.01, ha="left", parse_math=False)
-    axes: list[Axes] = list(figure.subplots(rows, panels, squeeze=False).flat)
+    axes: list[Axes] = list(figure.subplots(rows, panels, squeeze=False, height_ratios=heights).flat)
     for panel in axes:
         style_panel(panel)
     return figure, axes
+
+
+def legend_below(figure: Figure, axes: Axes, columns: int = 5) -> None:
+    """Put the legend of a panel under the figure."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower left", ncols=columns, frameon=False, fontsize=9.5)
 
 
 def style_panel(axes: Axes) -> None:
@@ -76,12 +86,6 @@ def style_panel(axes: Axes) -> None:
     axes.tick_params(labelsize=10, colors=INK)
     axes.xaxis.label.set_fontsize(11)
     axes.yaxis.label.set_fontsize(11)
-
-
-def check_any(values: Sized, what: str) -> None:
-    """Raise InputError if there is nothing to draw."""
-    if not len(values):
-        raise InputError(f"expected {what} to draw, got none")
 
 
 def colors(names: Sequence[str]) -> dict[str, str]:
@@ -98,20 +102,20 @@ def styles(names: Sequence[str], everyone: Sequence[str] | None = None) -> dict[
         everyone: all models of the page, so that each looks the same in every figure; `names` if None.
     """
     shared = list(names if everyone is None else everyone)
-    hues = {name: hue for name, hue in colors(shared).items() if name in shared}
-    dashes = {name: DASHES[row % len(DASHES)] for row, name in enumerate(shared)}
-    return {name: {"color": hues.get(name, GREY), "linestyle": dashes.get(name, ":")} for name in names}
+    hues = colors(shared)
+    looks = {
+        name: {"color": hues[name], "linestyle": DASHES[row % len(DASHES)]} for row, name in enumerate(shared)
+    }
+    return {name: looks.get(name, {"color": GREY, "linestyle": ":"}) for name in names}
 
 
 def duration(seconds: float) -> str:
     """Write a time for people: 42 s, 3 min 5 s, 2 h 10 min."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
-    rounded = round(seconds)
-    if rounded < 60:
-        return f"{rounded} s"
-    if rounded < 3600:
-        return f"{rounded // 60} min {rounded % 60} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if minutes else f"{rest} s"
     minutes = round(seconds / 60)
     return f"{minutes // 60} h {minutes % 60} min"
 
@@ -119,36 +123,21 @@ def duration(seconds: float) -> str:
 # Curves
 
 
-def loss_curve(
-    history: Mapping[str, Sequence[float]], title: str, ladder: MarkovLadder | None = None
-) -> Figure:
-    """Draw losses against step and, where they were measured, bits per base beside them.
-
-    Args:
-        history: `iterations`, `train_losses`, `val_losses` (nats per token), perhaps `bits_per_base`.
-        title: above the figure.
-        ladder: the Markov models of the run; the best one becomes a dashed line.
-
-    Raises:
-        InputError: if there is no evaluation, or the curves differ in length.
-    """
+def loss_curve(metrics: LanguageMetrics, title: str) -> Figure:
+    """Draw losses against step and, beside them, bits per base with those of the best Markov model."""
+    history, best = metrics.history, metrics.ladder.best
     steps = [int(step) for step in history["iterations"]]
-    names = ["train_losses", "val_losses"] + ["bits_per_base"] * bool(history.get("bits_per_base"))
-    curves = _equal_curves(history, names, steps, title)
-    figure, panels = new_figure(title, width=4.2 + 2.7 * (len(names) - 1), height=4.2, panels=len(names) - 1)
-    _curve(panels[0], steps, curves[0], "training", ORANGE, "--s")
-    _curve(panels[0], steps, curves[1], "validation", BLUE, "-o")
-    panels[0].set(xlabel="step", ylabel="loss (nats per token)")
-    _fit_height(panels[0], curves[:2])
-    panels[0].legend(**ABOVE, ncols=2)
-    if len(panels) > 1:
-        _curve(panels[1], steps, curves[2], "language model, validation", BLUE, "-o")
-        panels[1].set(xlabel="step", ylabel="bits per base")
-        if ladder:
-            best = ladder.best
-            panels[1].axhline(best.bits, color=INK, linestyle="--", linewidth=1.4, label=markov_name(best))
-        _fit_height(panels[1], [curves[2], *([[ladder.best.bits]] if ladder else [])])
-        panels[1].legend(**ABOVE)
+    figure, (left, right) = new_figure(title, 9.6, 4.2, panels=2)
+    _curve(left, steps, history["train_losses"], "training", ORANGE, "--s")
+    _curve(left, steps, history["val_losses"], "validation", BLUE, "-o")
+    left.set(xlabel="step", ylabel="loss (nats per token)")
+    _fit_height(left, [history["train_losses"], history["val_losses"]])
+    left.legend(**ABOVE, ncols=2)
+    _curve(right, steps, history["bits_per_base"], "language model, validation", BLUE, "-o")
+    right.set(xlabel="step", ylabel="bits per base")
+    right.axhline(best.bits, color=INK, linestyle="--", linewidth=1.4, label=markov_name(best))
+    _fit_height(right, [history["bits_per_base"], [best.bits]])
+    right.legend(**ABOVE)
     return figure
 
 
@@ -183,8 +172,8 @@ def _epoch_curves(
         floor: a score to exceed, by its label.
     """
     epochs = [int(epoch) for epoch in training.history["epoch"]]
-    train, loss, score = _equal_curves(training.history, ["train_loss", *axis_names], epochs, title)
-    figure, (left, right) = new_figure(title, width=9.6, height=4.2, panels=2)
+    train, loss, score = (training.history[name] for name in ("train_loss", *axis_names))
+    figure, (left, right) = new_figure(title, 9.6, 4.2, panels=2)
     _curve(left, epochs, train, "training", ORANGE, "--s")
     _curve(left, epochs, loss, "validation", BLUE, "-o")
     _fit_height(left, [train, loss])
@@ -196,24 +185,10 @@ def _epoch_curves(
         low, high = axes.get_ylim()
         margin = max(0.0, least - (high - low)) / 2
         axes.set_ylim(low - margin, high + margin)
-        best = training.best_epoch
-        line: dict[str, Any] = {"color": GREEN, "linestyle": ":", "linewidth": 1.8, "zorder": 1}
-        axes.axvline(best, label=f"best epoch ({best})", **line)
+        label = f"best epoch ({training.best_epoch})"
+        axes.axvline(training.best_epoch, label=label, color=GREEN, linestyle=":", linewidth=1.8, zorder=1)
         axes.legend(**ABOVE, ncols=3)
     return figure
-
-
-def _equal_curves(
-    history: Mapping[str, Sequence[float]], names: Sequence[str], steps: Sequence[int], title: str
-) -> list[list[float]]:
-    curves = [list(history[name]) for name in names]
-    if not steps or any(len(values) != len(steps) for values in curves):
-        lengths = ", ".join(f"{len(curve)} {name}" for name, curve in zip(names, curves, strict=True))
-        raise InputError(
-            f"{title}: expected one value of each curve at every evaluation, got {len(steps)} evaluations "
-            f"and {lengths}"
-        )
-    return curves
 
 
 def _curve(
@@ -247,14 +222,8 @@ def _fit_height(axes: Axes, curves: Sequence[Sequence[float]]) -> None:
 def time_comparison(
     seconds: Mapping[str, float], title: str = "Pretraining time", everyone: Sequence[str] | None = None
 ) -> Figure:
-    """Draw one bar a model, labelled with its time.
-
-    Args:
-        seconds: of each model.
-        title: above the figure.
-        everyone: see `styles`.
-    """
-    figure, (axes,) = new_figure(title, width=6.4, height=1.3 + 0.6 * max(1, len(seconds)))
+    """Draw one bar a model, labelled with its time; for `everyone` see `styles`."""
+    figure, (axes,) = new_figure(title, 6.4, 1.3 + 0.6 * max(1, len(seconds)))
     longest = max(seconds.values(), default=0.0)
     units = [(3600.0, "hours", 7200), (60.0, "minutes", 120), (1.0, "s", 0)]
     scale, unit = next((scale, unit) for scale, unit, least in units if longest >= least)
@@ -262,8 +231,9 @@ def time_comparison(
     lengths = [value / scale for value in seconds.values()]
     bars = axes.barh(list(seconds), lengths, color=[hues[name] for name in seconds], height=0.6)
     axes.bar_label(bars, [duration(value) for value in seconds.values()], padding=5, fontsize=10)
-    axes.set_xlim(0, max(longest / scale * 1.22, 1e-9))  # room for the label
-    axes.set_xlabel(f"elapsed time ({unit})")
+    axes.set(
+        xlim=(0, max(longest / scale * 1.22, 1e-9)), xlabel=f"elapsed time ({unit})"
+    )  # room for the label
     axes.invert_yaxis()
     axes.grid(False, axis="y")
     axes.tick_params(axis="y", length=0)
@@ -278,7 +248,7 @@ def markov_ladder(runs: Mapping[str, LanguageMetrics], title: str = "Against Mar
         title: above the figure.
     """
     groups = same_bases(runs)
-    figure, panels = new_figure(title, width=6.8 * len(groups), height=4.9, panels=len(groups))
+    figure, panels = new_figure(title, 6.8 * len(groups), 4.9, panels=len(groups))
     hues = colors(list(runs))
     markers: dict[str, Any] = {"markersize": 4.5, "linewidth": 1.4}
     for axes, names in zip(panels, groups, strict=True):
@@ -302,24 +272,15 @@ def markov_ladder(runs: Mapping[str, LanguageMetrics], title: str = "Against Mar
 
 def same_bases(runs: Mapping[str, LanguageMetrics]) -> list[list[str]]:
     """Group runs that were trained and evaluated on the same bases: their Markov models are equal."""
-    groups: list[list[str]] = []
+    groups: dict[tuple[object, ...], list[str]] = {}
     for name, metrics in runs.items():
-        group = next((g for g in groups if _equal(runs[g[0]].ladder, metrics.ladder)), None)
-        if group is None:
-            groups.append([name])
-        else:
-            group.append(name)
-    return groups
+        ladder = metrics.ladder
+        bits = (round(value, 5) for value in ladder.both_strands[:3])  # the last digits may differ
+        groups.setdefault((ladder.train_bases, ladder.validation_bases, *bits), []).append(name)
+    return list(groups.values())
 
 
 def markov_name(model: MarkovModel) -> str:
     """Name the best Markov model, as in "best Markov model (order 11, both strands)"."""
     strands = "both strands" if model.strands == 2 else "one strand"
     return f"best Markov model (order {model.order}, {strands})"
-
-
-def _equal(one: MarkovLadder, other: MarkovLadder) -> bool:
-    if (one.train_bases, one.validation_bases) != (other.train_bases, other.validation_bases):
-        return False
-    pairs = zip(one.both_strands, other.both_strands, strict=False)
-    return all(math.isclose(a, b, abs_tol=1e-6) for a, b in pairs)  # sums may differ in their last digits

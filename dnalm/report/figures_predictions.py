@@ -21,7 +21,7 @@ from matplotlib.ticker import MaxNLocator
 
 from dnalm.errors import InputError
 from dnalm.formats.binding import parse_name
-from dnalm.report.figures import ABOVE, INK, VERMILION, check_any, new_figure, style_panel, styles
+from dnalm.report.figures import ABOVE, INK, VERMILION, legend_below, new_figure, styles
 from dnalm.results import Density
 
 SHADES = LinearSegmentedColormap.from_list("attention", ["#FBF3EE", VERMILION])
@@ -53,10 +53,8 @@ def tracks(windows: Sequence[Window], everyone: Sequence[str] | None = None) -> 
         windows: at least one.
         everyone: see `figures.styles`.
     """
-    check_any(windows, "windows")
     names = list(dict.fromkeys(name for window in windows for name in window.predicted))
-    height = 1.1 + 1.5 * len(windows)
-    figure, panels = new_figure("Predicted and true tracks", width=9.6, height=height, rows=len(windows))
+    figure, panels = new_figure("Predicted and true tracks", 9.6, 1.1 + 1.5 * len(windows), rows=len(windows))
     every = [values for w in windows for values in (w.truth, *w.predicted.values())]
     low, high = min(0.0, *map(np.nanmin, every)), max(0.0, *map(np.nanmax, every))
     margin = 0.06 * (high - low) or 1.0
@@ -67,44 +65,36 @@ def tracks(windows: Sequence[Window], everyone: Sequence[str] | None = None) -> 
             if name in window.predicted:
                 axes.plot(bases, window.predicted[name], label=name, linewidth=1.3, **style)
         axes.set_title(genome_position(window.name), loc="left", fontsize=10, color=INK)
-        axes.set_xlim(0.5, len(window.truth) + 0.5)
-        axes.set_ylim(low - margin, high + margin)  # one scale, so that heights compare
+        axes.set(xlim=(0.5, len(bases) + 0.5), ylim=(low - margin, high + margin))  # heights compare
         axes.tick_params(labelbottom=axes is panels[-1])
     panels[-1].set_xlabel("base of the window, from its left")
     figure.supylabel("score", fontsize=11, color=INK)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower left", ncols=5, frameon=False, fontsize=9.5)
+    legend_below(figure, panels[0])
     return figure
 
 
 def density(densities: Mapping[str, Density]) -> Figure:
     """Draw how many bases have a true and a predicted score, one panel a model, on one scale of colours."""
-    check_any(densities, "models")
     across = min(3, math.ceil(math.sqrt(len(densities))))
     down = math.ceil(len(densities) / across)
-    figure, panels = new_figure(
-        "Predicted against true", width=1.3 + 3.3 * across, height=0.8 + 3.2 * down, panels=across, rows=down
-    )
+    size = 1.3 + 3.3 * across, 0.8 + 3.2 * down
+    figure, panels = new_figure("Predicted against true", *size, panels=across, rows=down)
     low = min(one.edges[0] for one in densities.values())
     high = max(one.edges[-1] for one in densities.values())
     scale = LogNorm(1, max(10.0, *(float(np.nanmax(one.counts)) for one in densities.values())))
     for axes, (name, one) in zip(panels, densities.items(), strict=False):
         shown = np.ma.masked_less(np.asarray(one.counts).T, 1)  # [predicted, truth]; no base, no colour
-        edges = np.asarray(one.edges)
-        mesh = axes.pcolormesh(edges, edges, shown, norm=scale, cmap="viridis_r", rasterized=True)
+        mesh = axes.pcolormesh(one.edges, one.edges, shown, norm=scale, cmap="viridis_r", rasterized=True)
         axes.plot([low, high], [low, high], color=INK, linewidth=1, linestyle="--")
-        axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
+        axes.set(xlim=(low, high), ylim=(low, high), aspect="equal", xlabel="true score")
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(MaxNLocator(nbins=6, integer=high - low > 6))
         axes.set_title(name, fontsize=11, color=INK)
     for axes in panels[::across]:
         axes.set_ylabel("predicted score")
-    for axes in panels[max(0, len(densities) - across) : len(densities)]:
-        axes.set_xlabel("true score")
     for axes in panels[len(densities) :]:
         axes.set_visible(False)
-    bar = figure.colorbar(mesh, ax=panels, shrink=0.8, pad=0.02)
-    bar.set_label("bases", fontsize=11, color=INK)
+    figure.colorbar(mesh, ax=panels, shrink=0.8, pad=0.02).set_label("bases", fontsize=11, color=INK)
     return figure
 
 
@@ -115,8 +105,7 @@ def error_by_position(errors: Mapping[str, Sequence[float]], everyone: Sequence[
         errors: [L] of each model, in units of the score.
         everyone: see `figures.styles`.
     """
-    check_any(errors, "models")
-    figure, (axes,) = new_figure("Error by position in the window", width=8.4, height=4.2)
+    figure, (axes,) = new_figure("Error by position in the window", 8.4, 4.2)
     for name, style in styles(list(errors), everyone).items():
         axes.plot(range(1, len(errors[name]) + 1), errors[name], label=name, linewidth=1.4, **style)
     axes.set(xlabel="base of the window, from its left", ylabel="root mean squared error (score)")
@@ -162,18 +151,8 @@ def attention_picture(
         atoms: fraction of the attention on the molecule, of each atom, [A].
         drawing: the molecule as PNG, its atoms in `atom_colors`, `DRAWING_SIZE` pixels.
         title: above the figure.
-
-    Raises:
-        InputError: if there is no range or no atom, or not one weight a range.
     """
-    if not len(ranges) or not len(atoms) or len(ranges) != len(weights):
-        raise InputError(
-            f"{title}: expected the attention on each range and each atom, got {len(ranges)} ranges, "
-            f"{len(weights)} of their weights, {len(atoms)} atoms"
-        )
-    figure = Figure(figsize=(8.8, 6.8), layout="constrained")
-    figure.suptitle(title, fontsize=13, color=INK, x=0.01, ha="left", parse_math=False)
-    track, molecule = figure.subplots(2, 1, height_ratios=[1.0, 2.2])
+    figure, (track, molecule) = new_figure(title, 8.8, 6.8, rows=2, heights=[1.0, 2.2])
     _attention_track(track, ranges, weights, length)
     molecule.imshow(imread(BytesIO(drawing)), interpolation="antialiased")
     molecule.set_axis_off()
@@ -204,12 +183,10 @@ def _attention_track(axes: Axes, ranges: Sequence[tuple[int, int]], weights: Fra
     axes.axhline(even, color=INK, linestyle="--", linewidth=1.2, label="uniform attention")
     last = max(end for _, end in ranges)
     rest = f"; read up to {last:,} of {length:,}" if last < length else ""
-    style_panel(axes)
     axes.tick_params(labelsize=9.5)
     axes.set_xlabel(f"base of the gene, counted from 0{rest}", fontsize=10)
     axes.set_ylabel("attention on the gene (%)", fontsize=9.5)
-    axes.set_xlim(0, last)
-    axes.set_ylim(bottom=0)
+    axes.set(xlim=(0, last), ylim=(0, None))
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.xaxis.set_major_locator(MaxNLocator(nbins=9, integer=True, steps=[1, 2, 5, 10]))
     axes.legend(**ABOVE)

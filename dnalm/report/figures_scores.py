@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from dnalm.bootstrap import Estimate
-from dnalm.report.figures import ABOVE, BLUE, GREY, INK, LIGHT, VERMILION, check_any, new_figure, styles
+from dnalm.report.figures import ABOVE, BLUE, GREY, INK, VERMILION, legend_below, new_figure, styles
 from dnalm.results import Reliability
 
 CHANCE = 0.5
@@ -40,22 +39,18 @@ class Panel:
 
 def performance_comparison(panels: Sequence[Panel], everyone: Sequence[str] | None = None) -> Figure:
     """Draw Pearson's R of each model as a dot with its interval, beside the published figure."""
-    figure, axes = _interval_panels(panels, "Predicted against true binding scores", everyone)
+    label = "over all bases, with 95 % bootstrap interval over windows"
+    figure, axes = _interval_panels(panels, "Predicted against true binding scores", label, everyone)
     for panel, one in zip(panels, axes, strict=True):
-        for row, name in enumerate(panel.scores):
-            value = panel.published.get(name, math.nan)
-            one.plot(value, row, "D", color=GREY, markersize=9, fillstyle="none", zorder=3)
-        low, high = _r_limits([*panel.published.values(), *_values(panel)])
+        values = [panel.published.get(name, math.nan) for name in panel.scores]
+        label = "mean over batches of 64 windows, as the published project reports it"
+        rows = range(len(values))
+        one.plot(values, rows, "D", color=GREY, markersize=9, fillstyle="none", zorder=3, label=label)
+        low, high = _r_limits(_finite(panel))
         zoomed = " (zoomed in: the axis does not begin at 0)" if low > 0 else ""
         one.set_xlim(low, high)
         one.set_xlabel(f"Pearson R{zoomed}", fontsize=10)
-    diamond = axes[0].plot([], [], "D", color=GREY, markersize=9, fillstyle="none")[0]
-    _interval_legend(
-        figure,
-        axes[0],
-        "over all bases, with 95 % bootstrap interval over windows",
-        {"mean over batches of 64 windows, as the published project reports it": diamond},
-    )
+    legend_below(figure, axes[0], 1)
     return figure
 
 
@@ -65,42 +60,38 @@ def auroc_intervals(
     everyone: Sequence[str] | None = None,
 ) -> Figure:
     """Draw AUROC as a dot with its interval, beside lines at the node rate and at chance; one common axis."""
-    figure, axes = _interval_panels(panels, title, everyone)
-    finite = [CHANCE, *(value for panel in panels for value in (*_values(panel), panel.node_rate))]
-    finite = [value for value in finite if math.isfinite(value)]
+    figure, axes = _interval_panels(panels, title, "AUROC and its 95 % interval", everyone)
+    finite = [CHANCE, *(value for panel in panels for value in _finite(panel))]
     margin = max(0.08 * (max(finite) - min(finite)), 0.01)
     for panel, one in zip(panels, axes, strict=True):
-        chance = one.axvline(CHANCE, color=INK, linestyle=":", linewidth=1.4, zorder=2)
-        rate = one.axvline(panel.node_rate, color=VERMILION, linestyle="--", linewidth=1.6, zorder=2)
+        rate = "node rate (uses no feature)"
+        one.axvline(panel.node_rate, color=VERMILION, linestyle="--", linewidth=1.6, zorder=2, label=rate)
+        one.axvline(CHANCE, color=INK, linestyle=":", linewidth=1.4, zorder=2, label="chance")
         one.set_xlim(max(0.0, min(finite) - margin), min(1.0, max(finite) + margin))
         one.set_xlabel("AUROC", fontsize=10)
-    lines = {"node rate (uses no feature)": rate, "chance": chance}
-    _interval_legend(figure, axes[0], "AUROC and its 95 % interval", lines)
+    legend_below(figure, axes[0], 1)
     return figure
 
 
 def _interval_panels(
-    panels: Sequence[Panel], title: str, everyone: Sequence[str] | None
+    panels: Sequence[Panel], title: str, label: str, everyone: Sequence[str] | None
 ) -> tuple[Figure, list[Axes]]:
-    """Draw one panel below the other: a dot and its interval a row, the first on top."""
-    check_any(panels, "scores")
+    """Draw one panel below the other: a dot and its interval a row, the first on top; label them."""
     rows = [max(1, len(panel.scores)) for panel in panels]
-    figure = Figure(figsize=(8.6, 1.5 + sum(0.9 + 0.35 * count for count in rows)), layout="constrained")
-    grid = figure.subplots(len(panels), 1, squeeze=False, height_ratios=[count + 0.6 for count in rows])
-    figure.suptitle(title, fontsize=13, color=INK, x=0.01, ha="left")
-    every = list(dict.fromkeys(name for panel in panels for name in panel.scores))
-    looks = styles(every, everyone)
-    for axes, panel in zip(grid.flat, panels, strict=True):
+    height, heights = 1.5 + sum(0.9 + 0.35 * count for count in rows), [count + 0.6 for count in rows]
+    figure, grid = new_figure(title, 8.6, height, rows=len(panels), heights=heights)
+    looks = styles([name for panel in panels for name in panel.scores], everyone)
+    for axes, panel in zip(grid, panels, strict=True):
         axes.set_title(panel.heading, loc="left", fontsize=10.5, color=INK)
         _interval_rows(axes, panel.scores, [looks[name]["color"] for name in panel.scores])
-    return figure, list(grid.flat)
+        axes.plot([], [], "o-", color=INK, markersize=7, linewidth=1.8, label=label)
+    return figure, grid
 
 
 def _interval_rows(axes: Axes, scores: Mapping[str, Estimate], hues: Sequence[str]) -> None:
     """Draw the rows of a panel; the figures stand right of the axes."""
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.grid(True, axis="x", color=LIGHT, linewidth=0.8)
-    axes.set_axisbelow(True)
+    axes.spines["left"].set_visible(False)
+    axes.grid(False, axis="y")
     for row, ((value, low, high), hue) in enumerate(zip(scores.values(), hues, strict=True)):
         axes.hlines(row, low, high, color=hue, linewidth=2.2, zorder=4)
         axes.plot([low, high], [row, row], "|", color=hue, markersize=9, markeredgewidth=1.6, zorder=4)
@@ -111,27 +102,22 @@ def _interval_rows(axes: Axes, scores: Mapping[str, Estimate], hues: Sequence[st
         axes.annotate(text, at, xycoords=("axes fraction", "data"), va="center", fontsize=9.5, color=INK)
     axes.set_ylim(max(1, len(scores)) - 0.4, -0.6)
     axes.set_yticks(range(len(scores)), list(scores))
-    axes.tick_params(axis="y", length=0, labelsize=10, labelcolor=INK)
-    axes.tick_params(axis="x", labelsize=9.5, colors=INK)
+    axes.tick_params(axis="y", length=0)
+    axes.tick_params(axis="x", labelsize=9.5)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
 
 
-def _interval_legend(figure: Figure, axes: Axes, dot: str, others: Mapping[str, Any]) -> None:
-    handles = [axes.plot([], [], "o-", color=INK, markersize=7, linewidth=1.8)[0], *others.values()]
-    labels = [dot, *others]
-    figure.legend(handles, labels, loc="outside lower left", frameon=False, fontsize=9.5)
-
-
-def _values(panel: Panel) -> list[float]:
-    return [value for score in panel.scores.values() for value in score]
+def _finite(panel: Panel) -> list[float]:
+    """Return all values of a panel's axis that are defined."""
+    values = [value for score in panel.scores.values() for value in score]
+    return [value for value in (*values, panel.node_rate, *panel.published.values()) if math.isfinite(value)]
 
 
 def _r_limits(values: Sequence[float]) -> tuple[float, float]:
     """Return the axis of R that shows `values`: from 0 where they spread, or zoomed in, but never far."""
-    finite = [value for value in values if math.isfinite(value)]
-    if not finite:
+    if not values:
         return 0.0, 1.0
-    low, high = min(finite), max(finite)
+    low, high = min(values), max(values)
     if low < 0.5 * high or low <= 0:  # they spread over most of the axis
         return min(0.0, low - 0.05), max(high + 0.05, 0.1)
     margin = max(0.08 * (high - low), (MIN_R_RANGE - (high - low)) / 2)
@@ -145,10 +131,8 @@ def reliability(bins: Mapping[str, Reliability], everyone: Sequence[str] | None 
         bins: of each model.
         everyone: see `figures.styles`.
     """
-    check_any(bins, "models")
-    figure, (left, right) = new_figure(
-        "Reliability: predicted against observed", width=9.6, height=4.9, panels=2
-    )
+    title = "Reliability: predicted against observed"
+    figure, (left, right) = new_figure(title, 9.6, 4.9, panels=2)
     left.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1.2, label="perfect", zorder=1)
     for name, style in styles(list(bins), everyone).items():
         one, counts = bins[name], np.asarray(bins[name].count)
@@ -161,8 +145,7 @@ def reliability(bins: Mapping[str, Reliability], everyone: Sequence[str] | None 
     left.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     right.set(xlabel="predicted probability", ylabel="pairs in the bin (%)", xlim=(0, 1))
     right.set_ylim(bottom=0)
-    handles, labels = left.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower left", ncols=5, frameon=False, fontsize=9.5)
+    legend_below(figure, left)
     return figure
 
 
@@ -173,8 +156,7 @@ def probabilities(values: npt.NDArray[np.float64], prevalence: float = math.nan)
         values: [N], at least one.
         prevalence: fraction of positives where the probabilities were calibrated; NaN where unknown.
     """
-    check_any(values, "probabilities")
-    figure, (axes,) = new_figure("Probabilities of the ranked pairs", width=8.4, height=3.4)
+    figure, (axes,) = new_figure("Probabilities of the ranked pairs", 8.4, 3.4)
     counts, edges = np.histogram(values, bins=BINS, range=(0.0, 1.0))
     axes.stairs(counts, edges, fill=True, color=BLUE)
     if not math.isnan(prevalence):

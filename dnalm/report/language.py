@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dnalm.files import read_json
-from dnalm.report.figures import duration, loss_curve, markov_ladder, same_bases, time_comparison
-from dnalm.report.pages import Chapter, Table, paragraphs, picture, run_facts
+from dnalm.report.figures import duration, loss_curve, markov_ladder, time_comparison
+from dnalm.report.pages import Chapter, Table, how_made, picture
 from dnalm.report.read import LanguageRun, read_language
-from dnalm.report.sentences import language_finding
+from dnalm.report.sentences import language_findings, paragraphs
 
 CONTIGS_SHOWN = 30
 
@@ -31,7 +31,7 @@ def language_chapter(folders: Sequence[Path]) -> Chapter:
     )
     curves = [
         picture(
-            loss_curve(one.history, f"Pretraining: {name}", one.ladder),
+            loss_curve(one, f"Pretraining: {name}"),
             f"{name}: losses (left) and bits per base of the held-out bases (right) during training. Lower "
             "is better; the dashed line is the best Markov model.",
             f"Loss curves of {name}",
@@ -42,45 +42,12 @@ def language_chapter(folders: Sequence[Path]) -> Chapter:
     times = picture(time_comparison(seconds), "Elapsed time of each training.", "Training times")
     return Chapter(
         title="Pretraining",
-        findings=[f"{name}: {language_finding(one)}" for name, one in metrics.items()] + _comparison(runs),
+        findings=language_findings(metrics),
         tables=[_results(runs)],
         figures=[ladder, *curves, times],
-        paragraphs=paragraphs("language", splits=_splits(runs)),
-        details=[run_facts(name, run.record) for name, run in runs.items()],
+        paragraphs=paragraphs("language", runs=runs),
+        details=[how_made(name, run.folder) for name, run in runs.items()],
     )
-
-
-def _comparison(runs: Mapping[str, LanguageRun]) -> list[str]:
-    """Compare the two lowest runs, if all were evaluated on the same bases."""
-    if len(runs) < 2:
-        return []
-    if len(same_bases({name: run.metrics for name, run in runs.items()})) > 1:
-        return ["The models were evaluated on different bases: their bits per base do not compare."]
-    best, second = sorted(runs, key=lambda name: runs[name].metrics.bits_per_base.value)[:2]
-    one, other = runs[best].metrics.bits_per_base, runs[second].metrics.bits_per_base
-    overlap = "do not overlap" if one.high < other.low else "overlap, so this decides little"
-    return [
-        f"On the same bases, {best} is {other.value - one.value:.4f} bits per base lower than {second}; "
-        f"their intervals {overlap}."
-    ]
-
-
-def _splits(runs: Mapping[str, LanguageRun]) -> list[str]:
-    """Say on how many bases the models were trained and evaluated; runs that agree share a sentence."""
-    sentences: dict[str, list[str]] = {}
-    for name, run in runs.items():
-        ladder, split = run.metrics.ladder, run.record["data"].get("split") or {}
-        how = {
-            "contigs": ": the contigs {} are held out".format(", ".join(split.get("val_contigs", []))),
-            "fraction": f": what follows position {split.get('position', 0):,} of {split.get('contig')} is "
-            "held out",
-        }.get(str(split.get("kind")), "")
-        text = (
-            f"the models were trained on {ladder.train_bases:,} bases and evaluated on "
-            f"{ladder.validation_bases:,} held-out bases{how}."
-        )
-        sentences.setdefault(text, []).append(name)
-    return [f"Split ({' and '.join(names)}): {text}" for text, names in sentences.items()]
 
 
 def _results(runs: Mapping[str, LanguageRun]) -> Table:

@@ -4,15 +4,15 @@ import base64
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from matplotlib.figure import Figure
 
 from dnalm.files import write_text
+from dnalm.record import read_record
 from dnalm.report.figures import DPI, png
+from dnalm.report.sentences import templates
 
 ANSWERS = 5
 """Sentences that a page begins with, at most."""
@@ -62,17 +62,18 @@ class Table:
 
 @dataclass(frozen=True)
 class Chapter:
-    """One part of a page."""
+    """One part of a page.
+
+    The findings answer the reader's question, the most important first; paragraphs say how to read the tables
+    and figures; details are folded tables of how the results were made.
+    """
 
     title: str
     findings: Sequence[str] = ()
-    """Sentences that answer the reader's question, the most important first."""
     tables: Sequence[Table] = ()
     figures: Sequence[Picture] = ()
     paragraphs: Sequence[str] = ()
-    """How to read the tables and figures."""
     details: Sequence[Table] = ()
-    """Folded tables: how the results were made."""
 
     @property
     def sections(self) -> dict[str, str]:
@@ -102,13 +103,7 @@ def write_page(chapters: Sequence[Chapter], path: Path, title: str) -> None:
         first = chapter.figures[:1]
         chapters = [replace(chapter, findings=chapter.findings[each:], figures=chapter.figures[1:])]
     values = {"title": title, "chapters": chapters, "answer": answer, "pictures": first}
-    write_text(path, _templates().get_template("page.html.j2").render(values))
-
-
-def paragraphs(template: str, **values: Any) -> list[str]:
-    """Return the paragraphs of a text template; empty lines separate them."""
-    text = _templates().get_template(f"{template}.txt.j2").render(values)
-    return [" ".join(block.split()) for block in text.split("\n\n") if block.strip()]
+    write_text(path, templates().get_template("page.html.j2").render(values))
 
 
 def picture(figure: Figure, caption: str, alt: str) -> Picture:
@@ -116,25 +111,18 @@ def picture(figure: Figure, caption: str, alt: str) -> Picture:
     return Picture(png(figure), caption, alt)
 
 
-def run_facts(name: str, run: Mapping[str, Any]) -> Table:
-    """Return how a run was made, from its run.json."""
-    rows = [["command", shlex.join(run["command"])], ["seed", str(run["seed"])]]
-    rows += [[part, _flat(run.get(part))] for part in ("recipe", "versions", "hardware", "data", "git")]
-    rows.append(["finished", str(run["timings"].get("finished"))])
-    if run.get("peak_memory_bytes"):
-        rows.append(["peak memory", f"{run['peak_memory_bytes'] / 1e6:,.0f} MB"])
-    return Table(f"How {name} was made", ["", ""], rows)
-
-
-@cache
-def _templates() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.PackageLoader("dnalm.report"),
-        undefined=jinja2.StrictUndefined,
-        autoescape=lambda name: bool(name and name.endswith(".html.j2")),
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+def how_made(name: str, run: Path, more: Sequence[Sequence[str]] = ()) -> Table:
+    """Return how a run was made, from the run.json in its folder where there is one; more rows follow."""
+    path, rows = run / "run.json", list[Sequence[str]]()
+    if path.is_file():
+        record = read_record(path)
+        rows += [["command", shlex.join(record["command"])]]
+        parts = ("seed", "recipe", "versions", "hardware", "data", "git")
+        rows += [[part, _flat(record.get(part))] for part in parts]
+        rows.append(["finished", str(record["timings"].get("finished"))])
+        if record.get("peak_memory_bytes"):
+            rows.append(["peak memory", f"{record['peak_memory_bytes'] / 1e6:,.0f} MB"])
+    return Table(f"How {name} was made", ["", ""], [*rows, *more])
 
 
 def _flat(value: Any) -> str:

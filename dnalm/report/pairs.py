@@ -1,21 +1,22 @@
 """The chapter on models of genes and molecules: which is best, by how much, how certainly."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dnalm.bootstrap import RESAMPLES
-from dnalm.record import read_record
+from dnalm.report.comparisons import NODE_RATE, PairComparison, PairRuns, ranked, read_pairs
 from dnalm.report.figures import duration, pair_curves
 from dnalm.report.figures_scores import MIN_PAIRS, Panel, auroc_intervals, reliability
-from dnalm.report.pages import Chapter, Picture, Table, paragraphs, picture, run_facts
-from dnalm.report.read_pairs import NODE_RATE, PairComparison, PairRuns, ranked, read_pairs
-from dnalm.report.sentences import conditions, gain_text, interval, number, pair_findings
-from dnalm.results import PairEntry, PairScores
+from dnalm.report.pages import Chapter, Picture, Table, how_made, picture
+from dnalm.report.sentences import conditions, gain_text, interval, number, pair_findings, paragraphs
+from dnalm.results import PairScores
 
 MOST_LINES = 4
 """Models drawn over each other in one figure; more could not be distinguished."""
 FEW = 3
 """Comparisons that give all their findings; of more, each gives its first."""
+Titled = Mapping[str, PairComparison]
 
 
 def pair_chapter(folders: Sequence[Path]) -> Chapter:
@@ -28,79 +29,61 @@ def pair_chapter(folders: Sequence[Path]) -> Chapter:
         InputError: if there are no results, or a file is damaged.
     """
     runs = read_pairs(folders)
-    comparisons = runs.comparisons
-    titled = list(zip(_headings(comparisons), comparisons, strict=True))
-    findings, tables = [], []
-    for title, comparison in titled:
-        tables += [_scores(title, comparison), *_shuffles(title, comparison)]
-        if comparison.part == "validation" and _is_tested(comparisons, comparison):
-            continue  # the test part shows it better
-        sentences = pair_findings(comparison)[: None if len(comparisons) <= FEW else 1]
-        findings += [f"{title}: {sentence}" for sentence in sentences]
-    untested = [c for c in comparisons if c.part == "validation" and not _is_tested(comparisons, c)]
+    titled = _titled(runs.comparisons)
+    tested = {c.protocol.digest for c in runs.comparisons if c.part == "test"}
+    untested = {t: c for t, c in titled.items() if c.part == "validation" and c.protocol.digest not in tested}
+    findings = []
+    for title, c in titled.items():
+        if c.part != "validation" or title in untested:  # the test part shows it better
+            first = pair_findings(c)[: None if len(titled) <= FEW else 1]
+            findings += [f"{title}: {sentence}" for sentence in first]
+    tables = [table for title, c in titled.items() for table in (_scores(title, c), _shuffles(title, c))]
+    details = [how_made(name, path) for name, path in runs.paths.items()]
     return Chapter(
         title="Genes and molecules",
         findings=findings,
-        tables=[*tables, *_cost(runs)],
+        tables=[table for table in (*tables, _cost(runs)) if table.rows],
         figures=_figures(runs, titled),
         paragraphs=paragraphs(
             "pairs",
             resamples=RESAMPLES,
-            tested=any(c.part == "test" for c in comparisons),
-            untested=list(dict.fromkeys(c.protocol.split for c in untested)),
-            sets=len({c.protocol.digest for c in comparisons}),
-            warnings=[f"{title}: {warning}" for title, c in titled for warning in c.warnings],
+            tested=tested,
+            untested=list(dict.fromkeys(c.protocol.split for c in untested.values())),
+            sets=len({c.protocol.digest for c in runs.comparisons}),
+            warnings=[f"{title}: {warning}" for title, c in titled.items() for warning in c.warnings],
         ),
-        details=[
-            run_facts(name, read_record(path / "run.json"))
-            for name, path in runs.paths.items()
-            if (path / "run.json").is_file()
-        ],
+        details=[table for table in details if table.rows],
     )
 
 
-def _headings(comparisons: Sequence[PairComparison]) -> list[str]:
+def _titled(comparisons: Sequence[PairComparison]) -> dict[str, PairComparison]:
     """Name the data of each comparison, with the seed where a split has several."""
-    kinds = [(c.protocol.split, c.protocol.negatives, c.protocol.ratio, c.part) for c in comparisons]
-    return [conditions(c, kinds.count(kind) > 1) for c, kind in zip(comparisons, kinds, strict=True)]
-
-
-def _is_tested(comparisons: Sequence[PairComparison], one: PairComparison) -> bool:
-    return any(c.part == "test" and c.protocol.digest == one.protocol.digest for c in comparisons)
+    plain = [conditions(c).rpartition(", node rate")[0] for c in comparisons]
+    several = [plain.count(title) > 1 for title in plain]
+    return {conditions(c, seed): c for c, seed in zip(comparisons, several, strict=True)}
 
 
 def _scores(title: str, comparison: PairComparison) -> Table:
     """Return one row a model and a baseline, the models first, each kind by AUROC."""
-    chance = number(comparison.scores.prevalence, 3)
-    columns = ["", "AUROC (95 % interval)", f"AUPRC (prevalence {chance})", "per gene", "per molecule"]
-    columns += ["EF1 %", "Brier", "ECE", "sequenced"]
-    rows = [[name, *_cells(entry)] for name, entry in _ordered(comparison).items()]
-    if not comparison.ladder:
+    scores = next(iter(comparison.entries.values())).scores  # prevalence and rows are the same in all
+    columns = ["", "AUROC (95 % interval)", f"AUPRC (prevalence {number(scores.prevalence, 3)})", "per gene"]
+    columns += ["per molecule", "EF1 %", "Brier", "ECE", "sequenced"]
+    rows = []
+    for name, entry in comparison.entries.items():
+        s, sequenced = entry.scores, entry.sequenced
+        of_training = entry.model is not None and entry.minus_best_rung is None
+        absent = "not evaluated" if of_training else "no such pairs"
+        values = (s.auprc.value, s.auroc_per_gene.get("value"), s.auroc_per_molecule.get("value"))
+        rows.append(
+            [name, interval(s.auroc), *map(number, values), number(s.ef1, 2), number(s.brier), number(s.ece)]
+            + [number(sequenced.auroc.value) if sequenced else absent]
+        )
+    if not comparison.baselines:
         rows.append([NODE_RATE, number(comparison.node_rate), *["not evaluated"] * (len(columns) - 2)])
-    return Table(f"Scores. {title}; {comparison.scores.rows:,} pairs.", columns, rows, printed=True)
+    return Table(f"Scores. {title}; {scores.rows:,} pairs.", columns, rows, printed=True)
 
 
-def _cells(entry: PairEntry) -> list[str]:
-    s, sequenced = entry.scores, entry.sequenced
-    of_training = entry.model is not None and entry.minus_best_rung is None
-    absent = "not evaluated" if of_training else "no such pairs"
-    values = (s.auprc.value, s.auroc_per_gene.value, s.auroc_per_molecule.value)
-    return [
-        interval(s.auroc),
-        *map(number, values),
-        number(s.ef1, 2),
-        *map(number, (s.brier, s.ece)),
-        number(sequenced.auroc.value) if sequenced else absent,
-    ]
-
-
-def _ordered(comparison: PairComparison) -> dict[str, PairEntry]:
-    """Return the models and then the baselines, each kind by AUROC."""
-    models, ladder = comparison.models, comparison.ladder
-    return {name: models[name] for name in ranked(models)} | {name: ladder[name] for name in ranked(ladder)}
-
-
-def _shuffles(title: str, comparison: PairComparison) -> list[Table]:
+def _shuffles(title: str, comparison: PairComparison) -> Table:
     """Return one row a model: beside the best baseline, and with genes or molecules exchanged."""
     rows = []
     for name in ranked(comparison.models):
@@ -111,26 +94,24 @@ def _shuffles(title: str, comparison: PairComparison) -> list[Table]:
             rows.append([name, baseline, gain_text(one), *(interval(s.auroc) for s in scores)])
     columns = ["", "best baseline", "model minus best baseline (95 % paired interval)", "AUROC"]
     columns += ["AUROC, genes exchanged", "AUROC, molecules exchanged"]
-    caption = f"Against the baselines and without the right sequences. {title}."
-    return [Table(caption, columns, rows)] if rows else []
+    return Table(f"Against the baselines and without the right sequences. {title}.", columns, rows)
 
 
-def _cost(runs: PairRuns) -> list[Table]:
+def _cost(runs: PairRuns) -> Table:
     rows = [
         [name, one.model.kind, f"{one.split}, seed {one.seed}", f"{one.model.parameters:,}"]
         + [f"{one.training.epochs} ({one.training.best_epoch})", duration(one.training.seconds)]
         for name, one in runs.trained.items()
     ]
     columns = ["", "model", "split", "parameters", "epochs (best)", "time"]
-    return [Table("What each model is and what it cost.", columns, rows)] if rows else []
+    return Table("What each model is and what it cost.", columns, rows)
 
 
-def _figures(runs: PairRuns, titled: Sequence[tuple[str, PairComparison]]) -> list[Picture]:
-    names = list(dict.fromkeys(name for _, c in titled for name in ranked(c.models)))
-    entries = [(title, c, _ordered(c)) for title, c in titled]
+def _figures(runs: PairRuns, titled: Titled) -> list[Picture]:
+    names = list(dict.fromkeys(name for c in titled.values() for name in ranked(c.models)))
     panels = [
-        _panel(title, {name: one.scores for name, one in every.items()}, c.node_rate)
-        for title, c, every in entries
+        _panel(title, {name: one.scores for name, one in c.entries.items()}, c.node_rate)
+        for title, c in titled.items()
     ]
     pictures = [
         picture(
@@ -141,18 +122,16 @@ def _figures(runs: PairRuns, titled: Sequence[tuple[str, PairComparison]]) -> li
         )
     ]
     panels = []
-    for title, _, every in entries:
-        scores = {name: one.sequenced for name, one in every.items() if one.sequenced}
-        if scores:
-            rate = scores[NODE_RATE].auroc.value if NODE_RATE in scores else float("nan")
+    for title, c in titled.items():
+        if scores := {name: one.sequenced for name, one in c.entries.items() if one.sequenced}:
+            rate = scores[NODE_RATE].auroc.value if NODE_RATE in scores else math.nan
             panels.append(_panel(title, scores, rate))
     if panels:
-        title = "AUROC where the gene has an mRNA or a CDS"
         caption = (
             "The same over the pairs whose gene has an mRNA or a CDS, the sequenced part. A model that gains "
             "most here gains from the sequence."
         )
-        figure = auroc_intervals(panels, title, names)
+        figure = auroc_intervals(panels, "AUROC where the gene has an mRNA or a CDS", names)
         pictures.append(picture(figure, caption, "AUROC over the sequenced part"))
     return [*pictures, *_reliability(titled, names), *_curves(runs)]
 
@@ -164,23 +143,23 @@ def _panel(title: str, scores: Mapping[str, PairScores], node_rate: float) -> Pa
     return Panel(heading, {name: one.auroc for name, one in scores.items()}, node_rate=node_rate)
 
 
-def _reliability(titled: Sequence[tuple[str, PairComparison]], names: Sequence[str]) -> list[Picture]:
+def _reliability(titled: Titled, names: Sequence[str]) -> list[Picture]:
     """Draw how reliable the probabilities are: of the test part, or of validation in its absence."""
     pictures, seen = [], set()
-    for title, comparison in titled:
-        best = ranked(comparison.models)[:MOST_LINES]
-        if comparison.protocol.digest in seen or not best:
+    for title, c in titled.items():
+        best = ranked(c.models)[:MOST_LINES]
+        if c.protocol.digest in seen or not best:
             continue
-        seen.add(comparison.protocol.digest)
-        calibrated = "after" if comparison.ladder else "before"
-        more = f" Only the {MOST_LINES} best models are drawn." if len(comparison.models) > MOST_LINES else ""
-        bins = {name: comparison.models[name].scores.reliability for name in best}
+        seen.add(c.protocol.digest)
+        more = f" Only the {MOST_LINES} best models are drawn." if len(c.models) > MOST_LINES else ""
+        bins = {name: c.models[name].scores.reliability for name in best}
         pictures.append(
             picture(
                 reliability(bins, names),
                 f"{title}. Left: of the pairs with a probability, the fraction that is positive, "
-                f"{calibrated} temperature scaling; above the dashed line, a probability is too low. Bins of "
-                f"fewer than {MIN_PAIRS} pairs are left out. Right: the number of pairs.{more}",
+                f"{'after' if c.baselines else 'before'} temperature scaling; above the dashed line, a "
+                f"probability is too low. Bins of fewer than {MIN_PAIRS} pairs are left out. Right: the "
+                f"number of pairs.{more}",
                 "Reliability of the predicted probabilities",
             )
         )
@@ -191,13 +170,13 @@ def _curves(runs: PairRuns) -> list[Picture]:
     pictures = []
     for name, one in runs.trained.items():
         rate = one.node_rate_validation
-        title = f"Training: {name} ({one.split} split, negatives {one.negatives})"
+        figure = pair_curves(
+            one.training, f"Training: {name} ({one.split} split, negatives {one.negatives})", rate
+        )
         caption = (
             f"{name}: cross-entropy (left) and AUROC of the validation part (right) during training; epoch 0 "
             f"is untrained. {one.split.capitalize()} split, negatives {one.negatives}, node rate "
             f"{number(rate)}."
         )
-        pictures.append(
-            picture(pair_curves(one.training, title, rate), caption, f"Training curves of {name}")
-        )
+        pictures.append(picture(figure, caption, f"Training curves of {name}"))
     return pictures

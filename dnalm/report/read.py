@@ -1,81 +1,74 @@
-"""Results in folders: which kinds of run there are, and the pretraining runs."""
+"""Results in folders: which kinds of run there are, their labels, and the pretraining runs."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from dnalm.errors import InputError
 from dnalm.files import read_json
 from dnalm.record import read_record
-from dnalm.results import BindingEvaluation, LanguageMetrics, PairEvaluation, decode
+from dnalm.results import BindingEvaluation, LanguageMetrics, PairEvaluation, decode, read
 
 Kind = Literal["language", "binding", "pairs"]
-KINDS: tuple[Kind, ...] = ("language", "binding", "pairs")
+T = TypeVar("T")
 
 
-def kinds_of(folders: Sequence[Path], needed: bool = True) -> list[Kind]:
+def kinds_of(folders: Sequence[Path]) -> list[Kind]:
     """Return which kinds of finished run the folders hold, by their files.
 
-    Args:
-        folders: as given by the user.
-        needed: whether it is a mistake that none of them holds a run.
+    Raises:
+        InputError: if one of them is no folder, or none holds a run.
+    """
+    found: dict[Kind, object] = {
+        "language": _pretraining(folders),
+        "binding": find(folders, "**/results_*.json") or evaluations(folders, BindingEvaluation),
+        "pairs": find(folders, "**/results.json") or evaluations(folders, PairEvaluation),
+    }
+    if not any(found.values()):
+        raise no_results(folders)
+    return [kind for kind, files in found.items() if files]
+
+
+def no_results(folders: Sequence[Path]) -> InputError:
+    """Return the error of folders without a run."""
+    return InputError(
+        f"{', '.join(map(str, folders))}: expected the results of a run, got none; name the folder that "
+        "dnalm pretrain, finetune, baseline or interact train wrote to, once the run has finished"
+    )
+
+
+def find(folders: Sequence[Path], *patterns: str) -> list[Path]:
+    """Return each matching file in some folders once; hidden folders hold unfinished ones.
 
     Raises:
-        InputError: if one of them is no folder, or holds no run where one is needed.
+        InputError: unless all of these are folders, and at least one.
     """
-    check_folders(folders)
-    kinds: set[Kind] = set()
-    for folder in folders:
-        if any(_is_evaluated(record) for _, record in _pretraining(folder)):
-            kinds.add("language")
-        if any(folder.glob("results_*.json")) or evaluations(folder, BindingEvaluation.FORMAT):
-            kinds.add("binding")
-        if visible([folder], "results.json") or evaluations(folder, PairEvaluation.FORMAT):
-            kinds.add("pairs")
-    if needed and not kinds:
-        raise InputError(
-            f"{', '.join(map(str, folders))}: expected the results of a run, got none; name the folder that "
-            "dnalm pretrain, finetune, baseline or interact train wrote to, once the run has finished"
-        )
-    return [kind for kind in KINDS if kind in kinds]
-
-
-def check_folders(folders: Sequence[Path]) -> None:
-    """Raise InputError unless all of these are folders, and at least one."""
     if not folders:
         raise InputError("expected the folder of a run, got none; name one or more")
+    paths: dict[Path, Path] = {}
     for folder in folders:
         if not folder.is_dir():
             got = "a file" if folder.exists() else "nothing"
             raise InputError(f"{folder}: expected a folder of results, got {got}; check the path")
-
-
-def evaluations(folder: Path, form: str) -> list[Path]:
-    """Return the evaluation files of a format in a folder; those of pair models may lie deeper."""
-    is_binding = form == BindingEvaluation.FORMAT
-    paths = sorted(folder.glob("evaluation_*.json")) if is_binding else visible([folder], "evaluation*.json")
-    return [path for path in paths if format_of(path) == form]
-
-
-def format_of(path: Path) -> str:
-    """Return the format of an evaluation; what names neither counts as the one that its folder suggests."""
-    content = read_json(path)
-    form = str(content.get("format")) if isinstance(content, dict) else type(content).__name__
-    if form in (BindingEvaluation.FORMAT, PairEvaluation.FORMAT):
-        return form
-    is_binding = any(path.parent.glob("results_*.json"))
-    return BindingEvaluation.FORMAT if is_binding else PairEvaluation.FORMAT
-
-
-def visible(folders: Sequence[Path], pattern: str) -> list[Path]:
-    """Return each file below some folders once; hidden folders hold unfinished ones."""
-    paths: dict[Path, Path] = {}
-    for folder in folders:
-        for path in sorted(folder.rglob(pattern)):
+        for path in (path for pattern in patterns for path in sorted(folder.glob(pattern))):
             if not any(part.startswith(".") for part in path.relative_to(folder).parts):
                 paths.setdefault(path.resolve(), path)
     return list(paths.values())
+
+
+def evaluations(
+    folders: Sequence[Path], kind: type[T], pattern: str = "**/evaluation*.json"
+) -> dict[Path, T]:
+    """Read the evaluations of a kind in some folders; raises InputError for one of neither kind."""
+    found: dict[Path, T] = {}
+    for path in find(folders, pattern):
+        content = read_json(path)
+        is_binding = isinstance(content, dict) and content.get("format") == BindingEvaluation.FORMAT
+        one = read(path, BindingEvaluation if is_binding else PairEvaluation)
+        if isinstance(one, kind):
+            found[path] = one
+    return found
 
 
 def labels_of(names: Mapping[Path, str], folders: Sequence[Path]) -> dict[Path, str]:
@@ -91,13 +84,12 @@ def labels_of(names: Mapping[Path, str], folders: Sequence[Path]) -> dict[Path, 
 
 @dataclass(frozen=True)
 class LanguageRun:
-    """A pretraining run that was evaluated."""
+    """A pretraining run that was evaluated, with the seconds of training and the split of the bases."""
 
+    folder: Path
     metrics: LanguageMetrics
     seconds: float
-    """Of training."""
-    record: Mapping[str, Any]
-    """Its run.json."""
+    split: Mapping[str, Any]
 
 
 def read_language(folders: Sequence[Path]) -> dict[str, LanguageRun]:
@@ -109,36 +101,23 @@ def read_language(folders: Sequence[Path]) -> dict[str, LanguageRun]:
     Raises:
         InputError: if there is none, or a file is damaged.
     """
-    check_folders(folders)
-    records = {
-        path.parent: record
-        for folder in folders
-        for path, record in _pretraining(folder)
-        if _is_evaluated(record)
-    }
-    if not records:
-        raise InputError(
-            f"{', '.join(map(str, folders))}: expected a finished pretraining run, got none; "
-            "run dnalm pretrain"
-        )
     runs = {}
-    for path, record in records.items():
-        metrics = decode(record["metrics"], LanguageMetrics, path / "run.json")
-        times = record["timings"]
-        runs[path] = LanguageRun(metrics, float(times.get("training_s", times["elapsed_s"])), record)
+    for path, record in _pretraining(folders).items():
+        metrics = decode(record["metrics"], LanguageMetrics, path)
+        times, split = record["timings"], record["data"].get("split") or {}
+        seconds = float(times.get("training_s", times["elapsed_s"]))
+        runs[path.parent] = LanguageRun(path.parent, metrics, seconds, split)
+    if not runs:
+        raise no_results(folders)
     labels = labels_of({path: run.metrics.mode for path, run in runs.items()}, folders)
     return {labels[path]: run for path, run in runs.items()}
 
 
-def _pretraining(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Yield the run.json of each pretraining run of a folder."""
-    for path in [folder / "run.json", *sorted(folder.glob("*/run.json"))]:
-        if path.is_file() and not path.parent.name.startswith("."):
-            record = read_record(path)
-            if record["verb"] == "pretrain":
-                yield path, record
-
-
-def _is_evaluated(record: Mapping[str, Any]) -> bool:
-    """Whether a run reached its end, or the step at which it was to stop."""
-    return "verdict" in record["metrics"]
+def _pretraining(folders: Sequence[Path]) -> dict[Path, dict[str, Any]]:
+    """Return the run.json of each pretraining run that was evaluated, at its end or where it was to stop."""
+    records = {path: read_record(path) for path in find(folders, "run.json", "*/run.json")}
+    return {
+        path: one
+        for path, one in records.items()
+        if one["verb"] == "pretrain" and "verdict" in one["metrics"]
+    }

@@ -12,11 +12,11 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from dnalm.report.comparisons import NODE_RATE, PairComparison
 from dnalm.report.figures_predictions import CAUTION
 from dnalm.report.figures_scores import probabilities
-from dnalm.report.pages import Chapter, Picture, Table, paragraphs, picture, write_page
-from dnalm.report.read_pairs import NODE_RATE, PairComparison
-from dnalm.report.sentences import counted, gain_text, interval, number, trust
+from dnalm.report.pages import Chapter, Picture, Table, picture, write_page
+from dnalm.report.sentences import counted, gain_text, interval, number, paragraphs, trust
 from dnalm.results import PairResults
 
 SHOWN, UNREAD_SHOWN = 20, 100
@@ -42,48 +42,39 @@ class Ranked:
 
     name: str
     probability: float
-    known: str
-    """What the prepared set says of the pair: "positive in training", "no"."""
-    training_pairs: int
-    """That the ranked gene or molecule is in."""
-    shown: str
-    """Its SMILES, or how its sequence begins."""
-    drawing: bytes | None
-    """PNG of a molecule; None for a gene."""
+    known: str  # what the prepared set says of the pair: "positive in training", "no"
+    training_pairs: int  # that the ranked gene or molecule is in
+    shown: str  # its SMILES, or how its sequence begins
+    drawing: bytes | None  # PNG of a molecule; None for a gene
 
 
 @dataclass(frozen=True)
 class Screen:
     """A ranking of molecules for a gene, or of genes for a molecule."""
 
-    query: Side
-    """What is given; the other side is ranked."""
-    name: str
-    """Of the query: GeneID, or SMILES."""
-    drawing: bytes | None
-    """PNG of the molecule that is the query."""
-    query_pairs: int
-    """Training pairs that the query is in."""
-    source: str
-    """Where the ranked side comes from."""
-    ranking: str
-    """The file of the full ranking."""
-    probabilities: npt.NDArray[np.float64]
-    """[N]."""
-    seen: int
-    """How many of the ranked are in a training pair."""
+    query: Side  # what is given; the other side is ranked
+    name: str  # of the query: GeneID, or SMILES
+    drawing: bytes | None  # PNG of the molecule that is the query
+    query_pairs: int  # training pairs that the query is in
+    source: str  # where the ranked side comes from
+    ranking: str  # the file of the full ranking
+    probabilities: npt.NDArray[np.float64]  # [N]
+    seen: int  # how many of the ranked are in a training pair
     first: Sequence[Ranked]
-    unread: Sequence[Sequence[str]]
-    """Position, content, and why it could not be read."""
-    repeated: int
-    """Molecules that occurred more than once."""
-    attention: Sequence[tuple[str, bytes]]
-    """Name and picture of each pair whose attention was drawn."""
+    unread: Sequence[Sequence[str]]  # position, content, and why it could not be read
+    repeated: int  # molecules that occurred more than once
+    attention: Sequence[tuple[str, bytes]]  # name and picture of each pair whose attention was drawn
 
     @property
     def ranked(self) -> Side:
         """The side that is ranked."""
         return "molecule" if self.query == "gene" else "gene"
+
+    @property
+    def fitting(self) -> tuple[str, ...]:
+        """The splits that test as much as the screen: what is new in one is new in the other."""
+        known = {self.query: self.query_pairs > 0, self.ranked: self.seen >= len(self.probabilities) / 2}
+        return FITTING[known["gene"], known["molecule"]]
 
 
 def write_screen(
@@ -97,55 +88,39 @@ def write_screen(
         comparisons: scores of the model, by part.
         path: of the page.
     """
+    pictures = [
+        Picture(png, f"{name}: along the gene (above) and on the atoms (below).", f"Attention of {name}")
+        for name, png in screen.attention
+    ]
+    text = paragraphs("screen_attention", caution=CAUTION, drawn=bool(pictures))
     chapters = [
         _first(screen, results, comparisons),
         _trust(screen, results, comparisons),
-        _attention(screen),
+        Chapter("Where the model looks", figures=pictures, paragraphs=text),
         _query(screen, results),
     ]
     count = counted(len(screen.probabilities), screen.ranked)
     write_page(chapters, path, f"{count} ranked for {screen.query} {_short(screen.name)}")
 
 
-def fits(screen: Screen, split: str) -> bool:
-    """Return whether a split tests as much as the screen: what is new in one is new in the other."""
-    return split in _fitting(screen)
-
-
-def _fitting(screen: Screen) -> tuple[str, ...]:
-    known = {screen.query: screen.query_pairs > 0}
-    known[screen.ranked] = screen.seen >= len(screen.probabilities) / 2
-    return FITTING[known["gene"], known["molecule"]]
-
-
 def _first(screen: Screen, results: PairResults, comparisons: Sequence[PairComparison]) -> Chapter:
-    best, count = screen.first[0], len(screen.probabilities)
+    total, known = len(screen.probabilities), [each.known for each in screen.first]
+    findings = paragraphs(
+        "screen_findings",
+        screen=screen,
+        short=_short,
+        counted=counted,
+        total=total,
+        trust=trust(comparisons),
+        spread=float(np.ptp(screen.probabilities)),
+        narrow=NARROW,
+        trained=known.count("positive in training"),
+        held_out=sum(what.startswith("positive") and what != "positive in training" for what in known),
+    )
     prevalence = results.validation.prevalence
-    trained = sum(each.known == "positive in training" for each in screen.first)
-    held_out = sum(each.known.startswith("positive") for each in screen.first) - trained
-    spread = float(np.ptp(screen.probabilities))
-    findings = [
-        f"{screen.ranked.capitalize()} {_short(best.name)} is first of {counted(count, screen.ranked)}, with "
-        f"a probability of {best.probability:.3f}.",
-        trust(comparisons),
-    ]
-    if count > 1 and spread < NARROW:
-        findings.append(
-            f"All probabilities are within {spread:.2g} of each other: the model hardly separates them."
-        )
-    if trained:
-        findings.append(
-            f"Of the first {len(screen.first)}, {trained} {'was' if trained == 1 else 'were'} positive in "
-            "training: such a pair may be first by memory."
-        )
-    if held_out:
-        findings.append(
-            f"Of the first {len(screen.first)}, {counted(held_out, 'known positive')} "
-            f"{'was' if held_out == 1 else 'were'} not in training."
-        )
     histogram = picture(
         probabilities(screen.probabilities, prevalence),
-        f"How many of the {count:,} pairs have which probability. A ranking whose pairs are all close "
+        f"How many of the {total:,} pairs have which probability. A ranking whose pairs are all close "
         "together hardly separates them.",
         "Histogram of the calibrated probabilities",
     )
@@ -172,12 +147,12 @@ def _hits(screen: Screen) -> Table:
 def _trust(screen: Screen, results: PairResults, comparisons: Sequence[PairComparison]) -> Chapter:
     query, rows = screen.query, []
     for c in comparisons:
-        model, rate = next(iter(c.models.values())), c.ladder.get(NODE_RATE)
+        model, rate = next(iter(c.models.values())), c.baselines.get(NODE_RATE)
         key, gain = f"auroc_per_{query}", model.minus_best_rung
         rows.append(
-            [c.part, f"{model.scores.rows:,}", interval(model.scores.auroc), number(c.node_rate)]
-            + [number(getattr(model.scores, key).value)]
-            + ["not evaluated" if rate is None else number(getattr(rate.scores, key).value)]
+            [c.part, f"{model.scores.rows:,}", interval(model.score), number(c.node_rate)]
+            + [number(getattr(model.scores, key).get("value"))]
+            + ["not evaluated" if rate is None else number(getattr(rate.scores, key).get("value"))]
             + ["not evaluated" if gain is None else f"{gain_text(model)} ({gain.rung})"]
         )
     columns = ["part", "pairs", "AUROC (95 % interval)", "AUROC of the node rate", f"within one {query}"]
@@ -189,19 +164,10 @@ def _trust(screen: Screen, results: PairResults, comparisons: Sequence[PairCompa
         query_pairs=counted(screen.query_pairs, "training pair"),
         seen=f"{screen.seen:,} of the {counted(len(screen.probabilities), screen.ranked)}",
         split=results.split,
-        fitting=_fitting(screen),
+        fitting=screen.fitting,
         tested=any(c.part == "test" for c in comparisons),
     )
     return Chapter("How far to trust it", tables=[Table(caption, columns, rows)], paragraphs=text)
-
-
-def _attention(screen: Screen) -> Chapter:
-    pictures = [
-        Picture(png, f"{name}: along the gene (above) and on the atoms (below).", f"Attention of {name}")
-        for name, png in screen.attention
-    ]
-    text = paragraphs("screen_attention", caution=CAUTION, drawn=bool(pictures))
-    return Chapter("Where the model looks", figures=pictures, paragraphs=text)
 
 
 def _query(screen: Screen, results: PairResults) -> Chapter:

@@ -1,15 +1,19 @@
 """What results say in plain words: which model is better, by how much, how certainly.
 
-A verdict follows the interval of a paired difference: above 0 better, below 0 worse, around 0 undecided.
+A verdict follows the interval of a paired difference: above 0 better, below 0 worse, around 0 undecided. The
+sentences are in templates/, which end in .txt.j2; empty lines separate them.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from functools import cache
+from typing import Any, Literal
+
+import jinja2
 
 from dnalm.bootstrap import Estimate
-from dnalm.report.read_binding import BindingComparison, flipped
-from dnalm.report.read_pairs import NODE_RATE, PairComparison, ranked
+from dnalm.report.comparisons import BindingComparison, PairComparison, flipped, ranked
+from dnalm.report.figures import same_bases
 from dnalm.results import BindingModelInfo, LanguageMetrics, PairEntry
 
 CHANCE = 0.5
@@ -61,123 +65,71 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-# Language models
+@cache
+def templates() -> jinja2.Environment:
+    """Return the templates of pages and texts."""
+    made = jinja2.Environment(
+        loader=jinja2.PackageLoader("dnalm.report"),
+        undefined=jinja2.StrictUndefined,
+        autoescape=lambda name: bool(name and name.endswith(".html.j2")),
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {"number": number, "interval": interval, "flipped": flipped, "listed": listed}
+    made.filters["with_commas"] = "{:,}".format
+    made.globals |= {"verdict": verdict, "own_intervals": own_intervals}
+    return made
 
 
-def language_finding(metrics: LanguageMetrics) -> str:
-    """Say whether a language model beats the best Markov model, then the run's own verdict."""
-    plain = {
-        "model": "better than every Markov model.",
-        "markov": "worse than a Markov model, which is far simpler.",
-        "neither": "no winner: its interval includes the best Markov model.",
-    }
-    return f"{plain[metrics.gain.winner]} {metrics.verdict}"
+def paragraphs(template: str, **values: Any) -> list[str]:
+    """Return the paragraphs of a text template; empty lines separate them."""
+    text = templates().get_template(f"{template}.txt.j2").render(values)
+    return [" ".join(block.split()) for block in text.split("\n\n") if block.strip()]
 
 
-# Binding models
+def language_findings(metrics: Mapping[str, LanguageMetrics]) -> list[str]:
+    """Say whether language models beat the best Markov model, and which of two has fewer bits per base."""
+    names = sorted(metrics, key=lambda name: metrics[name].bits_per_base.value)
+    same = len(same_bases(metrics)) == 1
+    return paragraphs("findings_language", metrics=metrics, names=names, same_bases=same)
 
 
 def binding_findings(comparison: BindingComparison) -> list[str]:
     """Say which model is best, whether pretraining helped, and how the baselines compare."""
-    return _ranking(comparison) + _pretraining(comparison) + _against_baselines(comparison)
+    models = ranked(comparison.models)
+    gaps = {other: comparison.difference(models[0], other) for other in models[1:]}
+    paired = {other: gap for other, gap in gaps.items() if isinstance(gap, Estimate)}
+    beaten = {other for other, gap in paired.items() if verdict(gap) == "better"}
+    known = bool(models) and not math.isnan(comparison.models[models[0]].score.value)
+    return paragraphs(
+        "findings_binding",
+        c=comparison,
+        models=models,
+        gaps=gaps,
+        beaten=[f"{other} by {interval(paired[other])}" for other in paired if other in beaten],
+        tied=[f"{other}, {interval(gap, '+')}" for other, gap in paired.items() if other not in beaten],
+        twins={pair: comparison.difference(*pair) for pair in twins(comparison)},
+        baselines={
+            name: comparison.difference(models[0], name) if known else None
+            for name in ranked(comparison.baselines)
+        },
+    )
 
 
 def twins(comparison: BindingComparison) -> list[tuple[str, str]]:
     """Pair each pretrained model with those of the same size and training whose core is untrained."""
 
     def key(model: BindingModelInfo) -> tuple[object, ...]:
-        return (model.kind, model.tune, model.both_strands, model.parameters, model.trained_parameters)
+        size = (model.parameters, model.trained_parameters)
+        return model.kind, model.tune, model.both_strands, size, model.trained_as
 
-    entries = {name: comparison.entries[name].model for name in comparison.models()}
-    models = {name: model for name, model in entries.items() if model is not None}
+    models = {name: one.model for name, one in comparison.entries.items() if one.model}
     return [
         (name, twin)
         for name, model in models.items()
         for twin, other in models.items()
-        if other.random_core
-        and not model.random_core
-        and (key(model), model.trained_as) == (key(other), other.trained_as)
+        if other.random_core and not model.random_core and key(model) == key(other)
     ]
-
-
-def _ranking(comparison: BindingComparison) -> list[str]:
-    names = comparison.models()
-    if not names:
-        return []
-    best, r = names[0], comparison.r(names[0])
-    if math.isnan(r.value):
-        return [f"R of {listed(names)} is undefined: the predictions or the truth do not vary."]
-    if len(names) == 1:
-        return [f"{best} has a Pearson R of {interval(r)}; no other model was evaluated beside it."]
-    gaps = {other: comparison.difference(best, other) for other in names[1:]}
-    paired = {other: gap for other, gap in gaps.items() if isinstance(gap, Estimate)}
-    beaten = [f"{other} by {interval(gap)}" for other, gap in paired.items() if verdict(gap) == "better"]
-    tied = [f"{other}, {interval(gap, '+')}" for other, gap in paired.items() if verdict(gap) != "better"]
-    text = f"{best} has the highest Pearson R, {interval(r)}."
-    if tied:
-        text = (
-            f"no single winner. {best} has a Pearson R of {interval(r)}; its difference to {listed(tied)}, "
-            "has an interval that includes 0."
-        )
-    if beaten:
-        text += f" {best} beats {listed(beaten)}."
-    unpaired = [
-        f"{best} and {other}: {_unpaired(comparison, best, other, gap)}"
-        for other, gap in gaps.items()
-        if isinstance(gap, str)
-    ]
-    return [text, *unpaired]
-
-
-def _pretraining(comparison: BindingComparison) -> list[str]:
-    sentences = []
-    for name, twin in twins(comparison):
-        gap = comparison.difference(name, twin)
-        if isinstance(gap, str):
-            sentences.append(f"pretraining, {name} and {twin}: {_unpaired(comparison, name, twin, gap)}")
-            continue
-        untrained = f"{twin}, the same model with an untrained core"
-        sentences.append(
-            {
-                "better": f"pretraining helped. {name} beats {untrained}, by {interval(gap)} in R.",
-                "worse": f"pretraining did not help. {untrained}, beats {name} by {interval(flipped(gap))} "
-                "in R.",
-            }.get(
-                verdict(gap),
-                f"pretraining shows no effect. The difference in R of {name} and {untrained}, is "
-                f"{interval(gap)}: its interval includes 0.",
-            )
-        )
-    return sentences
-
-
-def _against_baselines(comparison: BindingComparison) -> list[str]:
-    models = [name for name in comparison.models() if not math.isnan(comparison.r(name).value)]
-    sentences = []
-    for baseline in comparison.baselines():
-        r = comparison.r(baseline)
-        if math.isnan(r.value):
-            sentences.append(f"{baseline}, without training: R is undefined, since it does not vary.")
-            continue
-        text = f"{baseline}, without training, has a Pearson R of {interval(r)}"
-        if models:
-            best, gap = models[0], comparison.difference(models[0], baseline)
-            if isinstance(gap, str):
-                text += f"; beside the best model, {best}, {own_intervals(comparison.r(best), r)}"
-            else:
-                text += {
-                    "better": f"; the best model, {best}, beats it by {interval(gap)}",
-                    "worse": f"; it beats the best model, {best}, by {interval(flipped(gap))}",
-                }.get(verdict(gap), f"; its difference to the best model, {best}, is undecided")
-        sentences.append(f"{text}.")
-    return sentences
-
-
-def _unpaired(comparison: BindingComparison, one: str, other: str, why: str) -> str:
-    return f"no paired interval, because {why}; {own_intervals(comparison.r(one), comparison.r(other))}."
-
-
-# Pair models
 
 
 def conditions(comparison: PairComparison, with_seed: bool = False) -> str:
@@ -189,7 +141,7 @@ def conditions(comparison: PairComparison, with_seed: bool = False) -> str:
     """
     protocol = comparison.protocol
     ratio = "" if protocol.ratio is None or protocol.negatives == "none" else f", ratio {protocol.ratio:g}"
-    seed = f" (seed {protocol.seed})" if with_seed else ""
+    seed = f" (seed {protocol.seed}, pairs {protocol.digest[:8]})" if with_seed else ""
     return (
         f"{comparison.part.capitalize()} part, {protocol.split} split{seed}, negatives {protocol.negatives}"
         f"{ratio}, node rate {number(comparison.node_rate)}"
@@ -207,108 +159,16 @@ def gain_text(entry: PairEntry) -> str:
 
 def pair_findings(comparison: PairComparison) -> list[str]:
     """Say which model or baseline is best, by how much, and what the other models reach."""
-    models, baselines = ranked(comparison.models), ranked(comparison.ladder)
-    positives, rows = comparison.scores.positives, comparison.scores.rows
-    if not 0 < positives < rows:
-        return [f"AUROC is undefined: of {rows:,} pairs {positives:,} are positive."]
-    if not baselines:
-        return [_training_only(comparison, models)]
-    if not models:
-        auroc = interval(comparison.ladder[baselines[0]].scores.auroc)
-        return [f"the best baseline is {baselines[0]}, with an AUROC of {auroc}; no model was evaluated."]
-    best = comparison.models[models[0]]
-    return [
-        _beside_baseline(models[0], comparison),
-        *(_other_model(name, models[0], comparison) for name in models[1:]),
-        *_sequenced(comparison, models[0]),
-        *_shuffled(models[0], best),
-    ]
-
-
-def _training_only(comparison: PairComparison, models: Sequence[str]) -> str:
-    """Report trainings without an evaluation beside the baselines."""
-    best, own = models[0], comparison.models[models[0]].scores.auroc
-    text = f"{best} has {'the highest' if len(models) > 1 else 'an'} AUROC{',' if len(models) > 1 else ' of'}"
-    text += f" {interval(own)}"
-    rate = comparison.node_rate
-    if not math.isnan(rate):
-        where = "above" if own.low > rate else "below" if own.high < rate else "not clearly different from"
-        text += f", {where} the node rate, which uses no feature and has {number(rate)}"
-    return f"{text}. The baselines were not evaluated: run dnalm interact evaluate RUN --part test."
-
-
-def _beside_baseline(name: str, comparison: PairComparison) -> str:
-    model = comparison.models[name]
-    gain, auroc = model.minus_best_rung, model.scores.auroc
-    if math.isnan(auroc.value):
-        return f"AUROC of {name} is undefined."
-    if gain is None or gain.rung is None or math.isnan(gain.low):
-        best = ranked(comparison.ladder)[0]
-        theirs = interval(comparison.ladder[best].scores.auroc)
-        return (
-            f"{name} is the best model, with an AUROC of {interval(auroc)}, and {best} the best baseline, "
-            f"with {theirs}; there is no paired interval of their difference."
-        )
-    baseline = gain.rung
-    if baseline in comparison.ladder:
-        baseline += f" ({interval(comparison.ladder[gain.rung].scores.auroc)})"
-    if verdict(gain.interval) == "better":
-        return (
-            f"{name} has the highest AUROC, {interval(auroc)}. It beats the best baseline, {baseline}, by "
-            f"{interval(gain.interval)}."
-        )
-    if verdict(gain.interval) == "worse":
-        return (
-            f"no model beats the best baseline, {baseline}. The best model, {name}, has an AUROC of "
-            f"{interval(auroc)} and is behind by {interval(flipped(gain.interval))}."
-        )
-    return (
-        f"no single winner. The best model, {name}, has an AUROC of {interval(auroc)}; its difference to the "
-        f"best baseline, {baseline}, is {interval(gain.interval, '+')}: the interval includes 0."
+    sequenced = {name: one.sequenced for name, one in comparison.baselines.items() if one.sequenced}
+    known = {name: one.auroc.value for name, one in sequenced.items() if not math.isnan(one.auroc.value)}
+    return paragraphs(
+        "findings_pairs",
+        c=comparison,
+        scores=next(iter(comparison.entries.values())).scores,
+        models=ranked(comparison.models),
+        baselines=ranked(comparison.baselines),
+        top=max(known, key=known.__getitem__, default=None),
     )
-
-
-def _other_model(name: str, best: str, comparison: PairComparison) -> str:
-    model = comparison.models[name]
-    mine, theirs = model.scores.auroc, comparison.models[best].scores.auroc
-    if math.isnan(mine.value):
-        return f"AUROC of {name} is undefined."
-    text, gain = f"{name} has {interval(mine)}", model.minus_best_rung
-    if gain is not None and verdict(gain.interval) != "unknown":
-        text += {
-            "better": f" and beats {gain.rung} by {interval(gain.interval)}",
-            "worse": f" and is behind {gain.rung} by {interval(flipped(gain.interval))}",
-        }.get(
-            verdict(gain.interval), f" and is undecided beside {gain.rung} ({interval(gain.interval, '+')})"
-        )
-    return f"{text}; beside {best}, {own_intervals(mine, theirs)}."
-
-
-def _sequenced(comparison: PairComparison, best: str) -> list[str]:
-    """Report the pairs whose gene has an mRNA or a CDS."""
-    model = comparison.models[best].sequenced
-    baselines = {name: one.sequenced for name, one in comparison.ladder.items() if one.sequenced}
-    known = {name: one.auroc for name, one in baselines.items() if not math.isnan(one.auroc.value)}
-    if model is None or not known:
-        return []
-    top = max(known, key=lambda name: known[name].value)
-    rate = f" and the node rate {number(known[NODE_RATE].value)}" if NODE_RATE in known else ""
-    return [
-        f"where the gene has an mRNA or a CDS ({model.rows:,} of {comparison.scores.rows:,} pairs), {best} "
-        f"has {interval(model.auroc)}, the best baseline, {top}, {interval(known[top])}{rate}; "
-        f"{own_intervals(model.auroc, known[top])}."
-    ]
-
-
-def _shuffled(name: str, model: PairEntry) -> list[str]:
-    """Report what a model loses when it reads another gene or molecule."""
-    if model.shuffled_genes is None or model.shuffled_molecules is None:
-        return []
-    genes, molecules = interval(model.shuffled_genes.auroc), interval(model.shuffled_molecules.auroc)
-    return [
-        f"with the sequences of other genes, {name} has an AUROC of {genes}; with other molecules, "
-        f"{molecules}. The loss is what it took from that side."
-    ]
 
 
 def trust(comparisons: Sequence[PairComparison]) -> str:
@@ -318,25 +178,14 @@ def trust(comparisons: Sequence[PairComparison]) -> str:
         comparisons: scores of one model, by part.
     """
     best = next((c for c in comparisons if c.part == "test"), comparisons[0])
-    model, rate = next(iter(best.models.values())), best.node_rate
-    auroc, gain = model.scores.auroc, model.minus_best_rung
-    text = f"{conditions(best)}: the model's AUROC is {interval(auroc)}"
-    if any(map(math.isnan, (*auroc, rate))):
-        return f"{text}. It cannot be compared with the node rate: how far to trust this ranking is unknown."
-    floor = "the node rate, which uses no feature" if rate > CHANCE else "guessing"
-    if auroc.high < max(rate, CHANCE):
-        return f"{text}, below {floor}: do not follow this ranking."
-    if auroc.low <= max(rate, CHANCE):
-        return f"{text}, not clearly above {floor}: the ranking may carry no information."
-    if gain is not None and verdict(gain.interval) == "worse":
-        return (
-            f"{text}, above {floor}, but {gain.rung}, a baseline, ranks better by {-gain.value:.4f}: trust "
-            "that one more."
-        )
-    return f"{text}, above {floor}: the ranking carries information."
-
-
-def split_counts(windows: Mapping[str, int | None]) -> str:
-    """Write the sizes of the parts of a split: 300 training, 60 validation."""
-    names = {"train": "training", "validation": "validation", "test": "test"}
-    return ", ".join(f"{windows[part]:,} {name}" for part, name in names.items() if windows.get(part))
+    model = next(iter(best.models.values()))
+    (text,) = paragraphs(
+        "trust",
+        conditions=conditions(best),
+        auroc=model.score,
+        rate=best.node_rate,
+        chance=CHANCE,
+        unknown=any(map(math.isnan, (*model.score, best.node_rate))),
+        gain=model.minus_best_rung,
+    )
+    return text

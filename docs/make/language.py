@@ -85,7 +85,7 @@ def best_table(runs: Mapping[str, Trained]) -> str:
             best[one.data] = name, one
     rows = [
         [one.data, one.metrics.mode, f"{one.metrics.tokens / 1e6:.1f} million", one.bits, one.markov]
-        + [{"model": "yes", "markov": "no"}.get(one.metrics.gain.winner, "undecided")]
+        + [{"model": "yes", "markov": "no"}.get(one.metrics.gain["winner"], "undecided")]
         for _, one in best.values()
     ]
     columns = ["genome", "vocabulary", "tokens", "bits per base (95 % interval)", "best Markov model"]

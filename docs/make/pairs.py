@@ -7,8 +7,8 @@ from operator import getitem
 from statistics import fmean
 from typing import Any, NamedTuple
 
+from dnalm.report.comparisons import NODE_RATE
 from dnalm.report.figures import duration
-from dnalm.report.read_pairs import NODE_RATE
 from docs.make.markdown import Run, figure, hardware, spread, table
 
 SPLITS = ("random", "cold-molecule", "scaffold", "cold-gene", "cold-both")

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from dnalm.report.read_binding import read_binding
 
 import dnalm.evaluate.binding
 from dnalm.cli import main
@@ -13,7 +14,6 @@ from dnalm.files import sha256, write_json
 from dnalm.formats.binding import BindingSet, write_binding
 from dnalm.models.binding import BindingModel
 from dnalm.report.binding import kind_of
-from dnalm.report.read_binding import read_binding
 from dnalm.results import BindingModelInfo, decode
 
 SHORT = ["--epochs", "1", "--gap", "100", "--precision", "fp32"]

@@ -12,7 +12,7 @@ from dnalm.files import write_json
 from dnalm.report import binding, language, pairs
 from dnalm.report.language import genome_chapter, language_chapter
 from dnalm.report.pages import Chapter, Picture, Table, write_page
-from dnalm.report.sentences import interval, language_finding, verdict
+from dnalm.report.sentences import interval, language_findings, verdict
 from dnalm.results import LanguageMetrics, decode
 from tests.report.invented import (
     make_run,
@@ -163,7 +163,7 @@ def test_the_language_chapter_has_each_run_with_its_numbers(no_pictures, tmp_pat
 )
 def test_the_language_finding_says_who_wins(bits, word):
     metrics = decode(make_run("full", bits, width=0.004, best=1.96)["metrics"], LanguageMetrics, "x")
-    assert language_finding(metrics).startswith(word)
+    assert language_findings({"full": metrics})[0].startswith(f"full: {word}")
 
 
 def test_models_of_other_bases_are_not_compared(no_pictures, tmp_path):

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from matplotlib.image import imsave
 
-from dnalm.report.read_pairs import PairComparison
-from dnalm.report.screen import FITTING, LONGEST, SHOWN, UNREAD_SHOWN, Ranked, Screen, fits, write_screen
+from dnalm.report.comparisons import PairComparison
+from dnalm.report.screen import FITTING, LONGEST, SHOWN, UNREAD_SHOWN, Ranked, Screen, write_screen
 from dnalm.report.sentences import trust
 from dnalm.results import PairEvaluation, PairResults, PairScores, decode
 from tests.report.invented import make_evaluation, make_results, make_scores
@@ -35,7 +35,7 @@ def evaluated(value=0.7, low=0.68, high=0.72, rate=0.6, part="test", gain=None):
     content = decode(made, PairEvaluation, Path("x"))
     model = replace(content.models["mine"], scores=scores(value, low, high))
     model = model if gain else replace(model, minus_best_rung=None)
-    return PairComparison(content.protocol, part, models={"mine": model}, node_rate=rate)
+    return PairComparison(protocol=content, part=part, models={"mine": model}, node_rate=rate)
 
 
 SCREEN = Screen(
@@ -103,7 +103,7 @@ def test_a_split_fits_a_screen_if_what_is_new_in_it_was_new_in_the_test_part(spl
     one = replace(SCREEN, query_pairs=3 if gene else 0, seen=3 if molecule else 0)
     other = replace(SCREEN, query="molecule", query_pairs=3 if molecule else 0, seen=3 if gene else 0)
     for screen in (one, other):
-        assert fits(screen, split) == enough
+        assert (split in screen.fitting) == enough
     wanted = {(1, 1): "random", (1, 0): "cold-molecule", (0, 1): "cold-gene", (0, 0): "cold-both"}
     assert FITTING[gene, molecule][0] == wanted[gene, molecule]
 
