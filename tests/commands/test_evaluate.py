@@ -6,18 +6,18 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from dnalm.report.read_binding import read_binding
 
 import dnalm.evaluate.binding
 from dnalm.cli import main
-from dnalm.files import sha256, write_json
+from dnalm.files import sha256
 from dnalm.formats.binding import BindingSet, write_binding
 from dnalm.models.binding import BindingModel
 from dnalm.report.binding import kind_of
+from dnalm.report.comparisons import ranked, read_binding
 from dnalm.results import BindingModelInfo, decode
 
 SHORT = ["--epochs", "1", "--gap", "100", "--precision", "fp32"]
-OLDER = ["vocab4 (evaluation_test, other weights)"]
+OLDER = ["vocab4 (models/evaluation_test, other weights)"]
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def evaluate(binding, *args):
 def compared(folder, part="test"):
     """The models of a part, as the page names them."""
     (one,) = (each for each in read_binding([folder]).comparisons if each.part == part)
-    return one.models()
+    return ranked(one.models)
 
 
 def write_set(binding, folder, windows):
@@ -175,38 +175,6 @@ def test_a_model_is_known_where_merging_gives_other_bits(binding, copied, monkey
     for file in (copied / "results_vocab4.json", out):
         content = json.loads(file.read_text())
         assert content.get("models", {}).get("vocab4", content)["model"]["weights"] == weights
-
-
-def test_weights_that_an_unfinished_run_replaced_are_distinguished(binding, copied, stopping):
-    out = copied / "evaluation_test.json"
-    again = (binding, copied / "vocab4", "--part", "test", "--out", out)
-    assert evaluate(*again) == 0
-    with stopping():
-        assert main([*finetune(binding, copied), "--epochs", "2", "--overwrite", "--lr", "1e-5"]) == 130
-    assert not (copied / "results_vocab4.json").exists()
-    assert compared(copied) == OLDER
-    assert evaluate(*again) == 2  # it exists
-    out.unlink()
-    assert evaluate(*again) == 0
-    assert compared(copied) == ["vocab4"]  # of the checkpoint that the unfinished run has come to
-
-
-def test_without_results_the_checkpoint_decides_whose_an_evaluation_is(binding, models, tmp_path):
-    flags = ["--part", "test", "--out", tmp_path / "evaluation_test.json"]
-    assert evaluate(binding, models / "vocab4", *flags) == 0
-    stored = tmp_path / "vocab4" / "checkpoint" / "checkpoint.json"
-    assert compared(tmp_path) == ["vocab4"]  # an evaluation alone: there is nothing to compare it with
-    write_json(tmp_path / "vocab4" / "run.json", {})
-    assert compared(tmp_path) == OLDER  # a run was begun anew, and has no weights yet
-    write_json(stored, {"files": {"model.safetensors": {"sha256": "others"}}})
-    assert compared(tmp_path) == OLDER
-    shutil.copy(models / "vocab4" / "checkpoint" / "checkpoint.json", stored)
-    assert compared(tmp_path) == ["vocab4"]
-    write_json(stored, [])
-    with pytest.raises(ValueError, match=r"checkpoint\.json"):
-        compared(tmp_path)
-    shutil.copy(models / "results_vocab4.json", tmp_path)  # results name the weights themselves
-    assert compared(tmp_path) == ["vocab4"]
 
 
 def test_models_trained_otherwise_are_no_twins(binding, copied, capsys):
