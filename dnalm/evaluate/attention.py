@@ -29,7 +29,7 @@ from dnalm.models.gene_cnn import POOL, GeneCNNConfig
 from dnalm.models.heads import EncodedBatch
 from dnalm.models.pair import InteractionModel
 from dnalm.models.pair_shape import InteractionShape
-from dnalm.models.token_windows import Spans
+from dnalm.models.pretrained import Spans
 
 Position = tuple[int, ...]
 """What a state represents: begin and end of bases (0-based half-open), or atoms."""
@@ -83,8 +83,8 @@ def attention_weights(
     model.eval()
     genes, genes_real = tokens.genes.take(np.array([gene]))
     molecules = tokens.take_molecules(np.array([molecule]))
-    of_gene = model.gene_side(genes.to(device), genes_real.to(device))
-    of_molecule = model.molecule_side(*(each.to(device) for each in molecules))
+    of_gene = model.encode("gene", genes.to(device), genes_real.to(device))
+    of_molecule = model.encode("molecule", *(each.to(device) for each in molecules))
     model.train(was_training)
     if not (of_gene.real.any() and of_molecule.real.any()):
         return None

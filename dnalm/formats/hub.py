@@ -3,7 +3,6 @@
 `HF_HOME` and `HF_HUB_OFFLINE` do what huggingface_hub says they do.
 """
 
-import contextlib
 import re
 import zipfile
 from collections.abc import Callable, Mapping, Sequence, Set
@@ -57,24 +56,6 @@ def hub_folder(name: str, revision: str | None, wanted: Sequence[str]) -> Path:
             f"branch or tag can change), or a folder that holds the files; got {revision!r}"
         )
     return _fetch(name, str(revision), wanted)
-
-
-def in_cache(name: str) -> bool:
-    """Return whether the hub's cache holds a model of this name, at whatever commit."""
-    with contextlib.suppress(ImportError):
-        from huggingface_hub.constants import HF_HUB_CACHE
-
-        return (Path(HF_HUB_CACHE) / f"models--{name.replace('/', '--')}").is_dir()
-    return False
-
-
-def is_offline() -> bool:
-    """Return whether nothing may be fetched from the hub, as `HF_HUB_OFFLINE` says."""
-    with contextlib.suppress(ImportError):
-        from huggingface_hub.constants import HF_HUB_OFFLINE
-
-        return bool(HF_HUB_OFFLINE)
-    return True
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

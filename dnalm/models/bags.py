@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dnalm.config import check_minimum, refuse
 from dnalm.data.molecules import BITS, RADIUS, morgan_bits
 from dnalm.dna import BASES
 from dnalm.models.layers import Encoder, check_tokens, mask_padding
@@ -22,16 +21,8 @@ from dnalm.models.layers import Encoder, check_tokens, mask_padding
 class KmerConfig:
     """The shape of a KmerBag."""
 
-    k: int = 4
-    """Bases of a k-mer."""
-    width: int = 256
-    """Width of a k-mer's vector (D)."""
-
-    def __post_init__(self) -> None:
-        wrong = check_minimum(self, width=1)
-        if not 1 <= self.k <= 8:
-            wrong.append(f"k must be from 1 to 8, got {self.k}")
-        refuse(wrong)
+    k: int = 4  # Bases of a k-mer
+    width: int = 256  # Of a k-mer's vector (D)
 
 
 class KmerBag(Encoder):
@@ -68,18 +59,9 @@ class KmerBag(Encoder):
 class MorganConfig:
     """The shape of a MorganBag, and of the fingerprint that it reads."""
 
-    bits: int = BITS
-    """Size of the fingerprint, into which substructures are hashed."""
-    radius: int = RADIUS
-    """Largest distance, in bonds, from a substructure's central atom."""
-    width: int = 256
-    """Width of a substructure's vector (D)."""
-
-    def __post_init__(self) -> None:
-        wrong = check_minimum(self, bits=1, radius=0, width=1)
-        if self.bits > 2**15:
-            wrong.append(f"bits must be at most {2**15}, got {self.bits}")
-        refuse(wrong)
+    bits: int = BITS  # Size of the fingerprint, into which substructures are hashed
+    radius: int = RADIUS  # Largest distance, in bonds, from a substructure's central atom
+    width: int = 256  # Of a substructure's vector (D)
 
 
 def set_bits(smiles: Sequence[str], config: MorganConfig) -> list[npt.NDArray[np.int16]]:

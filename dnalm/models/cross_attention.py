@@ -11,33 +11,21 @@ import torch
 from torch import Tensor, nn
 
 from dnalm.config import check_fractions, check_minimum, check_multiple, refuse
-from dnalm.models.heads import EncodedBatch, hidden_layers
+from dnalm.models.heads import EncodedBatch, Side, hidden_layers
 from dnalm.models.layers import check_states, masked_mean
-
-FUSION = (512, 256)
-"""Widths of the layers that join both sides."""
-CLASSIFIER = (128, 64)
-"""Widths of the classifier's hidden layers."""
 
 
 @dataclass(frozen=True)
 class CrossAttentionConfig:
     """The shape of a cross-attention head; the widths of the states come with the encoders."""
 
-    width: int = 512
-    """To which both sides are projected (W)."""
-    heads: int = 8
-    """Of each attention (H)."""
-    feed_forward: int = 1024
-    """Width of the layer behind each attention."""
-    attention_dropout: float = 0.1
-    """Dropout rate behind attention and feed-forward layers."""
-    head_dropout: float = 0.3
-    """Dropout rate in the fusion."""
-    classifier_dropout: float = 0.2
-    """Dropout rate in the classifier."""
-    pooled: ClassVar[bool] = False
-    """Whether a side is one vector, the mean of its states."""
+    width: int = 512  # To which both sides are projected (W)
+    heads: int = 8  # Of each attention (H)
+    feed_forward: int = 1024  # Width of the layer behind each attention
+    attention_dropout: float = 0.1  # Dropout rate behind attention and feed-forward layers
+    head_dropout: float = 0.3  # Dropout rate in the fusion
+    classifier_dropout: float = 0.2  # Dropout rate in the classifier
+    pooled: ClassVar[bool] = False  # Whether a side is one vector, the mean of its states
 
     def __post_init__(self) -> None:
         refuse(
@@ -137,22 +125,20 @@ class CrossAttentionHead(nn.Module):
 
     def __init__(self, gene_width: int, molecule_width: int, config: CrossAttentionConfig) -> None:
         super().__init__()
-        self.config, self.gene_width, self.molecule_width = config, gene_width, molecule_width
+        self.config, self.widths = config, {"gene": gene_width, "molecule": molecule_width}
         width = config.width
         self.gene_projection = nn.Linear(gene_width, width)
         self.molecule_projection = nn.Linear(molecule_width, width)
         self.gene_attending, self.molecule_attending = (CrossAttentionBlock(config) for _ in range(2))
-        first, second = FUSION
-        third, fourth = CLASSIFIER
         self.fusion = nn.Sequential(
-            nn.Linear(2 * width, first),
-            nn.BatchNorm1d(first),
+            nn.Linear(2 * width, 512),
+            nn.BatchNorm1d(512),
             nn.ReLU(),
             nn.Dropout(config.head_dropout),
-            *hidden_layers(first, second, dropout=config.head_dropout),
+            *hidden_layers(512, 256, dropout=config.head_dropout),
         )
         self.classifier = nn.Sequential(
-            *hidden_layers(second, third, fourth, dropout=config.classifier_dropout), nn.Linear(fourth, 1)
+            *hidden_layers(256, 128, 64, dropout=config.classifier_dropout), nn.Linear(64, 1)
         )
 
     @property
@@ -160,31 +146,24 @@ class CrossAttentionHead(nn.Module):
         """Whether a side is one vector: cheap to store, however many there are."""
         return self.config.pooled
 
-    def gene_side(self, states: Tensor, real: Tensor) -> EncodedBatch:
-        """Project genes' states [N, S, D] with their mask [N, S].
+    def encode(self, side: Side, states: Tensor, real: Tensor) -> EncodedBatch:
+        """Project the states of genes or molecules [N, S, D] with their mask [N, S] to width W.
 
         Raises:
             InputError: if `states` is not [N, S, D], or `real` is not its [N, S].
         """
-        return self._side(states, real, self.gene_projection, self.gene_width)
-
-    def molecule_side(self, states: Tensor, real: Tensor) -> EncodedBatch:
-        """Project molecules' states [N, S, D] with their mask [N, S]; raises as `gene_side`."""
-        return self._side(states, real, self.molecule_projection, self.molecule_width)
-
-    def _side(self, states: Tensor, real: Tensor, projection: nn.Linear, width: int) -> EncodedBatch:
-        check_states(states, real, width)
-        if self.config.pooled:
-            states, real = masked_mean(states, real).unsqueeze(1), real.any(1, keepdim=True)
-        return EncodedBatch(of_real(projection, EncodedBatch(states, real)), real)
+        check_states(states, real, self.widths[side])
+        batch = EncodedBatch(states, real)
+        batch = batch.mean() if self.config.pooled else batch
+        return EncodedBatch(of_real(getattr(self, f"{side}_projection"), batch), batch.real)
 
     def forward(self, genes: EncodedBatch, molecules: EncodedBatch, gene: Tensor, molecule: Tensor) -> Tensor:
         """Return logits, [B], of pairs of G genes and M molecules whose rows are given, int64 [B] each."""
         of_gene = self.gene_attending(genes, molecules, gene, molecule)
         of_molecule = self.molecule_attending(molecules, genes, molecule, gene)
         pooled = [
-            masked_mean(of_gene, genes.real.index_select(0, gene)),
-            masked_mean(of_molecule, molecules.real.index_select(0, molecule)),
+            masked_mean(states, side.real.index_select(0, rows))
+            for states, side, rows in ((of_gene, genes, gene), (of_molecule, molecules, molecule))
         ]
         logits: Tensor = self.classifier(self.fusion(torch.cat(pooled, dim=-1))).squeeze(-1)
         return logits

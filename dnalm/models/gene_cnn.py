@@ -12,38 +12,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dnalm.config import check_fractions, refuse
 from dnalm.dna import BASES, encode
 from dnalm.models.layers import Encoder, check_padding_on_right, check_tokens, mask_padding
 
-LETTERS = len(BASES) + 1
-"""A C G T, and N for every other letter."""
-POOL = 2
-"""Positions that each block pools."""
+LETTERS = len(BASES) + 1  # A C G T, and N for every other letter
+POOL = 2  # Positions that each block pools
+MOMENTUM, EPS = 0.1, 1e-5  # Of batch normalisation, PyTorch's own
 
 
 @dataclass(frozen=True)
 class GeneCNNConfig:
     """The shape of a GeneCNN; the defaults are the published ones."""
 
-    embedding: int = 128
-    """Width of a letter's vector."""
-    channels: tuple[int, ...] = (64, 128, 256)
-    """Of each block; the last is the width of the states (D)."""
-    kernels: tuple[int, ...] = (3, 5, 7)
-    """Positions that each block's convolution sees: odd, so that none is shifted."""
-    dropout: float = 0.3
-    """Dropout rate at the end of each block."""
-
-    def __post_init__(self) -> None:
-        wrong = []
-        if self.embedding < 1 or not self.channels or min(self.channels) < 1:
-            wrong.append(f"embedding and channels must be at least 1, got {self.embedding}, {self.channels}")
-        if len(self.kernels) != len(self.channels):
-            wrong.append(f"kernels must be as many as channels, got {self.kernels}, {self.channels}")
-        if any(kernel < 1 or kernel % 2 == 0 for kernel in self.kernels):
-            wrong.append(f"kernels must be odd and at least 1, got {self.kernels}")
-        refuse(wrong + check_fractions(self, "dropout"))
+    embedding: int = 128  # Width of a letter's vector
+    channels: tuple[int, ...] = (64, 128, 256)  # Of each block; the last is the width of the states (D)
+    kernels: tuple[int, ...] = (
+        3,
+        5,
+        7,
+    )  # Of each block: odd, so that no position is shifted
+    dropout: float = 0.3  # Dropout rate at the end of each block
 
 
 def letter_codes(sequence: str, longest: int) -> npt.NDArray[np.int16]:
@@ -60,9 +48,8 @@ class NormReluPool(nn.Module):
     running_mean: Tensor
     running_var: Tensor
 
-    def __init__(self, channels: int, momentum: float = 0.1, eps: float = 1e-5) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.momentum, self.eps = momentum, eps
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
         self.register_buffer("running_mean", torch.zeros(channels))
@@ -76,13 +63,13 @@ class NormReluPool(nn.Module):
             mean = values @ mask / count if self.training else self.running_mean
             centred = (values - mean[:, None]) * mask  # [C, P]
             variance = centred.square().sum(1) / count if self.training else self.running_var
-            scale = self.weight * torch.rsqrt(variance + self.eps)
+            scale = self.weight * torch.rsqrt(variance + EPS)
             normed = centred * scale[:, None] + self.bias[:, None] * mask
             pooled = torch.maximum(normed[:, 0::POOL], normed[:, 1::POOL]).relu()
         if self.training:
             with torch.no_grad():  # the running variance is unbiased, as in PyTorch's layer
-                self.running_mean.lerp_(mean, self.momentum)
-                self.running_var.lerp_(variance * count / (count - 1.0).clamp(min=1.0), self.momentum)
+                self.running_mean.lerp_(mean, MOMENTUM)
+                self.running_var.lerp_(variance * count / (count - 1.0).clamp(min=1.0), MOMENTUM)
         return pooled.to(x.dtype)
 
 
@@ -108,16 +95,9 @@ class GeneCNN(Encoder):
         )
         self.norms = nn.ModuleList(NormReluPool(channels) for channels in config.channels)
         self.dropout = nn.Dropout(config.dropout)
-
-    @property
-    def stride(self) -> int:
-        """Bases that a state stands for."""
-        return int(POOL ** len(self.config.channels))
-
-    @property
-    def _gap(self) -> int:
-        """Zeros after each sequence, so that no kernel of any block reaches two sequences."""
-        return max(kernel // 2 * int(POOL**block) for block, kernel in enumerate(self.config.kernels))
+        self.stride = int(POOL ** len(config.channels))  # bases that a state stands for
+        # Zeros after each sequence, so that no kernel of any block reaches two sequences.
+        self._gap = max(kernel // 2 * int(POOL**block) for block, kernel in enumerate(config.kernels))
 
     def state_mask(self, real: Tensor) -> Tensor:
         """Return which states are real, bool [B, S]: those with a real base, of the mask [B, L] of bases."""

@@ -1,11 +1,10 @@
 """Heads: states of an encoder in, predictions out.
 
-`NextTokenHead` scores every token of the vocabulary, `RegressionHead` gives a score per base (the published
-`ImprovedRegressionHead`), `PairHead` a logit per pair of a gene and a molecule (the published classifier).
+`RegressionHead` gives a score per base (the published `ImprovedRegressionHead`), `PairHead` a logit per pair
+of a gene and a molecule (the published classifier).
 
 Shapes: B sequences in the batch, or pairs; L tokens per sequence; N genes or molecules; S states of one of
-them, the most; D width of the states; V tokens in the vocabulary; H channels of the convolution; K bases
-under its kernel.
+them, the most; D width of the states; H channels of the convolution; K bases under its kernel.
 """
 
 from collections.abc import Callable
@@ -20,25 +19,8 @@ from torch import Tensor, nn
 from dnalm.config import check_fractions, check_minimum, check_odd, refuse
 from dnalm.models.layers import check_states, mask_padding, masked_mean
 
-
-class NextTokenHead(nn.Module):
-    """Score every token of the vocabulary by its embedding's product with the state (Press and Wolf 2017).
-
-    Args:
-        embedding: [V, D], the encoder's token embedding; the head holds the same tensor, not a copy.
-    """
-
-    def __init__(self, embedding: Tensor) -> None:
-        super().__init__()
-        self.weight = embedding
-
-    def forward(self, states: Tensor) -> Tensor:
-        """Map states [B, L, D] to logits [B, L, V] of the token that follows each."""
-        return F.linear(states, self.weight)
-
-
 MIN_SPREAD = 0.1
-"""Lower bound of a channel's spread in `calibrate`, relative to the median: less may be rounding alone."""
+"""Lower bound of a channel's spread in `mean_and_spread`, relative to the median: less may be rounding."""
 MIN_VARIANCE = 1e-3
 """Added in whitening to the variance of each direction, relative to their mean: less is mostly rounding."""
 
@@ -47,12 +29,9 @@ MIN_VARIANCE = 1e-3
 class RegressionHeadConfig:
     """The shape of a regression head; the width of the states comes with the encoder."""
 
-    channels: int = 128
-    """Channels of the convolution (H)."""
-    kernel: int = 11
-    """Bases under the convolution's kernel (K): odd, so that scores line up with bases."""
-    head_dropout: float = 0.2
-    """Dropout rate before the last layer."""
+    channels: int = 128  # Channels of the convolution (H)
+    kernel: int = 11  # Bases under the convolution's kernel (K): odd, so that scores line up with bases
+    head_dropout: float = 0.2  # Dropout rate before the last layer
 
     def __post_init__(self) -> None:
         wrong = check_minimum(self, channels=1) + check_odd(self, "kernel")
@@ -108,8 +87,7 @@ class RegressionHead(nn.Module):
         scale 1 is slow to find. (Our own.) After `add_whitening` its matrix is set too.
         """
         normed = F.layer_norm(states.float(), (self.width,), eps=self.layer_norm.eps).flatten(0, 1)
-        spread, mean = torch.std_mean(normed, dim=0)
-        spread = spread.clamp(min=MIN_SPREAD * float(spread.median()) + 1e-6)
+        mean, spread = mean_and_spread(normed)
         self.layer_norm.weight.copy_(1.0 / spread)
         self.layer_norm.bias.copy_(-mean / spread)
         if self.whitening is not None:
@@ -150,6 +128,17 @@ class RegressionHead(nn.Module):
         return out + _convolve(real.to(moved.dtype).unsqueeze(2), moved.unsqueeze(1), None)
 
 
+def mean_and_spread(states: Tensor, correction: int = 1) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of each channel, [D] each, of states [N, D].
+
+    A channel that hardly varies is not scaled up; a single state has the spread 1.
+    """
+    spread, mean = torch.std_mean(states, dim=0, correction=correction)
+    if len(states) < 2:
+        spread = torch.ones_like(mean)
+    return mean, spread.clamp(min=MIN_SPREAD * float(spread.median()) + 1e-6)
+
+
 def _convolve(x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
     """Map [B, L, D] to [B, L, H] by kernels [H, D, K]."""
     return F.conv1d(x.transpose(1, 2), kernel, bias, padding="same").transpose(1, 2).contiguous()
@@ -165,32 +154,23 @@ class EncodedBatch(NamedTuple):
         """Return those of `rows`, int64 [B], in their order."""
         return EncodedBatch(self.states.index_select(0, rows), self.real.index_select(0, rows))
 
+    def mean(self) -> "EncodedBatch":
+        """Return one state of each: the mean, [N, 1, D]."""
+        return EncodedBatch(masked_mean(self.states, self.real).unsqueeze(1), self.real.any(1, keepdim=True))
 
+
+Side = Literal["gene", "molecule"]
 Pooling = Literal["max", "attention", "mean"]
-LAYERS = (256, 128, 64)
-"""Widths of the classifier's hidden layers."""
 
 
 @dataclass(frozen=True)
 class PairHeadConfig:
     """The shape of a pair head; the widths of the states come with the encoders."""
 
-    gene_pooling: Pooling = "max"
-    """How the states of a gene become one vector."""
+    gene_pooling: Pooling = "max"  # How the states of a gene become one vector
     molecule_pooling: Pooling = "attention"
-    """How the states of a molecule become one vector."""
-    attention: int = 128
-    """Width of the hidden layer of `attention`."""
-    head_dropout: float = 0.3
-    """Dropout rate after each of the classifier's first two layers."""
-
-    def __post_init__(self) -> None:
-        wrong = [
-            f"{name} must be one of {', '.join(POOLINGS)}, got {value!r}"
-            for name in ("gene_pooling", "molecule_pooling")
-            if (value := getattr(self, name)) not in POOLINGS
-        ]
-        refuse(wrong + check_minimum(self, attention=1) + check_fractions(self, "head_dropout"))
+    attention: int = 128  # Width of the hidden layer of `attention`
+    head_dropout: float = 0.3  # Dropout rate after each of the classifier's first two layers
 
 
 def max_pooling(states: Tensor, real: Tensor) -> Tensor:
@@ -241,43 +221,32 @@ class PairHead(nn.Module):
     On states of width 256 and 256 the classifier has 172,545 parameters: 131,328 + 32,896 + 8,256 + 65.
     """
 
-    one_vector = True
-    """A side is one vector: cheap to store, however many there are."""
+    one_vector = True  # A side is one vector: cheap to store, however many there are
 
     def __init__(self, gene_width: int, molecule_width: int, config: PairHeadConfig) -> None:
         super().__init__()
-        self.config, self.gene_width, self.molecule_width = config, gene_width, molecule_width
+        self.config, self.widths = config, {"gene": gene_width, "molecule": molecule_width}
         self.gene_pooling = POOLINGS[config.gene_pooling](gene_width, config)
         self.molecule_pooling = POOLINGS[config.molecule_pooling](molecule_width, config)
-        first, second, third = LAYERS
         self.classifier = nn.Sequential(
-            *hidden_layers(gene_width + molecule_width, first, second, dropout=config.head_dropout),
-            nn.Linear(second, third),
+            *hidden_layers(gene_width + molecule_width, 256, 128, dropout=config.head_dropout),
+            nn.Linear(128, 64),
             nn.ReLU(),
-            nn.Linear(third, 1),
+            nn.Linear(64, 1),
         )
 
-    def gene_side(self, states: Tensor, real: Tensor) -> EncodedBatch:
-        """Pool the states of genes [N, S, D] with their mask [N, S] into one vector each, [N, 1, D].
+    def encode(self, side: Side, states: Tensor, real: Tensor) -> EncodedBatch:
+        """Pool the states of genes or molecules [N, S, D] with their mask [N, S] into [N, 1, D].
 
         Raises:
             InputError: if `states` is not [N, S, D], or `real` is not its [N, S].
         """
-        check_states(states, real, self.gene_width)
-        return as_single_state(self.gene_pooling(states, real))
-
-    def molecule_side(self, states: Tensor, real: Tensor) -> EncodedBatch:
-        """Pool the states of molecules [N, S, D] with their mask [N, S]; as `gene_side`."""
-        check_states(states, real, self.molecule_width)
-        return as_single_state(self.molecule_pooling(states, real))
+        check_states(states, real, self.widths[side])
+        vectors = getattr(self, f"{side}_pooling")(states, real)
+        return EncodedBatch(vectors.unsqueeze(1), torch.ones_like(vectors[:, :1], dtype=torch.bool))
 
     def forward(self, genes: EncodedBatch, molecules: EncodedBatch, gene: Tensor, molecule: Tensor) -> Tensor:
         """Return logits, [B], of pairs of the genes and molecules whose rows are given, int64 [B] each."""
         both = [genes.states[:, 0].index_select(0, gene), molecules.states[:, 0].index_select(0, molecule)]
         logits: Tensor = self.classifier(torch.cat(both, dim=-1)).squeeze(-1)
         return logits
-
-
-def as_single_state(vectors: Tensor) -> EncodedBatch:
-    """Return vectors [N, D] as a batch of one state each."""
-    return EncodedBatch(vectors.unsqueeze(1), torch.ones_like(vectors[:, :1], dtype=torch.bool))

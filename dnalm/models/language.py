@@ -5,10 +5,9 @@ Shapes: B windows in the batch; L tokens per window; V tokens in the vocabulary.
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dnalm.models.gpt import GPT, GPTConfig
-from dnalm.models.heads import NextTokenHead
 from dnalm.models.layers import Model
 from dnalm.tokens.characters import CharacterTokenizer
 
@@ -22,7 +21,9 @@ class LanguageModel(Model):
     def __init__(self, config: GPTConfig, vocab_size: int) -> None:
         super().__init__()
         self.transformer = GPT(config, vocab_size)
-        self.lm_head = NextTokenHead(self.transformer.wte.weight)
+        # Scores every token by its embedding's product with the state (Press and Wolf 2017).
+        self.lm_head = nn.Linear(config.n_embd, vocab_size, bias=False, device="meta")
+        self.lm_head.weight = self.transformer.wte.weight
 
     def forward(self, tokens: Tensor, real: Tensor) -> Tensor:
         """Map tokens [B, L] and their mask, bool [B, L], to logits of the next token, [B, L, V]."""

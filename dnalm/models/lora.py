@@ -6,11 +6,7 @@ from torch import nn
 
 from dnalm.errors import import_extra
 
-TARGETS = [
-    *("c_attn", "c_proj", "c_fc"),
-    *("Wqkv", "gated_layers", "wo", "dense"),
-    *("query", "key", "value"),
-]
+TARGETS = ["c_attn", "c_proj", "c_fc", "Wqkv", "gated_layers", "wo", "dense", "query", "key", "value"]
 """The linear layers of a block of a GPT, DNABERT-2 or ChemBERTa, by the last part of their names."""
 
 

@@ -4,7 +4,7 @@ Shapes: G genes; M molecules; B pairs; L tokens per gene or molecule; D width of
 predict.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -19,20 +19,16 @@ from dnalm.data.pair_batches import PairTokens, Source
 from dnalm.data.pairs import Rows
 from dnalm.models.bags import MorganBag
 from dnalm.models.cross_attention import CrossAttentionConfig, CrossAttentionHead
-from dnalm.models.heads import EncodedBatch, PairHead
-from dnalm.models.layers import Model, masked_mean
+from dnalm.models.heads import EncodedBatch, PairHead, Side
+from dnalm.models.layers import Model
 from dnalm.models.lora import merge_lora
 from dnalm.models.pair_shape import InteractionShape, TuningConfig
-from dnalm.models.pretrained import PretrainedEncoder, PretrainedStates
+from dnalm.models.pretrained import ComputedStates, PretrainedEncoder, PretrainedStates, TokenWindows
 from dnalm.models.registry import entry_of
-from dnalm.models.token_windows import ComputedStates, TokenWindows
 
-ENCODE_BATCH = 128
-"""Genes or molecules encoded at a time in prediction: no result depends on it."""
-CLASSIFY_BATCH = 8192
-"""Pairs classified at a time."""
-ATTEND_BATCH = 256
-"""Pairs classified at a time where states attend to states."""
+ENCODE_BATCH = 128  # Genes or molecules encoded at a time in prediction: no result depends on it
+CLASSIFY_BATCH = 8192  # Pairs classified at a time
+ATTEND_BATCH = 256  # Pairs classified at a time where states attend to states
 CALIBRATION = 1024
 """Genes, and molecules, evenly spread, whose states the scale of pretrained encoders is computed from."""
 
@@ -45,6 +41,8 @@ class InteractionModel(Model):
         pretrained: the encoders whose weights the trained ones begin with, by side; only of a new model.
     """
 
+    gene: Any
+    molecule: Any
     head: PairHead | CrossAttentionHead
 
     def __init__(
@@ -52,19 +50,17 @@ class InteractionModel(Model):
     ) -> None:
         super().__init__()
         self.shape = shape
-        self.gene: Any = _encoder(shape.gene, "")
-        self.molecule: Any = _encoder(shape.molecule, shape.characters)
+        self.gene, self.molecule = (
+            PretrainedStates(config)
+            if (entry := entry_of(config)) is None
+            else entry.build(config, characters)
+            for config, characters in ((shape.gene, ""), (shape.molecule, shape.characters))
+        )
         self.morgan = None if shape.morgan is None else MorganBag(shape.morgan)
         for side in shape.pretrained:
             getattr(self, side).load_pretrained((pretrained or {}).get(side))
         head = CrossAttentionHead if isinstance(shape.head, CrossAttentionConfig) else PairHead
         self.head = head(self.gene.width, self.molecule.width, shape.head)  # type: ignore[arg-type]
-
-    @property
-    def trained_encoders(self) -> dict[str, PretrainedStates]:
-        """The pretrained encoders whose weights are in the model, by side."""
-        pretrained = self.shape.pretrained
-        return {side: getattr(self, side) for side, each in pretrained.items() if not each.frozen}
 
     def prepare_training(self, tuning: TuningConfig) -> None:
         """Choose which weights of pretrained encoders are trained, and how; once, with all weights loaded.
@@ -72,11 +68,12 @@ class InteractionModel(Model):
         Raises:
             InputError: if more layers are to be trained than there are.
         """
-        for each in self.trained_encoders.values():
-            if tuning.unfreeze_last:
-                each.train_last(tuning.unfreeze_last)
-            assert each.encoder is not None
-            each.encoder.gradient_checkpointing = tuning.gradient_checkpointing  # type: ignore[assignment]
+        for side in self.shape.pretrained:
+            states = getattr(self, side)
+            if states.encoder is not None:
+                states.encoder.gradient_checkpointing = tuning.gradient_checkpointing
+                if tuning.unfreeze_last:
+                    states.train_last(tuning.unfreeze_last)
 
     def merge(self) -> bool:
         """Add LoRA's updates into the layers beside them, in place; return whether there were any."""
@@ -102,30 +99,20 @@ class InteractionModel(Model):
             states, real = present_states(module, source, some).take(some)
             module.calibrate(states[real])
 
-    def gene_side(self, tokens: Tensor, real: Tensor) -> EncodedBatch:
-        """Map genes' tokens [G, L], cached states or windows, and their mask to what the head pairs."""
-        return self.head.gene_side(self.gene(tokens, real), self.gene.state_mask(real))
+    def encode(self, side: Side, tokens: Tensor, real: Tensor, *fingerprints: Any) -> EncodedBatch:
+        """Map tokens of genes or molecules, cached states or windows, and their mask to what the head pairs.
 
-    def molecule_side(
-        self, tokens: Tensor, real: Tensor, bits: Tensor | None = None, bits_real: Tensor | None = None
-    ) -> EncodedBatch:
-        """Map molecules' tokens, cached states or windows, and their mask [M, L] likewise.
-
-        States of fingerprints, whose `bits` are [M, L], follow the others; if the head makes one vector of
-        all, the mean of each kind counts half.
+        States of fingerprints (bits that are set, and their mask, [M, L]) follow those of molecules; if the
+        head makes one vector of all, the mean of each kind counts half.
         """
-        states, mask = self.molecule(tokens, real), self.molecule.state_mask(real)
-        if self.morgan is not None:
-            assert bits is not None
-            assert bits_real is not None
-            beside = self.morgan(bits, bits_real)
+        encoder = getattr(self, side)
+        parts = [EncodedBatch(encoder(tokens, real), encoder.state_mask(real))]
+        if self.morgan is not None and side == "molecule":
+            parts.append(EncodedBatch(self.morgan(*fingerprints), fingerprints[1]))
             if self.head.one_vector:
-                (states, mask), (beside, bits_real) = (
-                    (masked_mean(x, real).unsqueeze(1), real.any(1, keepdim=True))
-                    for x, real in ((states, mask), (beside, bits_real))
-                )
-            states, mask = torch.cat([states, beside], dim=1), torch.cat([mask, bits_real], dim=1)
-        return self.head.molecule_side(states, mask)
+                parts = [part.mean() for part in parts]
+        states, mask = (torch.cat(each, dim=1) for each in zip(*parts, strict=True))
+        return self.head.encode(side, states, mask)
 
     def forward(
         self,
@@ -135,8 +122,7 @@ class InteractionModel(Model):
         molecules_real: Tensor,
         gene: Tensor,
         molecule: Tensor,
-        bits: Tensor | None = None,
-        bits_real: Tensor | None = None,
+        *fingerprints: Any,
     ) -> Tensor:
         """Map pairs to logits, [B]; a gene or molecule of several pairs is encoded once.
 
@@ -147,14 +133,11 @@ class InteractionModel(Model):
             molecules_real: their mask.
             gene: int64, [B]: which of the G is each pair's.
             molecule: int64, [B]: which of the M is each pair's.
-            bits: of the molecules' fingerprints, [M, L], if those are read too.
-            bits_real: their mask.
+            fingerprints: bits that are set in those of the molecules, and their mask, [M, L], if read too.
         """
-        sides = (
-            self.gene_side(genes, genes_real),
-            self.molecule_side(molecules, molecules_real, bits, bits_real),
-        )
-        logits: Tensor = self.head(*sides, gene, molecule)
+        of_genes = self.encode("gene", genes, genes_real)
+        of_molecules = self.encode("molecule", molecules, molecules_real, *fingerprints)
+        logits: Tensor = self.head(of_genes, of_molecules, gene, molecule)
         return logits
 
 
@@ -186,34 +169,25 @@ def predict(
     assert isinstance(inner, InteractionModel)
     was_training = inner.training
     inner.eval()
-    tokens = refresh_states(inner, tokens, gene, molecule)
-    logits = np.zeros(len(gene))
-    if inner.head.one_vector and len(gene):
-        genes, of_gene, molecules, of_molecule = encode_pairs(inner, tokens, gene, molecule)
-        for at in range(0, len(gene), CLASSIFY_BATCH):
-            rows = slice(at, at + CLASSIFY_BATCH)
-            logits[rows] = _numbers(inner.head(genes, molecules, of_gene[rows], of_molecule[rows]))
-    else:
+    tokens = replace(
+        tokens,
+        genes=present_states(inner.gene, tokens.genes, np.unique(gene)),
+        molecules=present_states(inner.molecule, tokens.molecules, np.unique(molecule)),
+    )
+    logits, order, at_once = np.zeros(len(gene)), np.arange(len(gene)), max(1, len(gene))
+    if not inner.head.one_vector:
         order = np.lexsort((tokens.molecules.lengths(molecule), gene))  # a gene's pairs together
-        for at in range(0, len(order), ATTEND_BATCH):
-            some = order[at : at + ATTEND_BATCH]
-            genes, of_gene, molecules, of_molecule = encode_pairs(inner, tokens, gene[some], molecule[some])
-            logits[some] = _numbers(inner.head(genes, molecules, of_gene, of_molecule))
+        at_once = ATTEND_BATCH
+    for at in range(0, len(order), at_once):
+        some = order[at : at + at_once]
+        genes, of_gene = _encode(inner, "gene", tokens, gene[some])
+        molecules, of_molecule = _encode(inner, "molecule", tokens, molecule[some])
+        for begin in range(0, len(some), CLASSIFY_BATCH):
+            rows = slice(begin, begin + CLASSIFY_BATCH)
+            found = inner.head(genes, molecules, of_gene[rows], of_molecule[rows])
+            logits[some[rows]] = found.double().cpu().numpy()
     inner.train(was_training)
     return logits
-
-
-def _numbers(logits: Tensor) -> Numbers:
-    return np.asarray(logits.double().cpu().numpy())
-
-
-def refresh_states(model: InteractionModel, tokens: PairTokens, gene: Rows, molecule: Rows) -> PairTokens:
-    """Return the same with the present states of texts whose encoder is trained in the model."""
-    return replace(
-        tokens,
-        genes=present_states(model.gene, tokens.genes, np.unique(gene)),
-        molecules=present_states(model.molecule, tokens.molecules, np.unique(molecule)),
-    )
 
 
 def present_states(encoder: nn.Module, source: Source, rows: Rows) -> Source:
@@ -224,40 +198,22 @@ def present_states(encoder: nn.Module, source: Source, rows: Rows) -> Source:
     return ComputedStates(encoder.encoder, source, rows)
 
 
-def encode_pairs(
-    model: InteractionModel, tokens: PairTokens, gene: Rows, molecule: Rows
-) -> tuple[EncodedBatch, Tensor, EncodedBatch, Tensor]:
-    """Return the encoded genes and molecules of pairs, each with the row of each pair's, [N]."""
-    return (
-        *_encode(model.gene_side, tokens.genes, tokens.genes.take, gene, model),
-        *_encode(model.molecule_side, tokens.molecules, tokens.take_molecules, molecule, model),
-    )
-
-
 def _encode(
-    encode: Callable[..., EncodedBatch],
-    source: Source,
-    take: Callable[[Rows], tuple[Tensor, ...]],
-    rows: Rows,
-    model: InteractionModel,
+    model: InteractionModel, side: Side, tokens: PairTokens, rows: Rows
 ) -> tuple[EncodedBatch, Tensor]:
     """Return the distinct among `rows`, encoded, and the index of each row among them, [N]."""
     device = next(model.parameters()).device
+    source: Source = tokens.genes if side == "gene" else tokens.molecules
+    take = source.take if side == "gene" else tokens.take_molecules
     distinct, which = np.unique(rows, return_inverse=True)
     order = np.argsort(source.lengths(distinct), kind="stable")  # similar lengths together: little padding
     parts = []
     for at in range(0, len(order), ENCODE_BATCH):
         taken = take(distinct[order[at : at + ENCODE_BATCH]])
-        parts.append(encode(*(each.to(device) for each in taken)))
+        parts.append(model.encode(side, *(each.to(device) for each in taken)))
     longest = max(part.states.shape[1] for part in parts)
     encoded = EncodedBatch(
         torch.cat([F.pad(part.states.float(), (0, 0, 0, longest - part.states.shape[1])) for part in parts]),
         torch.cat([F.pad(part.real, (0, longest - part.real.shape[1])) for part in parts]),
     )
     return encoded, torch.from_numpy(np.argsort(order)[which]).to(device)
-
-
-def _encoder(config: Any, characters: str) -> nn.Module:
-    """Build the encoder of a config."""
-    entry = entry_of(config)
-    return PretrainedStates(config) if entry is None else entry.build(config, characters)

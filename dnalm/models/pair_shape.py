@@ -12,7 +12,7 @@ from dnalm.models.cross_attention import CrossAttentionConfig, PooledAttentionCo
 from dnalm.models.gene_cnn import GeneCNNConfig
 from dnalm.models.heads import PairHeadConfig
 from dnalm.models.pretrained import PretrainedConfig
-from dnalm.models.registry import encoders_for, entry_of
+from dnalm.models.registry import Use, encoders_for, entry_of
 from dnalm.models.smiles_lstm import SmilesLSTMConfig
 
 HEADS: dict[str, Any] = {
@@ -21,17 +21,14 @@ HEADS: dict[str, Any] = {
     "pooled-attention": PooledAttentionConfig,
 }
 """Heads, by the names that are saved."""
-HeadShape = PairHeadConfig | CrossAttentionConfig
 
 
 @dataclass(frozen=True)
 class PairTexts:
     """Genes and molecules, which need not be a set of pairs."""
 
-    sequences: list[str]
-    """Of genes: upper-case DNA."""
-    smiles: list[str]
-    """Of molecules: canonical."""
+    sequences: list[str]  # Of genes: upper-case DNA
+    smiles: list[str]  # Of molecules: canonical
 
 
 @dataclass(frozen=True)
@@ -44,19 +41,15 @@ class EncodersConfig:
     mol_encoder: str = "lstm"
     """lstm: the published LSTM over SMILES; morgan: a vector for each bit of a Morgan fingerprint (RDKit); or
     a pretrained encoder: chemberta, another hub name, or a hub's folder."""
-    dna_length: int = 1000
-    """Bases that cnn and kmer read of a gene, from its start."""
-    smiles_length: int = 200
-    """Characters that lstm reads of a SMILES, from its start."""
+    dna_length: int = 1000  # Bases that cnn and kmer read of a gene, from its start
+    smiles_length: int = 200  # Characters that lstm reads of a SMILES, from its start
     gene_windows: int = 0
     """Windows, evenly spaced, that a pretrained encoder reads of a gene; 0 for its first 510 tokens."""
     smiles_tokenizer: Literal["hub", "atomwise"] = "hub"
     """How chemberta reads a SMILES: as the hub's tokenizer does, which drops what it does not know, Cl and Br
     and brackets among them; or atom by atom."""
-    dna_revision: str = ""
-    """Commit of the hub name of --dna-encoder, 40 hexadecimal digits."""
-    mol_revision: str = ""
-    """Commit of the hub name of --mol-encoder."""
+    dna_revision: str = ""  # Commit of the hub name of --dna-encoder, 40 hexadecimal digits
+    mol_revision: str = ""  # Commit of the hub name of --mol-encoder
     morgan: bool = False
     """Read a Morgan fingerprint beside --mol-encoder, a state for each of its bits: it loses no atom or bond,
     but stereo."""
@@ -72,8 +65,7 @@ class TuningConfig:
     freeze: bool = True
     """Freeze pretrained encoders: each gene and molecule is encoded once, ever. --no-freeze trains all of
     their weights too; use a --lr of 1e-4 or less."""
-    unfreeze_last: int = 0
-    """Train the last so many layers of pretrained encoders too; 0 for none."""
+    unfreeze_last: int = 0  # Train the last so many layers of pretrained encoders too; 0 for none
     unfreeze_at_epoch: int = 0
     """Epochs in which pretrained encoders are frozen first; then they are trained, all of them or as
     --unfreeze-last says. Patience counts from there."""
@@ -101,26 +93,19 @@ class TuningConfig:
 class InteractionShape:
     """All that is needed to build an `InteractionModel`, weights aside."""
 
-    gene: Any = field(default_factory=GeneCNNConfig)
-    """Config of the encoder of genes: of an entry of `ENCODERS`, or a `PretrainedConfig`."""
-    molecule: Any = field(default_factory=SmilesLSTMConfig)
-    """Config of the encoder of molecules: of an entry of `ENCODERS`, or a `PretrainedConfig`."""
-    head: HeadShape = field(default_factory=PairHeadConfig)
-    characters: str = ""
-    """Vocabulary of an LSTM, in id order; empty for every other encoder."""
-    dna_length: int = 1000
-    """Bases read of a gene, from its start, unless its encoder is pretrained."""
-    smiles_length: int = 200
-    """Characters read of a SMILES, from its start, unless its encoder is pretrained."""
-    morgan: MorganConfig | None = None
-    """Of a fingerprint that is read beside the encoder of molecules; as wide as its states."""
+    gene: Any = field(default_factory=GeneCNNConfig)  # Of an entry of `ENCODERS`, or a `PretrainedConfig`
+    molecule: Any = field(default_factory=SmilesLSTMConfig)  # As of genes
+    head: PairHeadConfig | CrossAttentionConfig = field(default_factory=PairHeadConfig)
+    characters: str = ""  # Vocabulary of an LSTM, in id order; empty for every other encoder
+    dna_length: int = 1000  # Bases read of a gene, from its start, unless its encoder is pretrained
+    smiles_length: int = 200  # Characters read of a SMILES, likewise
+    morgan: MorganConfig | None = None  # Of a fingerprint beside the encoder of molecules, as wide
 
     @property
     def names(self) -> tuple[str, str]:
         """Names of the encoders of genes and of molecules."""
-        gene = _name(self.gene)
-        molecule = _name(self.molecule)
-        return gene, molecule if self.morgan is None else f"{molecule} + morgan"
+        molecule = _name(self.molecule) + (" + morgan" if self.morgan is not None else "")
+        return _name(self.gene), molecule
 
     @property
     def kind(self) -> str:
@@ -163,48 +148,38 @@ class InteractionShape:
         Raises:
             InputError: if RDKit cannot compute a fingerprint that is needed.
         """
-        gene_encoder = entry_of(self.gene)
-        molecule_encoder = entry_of(self.molecule)
-        if gene_encoder is not None:
-            genes = Ragged(
-                [gene_encoder.tokenize(text, self.gene, self.dna_length, "") for text in texts.sequences]
-            )
-        if molecule_encoder is not None:
-            limits = (self.molecule, self.smiles_length, self.characters)
-            molecules = Ragged([molecule_encoder.tokenize(text, *limits) for text in texts.smiles])
+        gene, molecule = entry_of(self.gene), entry_of(self.molecule)
+        if gene is not None:
+            genes = Ragged([gene.tokenize(text, self.gene, self.dna_length, "") for text in texts.sequences])
+        if molecule is not None:
+            given = self.molecule, self.smiles_length, self.characters
+            molecules = Ragged([molecule.tokenize(text, *given) for text in texts.smiles])
         assert genes is not None
         assert molecules is not None
         bits = None if self.morgan is None else Ragged(set_bits(texts.smiles, self.morgan))
-        distinct_genes = gene_encoder is None or not gene_encoder.counts_repeats
-        return PairTokens(genes, molecules, distinct_genes, bits)
+        return PairTokens(genes, molecules, gene is None or not gene.counts_repeats, bits)
 
     def as_dict(self) -> dict[str, Any]:
         """Return JSON values from which `from_dict` makes the same shape."""
+        head = {"name": next(name for name, kind in HEADS.items() if type(self.head) is kind)}
         return asdict(self) | {
             "gene": _as_dict(self.gene),
             "molecule": _as_dict(self.molecule),
-            "head": {
-                "name": next(name for name, each in HEADS.items() if type(self.head) is each),
-                **asdict(self.head),
-            },
+            "head": head | asdict(self.head),
         }
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "InteractionShape":
         """Return the shape that `as_dict` has written."""
-        pretrained = {"kept": PretrainedConfig, "tuned": PretrainedConfig}
-        genes, molecules = (
-            {name: each.config for name, each in known.items()} | pretrained
-            for known in (encoders_for("gene"), encoders_for("molecule"))
-        )
-        rest = {key: content[key] for key in ("characters", "dna_length", "smiles_length")}
-        morgan = content.get("morgan")  # absent in older models
+        head, morgan = dict(content["head"]), content.get("morgan")  # no `morgan` in older models
         return cls(
-            _from_dict(content["gene"], genes),
-            _from_dict(content["molecule"], molecules),
-            _from_dict({"name": "pair"} | content["head"], HEADS),  # a head without a name is a pair head
-            **rest,
-            morgan=None if morgan is None else MorganConfig(**morgan),
+            _from_dict(content["gene"], "gene"),
+            _from_dict(content["molecule"], "molecule"),
+            HEADS[head.pop("name", "pair")](**head),  # nor a name of the head
+            content["characters"],
+            content["dna_length"],
+            content["smiles_length"],
+            None if morgan is None else MorganConfig(**morgan),
         )
 
 
@@ -222,7 +197,10 @@ def _as_dict(config: Any) -> dict[str, Any]:
     return {"name": _name(config), **asdict(config)}
 
 
-def _from_dict(content: Mapping[str, Any], known: Mapping[str, Any]) -> Any:
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
-    config = known[str(values.pop("name"))]
-    return config(**values)
+def _from_dict(content: Mapping[str, Any], use: Use) -> Any:
+    values: dict[str, Any] = {}
+    for key, value in content.items():
+        values[key] = tuple(value) if isinstance(value, list) else value
+    name = values.pop("name")
+    kind = PretrainedConfig if name in ("kept", "tuned") else encoders_for(use)[name].config
+    return kind(**values)

@@ -29,16 +29,12 @@ that is trained from the start; or any of these with weights of its own pretrain
 class EncoderEntry:
     """An encoder: what it is called, how it is built, what it reads and where it is used."""
 
-    name: str
-    """In options and saved models; unique within a use."""
-    config: type[Any]
-    """Dataclass of its shape; unique."""
-    module: Callable[..., nn.Module]
-    """Makes it of a config, and the size of the vocabulary where there is one."""
+    name: str  # In options and saved models; unique within a use
+    config: type[Any]  # Dataclass of its shape; unique
+    module: Callable[..., nn.Module]  # Makes it of a config, and the size of the vocabulary if it has one
     reads: Reads
     uses: tuple[Use, ...]
-    pooling: Pooling = "mean"
-    """How its states become one vector in a pair head."""
+    pooling: Pooling = "mean"  # How its states become one vector in a pair head
     counts_repeats: bool = False
     """Whether a gene of several pairs of a batch is encoded for each: batch normalisation counts them."""
 

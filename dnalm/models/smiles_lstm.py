@@ -12,31 +12,24 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from dnalm.config import check_minimum, refuse
 from dnalm.models.cpu_kernels import lstm
 from dnalm.models.layers import Encoder, check_padding_on_right, check_tokens, mask_padding
 
-UNKNOWN = 0
-"""Token of every character that the vocabulary lacks."""
+UNKNOWN = 0  # Token of every character that the vocabulary lacks
 
 
 @dataclass(frozen=True)
 class SmilesLSTMConfig:
     """The shape of a SmilesLSTM; the defaults are the published ones."""
 
-    embedding: int = 128
-    """Width of a character's vector."""
-    hidden: int = 128
-    """Cells of one direction (H)."""
+    embedding: int = 128  # Width of a character's vector
+    hidden: int = 128  # Cells of one direction (H)
     layers: int = 2
 
     @property
     def width(self) -> int:
         """D, the width of a state."""
         return 2 * self.hidden
-
-    def __post_init__(self) -> None:
-        refuse(check_minimum(self, embedding=1, hidden=1, layers=1))
 
 
 def smiles_characters(smiles: Iterable[str], longest: int) -> str:

@@ -17,15 +17,14 @@ from dnalm.data.pairs import open_pairs
 from dnalm.device import Compute
 from dnalm.errors import InputError
 from dnalm.files import read_json
-from dnalm.models import token_windows
+from dnalm.models import pretrained
 from dnalm.models.core import load_core
 from dnalm.models.input_encoder import InputEncoder
 from dnalm.models.open import open_interaction
 from dnalm.models.pair import predict
 from dnalm.models.pair_shape import EncodersConfig, TuningConfig
-from dnalm.models.pretrained import PretrainedEncoder
+from dnalm.models.pretrained import PADDING, PretrainedEncoder, encode_windows
 from dnalm.models.pretrained_open import open_gene_encoder
-from dnalm.models.token_windows import PADDING, encode_windows
 from dnalm.train.pairs import InteractionTask
 
 CPU = Compute(device="cpu", precision="fp32")
@@ -260,7 +259,7 @@ def test_a_fingerprint_beside_another_encoder_is_read(options, model):
     if model == "foundation-pooled":  # of one vector it is half, however many bits it has
         letters, real, bits, bits_real = tokens.take_molecules(np.arange(3))
         with torch.no_grad():
-            found = made.molecule_side(letters, real, bits, bits_real).states[:, 0]
+            found = made.encode("molecule", letters, real, bits, bits_real).states[:, 0]
             states = made.molecule(letters, real)
             for row in range(3):
                 one = states[row][real[row]].mean(0)
@@ -330,8 +329,8 @@ def test_in_a_pooled_model_a_gene_is_one_mean_over_its_tokens(options, monkeypat
         means = encode_windows(model.gene.encoder, ids, state_of)[:, 0]
     torch.testing.assert_close(means, states.mean(1))
     # In prediction each gene is encoded once.
-    rows, encode = [], token_windows.encode_windows
+    rows, encode = [], pretrained.encode_windows
     monkeypatch.setattr("dnalm.models.pair.ATTEND_BATCH", 7)
-    monkeypatch.setattr(token_windows, "encode_windows", lambda *a: rows.append(len(a[1])) or encode(*a))
+    monkeypatch.setattr(pretrained, "encode_windows", lambda *a: rows.append(len(a[1])) or encode(*a))
     logits_of(options)
     assert sum(rows) == len(pairs.sequences)

@@ -1,6 +1,5 @@
 """Tests for dnalm/models/chemberta.py: its arithmetic, against a reference that shares no code with it."""
 
-import math
 import sys
 
 import pytest
@@ -8,64 +7,39 @@ import torch
 import torch.nn.functional as F
 
 from dnalm.models.chemberta import ChemBERTa, ChemBERTaConfig
-from tests.models.reference import norm, perturbed
+from tests.models.reference import attend, gelu, linear, norm, perturbed, ragged
 
 pytest.importorskip("transformers")
 
 CONFIG = ChemBERTaConfig(vocab_size=30, hidden=24, layers=2, heads=3, feed_forward=20, positions=42)
 LENGTHS = (1, 2, 7, 40)
 MUTANTS = ("places from 0", "no type", "eps 1e-5", "tanh GELU")
-PADDING = -7
-"""Stands at padding here: no token of any model."""
 
 
-def made(dtype=torch.float32, config=CONFIG):
+def made(dtype=torch.float32):
     """An encoder in which every tensor has its own values, with scores as large as full-size ones."""
     torch.manual_seed(1)
-    return perturbed(ChemBERTa(config), 384).to(dtype).eval()
+    return perturbed(ChemBERTa(CONFIG), 384).to(dtype).eval()
 
 
-def linear(own, name, x):
-    return x @ own[f"{name}.weight"].T + own[f"{name}.bias"]
-
-
-def reference(state, ids, mutant=None, config=CONFIG):
+def reference(state, ids, mutant=None):
     """States of one molecule without padding, in float64, head by head: [L] to [L, D]."""
     state = {name.removeprefix("roberta."): tensor.double() for name, tensor in state.items()}
     eps = 1e-5 if mutant == "eps 1e-5" else 1e-12
-    first = 0 if mutant == "places from 0" else config.padding_idx + 1
+    first = 0 if mutant == "places from 0" else CONFIG.padding_idx + 1
     x = state["embeddings.word_embeddings.weight"][ids]
     x = x + state["embeddings.position_embeddings.weight"][first : first + len(ids)]
     if mutant != "no type":
         x = x + state["embeddings.token_type_embeddings.weight"][0]
-    x = norm(x, state["embeddings.LayerNorm.weight"], state["embeddings.LayerNorm.bias"], eps)
-    width = config.hidden // config.heads
-    for layer in range(config.layers):
+    x = norm(state, "embeddings.LayerNorm", x, eps)
+    for layer in range(CONFIG.layers):
         own = {name.split(".", 3)[3]: t for name, t in state.items() if f"layer.{layer}." in name}
-        q, k, v = (linear(own, f"attention.self.{part}", x) for part in ("query", "key", "value"))
-        heads = []
-        for begin in range(0, config.hidden, width):
-            part = slice(begin, begin + width)
-            weights = (q[:, part] @ k[:, part].T / math.sqrt(width)).exp()
-            heads.append(weights / weights.sum(-1, keepdim=True) @ v[:, part])
-        mixed = linear(own, "attention.output.dense", torch.cat(heads, -1))
-        x = norm(x + mixed, *(own[f"attention.output.LayerNorm.{end}"] for end in ("weight", "bias")), eps)
-        inner = linear(own, "intermediate.dense", x)
-        if mutant == "tanh GELU":
-            inner = F.gelu(inner, approximate="tanh")
-        else:
-            inner = inner * 0.5 * (1 + torch.erf(inner / math.sqrt(2)))
-        added = linear(own, "output.dense", inner)
-        x = norm(x + added, *(own[f"output.LayerNorm.{end}"] for end in ("weight", "bias")), eps)
+        given = (linear(own, f"attention.self.{part}", x) for part in ("query", "key", "value"))
+        mixed = linear(own, "attention.output.dense", attend(*given, CONFIG.heads))
+        x = norm(own, "attention.output.LayerNorm", x + mixed, eps)
+        inner = gelu(linear(own, "intermediate.dense", x), by_tanh=mutant == "tanh GELU")
+        x = norm(own, "output.LayerNorm", x + linear(own, "output.dense", inner), eps)
     return x
-
-
-def ragged(lengths=LENGTHS, before=0, behind=0):
-    """Random tokens, ids 0 and 1 among them, a row of each length; padding before and behind."""
-    torch.manual_seed(2)
-    wide = before + max(lengths) + behind
-    real = torch.tensor([[before <= place < before + length for place in range(wide)] for length in lengths])
-    return torch.randint(CONFIG.vocab_size, real.shape).masked_fill(~real, PADDING), real
 
 
 # States are about 1: float64 keeps 15 digits and float32 7, of which sums over 24 values cost one.
@@ -73,9 +47,8 @@ def ragged(lengths=LENGTHS, before=0, behind=0):
 @pytest.mark.parametrize("lengths", [LENGTHS, (40, 40), (0, 5), (0, 0)])
 @torch.no_grad()
 def test_states_are_the_references_and_padding_is_zero(dtype, tolerance, lengths):
-    model = made(dtype)
-    tokens, real = ragged(lengths, behind=max(lengths) == 0)
-    states = model(tokens, real)
+    tokens, real = ragged(lengths, CONFIG.vocab_size, behind=max(lengths) == 0)
+    states = made(dtype)(tokens, real)
     assert states.dtype == dtype
     assert (states[~real] == 0).all()
     for row, mask in enumerate(real):
@@ -92,14 +65,14 @@ def test_the_mask_tells_padding_and_no_id_does():
 
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_the_reference_would_tell(mutant):
-    tokens, _ = ragged([40])
+    tokens, _ = ragged([40], CONFIG.vocab_size)
     right, wrong = (reference(made().state_dict(), tokens[0], each) for each in (None, mutant))
     assert (right - wrong).abs().max() > 3e-5  # float32 is allowed a third of it, float64 next to nothing
 
 
 def test_padding_on_any_side_is_silent_in_values_and_gradients():
     model = made(torch.float64)
-    tokens, real = ragged((5, 9, 0))
+    tokens, real = ragged((5, 9, 0), CONFIG.vocab_size)
     padded, where = (F.pad(x, (3, 4), value=value) for x, value in ((tokens, 10_000), (real, False)))
     results = []
     for x, mask in ((tokens, real), (padded, where)):
@@ -120,7 +93,7 @@ def test_no_softmax_is_over_nothing():
     model.roberta.register_forward_pre_hook(
         lambda _, given, named: masks.append(named["attention_mask"]), with_kwargs=True
     )
-    model(*ragged((0, 3)))  # kernels differ in what they make of nothing: 0, or NaN
+    model(*ragged((0, 3), CONFIG.vocab_size))  # kernels differ in what they make of nothing: 0, or NaN
     (mask,) = masks
     assert mask.any(-1).all()
     assert mask[1, 0].sum(-1).tolist() == [3, 3, 3]
@@ -129,39 +102,14 @@ def test_no_softmax_is_over_nothing():
 def test_sizes_of_the_published_model():
     model = ChemBERTa(ChemBERTaConfig())
     assert sum(parameter.numel() for parameter in model.parameters()) == 3_427_440 - 384 * 384 - 384
-    assert (model.width, model.config.longest) == (384, 513)
+    assert (model.width, model.config.longest, len(model.layers)) == (384, 513, 3)
     assert model.roberta.config._attn_implementation == "sdpa"
     assert [part.p for part in model.modules() if isinstance(part, torch.nn.Dropout)].count(0.109) == 3
-    assert len(model.layers) == 3
 
 
-def test_gradient_checkpointing_changes_no_gradient():
-    model = made().train()
-    tokens, real = ragged()
-    passes = []
-    model.layers[0].attention.self.query.register_forward_hook(lambda *_: passes.append(1))
-    found, counts = [], []
-    for wanted in (False, True, False):
-        model.gradient_checkpointing = wanted
-        assert model.gradient_checkpointing is wanted
-        model.zero_grad()
-        passes.clear()
-        torch.manual_seed(5)
-        model(tokens, real).square().sum().backward()
-        counts.append(len(passes))
-        found.append([parameter.grad.clone() for parameter in model.parameters()])
-    assert counts == [1, 2, 1]
-    for gradients in found[1:]:
-        assert all(torch.equal(one, other) for one, other in zip(found[0], gradients, strict=True))
-
-
-def test_refuses_what_it_cannot_read():
-    model = made()
-    with pytest.raises(ValueError, match=r"at most 40 tokens with \[CLS\] and \[SEP\], got 41"):
-        model(torch.zeros(1, 41, dtype=torch.int32), torch.ones(1, 41, dtype=torch.bool))
-
-
-def test_names_what_to_install(monkeypatch):
+def test_refuses_what_it_cannot_read_and_names_what_to_install(monkeypatch):
+    with pytest.raises(ValueError, match="at most 40 tokens, got 41"):
+        made()(torch.zeros(1, 41, dtype=torch.int32), torch.ones(1, 41, dtype=torch.bool))
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(ValueError, match=r'pip install "dnalm\[interaction\]"'):
         ChemBERTa(CONFIG)
@@ -171,9 +119,8 @@ def test_names_what_to_install(monkeypatch):
     ("wrong", "message"),
     [
         ({"layers": 0, "eps": 0.0}, "layers must be at least 1, got 0; eps must be above 0"),
-        ({"heads": 5}, "hidden must be a multiple of heads, got 384 and 5"),
-        ({"padding_idx": 514}, "padding_idx must be at least 0, below"),
-        ({"padding_idx": -1}, "padding_idx must be at least 0, below"),
+        ({"padding_idx": 514}, "positions must be at least 516, got 515"),
+        ({"padding_idx": -1}, "padding_idx must be at least 0"),
         ({"dropout": 1.0, "attention_dropout": -0.1}, "dropout must be .*; attention_dropout must be"),
     ],
 )

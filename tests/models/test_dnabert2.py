@@ -1,13 +1,11 @@
 """Tests for dnalm/models/dnabert2.py: its arithmetic, against a reference that shares no code with it."""
 
-import math
-
 import pytest
 import torch
 import torch.nn.functional as F
 
 from dnalm.models.dnabert2 import DNABert2, DNABert2Config, alibi_slopes
-from tests.models.reference import norm, perturbed
+from tests.models.reference import attend, gelu, linear, norm, perturbed, ragged
 
 CONFIG = DNABert2Config(vocab_size=40, hidden=48, layers=4, heads=12, feed_forward=80)
 SLOPES = [2.0**-n for n in range(1, 9)] + [2.0**-0.5, 2.0**-1.5, 2.0**-2.5, 2.0**-3.5]
@@ -24,51 +22,24 @@ def reference(state, ids, mutant=None):
     """States of one sequence without padding, in float64, head by head: [L] to [L, D]."""
     state = {name: tensor.double() for name, tensor in state.items()}
     eps = 1e-5 if mutant == "eps 1e-5" else 1e-12
-    slopes = sorted(SLOPES, reverse=True) if mutant == "slopes sorted" else SLOPES
+    slopes = torch.tensor(SLOPES, dtype=torch.float64)
+    slopes = slopes.sort(descending=True).values if mutant == "slopes sorted" else slopes
     far = torch.tensor([[abs(i - j) for j in range(len(ids))] for i in range(len(ids))], dtype=torch.float64)
+    bias = None if mutant == "no ALiBi" else -slopes[:, None, None] * far
     x = state["embeddings.word_embeddings.weight"][ids]
     if mutant != "no type":
         x = x + state["embeddings.token_type_embeddings.weight"][0]
-    x = norm(x, state["embeddings.LayerNorm.weight"], state["embeddings.LayerNorm.bias"], eps)
-    width = CONFIG.hidden // CONFIG.heads
+    x = norm(state, "embeddings.LayerNorm", x, eps)
     for layer in range(CONFIG.layers):
         own = {name.split(".", 3)[3]: t for name, t in state.items() if f"layer.{layer}." in name}
-        joint = x @ own["attention.self.Wqkv.weight"].T + own["attention.self.Wqkv.bias"]
-        heads = []
-        for head in range(CONFIG.heads):
-            q, k, v = (joint[:, part * CONFIG.hidden + head * width :][:, :width] for part in range(3))
-            scores = q @ k.T / math.sqrt(width)
-            if mutant != "no ALiBi":
-                scores = scores - slopes[head] * far
-            weights = (scores - scores.max(-1, keepdim=True).values).exp()
-            heads.append(weights / weights.sum(-1, keepdim=True) @ v)
-        mixed = torch.cat(heads, -1)
-        mixed = mixed @ own["attention.output.dense.weight"].T + own["attention.output.dense.bias"]
-        x = norm(
-            x + mixed,
-            own["attention.output.LayerNorm.weight"],
-            own["attention.output.LayerNorm.bias"],
-            eps,
-        )
-        both = x @ own["mlp.gated_layers.weight"].T
-        gate, value = both[:, : CONFIG.feed_forward], both[:, CONFIG.feed_forward :]
+        mixed = attend(*linear(own, "attention.self.Wqkv", x).chunk(3, -1), CONFIG.heads, bias)
+        x = norm(own, "attention.output.LayerNorm", x + linear(own, "attention.output.dense", mixed), eps)
+        gate, value = (x @ own["mlp.gated_layers.weight"].T).chunk(2, -1)
         if mutant == "halves swapped":
             gate, value = value, gate
-        if mutant == "tanh GELU":
-            active = F.gelu(gate, approximate="tanh")
-        else:
-            active = gate * 0.5 * (1 + torch.erf(gate / math.sqrt(2)))
-        added = (active * value) @ own["mlp.wo.weight"].T + own["mlp.wo.bias"]
-        x = norm(x + added, own["mlp.layernorm.weight"], own["mlp.layernorm.bias"], eps)
+        active = gelu(gate, by_tanh=mutant == "tanh GELU") * value
+        x = norm(own, "mlp.layernorm", x + linear(own, "mlp.wo", active), eps)
     return x
-
-
-def ragged(lengths, before=0):
-    """Random tokens, a row of each length; before and behind them padding, which is no token of any model."""
-    torch.manual_seed(2)
-    longest = max(lengths) + before
-    real = torch.tensor([[before <= at < before + n for at in range(longest)] for n in lengths])
-    return torch.randint(CONFIG.vocab_size, real.shape).masked_fill(~real, -7), real
 
 
 # States are about 1. float64 keeps 15 digits, and slopes in float32 would cost 1e-8; float32 keeps 7 digits.
@@ -76,7 +47,7 @@ def ragged(lengths, before=0):
 @pytest.mark.parametrize("before", [0, 600])
 @torch.no_grad()
 def test_states_are_the_references_and_padding_is_zero(model, dtype, tolerance, before):
-    tokens, real = ragged(LENGTHS, before)
+    tokens, real = ragged(LENGTHS, CONFIG.vocab_size, before)
     states = perturbed(DNABert2(CONFIG), 768).to(dtype).eval()(tokens, real)
     assert states.dtype == dtype
     assert (states[~real] == 0).all()
@@ -87,7 +58,7 @@ def test_states_are_the_references_and_padding_is_zero(model, dtype, tolerance, 
 
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_the_reference_would_tell(model, mutant):
-    tokens, _ = ragged([64])
+    tokens, _ = ragged([64], CONFIG.vocab_size)
     right, wrong = (reference(model.state_dict(), tokens[0], each) for each in (None, mutant))
     assert (right - wrong).abs().max() > 1e-4  # 1,000 times what float64 is allowed, 10 times float32
 
@@ -103,32 +74,23 @@ def test_sizes_of_the_published_model():
     with torch.device("meta"):
         model = DNABert2(DNABert2Config())
     count = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
-    assert sum(count.values()) == 116_477_952
-    assert count["embeddings"] == 3_148_800
-    assert {sum(p.numel() for p in layer.parameters()) for layer in model.layers} == {9_444_096}
-    assert len(model.layers) == 12
+    assert (sum(count.values()), count["embeddings"]) == (116_477_952, 3_148_800)
+    assert [sum(p.numel() for p in layer.parameters()) for layer in model.layers] == [9_444_096] * 12
     assert len(model.state_dict()) == 142 - 6  # the hub's keys without the six of its head
 
 
-def test_padding_is_silent_in_values_and_gradients():
+def test_padding_on_either_side_is_silent_in_gradients():
     model = perturbed(DNABert2(CONFIG), 768).double().eval()
-    tokens, real = ragged([9, 30])
-
-    def run(tokens, real):
+    tokens, real = ragged([9, 30], CONFIG.vocab_size)
+    found = []
+    for sides in ((0, 0), (0, 40), (40, 0)):
         model.zero_grad()
-        states = model(tokens, real)
+        mask = F.pad(real, sides, value=False)
+        states = model(F.pad(tokens, sides, value=10**6), mask)
         states.pow(3).sum().backward()
-        return states[real], {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
-
-    states, gradients = run(tokens, real)
-    wider = torch.full((3, 80), 10**6), torch.zeros(3, 80, dtype=torch.bool)
-    for wide, narrow in zip(wider, (tokens, real), strict=True):
-        wide[:2, 40:70] = narrow
-    for found, wanted in zip(run(*wider), (states, gradients), strict=True):
-        torch.testing.assert_close(found, wanted)
-    one, two = run(tokens[:1, :9], real[:1, :9]), run(tokens[1:], real[1:])
-    torch.testing.assert_close(torch.cat([one[0], two[0]]), states)
-    torch.testing.assert_close({name: one[1][name] + two[1][name] for name in gradients}, gradients)
+        found.append([states[mask], *(parameter.grad.clone() for parameter in model.parameters())])
+    for other in found[1:]:
+        torch.testing.assert_close(found[0], other)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +100,7 @@ def test_padding_is_silent_in_values_and_gradients():
 )
 def test_a_row_of_padding_costs_no_nan(dtype, autocast):
     model = perturbed(DNABert2(CONFIG), 768).to(dtype)
-    tokens, real = ragged([0, 20])
+    tokens, real = ragged([0, 20], CONFIG.vocab_size)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
         states = model(tokens, real)
     assert (states[0] == 0).all()
@@ -150,7 +112,7 @@ def test_a_row_of_padding_costs_no_nan(dtype, autocast):
 
 @torch.no_grad()
 def test_bf16_is_near_float32_by_weights_and_by_autocast(model):
-    tokens, real = ragged([5, 300])
+    tokens, real = ragged([5, 300], CONFIG.vocab_size)
     wanted = model(tokens, real)
     narrow = perturbed(DNABert2(CONFIG), 768).bfloat16().eval()(tokens, real)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -161,36 +123,17 @@ def test_bf16_is_near_float32_by_weights_and_by_autocast(model):
         assert (states.float() - wanted).abs().max() < 0.2
 
 
-def test_dropout_is_for_training_alone():
-    tokens, real = ragged([9, 30])
-    for rates in ({"dropout": 0.3}, {"dropout": 0.0, "attention_dropout": 0.3}):
+def test_each_dropout_rate_is_its_own():
+    tokens, real = ragged([9, 30], CONFIG.vocab_size)
+    for rates, drops in (({"dropout": 0.0}, False), ({"dropout": 0.0, "attention_dropout": 0.3}, True)):
         model = perturbed(DNABert2(DNABert2Config(**(vars(CONFIG) | rates))), 768)
-        assert (model(tokens, real)[real] != model(tokens, real)[real]).any()
-        model.eval()
-        assert torch.equal(model(tokens, real), model(tokens, real))
-    model = perturbed(DNABert2(DNABert2Config(**(vars(CONFIG) | {"dropout": 0.0}))), 768)
-    assert torch.equal(model(tokens, real), model.eval()(tokens, real))
-
-
-def test_gradient_checkpointing_computes_layers_twice_and_changes_nothing():
-    tokens, real = ragged([9, 30])
-    gradients = []
-    for on in (False, True):
-        calls = []
-        model = perturbed(DNABert2(CONFIG), 768)  # its dropout is on: the same one must be drawn again
-        model.gradient_checkpointing = on
-        model.layers[2].register_forward_pre_hook(lambda *_, calls=calls: calls.append(1))
-        torch.manual_seed(3)
-        model(tokens, real).square().sum().backward()
-        gradients.append([parameter.grad for parameter in model.parameters() if parameter.grad is not None])
-        assert len(calls) == (2 if on else 1)
-    torch.testing.assert_close(*gradients)
+        assert torch.equal(model(tokens, real), model.eval()(tokens, real)) != drops
 
 
 @pytest.mark.gpu
 @torch.no_grad()
 def test_on_a_gpu_it_is_the_same(model):
-    tokens, real = ragged(LENGTHS)
+    tokens, real = ragged(LENGTHS, CONFIG.vocab_size)
     wanted = model(tokens, real)
     there = perturbed(DNABert2(CONFIG), 768).eval().cuda()
     torch.testing.assert_close(there(tokens.cuda(), real.cuda()).cpu(), wanted, atol=1e-4, rtol=1e-4)

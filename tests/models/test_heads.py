@@ -4,13 +4,11 @@ import math
 
 import pytest
 import torch
-from torch import nn
 
 from dnalm.errors import InputError
 from dnalm.models.heads import (
     POOLINGS,
     EncodedBatch,
-    NextTokenHead,
     PairHead,
     PairHeadConfig,
     RegressionHead,
@@ -18,13 +16,7 @@ from dnalm.models.heads import (
 )
 
 WIDTH, PAIR_WIDTH = 8, 4
-
-
-def test_a_token_scores_its_embeddings_product_with_the_state():
-    embedding = nn.Parameter(torch.tensor([[1.0, 0.0], [0.0, 2.0], [1.0, 1.0]]))
-    head = NextTokenHead(embedding)
-    assert head(torch.tensor([[[3.0, 4.0]]])).tolist() == [[[3.0, 8.0, 7.0]]]
-    assert head.weight is embedding  # shared, not copied
+EVERY = torch.ones(2, 20, dtype=torch.bool)
 
 
 @pytest.fixture
@@ -39,35 +31,35 @@ def head() -> RegressionHead:
 
 
 @pytest.fixture
+def untrained() -> RegressionHead:
+    torch.manual_seed(0)
+    return RegressionHead(WIDTH, RegressionHeadConfig(channels=4, kernel=3))
+
+
+@pytest.fixture
 def states() -> torch.Tensor:
     return torch.randn(2, 20, WIDTH, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.mark.parametrize(("width", "count"), [(384, 541_697), (128, 180_737), (768, 1_083_137)])
-def test_published_sizes_of_regression(width, count):
+def test_published_sizes_and_names_of_regression(width, count):
     head = RegressionHead(width, RegressionHeadConfig())
     assert sum(parameter.numel() for parameter in head.parameters()) == count
-
-
-def test_published_names():
-    names = set(RegressionHead(WIDTH, RegressionHeadConfig()).state_dict())
-    assert names == {
-        f"{part}.{kind}" for part in ("layer_norm", "conv1d", "fc") for kind in ("weight", "bias")
-    }
+    parts = ("layer_norm", "conv1d", "fc")
+    assert set(head.state_dict()) == {f"{part}.{kind}" for part in parts for kind in ("weight", "bias")}
 
 
 def test_output_sees_only_the_bases_under_its_kernel(head, states):
-    real = torch.ones(2, 20, dtype=torch.bool)
     nudged = states.clone()
     nudged[:, 10] += 1.0 + torch.arange(WIDTH)  # not a constant shift, which LayerNorm would remove
-    moved = head(nudged, real) != head(states, real)  # [B, L]
+    moved = head(nudged, EVERY) != head(states, EVERY)  # [B, L]
     assert moved.nonzero()[:, 1].unique().tolist() == [8, 9, 10, 11, 12]
 
 
 @pytest.mark.parametrize("learned", [False, True])
 @pytest.mark.parametrize("junk", [7.0, float("nan")])
 def test_padding_is_silent_in_scores_and_gradients(head, states, junk, learned):
-    real = torch.ones(2, 20, dtype=torch.bool)
+    real = EVERY.clone()
     real[:, 15:] = False
     out = head(states.masked_fill(~real.unsqueeze(-1), junk).requires_grad_(learned), real)
     torch.testing.assert_close(out[:, :15], head(states[:, :15], real[:, :15]))
@@ -90,53 +82,41 @@ def test_value_worked_out_by_hand():
     torch.testing.assert_close(out, torch.tensor([[2.6826894]]), rtol=0, atol=3e-5)
 
 
-def test_dropout_of_regression_runs_in_training_alone(head, states):
-    real = torch.ones(2, 20, dtype=torch.bool)
-    assert torch.equal(head(states, real), head(states, real))
-    head.train()
-    assert not torch.equal(head(states, real), head(states, real))
+def test_dropout_runs_in_training_alone(head, states):
+    both = side(torch.randn(5, PAIR_WIDTH)), side(torch.randn(5, PAIR_WIDTH)), *[torch.arange(5)] * 2
+    pairs = PairHead(PAIR_WIDTH, PAIR_WIDTH, PairHeadConfig())
+    for module, given in ((head, (states, EVERY)), (pairs, both)):
+        assert not torch.equal(module.train()(*given), module(*given))
+        assert torch.equal(module.eval()(*given), module(*given))
 
 
-@pytest.mark.parametrize(
-    ("wrong", "message"),
-    [
-        ({"kernel": 10}, "kernel must be odd"),
-        ({"channels": 0}, "channels must be at least 1"),
-        ({"head_dropout": 1.0}, "head_dropout must be at least 0 and below 1"),
-    ],
-)
-def test_refuses_sizes_of_regression(wrong, message):
-    with pytest.raises(InputError, match=message):
-        RegressionHeadConfig(**wrong)
+def test_refuses_sizes_of_regression():
+    with pytest.raises(InputError, match="channels must be at least 1.*kernel must be odd"):
+        RegressionHeadConfig(kernel=10, channels=0)
+    with pytest.raises(InputError, match="head_dropout must be at least 0 and below 1"):
+        RegressionHeadConfig(head_dropout=1.0)
 
 
-def test_calibrated_channels_have_mean_0_and_spread_1(states):
-    torch.manual_seed(0)
-    head = RegressionHead(WIDTH, RegressionHeadConfig(channels=4, kernel=3))
+def test_calibrated_channels_have_mean_0_and_spread_1_but_one_that_never_varies(untrained, states):
     nearly_constant = 10 * torch.arange(WIDTH).float() + 0.1 * states
-    head.calibrate(nearly_constant)
-    normed = head.layer_norm(nearly_constant).flatten(0, 1)
+    untrained.calibrate(nearly_constant)
+    normed = untrained.layer_norm(nearly_constant).flatten(0, 1)
     torch.testing.assert_close(normed.mean(0), torch.zeros(WIDTH), rtol=0, atol=1e-3)  # float32 of 1 in 1,000
     torch.testing.assert_close(normed.std(0), torch.ones(WIDTH), rtol=0, atol=1e-3)
-    assert len(head.state_dict()) == 6  # nothing was added to the published head
-
-
-def test_a_channel_that_never_varies_is_not_blown_up(states):
-    head = RegressionHead(WIDTH, RegressionHeadConfig(channels=4, kernel=3))
+    assert len(untrained.state_dict()) == 6  # nothing was added to the published head
     flat = states.clone()
     flat[..., 0] *= 1e-6
-    head.calibrate(flat)
-    assert head.layer_norm.weight[0] < 12 * head.layer_norm.weight.median()  # 1 / MIN_SPREAD, and rounding
+    untrained.calibrate(flat)
+    scale = untrained.layer_norm.weight
+    assert scale[0] < 12 * scale.median()  # 1 / MIN_SPREAD, and rounding
 
 
-def test_whitened_states_vary_alike_in_every_direction_that_is_not_rounding(states):
-    torch.manual_seed(0)
-    head = RegressionHead(WIDTH, RegressionHeadConfig(channels=4, kernel=3))
-    head.add_whitening()
+def test_whitened_states_vary_alike_in_every_direction_that_is_not_rounding(untrained):
+    untrained.add_whitening()
     many = torch.randn(40, 50, WIDTH, generator=torch.Generator().manual_seed(2))
     mixed = many @ torch.randn(WIDTH, WIDTH, generator=torch.Generator().manual_seed(3))
-    head.calibrate(mixed)
-    seen = head.layer_norm(mixed).flatten(0, 1) @ head.whitening
+    untrained.calibrate(mixed)
+    seen = untrained.layer_norm(mixed).flatten(0, 1) @ untrained.whitening
     variance = torch.linalg.eigvalsh(torch.cov(seen.T)).detach()
     # LayerNorm takes one direction away: nothing is left of it but rounding, which must not be blown up.
     assert variance[0] < 0.1
@@ -145,19 +125,16 @@ def test_whitened_states_vary_alike_in_every_direction_that_is_not_rounding(stat
 
 
 def test_merged_whitening_is_the_same_function_in_the_published_shape(head, states):
+    plain = {name: tensor.shape for name, tensor in head.state_dict().items()}
     head.add_whitening()
     head.calibrate(states)
-    real = torch.ones(2, 20, dtype=torch.bool)
+    real = EVERY.clone()
     real[0, 13:] = False
     before = head(states, real)
-    plain = [name for name in head.state_dict() if name != "whitening"]
     assert not torch.equal(head.whitening, torch.eye(WIDTH))
     head.merge_whitening()
-    assert list(head.state_dict()) == plain
+    assert {name: tensor.shape for name, tensor in head.state_dict().items()} == plain
     torch.testing.assert_close(head(states, real), before, rtol=0, atol=1e-4)  # one more float32 product
-    assert sum(parameter.numel() for parameter in head.parameters()) == sum(
-        parameter.numel() for parameter in RegressionHead(WIDTH, head.config).parameters()
-    )
 
 
 @pytest.mark.parametrize("whitened", [False, True])
@@ -165,7 +142,7 @@ def test_states_without_gradient_leave_values_and_all_gradients_as_they_are(head
     if whitened:
         head.add_whitening()
         head.calibrate(states)
-    real = torch.ones(2, 20, dtype=torch.bool)
+    real = EVERY.clone()
     real[1, 15:] = False
     head = head.double()
     found = []
@@ -179,11 +156,6 @@ def test_states_without_gradient_leave_values_and_all_gradients_as_they_are(head
         torch.testing.assert_close(short, whole)
 
 
-def pooling(name):
-    torch.manual_seed(0)
-    return POOLINGS[name](PAIR_WIDTH, PairHeadConfig(attention=3))
-
-
 def test_published_sizes_of_pairs():
     head = PairHead(256, 256, PairHeadConfig())
     attention = (256 * 128 + 128) + 128
@@ -194,8 +166,9 @@ def test_published_sizes_of_pairs():
 
 @pytest.mark.parametrize("name", sorted(POOLINGS))
 @pytest.mark.parametrize("junk", [1e4, float("nan")])
-def test_padding_is_silent_in_values_and_gradients(name, junk):
-    pool = pooling(name)
+def test_padding_is_silent_in_pooled_values_and_gradients(name, junk):
+    torch.manual_seed(0)
+    pool = POOLINGS[name](PAIR_WIDTH, PairHeadConfig(attention=3))
     states = torch.randn(3, 6, PAIR_WIDTH, generator=torch.Generator().manual_seed(1))
     real = torch.tensor([[True] * 6, [True] * 2 + [False] * 4, [False] * 6])
     padded = states.masked_fill(~real.unsqueeze(-1), junk).requires_grad_()
@@ -209,25 +182,22 @@ def test_padding_is_silent_in_values_and_gradients(name, junk):
     assert all(parameter.grad.isfinite().all() for parameter in getattr(pool, "parameters", list)())
 
 
-def test_max_and_mean_worked_out_by_hand():
-    states = torch.tensor([[[-3.0, 1.0], [-1.0, -2.0], [9.0, 9.0]]])
-    real = torch.tensor([[True, True, False]])
-    config = PairHeadConfig()
-    assert POOLINGS["max"](2, config)(states, real).tolist() == [[-1.0, 1.0]]
-    assert POOLINGS["mean"](2, config)(states, real).tolist() == [[-2.0, -0.5]]
-
-
-def test_attention_worked_out_by_hand():
-    pool = POOLINGS["attention"](2, PairHeadConfig(attention=1))
-    with torch.no_grad():
-        pool.hidden.weight.copy_(torch.tensor([[1.0, 0.0]]))
-        pool.hidden.bias.fill_(0.5)
-        pool.score.weight.fill_(2.0)
+def test_poolings_worked_out_by_hand():
     states = torch.tensor([[[0.0, 1.0], [-0.5, 3.0], [9.0, 9.0]]])
-    pooled = pool(states, torch.tensor([[True, True, False]]))
+    real = torch.tensor([[True, True, False]])
+    max_pool, mean, attention = (
+        POOLINGS[name](2, PairHeadConfig(attention=1)) for name in ("max", "mean", "attention")
+    )
+    assert max_pool(states - 1, real).tolist() == [[-1.0, 2.0]]
+    assert mean(states, real).tolist() == [[-0.25, 2.0]]
+    with torch.no_grad():
+        attention.hidden.weight.copy_(torch.tensor([[1.0, 0.0]]))
+        attention.hidden.bias.fill_(0.5)
+        attention.score.weight.fill_(2.0)
     one, two = math.exp(2 * math.tanh(0.5)), math.exp(2 * math.tanh(0.0))
     share = one / (one + two)
-    torch.testing.assert_close(pooled, torch.tensor([[-0.5 * (1 - share), share + 3 * (1 - share)]]))
+    wanted = torch.tensor([[-0.5 * (1 - share), share + 3 * (1 - share)]])
+    torch.testing.assert_close(attention(states, real), wanted)
 
 
 def side(vectors):
@@ -248,40 +218,13 @@ def test_order_and_gene_and_molecule_matter():
         torch.testing.assert_close(alone[0], logits[row])
 
 
-def test_dropout_of_pairs_runs_in_training_alone():
-    head = PairHead(PAIR_WIDTH, PAIR_WIDTH, PairHeadConfig())
-    both = (
-        side(torch.randn(5, PAIR_WIDTH)),
-        side(torch.randn(5, PAIR_WIDTH)),
-        torch.arange(5),
-        torch.arange(5),
-    )
-    assert not torch.equal(head(*both), head(*both))
-    head.eval()
-    assert torch.equal(head(*both), head(*both))
-
-
 def test_a_side_is_one_vector_pooled_as_its_shape_says():
-    torch.manual_seed(0)
     head = PairHead(PAIR_WIDTH, PAIR_WIDTH, PairHeadConfig("max", "mean")).eval()
     states, real = torch.randn(2, 3, PAIR_WIDTH), torch.tensor([[True, True, False], [True, True, True]])
-    genes, molecules = head.gene_side(states, real), head.molecule_side(states, real)
-    assert genes.states.shape == molecules.states.shape == (2, 1, PAIR_WIDTH)
-    assert genes.real.all()
-    torch.testing.assert_close(genes.states[0, 0], states[0, :2].amax(0))
-    torch.testing.assert_close(molecules.states[0, 0], states[0, :2].mean(0))
-
-
-@pytest.mark.parametrize("name", ["gene_side", "molecule_side"])
-def test_states_of_another_width_are_refused(name):
-    with pytest.raises(InputError, match="states must be"):
-        getattr(PairHead(PAIR_WIDTH, PAIR_WIDTH, PairHeadConfig()), name)(
-            torch.zeros(2, 3, 5), torch.ones(2, 3).bool()
-        )
-
-
-def test_refuses_settings_that_make_no_sense():
-    with pytest.raises(InputError, match="gene_pooling must be one of max, attention, mean, got 'sum'; att"):
-        PairHeadConfig(gene_pooling="sum", attention=0)
-    with pytest.raises(InputError, match="head_dropout must be at least 0"):
-        PairHeadConfig(head_dropout=1.0)
+    for name, pooled in (("gene", states[0, :2].amax(0)), ("molecule", states[0, :2].mean(0))):
+        found = head.encode(name, states, real)
+        assert found.states.shape == (2, 1, PAIR_WIDTH)
+        assert found.real.all()
+        torch.testing.assert_close(found.states[0, 0], pooled)
+        with pytest.raises(InputError, match="states must be"):
+            head.encode(name, torch.zeros(2, 3, 5), real)

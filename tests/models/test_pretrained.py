@@ -6,8 +6,17 @@ import torch
 
 from dnalm.errors import InputError
 from dnalm.models.gpt import GPT, GPTConfig
-from dnalm.models.pretrained import PretrainedConfig, PretrainedEncoder, PretrainedStates, architecture_of
-from dnalm.models.token_windows import NO_STATE, PADDING, TokenWindows, Window, encode_windows, state_mask
+from dnalm.models.pretrained import (
+    NO_STATE,
+    PADDING,
+    PretrainedConfig,
+    PretrainedEncoder,
+    PretrainedStates,
+    Window,
+    architecture_of,
+    encode_windows,
+    state_mask,
+)
 
 SMALL = GPTConfig(n_layer=3, n_head=2, n_embd=8, block_size=6, dropout=0.5)
 TOKENS = torch.tensor([[[0, 1, 2, 3], [3, 2, 0, 0]], [[1, 1, 0, 0], [0, 0, 0, 0]]])  # [B, W, L]
@@ -47,19 +56,12 @@ def cached_states():
     return made.to(torch.bfloat16), torch.arange(5) < torch.tensor([[5], [2]])
 
 
-def test_special_tokens_have_no_state_and_the_mean_comes_first():
-    encoder = PretrainedEncoder("", Ids(), {"name": "ids"}, tokenize, None)
-    states = encoder.encode(["ABC", "G"])
-    assert states[0].flatten().tolist() == [66.0, 65.0, 66.0, 67.0]
-    assert states[1].flatten().tolist() == [71.0, 71.0]
-
-
 @pytest.mark.parametrize("count", [1, 5, 31, 32, 33, 510])
 def test_segments_are_means_over_consecutive_tokens_and_their_spans_tile_the_text(count):
     text = "".join(np.random.default_rng(count).choice(list("ACGT"), count))
     encoder = PretrainedEncoder("", Ids(), {"name": "ids"}, tokenize, 32)
     mean, *states = encoder.encode([text])[0].flatten().tolist()
-    (spans,) = [TokenWindows([text], tokenize, 32).spans(0)]
+    spans = encoder.spans(text)
     codes = np.array([ord(letter) for letter in text])
     sizes = spans[:, 1] - spans[:, 0]
     assert mean == pytest.approx(codes.mean())
@@ -70,17 +72,12 @@ def test_segments_are_means_over_consecutive_tokens_and_their_spans_tile_the_tex
     np.testing.assert_allclose(states, [codes[begin:end].mean() for begin, end in spans])
 
 
-def test_frozen_states_are_passed_on_in_float_with_zeros_at_padding():
-    given, real = cached_states()
-    found = PretrainedStates(PretrainedConfig(3))(given, real)
-    assert found.dtype == torch.float32
-    assert torch.equal(found[real], given[real].float())
-    assert not found[~real].any()
-
-
-def test_calibrated_each_channel_has_mean_0_and_spread_1_and_the_state_dict_has_the_scale():
+def test_frozen_states_are_passed_on_and_calibrated_have_mean_0_and_spread_1():
     given, real = cached_states()
     module, other = (PretrainedStates(PretrainedConfig(3)) for _ in range(2))
+    found = module(given, real)
+    assert found.dtype == torch.float32
+    assert torch.equal(found[real], given[real].float())
     module.calibrate(given[real])
     found = module(given, real)
     torch.testing.assert_close(found[real].mean(0), torch.zeros(3), atol=1e-5, rtol=0)
@@ -156,5 +153,3 @@ def test_refuses_wrong_shapes(trained):
             frozen(given, real.bool())
     with pytest.raises(InputError, match=r"must be \[B, W, L\]"):
         trained(TOKENS, STATE_OF[:1])
-    with pytest.raises(InputError, match="width"):
-        PretrainedConfig(0)

@@ -10,41 +10,31 @@ import torch
 
 from dnalm import checkpoint
 from dnalm.errors import InputError
-from dnalm.models import pretrained_open
 from dnalm.models.chemberta import ChemBERTa, ChemBERTaConfig
 from dnalm.models.dnabert2 import DNABert2, DNABert2Config
 from dnalm.models.gpt import GPT, GPTConfig
+from dnalm.models.pretrained import PADDING, TokenWindows, encode_windows, state_mask
 from dnalm.models.pretrained_open import SEGMENTS, cut, open_gene_encoder, open_molecule_encoder
-from dnalm.models.token_windows import PADDING, TokenWindows, encode_windows, state_mask
 
 tokenizers = pytest.importorskip("tokenizers")
 pytest.importorskip("transformers")
 
 SHAPE = {"n_layer": 1, "n_head": 2, "n_embd": 8, "block_size": 40}
 SMILES_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"cC()O1=N", "Cl", "Br", "[Na+]"]
-DNABERT2 = {
-    "vocab_size": 80,
+SIZES = {
     "hidden_size": 24,
     "num_hidden_layers": 2,
     "num_attention_heads": 3,
     "intermediate_size": 16,
     "layer_norm_eps": 1e-12,
-    "type_vocab_size": 2,
-    "hidden_act": "gelu",
 }
-CHEMBERTA = {
-    "vocab_size": len(SMILES_TOKENS),
-    "hidden_size": 24,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 3,
-    "intermediate_size": 16,
-    "max_position_embeddings": 40,
-    "layer_norm_eps": 1e-12,
-    "type_vocab_size": 1,
-    "model_type": "roberta",
-    "hidden_act": "gelu",
-    "pad_token_id": 1,
-}
+DNABERT2 = SIZES | {"vocab_size": 80, "type_vocab_size": 2}
+CHEMBERTA = SIZES | {"vocab_size": len(SMILES_TOKENS), "max_position_embeddings": 40, "model_type": "roberta"}
+
+
+def random_genes(*lengths, letters="ACGT", seed=0):
+    draws = np.random.default_rng(seed)
+    return ["".join(draws.choice(list(letters), length)) for length in lengths]
 
 
 @pytest.fixture
@@ -69,8 +59,7 @@ def dnabert2(tmp_path_factory):
         initial_alphabet=list("ACGT"),
         show_progress=False,
     )
-    draws = np.random.default_rng(0)
-    tokenizer.train_from_iterator(["".join(draws.choice(list("ACGT"), 300)) for _ in range(20)], trainer)
+    tokenizer.train_from_iterator(random_genes(*[300] * 20), trainer)
     tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "config.json").write_text(json.dumps(DNABERT2))
     torch.manual_seed(0)
@@ -92,59 +81,43 @@ def chemberta(tmp_path_factory):
     return folder
 
 
-def test_a_gene_is_cut_at_what_is_no_base_and_read_from_its_start():
+def test_a_gene_is_cut_at_what_is_no_base_and_read_from_its_start_or_in_even_windows():
     assert cut("acgNNgguRT", 10, 0) == [(0, "ACG"), (5, "GGT"), (9, "T")]
     assert cut("A" * 25, 10, 0) == [(0, "A" * 10), (10, "A" * 10), (20, "A" * 5)]
     long = cut("ACGT" * 300, 200, 0)
-    assert [(piece.begin, len(piece.bases)) for piece in long] == [(0, 200), (200, 200), (400, 110)]
-    assert "".join(piece.bases for piece in long) == ("ACGT" * 300)[:510]
-
-
-def test_windows_are_evenly_spaced_over_the_whole_gene():
+    assert [(begin, len(bases)) for begin, bases in long] == [(0, 200), (200, 200), (400, 110)]
+    assert "".join(bases for _, bases in long) == ("ACGT" * 300)[:510]
     gene = "".join("ACGT"[i // 10 % 4] for i in range(100))  # ten pieces of ten
     assert cut(gene, 10, 4) == [(at, gene[at : at + 10]) for at in (0, 30, 60, 90)]
     assert cut(gene, 10, 99) == [(at, gene[at : at + 10]) for at in range(0, 100, 10)]
     assert cut(gene, 10, 1) == [(0, gene[:10])]
-
-
-def test_a_gene_without_a_base_is_refused():
     with pytest.raises(InputError, match="a gene has no base: expected A, C, G and T, got 'NNNN'"):
         cut("NNNN", 10, 0)
 
 
-def test_states_are_those_of_the_core_and_the_mean_stands_first(core):
+def test_states_are_those_of_the_frozen_core_and_the_mean_stands_first(core):
     encoder = open_gene_encoder(str(core), "", 0)
     gene = "ACGTTGCAAC"
-    found = encoder.encode([gene])[0]
+    (found,) = encoder.encode([gene])
     tokens = torch.tensor([["ACGT".index(base) for base in gene]])
     wanted = encoder.module(tokens, torch.ones(1, 10, dtype=torch.bool))[0]
     torch.testing.assert_close(found[1:], wanted)
     torch.testing.assert_close(found[0], wanted.mean(0))
     assert (encoder.config().causal, encoder.config().width) == (True, 8)
-
-
-def test_windows_of_a_gene_are_read_apart_and_joined(core):
-    encoder = open_gene_encoder(str(core), "", 0)
-    gene = "ACGTTGCAAC" * 5  # windows of 40 and 10
-    found = encoder.encode([gene])[0]
-    parts = [encoder.encode([piece])[0] for piece in (gene[:40], gene[40:])]
-    assert len(found) == 1 + SEGMENTS
-    torch.testing.assert_close(found[0], (40 * parts[0][0] + 10 * parts[1][0]) / 50)
+    assert not encoder.module.training
+    assert not any(parameter.requires_grad for parameter in encoder.module.parameters())
+    assert not found.requires_grad
+    (long,) = encoder.encode([gene * 5])  # windows of 40 and 10, read apart and joined
+    parts = [encoder.encode([piece])[0] for piece in (gene * 4, gene)]
+    assert len(long) == 1 + SEGMENTS
+    torch.testing.assert_close(long[0], (40 * parts[0][0] + 10 * parts[1][0]) / 50)
 
 
 def test_a_text_has_the_same_states_alone_and_among_others(core):
     encoder = open_gene_encoder(str(core), "", 0)
-    draws = np.random.default_rng(0)
-    genes = ["".join(draws.choice(list("ACGT"), length)) for length in (3, 90, 41, 7, 40, 200, 1, 66)] * 3
+    genes = random_genes(3, 90, 41, 7, 40, 200, 1, 66) * 3
     for gene, states in zip(genes, encoder.encode(genes), strict=True):
         torch.testing.assert_close(states, encoder.encode([gene])[0])
-
-
-def test_it_is_frozen(core):
-    encoder = open_gene_encoder(str(core), "", 0)
-    assert not encoder.module.training
-    assert not any(parameter.requires_grad for parameter in encoder.module.parameters())
-    assert not encoder.encode(["ACGT"])[0].requires_grad
 
 
 def test_identity_tells_weights_and_windows_apart(core):
@@ -174,36 +147,23 @@ def test_spans_of_a_core_are_bases_of_the_gene_as_it_was_given(core):
 
 
 def test_spans_of_windows_are_where_the_windows_are(core):
-    gene = "".join(np.random.default_rng(0).choice(list("ACGT"), 400))  # ten pieces of forty
-    found = open_gene_encoder(str(core), "", 2).spans(gene)
+    found = open_gene_encoder(str(core), "", 2).spans(*random_genes(400))  # ten pieces of forty
     assert (found[0, 0], found[-1, 1]) == (0, 400)
     assert not ((found[:, 0] >= 40) & (found[:, 1] <= 360)).any()
 
 
-def test_spans_of_hub_encoders_are_their_tokenizers_without_special_tokens(tmp_path, monkeypatch):
-    tokenizers = pytest.importorskip("tokenizers")
-    encoder = torch.nn.Linear(2, 2)
-    encoder.width, encoder.causal = 2, False
-    shapes = {"open_dnabert2": DNABert2Config(), "open_chemberta": ChemBERTaConfig()}
-    for name, config in shapes.items():
-
-        def opened(_folder, config=config):
-            encoder.config = config
-            return encoder
-
-        monkeypatch.setattr(pretrained_open, name, opened)
-    names = ["[UNK]", "[CLS]", "[SEP]", *"ACGT", "GA", "TA", "GATA"]
-    model = tokenizers.models.BPE(
-        {name: row for row, name in enumerate(names)}, [("G", "A"), ("T", "A"), ("GA", "TA")]
-    )
-    tokenizers.Tokenizer(model).save(str(tmp_path / "tokenizer.json"))
-    (tmp_path / "config.json").write_text("{}")
-    found = open_gene_encoder(str(tmp_path), "", 0).spans("NNgataNCGA")
-    assert found.tolist() == [[2, 6], [7, 8], [8, 10]]
-    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"C()O=", "Cl"]
-    (tmp_path / "vocab.json").write_text(json.dumps({name: row for row, name in enumerate(names)}))
-    (tmp_path / "config.json").write_text('{"model_type": "roberta"}')
-    hub, atomwise = (open_molecule_encoder(str(tmp_path), "", how) for how in ("hub", "atomwise"))
+def test_spans_of_hub_encoders_are_their_tokenizers_without_special_tokens(dnabert2, chemberta):
+    encoder = open_gene_encoder(str(dnabert2), "", 0)
+    gene = "NNgataNCGA"
+    found = encoder.spans(gene)
+    tokens = tokenizers.Tokenizer.from_file(str(dnabert2 / "tokenizer.json"))
+    wanted = [
+        [begin + first, begin + last]
+        for begin, run in ((2, "GATA"), (7, "CGA"))
+        for first, last in tokens.encode(run).offsets
+    ]
+    assert found.tolist() == wanted
+    hub, atomwise = (open_molecule_encoder(str(chemberta), "", how) for how in ("hub", "atomwise"))
     assert hub.spans("CClO").tolist() == [[0, 1], [1, 2], [3, 4]]
     assert atomwise.spans("CClO").tolist() == [[0, 1], [1, 3], [3, 4]]
     assert hub.spans("#").tolist() == [[0, 0], [0, 0]]
@@ -224,8 +184,7 @@ def test_states_of_a_gene_are_the_encoders_without_its_special_tokens(dnabert2):
 
 def test_a_gene_is_read_alike_in_either_case_and_alone_or_among_others(dnabert2):
     encoder = open_gene_encoder(str(dnabert2), "", 0)
-    draws = np.random.default_rng(1)
-    genes = ["".join(draws.choice(list("ACGTN"), size, p=[0.24] * 4 + [0.04])) for size in (9, 400, 70)]
+    genes = random_genes(9, 400, 70, letters="ACGT" * 6 + "N", seed=1)
     together = encoder.encode(genes + [gene.lower() for gene in genes])
     for row, gene in enumerate(genes):
         torch.testing.assert_close(together[row], together[row + 3])
@@ -234,8 +193,7 @@ def test_a_gene_is_read_alike_in_either_case_and_alone_or_among_others(dnabert2)
 
 
 def test_windows_over_the_gene_see_its_end(dnabert2):
-    draws = np.random.default_rng(2)
-    gene = "".join(draws.choice(list("ACGT"), 9_000))
+    (gene,) = random_genes(9_000, seed=2)
     other = gene[:-300] + "A" * 300
     first = open_gene_encoder(str(dnabert2), "", 0)
     spread = open_gene_encoder(str(dnabert2), "", 8)
@@ -270,18 +228,22 @@ def test_of_a_hub_name_all_that_a_vocabulary_is_checked_by_is_asked_for(chembert
     assert {"vocab.json", "merges.txt", "config.json"} <= set(asked)
 
 
-def test_a_molecule_without_a_token_has_the_state_of_its_ends(chemberta):
+def test_a_molecule_without_a_token_has_the_state_of_its_ends_and_a_long_one_is_cut(chemberta):
     encoder = open_molecule_encoder(str(chemberta), "", "hub")
-    found = encoder.encode(["#", "C"])
+    found = encoder.encode(["#", "C" * 90])
     assert torch.isfinite(found[0]).all()
     assert found[0].shape == (3, 24)  # the mean, [CLS] and [SEP]
+    assert len(found[1]) == 1 + 38 - 2  # 40 positions, of which two are no token's
+    assert "1" in encoder.report_losses(["C" * 90])
 
 
-def test_an_encoder_of_the_other_kind_is_refused(dnabert2, chemberta):
-    with pytest.raises(InputError, match="expected a DNABERT-2, got a model of type roberta"):
+def test_an_encoder_of_the_other_kind_and_a_gene_without_a_token_are_refused(dnabert2, chemberta):
+    with pytest.raises(InputError, match="of a DNABERT-2: .*model_type is 'roberta', expected 'bert'"):
         open_gene_encoder(str(chemberta), "", 0)
-    with pytest.raises(InputError, match="expected a ChemBERTa, got a model of type none"):
+    with pytest.raises(InputError, match="expected the config.json of a ChemBERTa"):
         open_molecule_encoder(str(dnabert2), "", "hub")
+    with pytest.raises(InputError, match="at least one of A, C, G, T"):
+        open_gene_encoder(str(dnabert2), "", 0).encode(["NNNN"])
 
 
 def test_files_of_two_models_mixed_are_refused(dnabert2, chemberta, tmp_path):
@@ -300,12 +262,6 @@ def test_files_of_two_models_mixed_are_refused(dnabert2, chemberta, tmp_path):
         open_molecule_encoder(str(tmp_path / chemberta.name), "", "hub")
 
 
-def test_a_molecule_longer_than_the_encoder_takes_is_cut(chemberta):
-    encoder = open_molecule_encoder(str(chemberta), "", "hub")
-    assert len(encoder.encode(["C" * 90])[0]) == 1 + 38 - 2  # 40 positions, of which two are no token's
-    assert "1" in encoder.report_losses(["C" * 90])
-
-
 def test_the_shape_of_an_encoder_is_part_of_its_identity(chemberta, tmp_path):
     other = tmp_path / chemberta.name
     shutil.copytree(chemberta, other)
@@ -316,19 +272,12 @@ def test_the_shape_of_an_encoder_is_part_of_its_identity(chemberta, tmp_path):
     assert one != two
 
 
-def test_a_gene_without_a_token_is_refused(dnabert2):
-    with pytest.raises(InputError, match="at least one of A, C, G, T"):
-        open_gene_encoder(str(dnabert2), "", 0).encode(["NNNN"])
-
-
 @pytest.mark.parametrize(("name", "windows"), [("dnabert2", 0), ("dnabert2", 3), ("chemberta", 0)])
 @pytest.mark.parametrize("pooled", [False, True])
 def test_windows_of_a_trained_encoder_give_the_states_of_a_frozen_one(name, windows, pooled, request):
     folder = str(request.getfixturevalue(name))
-    draws = np.random.default_rng(3)
     if name == "dnabert2":
-        encoder = open_gene_encoder(folder, "", windows)
-        texts = ["".join(draws.choice(list("ACGT"), size)) for size in (700, 90, 2000, 5)]
+        encoder, texts = open_gene_encoder(folder, "", windows), random_genes(700, 90, 2000, 5)
     else:
         encoder, texts = open_molecule_encoder(folder, "", "hub"), ["CCO", "c1ccccc1N=O", "C"]
     windows = TokenWindows(texts, encoder.tokenize, 1 if pooled else encoder.segments)

@@ -1,8 +1,6 @@
 """Laws that every encoder of the registry obeys; and an encoder that is added to it.
 
-Shapes used below
-    B  sequences in the batch        L  tokens per sequence
-    S  states per sequence, L where there is one a token
+Shapes: B sequences in the batch; L tokens per sequence.
 """
 
 import importlib.util
@@ -26,7 +24,7 @@ from dnalm.models.gene_cnn import GeneCNNConfig
 from dnalm.models.gpt import GPTConfig
 from dnalm.models.heads import RegressionHeadConfig
 from dnalm.models.input_encoder import shape_of
-from dnalm.models.layers import check_tokens, mask_padding
+from dnalm.models.layers import Encoder, check_tokens, mask_padding
 from dnalm.models.pair import InteractionModel, predict
 from dnalm.models.pair_shape import EncodersConfig, InteractionShape, PairTexts
 from dnalm.models.registry import ENCODERS, EncoderEntry, entry_of
@@ -42,10 +40,8 @@ class Sample(NamedTuple):
     """A small encoder: its config, and what it is known to do."""
 
     config: object
-    stride: int = 1
-    """Tokens that a state stands for."""
-    independent: bool = False
-    """A state knows nothing of other tokens."""
+    stride: int = 1  # Tokens that a state stands for
+    independent: bool = False  # A state knows nothing of other tokens
 
 
 SAMPLES = [
@@ -79,25 +75,10 @@ def batch(*lengths, longest=LENGTH):
     return torch.randint(IDS, real.shape), real
 
 
-def mask_of(encoder, real):
-    """Where states are real, [B, S]."""
-    return encoder.state_mask(real) if hasattr(encoder, "state_mask") else real
-
-
-def test_every_encoder_has_a_sample():
+def test_every_encoder_has_a_sample_and_names_are_unique_within_a_use():
     assert {entry.config for entry in ENCODERS} == {type(sample.config) for sample in SAMPLES}
-
-
-def test_names_are_unique_within_a_use():
     named = [(use, entry.name) for entry in ENCODERS for use in entry.uses]
     assert len(named) == len(set(named))
-
-
-def test_states_are_of_the_stated_width_and_as_many_as_their_mask(sample, encoder):
-    tokens, real = batch(LENGTH, LENGTH)
-    states, count = encoder(tokens, real), LENGTH // sample.stride
-    assert states.shape == (2, count, encoder.width)
-    assert mask_of(encoder, real).shape == (2, count)
 
 
 def test_causal_says_whether_a_state_sees_its_right(sample, encoder):
@@ -106,38 +87,36 @@ def test_causal_says_whether_a_state_sees_its_right(sample, encoder):
     tokens[0, -1] = 0
     changed = tokens.clone()
     changed[0, -1] = 1
-    different = (encoder(tokens, real) != encoder(changed, real)).any(-1)[0]
+    states, mask = encoder(tokens, real), encoder.state_mask(real)
+    assert states.shape == (*mask.shape, encoder.width) == (1, LENGTH // sample.stride, encoder.width)
+    different = (states != encoder(changed, real)).any(-1)[0]
     sees_right = different[:-1].any().item()
     assert sees_right == (not encoder.causal and not sample.independent)
-    assert different[mask_of(encoder, real)[0]][-1]  # the last real state sees the last token
+    assert different[mask[0]][-1]  # the last real state sees the last token
 
 
-def test_padding_gets_zeros_and_is_silent_in_values_and_gradients(encoder):
+def with_gradients(encoder, tokens, real):
+    """States that are real, and gradients of their sum with fixed weights."""
+    states = encoder(tokens, real)
+    mask = encoder.state_mask(real)
+    assert (states[~mask] == 0).all()
+    encoder.zero_grad()
+    torch.manual_seed(1)
+    (states[mask] * torch.randn_like(states[mask])).sum().backward()
+    return [states[mask].detach(), *(p.grad for p in encoder.parameters() if p.grad is not None)]
+
+
+def test_padding_is_silent_in_values_and_gradients(encoder):
     tokens, real = batch(8, 13, LENGTH)
-    mask = mask_of(encoder, real)
-    assert 0 < mask.sum() < mask.numel()
-    draws = torch.randn(*mask.shape, encoder.width)
-    found = []
-    for padding in (0, 1):
-        states = encoder(tokens.masked_fill(~real, padding), real)
-        encoder.zero_grad()
-        (states * draws).sum().backward()
-        found.append([states.detach(), *(parameter.grad for parameter in encoder.parameters())])
-    assert (found[0][0][~mask] == 0).all()
+    assert (~encoder.state_mask(real)).sum() > 0
+    found = [with_gradients(encoder, tokens.masked_fill(~real, padding), real) for padding in (0, 1)]
     for one, other in zip(*found, strict=True):
-        assert one is other is None or torch.equal(one, other)
+        assert torch.equal(one, other)
 
 
 def test_more_padding_changes_no_state_and_no_gradient(encoder):
     tokens, real = batch(8, 12)
-    found = []
-    for longest in (12, LENGTH):
-        states = encoder(tokens[:, :longest], real[:, :longest])
-        states = states[mask_of(encoder, real[:, :longest])]
-        encoder.zero_grad()
-        torch.manual_seed(1)
-        (states * torch.randn_like(states)).sum().backward()
-        found.append([states.detach(), *(p.grad for p in encoder.parameters() if p.grad is not None)])
+    found = [with_gradients(encoder, tokens[:, :longest], real[:, :longest]) for longest in (12, LENGTH)]
     for one, other in zip(*found, strict=True):
         # float32 sums in another order; a gradient of places that are nobody's is 0 in both
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
@@ -161,6 +140,30 @@ def test_saved_and_loaded_it_is_the_same(sample, encoder):
     assert torch.equal(other(tokens, real), encoder(tokens, real))
 
 
+def test_dropout_runs_in_training_alone(sample, encoder):
+    tokens, real = batch(LENGTH, 8)
+    assert torch.equal(encoder(tokens, real), encoder(tokens, real))
+    encoder.train()
+    drops = getattr(sample.config, "dropout", 0.0) > 0.0
+    assert torch.equal(encoder(tokens, real), encoder(tokens, real)) != drops
+
+
+def test_gradient_checkpointing_computes_layers_twice_and_changes_nothing(encoder):
+    if not hasattr(encoder, "gradient_checkpointing"):
+        pytest.skip("it has no layers to compute again")
+    encoder.train()  # dropout is on: the same one must be drawn again
+    calls, found, (tokens, real) = [], [], batch(9, LENGTH)
+    linear = next(module for module in encoder.layers[0].modules() if isinstance(module, torch.nn.Linear))
+    linear.register_forward_hook(lambda *_: calls.append(1))
+    for number, wanted in enumerate((False, True, False)):
+        encoder.gradient_checkpointing = wanted
+        torch.manual_seed(3)
+        found.append(with_gradients(encoder, tokens, real))
+        assert len(calls) == (1, 3, 4)[number]
+    for other in found[1:]:
+        torch.testing.assert_close(found[0], other)
+
+
 def test_input_of_wrong_shape_is_refused(encoder):
     for tokens, real in ((torch.zeros(3), torch.ones(3)), (torch.zeros(1, 3), torch.ones(1, 2))):
         with pytest.raises(InputError, match="must be"):
@@ -174,18 +177,13 @@ class ToyConfig:
     width: int = 8
 
 
-class Toy(torch.nn.Module):
+class Toy(Encoder):
     """Three bases, added up."""
-
-    causal = False
 
     def __init__(self, config):
         super().__init__()
         self.width = config.width
         self.embedding = torch.nn.Embedding(5, 3 * config.width)
-
-    def state_mask(self, real):
-        return real
 
     def forward(self, tokens, real):
         check_tokens(tokens, real)

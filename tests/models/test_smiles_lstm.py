@@ -79,8 +79,3 @@ def test_vocabulary_is_what_is_read_of_training_and_the_rest_is_unknown():
 def test_padding_before_a_character_is_refused():
     with pytest.raises(InputError, match="padding must follow"):
         make()(torch.zeros(1, 3, dtype=torch.int16), torch.tensor([[False, True, True]]))
-
-
-def test_refuses_sizes_that_make_no_sense():
-    with pytest.raises(ValueError, match="hidden must be at least 1, got 0; layers must be at least 1"):
-        SmilesLSTMConfig(hidden=0, layers=0)
