@@ -15,20 +15,23 @@ HG38_CHARACTERS = "".join(sorted("\n0123456789>ABCGHIJKLMNTUXY_acdghlmnortv"))
 
 @dataclass(frozen=True)
 class CharacterTokenizer:
-    """Token i is `characters[i]`; a text has one token a character."""
+    """Token i is `characters[i]`; a text has one token a character. V is the number of tokens."""
 
     characters: str
 
     def __post_init__(self) -> None:
-        if not 0 < len(set(self.characters)) == len(self.characters) <= 256:
-            raise InputError(f"`characters` must be 1 to 256 and distinct, got {self.characters!r}")
-        if not self.characters.isascii():
-            raise InputError(f"`characters` must be ASCII, got {self.characters!r}")
+        distinct = 0 < len(set(self.characters)) == len(self.characters)
+        if not (distinct and self.characters.isascii()):
+            raise InputError(f"`characters` must be ASCII, distinct, and not empty, got {self.characters!r}")
 
     @property
     def vocab_size(self) -> int:
-        """V, the number of tokens."""
+        """V."""
         return len(self.characters)
+
+    @cached_property
+    def _letters(self) -> npt.NDArray[np.uint8]:
+        return np.frombuffer(self.characters.encode("ascii"), dtype=np.uint8)
 
     @cached_property
     def ids(self) -> npt.NDArray[np.int16]:
@@ -36,10 +39,6 @@ class CharacterTokenizer:
         table = np.full(256, -1, dtype=np.int16)
         table[self._letters] = np.arange(self.vocab_size)
         return table
-
-    @cached_property
-    def _letters(self) -> npt.NDArray[np.uint8]:
-        return np.frombuffer(self.characters.encode("ascii"), dtype=np.uint8)
 
     @cached_property
     def base_of_token(self) -> npt.NDArray[np.uint8]:
@@ -62,14 +61,13 @@ class CharacterTokenizer:
         """Return the token ids of `text`, [L].
 
         Raises:
-            InputError: if a character has no token; the first one is named.
+            InputError: naming the first character that has no token.
         """
         ids = self.ids[np.frombuffer(text.encode("latin-1", "replace"), dtype=np.uint8)]
         if (ids < 0).any():
             at = int((ids < 0).argmax())
-            raise InputError(
-                f"character {text[at]!r} at position {at + 1} is not in the vocabulary {self.characters!r}"
-            )
+            where = f"character {text[at]!r} at position {at + 1}"
+            raise InputError(f"{where} is not in the vocabulary {self.characters!r}")
         return ids.astype(np.uint8)
 
     def decode(self, ids: npt.NDArray[np.uint8]) -> str:

@@ -1,18 +1,16 @@
 """Tokens of SMILES, as of ChemBERTa: a vocab.json from the hub, and a report of what its tokens lose.
 
-Shapes used below
-    T  tokens of one molecule, [CLS] and [SEP] among them
+Shapes: T tokens of one molecule, [CLS] and [SEP] among them.
 """
 
 import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -24,80 +22,39 @@ How = Literal["hub", "atomwise"]
 """hub: characters, of which those without a token are dropped, as by the hub's tokenizer. atomwise: atoms,
 bonds and ring closures, [UNK] where there is no token."""
 FILE, MERGES = "vocab.json", "merges.txt"
-PAD, UNKNOWN, BEGIN, END, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
-SPECIAL = (PAD, UNKNOWN, BEGIN, END, MASK)
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 UNUSED = "[unused"
 """Prefix of the names of unused tokens."""
 LONGEST = 513
 """Tokens of the published model's input, [CLS] and [SEP] among them."""
-PIECE = re.compile(r"\[[^\]]+\]|Br|Cl|@@|>>|%[0-9]{2}|%\([0-9]+\)|.", re.DOTALL)
-"""A bracket atom, an atom of two letters, @@, >>, a ring closure above 9, or else one character. After
+PIECES = {
+    "hub": re.compile(".", re.DOTALL),
+    "atomwise": re.compile(r"\[[^\]]+\]|Br|Cl|@@|>>|%[0-9]{2}|%\([0-9]+\)|.", re.DOTALL),
+}
+"""atomwise: a bracket atom, an atom of two letters, @@, >>, a ring closure above 9, or one character. After
 Schwaller et al. 2018 (Chemical Science 9, 6091), who have @@ and >> in two and no ring closures above 99."""
 SHOWN = 10
-"""Lost characters and colliding groups that a report lists."""
+"""Lost pieces and groups that a report lists."""
 
 
 class SmilesTokens(NamedTuple):
-    """Tokens of a molecule."""
+    """Tokens of a molecule, [CLS] first and [SEP] last."""
 
-    ids: npt.NDArray[np.int32]
-    """[T], [CLS] first and [SEP] last."""
+    ids: npt.NDArray[np.int32]  # [T]
     spans: npt.NDArray[np.int64]
-    """[T, 2]: characters of each token in the SMILES, 0-based half-open; [CLS] and [SEP] have empty ones,
-    where the first token begins and where the last one ends."""
-    lost: str
-    """The characters without a token, in order, of the full SMILES even where it is cut."""
-    cut: bool
-    """Whether it has too many tokens, the last of which are left out."""
-
-
-@dataclass(frozen=True)
-class LossReport:
-    """What the tokens of molecules lose."""
-
-    how: How
-    longest: int
-    """Tokens of a molecule, at most."""
-    molecules: int
-    losing: int
-    """Molecules that lose something."""
-    lost: dict[str, int]
-    """What is lost, and how often, the most frequent first: characters, or in atomwise tokens."""
-    colliding: list[list[int]]
-    """Groups of rows, counted from 0, whose tokens are the same although their SMILES are not."""
-    cut: int
-    """Molecules with too many tokens."""
-    empty: int
-    """Molecules without a token."""
-
-    def as_text(self) -> str:
-        """Return the report in a few lines."""
-        share = f" ({self.losing / self.molecules:.1%})" if self.molecules else ""
-        whole = f"{self.losing:,} of {self.molecules:,} molecules{share}"
-        lines = [f"SMILES tokens ({self.how}): {whole} lose something"]
-        if self.lost:
-            most = ", ".join(f"{what!r} {count:,}" for what, count in list(self.lost.items())[:SHOWN])
-            lines.append(f"  lost most often: {most}" + _more(len(self.lost)))
-        rows = sum(map(len, self.colliding))
-        lines.append(f"  {rows:,} molecules fall into {len(self.colliding):,} groups with identical tokens")
-        if self.colliding:
-            groups = "; ".join(" = ".join(map(str, group[:SHOWN])) for group in self.colliding[:SHOWN])
-            lines.append(f"  first groups, rows counted from 0: {groups}" + _more(len(self.colliding)))
-        if self.empty:
-            lines.append(f"  {self.empty:,} molecules have no token left")
-        lines.append(f"  {self.cut:,} molecules are cut at {self.longest:,} tokens")
-        return "\n".join(lines)
+    """[T, 2]: characters of each token in the SMILES, 0-based half-open; empty ones at both ends."""
+    lost: list[
+        str
+    ]  # Characters, or atomwise pieces, without a token, of the full SMILES even where it is cut
+    cut: bool  # Whether it has too many tokens, the last of which are left out
 
 
 class SmilesVocabulary:
-    """An atom-wise vocabulary of SMILES.
+    """An atom-wise vocabulary of SMILES, from a hub folder with a vocab.json, or such a file.
 
     hub mode equals the published tokenizer, with what it does to chemistry: it is a byte-pair one without
     merges, so that no token has two characters, and a character without a token is dropped: of Cl the C is
     left, of [Na+] the N. Names of special tokens inside a text are read as any other text.
-
-    Args:
-        path: a hub folder with a vocab.json, or such a file.
 
     Raises:
         InputError: if it is missing or no atom-wise vocabulary of SMILES.
@@ -105,34 +62,15 @@ class SmilesVocabulary:
 
     def __init__(self, path: Path) -> None:
         self.file = path / FILE if path.is_dir() else path
-        content = read_config(self.file.parent, self.file.name)
-        self._check(content)
-        self._vocabulary: dict[str, int] = content
-        self.pad, self.unknown, self.begin, self.end, self.mask = (content[name] for name in SPECIAL)
-        self._tokens = {
+        self._vocabulary = read_config(self.file.parent, self.file.name)
+        _check_vocabulary(self.file, self._vocabulary)
+        _, self._unknown, self._begin, self._end, _ = (self._vocabulary[name] for name in SPECIAL)
+        self._tokens: dict[str, int] = {
             token: number
-            for token, number in content.items()
+            for token, number in self._vocabulary.items()
             if token not in SPECIAL and not token.startswith(UNUSED)
         }
-        self.vocab_size = max(content.values()) + 1
-        """V: every id is below it."""
-
-    def _check(self, content: dict[str, object]) -> None:
-        wrong = []
-        numbers = list(content.values())
-        if lacks := [token for token in (*SPECIAL, "C") if token not in content]:
-            wrong.append(f"no token {', '.join(lacks)}")
-        if any(type(number) is not int or number < 0 for number in numbers):
-            wrong.append("ids that are not integers from 0 on")
-        elif len(set(numbers)) < len(numbers):
-            wrong.append("two tokens of the same id")
-        if merges := _merges(self.file.parent / MERGES):
-            wrong.append(f"{merges:,} merges in the {MERGES} beside it")
-        if wrong:
-            raise InputError(
-                f"{self.file}: expected a vocabulary of SMILES' atoms, as ChemBERTa-77M-MLM has, got "
-                f"{'; '.join(wrong)}; give such a model's"
-            )
+        self.vocab_size = max(self._vocabulary.values()) + 1  # every id is below it
 
     @cached_property
     def digest(self) -> str:
@@ -145,67 +83,69 @@ class SmilesVocabulary:
         Raises:
             InputError: if `longest` is below 3, or `how` is unknown.
         """
-        _check_options(how, longest)
-        pieces = list(self._read(smiles, how))
-        lost = "".join(piece for piece, number, _ in pieces if number is None)
-        kept = [each for each in pieces if each[1] is not None or how == "atomwise"]
-        most = longest - 2
-        ids = [self.unknown if number is None else number for _, number, _ in kept[:most]]
-        spans = [(begin, begin + len(piece)) for piece, _, begin in kept[:most]] or [(0, 0)]
-        ends = [(spans[0][0],) * 2, (spans[-1][1],) * 2]
-        spans = [ends[0], *(spans if ids else []), ends[1]]
-        return SmilesTokens(
-            np.array([self.begin, *ids, self.end], dtype=np.int32),
-            np.array(spans, dtype=np.int64),
-            lost,
-            len(kept) > most,
-        )
+        if how not in PIECES or longest < 3:
+            options = f"got {how!r} and {longest}"
+            raise InputError(f"`how` must be {' or '.join(get_args(How))}, `longest` at least 3, {options}")
+        unknown = None if how == "hub" else self._unknown
+        found = [
+            (piece.span(), self._tokens.get(piece[0], unknown)) for piece in PIECES[how].finditer(smiles)
+        ]
+        tokens = [(span, number) for span, number in found if number is not None]
+        lost = [smiles[slice(*span)] for span, number in found if number == unknown]
+        ids = [self._begin, *(number for _, number in tokens[: longest - 2]), self._end]
+        spans = [span for span, _ in tokens[: longest - 2]]
+        spans = [(spans[0][0],) * 2, *spans, (spans[-1][1],) * 2] if spans else [(0, 0)] * 2
+        cut = len(tokens) > longest - 2
+        return SmilesTokens(np.array(ids, dtype=np.int32), np.array(spans, dtype=np.int64), lost, cut)
 
-    def report(self, smiles: Sequence[str], how: How, longest: int = LONGEST) -> LossReport:
-        """Return what the tokens of molecules lose, and which molecules get the same tokens.
+    def report(self, molecules: Sequence[str], how: How, longest: int = LONGEST) -> str:
+        """Return in a few lines what the tokens of molecules lose, and which molecules get the same tokens.
 
         Raises:
-            InputError: if `longest` is below 3, or `how` is unknown.
+            InputError: as `encode`.
         """
-        _check_options(how, longest)
-        losing, cut, empty = 0, 0, 0
-        lost: Counter[str] = Counter()
+        every = [self.encode(smiles, how, longest) for smiles in molecules]
         rows: dict[bytes, list[int]] = {}
-        for row, text in enumerate(smiles):
-            tokens = self.encode(text, how, longest)
-            losing += bool(tokens.lost)
-            cut += tokens.cut
-            empty += len(tokens.ids) == 2
-            lost.update(piece for piece, number, _ in self._read(text, how) if number is None)
+        for row, tokens in enumerate(every):
             rows.setdefault(tokens.ids.tobytes(), []).append(row)
-        colliding = [group for group in rows.values() if len({smiles[row] for row in group}) > 1]
-        ordered = dict(sorted(lost.items(), key=lambda item: (-item[1], item[0])))
-        return LossReport(how, longest, len(smiles), losing, ordered, colliding, cut, empty)
-
-    def _read(self, smiles: str, how: How) -> Iterator[tuple[str, int | None, int]]:
-        """Yield each piece of a SMILES, its id or None, and where it begins."""
-        if how == "hub":
-            for begin, character in enumerate(smiles):
-                yield character, self._tokens.get(character), begin
-        else:
-            for match in PIECE.finditer(smiles):
-                yield match[0], self._tokens.get(match[0]), match.start()
-
-
-def _merges(file: Path) -> int:
-    """Return how many merges a list has, 0 where there is none."""
-    if not file.is_file():
-        return 0
-    lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-    return sum(bool(line.strip()) and not line.startswith("#version") for line in lines)
+        colliding = [group for group in rows.values() if len({molecules[row] for row in group}) > 1]
+        losing, cut = sum(bool(tokens.lost) for tokens in every), sum(tokens.cut for tokens in every)
+        lost = Counter(piece for tokens in every for piece in tokens.lost)
+        share = f"{losing:,} of {len(every):,} molecules ({losing / max(1, len(every)):.1%})"
+        lines = [f"SMILES tokens ({how}): {share} lose something"]
+        if lost:
+            most = sorted(lost.items(), key=lambda item: (-item[1], item[0]))
+            lines.append("  lost most often: " + _first(", ", [f"{what!r} {n:,}" for what, n in most]))
+        groups = f"{len(colliding):,} groups with identical tokens"
+        lines.append(f"  {sum(map(len, colliding)):,} molecules fall into {groups}")
+        if colliding:
+            equal = [" = ".join(map(str, group[:SHOWN])) for group in colliding]
+            lines.append("  first groups, rows counted from 0: " + _first("; ", equal))
+        if empty := sum(len(tokens.ids) == 2 for tokens in every):
+            lines.append(f"  {empty:,} molecules have no token left")
+        return "\n".join([*lines, f"  {cut:,} molecules are cut at {longest:,} tokens"])
 
 
-def _check_options(how: str, longest: int) -> None:
-    if how not in get_args(How):
-        raise InputError(f"`how` must be {' or '.join(get_args(How))}, got {how!r}")
-    if longest < 3:
-        raise InputError(f"`longest` must be at least 3, got {longest}")
+def _first(between: str, texts: list[str]) -> str:
+    more = f" and {len(texts) - SHOWN:,} more" if len(texts) > SHOWN else ""
+    return between.join(texts[:SHOWN]) + more
 
 
-def _more(count: int) -> str:
-    return f" and {count - SHOWN:,} more" if count > SHOWN else ""
+def _check_vocabulary(file: Path, content: dict[str, Any]) -> None:
+    numbers = list(content.values())
+    wrong = []
+    if lacks := [token for token in (*SPECIAL, "C") if token not in content]:
+        wrong.append(f"no token {', '.join(lacks)}")
+    if any(type(number) is not int or number < 0 for number in numbers):
+        wrong.append("ids that are not integers from 0 on")
+    elif len(set(numbers)) < len(numbers):
+        wrong.append("two tokens of the same id")
+    merges = file.parent / MERGES
+    text = merges.read_text(encoding="utf-8", errors="replace") if merges.is_file() else ""
+    if any(line.strip() and not line.startswith("#version") for line in text.splitlines()):
+        wrong.append(f"merges in the {MERGES} beside it")
+    if wrong:
+        what = "; ".join(wrong)
+        raise InputError(
+            f"{file}: expected a vocabulary of SMILES' atoms, as ChemBERTa-77M-MLM has, got {what}"
+        )
