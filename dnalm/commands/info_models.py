@@ -112,11 +112,12 @@ def describe_pt(path: Path) -> Finding:
 
     content = read_pt(path)
     if "gpt_state" in content or any("initial_conv." in name for name in content.get("model_state") or {}):
-        found = read_binding_file(path)
-        facts: dict[str, Any] = {"parameters": found.parameter_count, "both_strands": found.both_strands}
-        facts |= {"config": found.config, **found.numbers}
-        title = f"{found.kind.upper()} binding model in the published format"
-        return Finding(f"published-binding-{found.kind}", title, facts_of(facts), [command("evaluate", path)])
+        model, numbers = read_binding_file(path)
+        kind, both_strands = model.shape.kind, model.shape.tuning.both_strands
+        facts: dict[str, Any] = {"parameters": model.parameter_count, "both_strands": both_strands}
+        facts |= {"config": asdict(model.shape.encoder), **numbers}
+        title = f"{kind.upper()} binding model in the published format"
+        return Finding(f"published-binding-{kind}", title, facts_of(facts), [command("evaluate", path)])
     if "model_args" in content:
         config, characters, core = read_language_file(path)
         facts = {name: value for name, value in content.items() if isinstance(value, int | float)}

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dnalm.config import check_minimum, refuse
-from dnalm.dna import BASE_CODES, BASES, NOT_A_BASE
+from dnalm.dna import BASE_CODES, BASES
 from dnalm.errors import InputError
 from dnalm.models.heads import RegressionHead, RegressionHeadConfig
 from dnalm.models.layers import Model
@@ -32,10 +32,8 @@ Tune = Literal["frozen", "lora", "full"]
 class TuneConfig:
     """Which weights of the encoder are trained, and what it reads."""
 
-    tune: Tune = "frozen"
-    """frozen: the head alone; lora: low-rank updates of the core too; full: all weights."""
-    lora_rank: int = 8
-    """Rank of the updates of --tune lora."""
+    tune: Tune = "frozen"  # frozen: the head alone; lora: low-rank updates of the core too; full: all weights
+    lora_rank: int = 8  # Rank of the updates of --tune lora.
     both_strands: bool = False
     """The core also reads the reverse complement, so that a causal core sees both sides of every base."""
     whiten: bool = False
@@ -49,10 +47,8 @@ class TuneConfig:
 class BindingShape:
     """All that is needed to build a `BindingModel`, weights aside."""
 
-    encoder: Any
-    """Config of an encoder of the registry for binding models."""
-    characters: str = ""
-    """The GPT's vocabulary in id order; empty for an encoder that reads base codes."""
+    encoder: Any  # Config of an encoder of the registry for binding models
+    characters: str = ""  # The GPT's vocabulary in id order; empty for an encoder that reads base codes
     head: RegressionHeadConfig = field(default_factory=RegressionHeadConfig)
     tuning: TuneConfig = field(default_factory=TuneConfig)
 
@@ -106,30 +102,22 @@ class BindingModel(Model):
     """An encoder under a regression head.
 
     With both strands the states of the reverse complement, reversed so that each is at its base, follow the
-    forward ones: the head's input is twice as wide.
+    forward ones: the head's input is twice as wide. After training with LoRA or whitened states, `merge`
+    makes it plain again.
     """
 
     complement: Tensor
 
     def __init__(self, shape: BindingShape) -> None:
         super().__init__()
-        self.shape = shape
+        self.shape, self.frozen = shape, shape.tune == "frozen"
         self.encoder: Any = shape.entry.build(shape.encoder, shape.characters)
         complement = torch.tensor([3, 2, 1, 0, NO_BASE], dtype=torch.uint8)
         if shape.entry.reads == "vocabulary":
             complement = torch.from_numpy(CharacterTokenizer(shape.characters).complement)
         self.register_buffer("complement", complement, persistent=False)
+        self.width = int(self.encoder.width) * (2 if shape.tuning.both_strands else 1)  # of the head's input
         self.head = RegressionHead(self.width, shape.head)
-
-    @property
-    def width(self) -> int:
-        """Width of the states under the head."""
-        return int(self.encoder.width) * (2 if self.shape.tuning.both_strands else 1)
-
-    @property
-    def frozen(self) -> bool:
-        """Whether the encoder's states do not change in training, because only the head is trained."""
-        return self.shape.tune == "frozen"
 
     def prepare_training(self) -> None:
         """Choose which weights are trained, add LoRA's updates and whitening; once, with the core loaded."""
@@ -141,7 +129,7 @@ class BindingModel(Model):
             add_lora(self.encoder, self.shape.tuning.lora_rank)
 
     def merge(self) -> None:
-        """Make encoder and head plain again after training with LoRA or whitened states, in place."""
+        """Add what `prepare_training` has added into the weights of encoder and head, in place."""
         if self.head.whitening is not None:
             self.head.merge_whitening()
         if self.shape.tune == "lora":
@@ -179,8 +167,7 @@ class BindingModel(Model):
 
 def base_codes(letters: Letters) -> Tensor:
     """Return base codes of letters [.., L] for the CNN: 0 to 3, and `NO_BASE` for any other letter; uint8."""
-    codes = BASE_CODES[letters]
-    return torch.from_numpy(np.where(codes == NOT_A_BASE, NO_BASE, codes).astype(np.uint8))
+    return torch.from_numpy(np.minimum(BASE_CODES[letters], NO_BASE, dtype=np.uint8))
 
 
 def token_ids(letters: Letters, tokenizer: CharacterTokenizer) -> Tensor:

@@ -17,10 +17,8 @@ from dnalm.models.layers import Encoder, check_tokens, mask_padding
 class CNNConfig:
     """The shape of a CNN."""
 
-    width: int = 128
-    """Channels, which are the width of the states (D)."""
-    encoder_kernel: int = 11
-    """Bases that one state sees: odd, so that states line up with bases."""
+    width: int = 128  # Channels, which are the width of the states (D).
+    encoder_kernel: int = 11  # Bases that one state sees: odd, so that states line up with bases.
 
     def __post_init__(self) -> None:
         refuse(check_minimum(self, width=1) + check_odd(self, "encoder_kernel"))

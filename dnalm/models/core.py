@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -12,9 +13,8 @@ from dnalm.models.gpt import GPTConfig
 from dnalm.models.published import read_language_file
 from dnalm.tokens.characters import VOCAB4
 
-CONFIGS = ("full", "vocab4")
-PREFIX = "transformer."
-"""Of the core's tensors in a language model."""
+MADE_BY = {"language": "pretrain", "binding": "finetune", "interaction": "interact train"}
+"""Kinds of models, and the verb that makes one."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,8 @@ class Core:
     tensors: dict[str, Tensor]  # By their names in `GPT`
     path: Path  # Where it was found: a folder or a `.pt` file
     origin: str  # Where it was found and what it was trained on, in words
-    local_start: bool
-    """Whether its heads began local (`gpt.start_local`): an untrained core beside it must too."""
-    caution: str  # What limits its training, in a sentence; empty where nothing does or it is not known
+    local_start: bool = False  # Whether its heads began local: an untrained core beside it must too
+    caution: str = ""  # What limits its training, in a sentence; empty where nothing does or it is not known
 
 
 def load_core(where: Path, config: str | None, *, untrained: bool = False) -> Core:
@@ -43,19 +42,16 @@ def load_core(where: Path, config: str | None, *, untrained: bool = False) -> Co
     Raises:
         InputError: if there is none, it is of the other vocabulary, damaged or untrained.
     """
-    candidates = [where] if config is None else [where / config, where / f"ckpt_{config}.pt", where]
-    path = next((candidate for candidate in candidates if is_model(candidate)), None)
+    name = config or "vocab4"
+    inside = [where / name, where / f"ckpt_{name}.pt"]
+    path = next((each for each in (*(inside if config else ()), where) if is_model(each)), None)
     if path is None:
-        wanted = "a folder such as outputs/vocab4 or a ckpt_*.pt"
-        if config is not None:
-            wanted = f"{candidates[0]} or {candidates[1]}"
+        wanted = f"{where}, or in it {name} or ckpt_{name}.pt"
         raise InputError(f"{where}: expected a pretrained model, {wanted}, got neither; run dnalm pretrain")
-    core = _core(path, untrained)
+    core = Core(*read_language_file(path), path, str(path)) if path.is_file() else _core(path, untrained)
     if config is not None and (core.characters == VOCAB4.characters) != (config == "vocab4"):
-        raise InputError(
-            f"{path}: expected a model of `config` {config}, got one of {len(core.characters)} tokens "
-            f"({core.characters!r}); give its own `config`"
-        )
+        what = f"{len(core.characters)} tokens ({core.characters!r})"
+        raise InputError(f"{path}: expected a model of `config` {config}, got one of {what}; give its own")
     return core
 
 
@@ -66,26 +62,31 @@ def is_model(path: Path) -> bool:
     return any((path / name).is_file() for name in ("checkpoint.json", "checkpoint/checkpoint.json"))
 
 
-def _core(path: Path, untrained: bool) -> Core:
-    if path.is_file():
-        return Core(*read_language_file(path), path, str(path), local_start=False, caution="")
-    return _from_folder(path, untrained)
+def load_kind(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return tensors and description of a checkpoint of a kind, see `MADE_BY`.
 
-
-def _from_folder(path: Path, untrained: bool) -> Core:
-    tensors, about = checkpoint.load(path)
-    if about.get("kind") != "language":
+    Raises:
+        InputError: if it is of another kind, damaged, or none.
+    """
+    tensors, content = checkpoint.load(path)
+    if content.get("kind") != kind:
+        found = f"got one of kind {content.get('kind')!r}"
         raise InputError(
-            f"{path}: expected a language model of dnalm pretrain, got a model of kind {about.get('kind')!r}"
+            f"{path}: expected a model of kind {kind!r}, {found}; dnalm {MADE_BY[kind]} makes one"
         )
+    return tensors, content
+
+
+def _core(path: Path, untrained: bool) -> Core:
+    tensors, about = load_kind(path, "language")
     if about.get("step") == 0 and not untrained:
         raise InputError(
-            f"{path}: expected a pretrained model, got one that is untrained: no step has made it better; "
-            "train it on (dnalm pretrain --resume), or take an untrained core on purpose (dnalm finetune "
-            "--random-core)"
+            f"{path}: expected a pretrained model, got one that is untrained; train it on (dnalm pretrain "
+            "--resume), or take an untrained core on purpose (dnalm finetune --random-core)"
         )
     encoder = {key: value for key, value in about["encoder"].items() if key != "name"}
-    core = {name.removeprefix(PREFIX): each for name, each in tensors.items() if name.startswith(PREFIX)}
+    prefix = "transformer."
+    core = {name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)}
     return Core(GPTConfig(**encoder), about["characters"], core, path, *_provenance(path, about.get("step")))
 
 
@@ -102,6 +103,6 @@ def _provenance(path: Path, step: int | None) -> tuple[str, bool, str]:
     if status == "done":
         return origin, local, ""
     steps = "" if step is None else f"{step:,} step{'' if step == 1 else 's'}, "
-    unfinished = f"{path}: its pretraining is unfinished ({steps}status {status})"
-    caution = f"{unfinished}; dnalm pretrain --resume trains it on"
+    unfinished = f"its pretraining is unfinished ({steps}status {status})"
+    caution = f"{path}: {unfinished}; dnalm pretrain --resume trains it on"
     return f"{origin}, {steps}unfinished ({status})", local, caution

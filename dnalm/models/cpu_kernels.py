@@ -7,15 +7,12 @@ one direction; P steps of all sequences, without padding: the first step of each
 second ....
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
-
-DIRECTIONS = ("", "_reverse")
-"""Suffixes of the names of `nn.LSTM`'s weights."""
 
 
 def lstm(layers: nn.LSTM, x: Tensor, lengths: Tensor) -> Tensor:
@@ -35,46 +32,29 @@ def lstm(layers: nn.LSTM, x: Tensor, lengths: Tensor) -> Tensor:
     return pad_packed_sequence(layers(packed)[0], batch_first=True, total_length=x.shape[1])[0]
 
 
-class _Order(NamedTuple):
-    """Where the steps of a padded batch are in the packed order."""
-
-    packed: Tensor  # int64, [P]: index of each in the flattened [B * L]
-    sizes: list[int]  # How many sequences have a first, second, ... step
-    reverse: Tensor  # int64, [P]: for each step, the one as far from the other end of its sequence
-    previous: Tensor  # int64, [P - B]: for each step but the first ones, the one before it
-
-
-def _order(lengths: Tensor, longest: int) -> _Order:
-    index = torch.arange(len(lengths) * longest).view(-1, longest, 1)
-    packed = pack_padded_sequence(index, lengths, batch_first=True, enforce_sorted=False)
-    at, sizes = packed.data.squeeze(1), packed.batch_sizes  # [P], [longest]
-    row, time = at // longest, at % longest
-    begins = sizes.cumsum(0) - sizes
-    rank = torch.arange(len(at)) - begins[time]  # of the sequence, longest first
-    reverse = begins[lengths[row] - 1 - time] + rank
-    return _Order(at, sizes.tolist(), reverse, (begins[time - 1] + rank)[time > 0])
-
-
 def _lstm_on_cpu(layers: nn.LSTM, x: Tensor, lengths: Tensor) -> Tensor:
     batch, length, _ = x.shape
-    order = _order(lengths, length)
-    states = x.flatten(0, 1).index_select(0, order.packed)  # [P, I]
+    ordered, order = lengths.sort(descending=True)
+    sizes = (ordered[:, None] > torch.arange(int(ordered[0]))).sum(
+        0
+    )  # sequences with a first, second, ... step
+    time = torch.arange(len(sizes)).repeat_interleave(sizes)  # of each step, [P]
+    begins = sizes.cumsum(0) - sizes
+    rank = torch.arange(len(time)) - begins[time]  # of its sequence, longest first
+    reverse = begins[ordered[rank] - 1 - time] + rank  # the step as far from the sequence's other end
+    previous = (begins[time - 1] + rank)[time > 0]  # the step before, of all but the first ones
+    index = order[rank] * length + time
+    x = x.flatten(0, 1).index_select(0, index)  # [P, I]
     for number in range(layers.num_layers):
-        states = _layer(layers, number, states, order)  # [P, 2 H]
-    flat = states.new_zeros(batch * length, states.shape[-1])
-    return flat.index_copy(0, order.packed, states).view(batch, length, -1)
-
-
-def _layer(layers: nn.LSTM, number: int, x: Tensor, order: _Order) -> Tensor:
-    """Map a layer's packed input [P, I] to its output [P, 2 H]; both directions at once, one reversed."""
-    of_input, of_state, bias, more_bias = (
-        torch.stack([getattr(layers, f"{name}_l{number}{direction}") for direction in DIRECTIONS])
-        for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-    )
-    both = torch.stack([x, x.index_select(0, order.reverse)])  # [2, P, I]
-    gates = torch.baddbmm((bias + more_bias).unsqueeze(1), both, of_input.transpose(1, 2))  # [2, P, 4 H]
-    states: Tensor = _Recurrence.apply(gates, of_state.to(gates.dtype), order.sizes, order.previous)  # type: ignore[no-untyped-call]
-    return torch.cat([states[0], states[1].index_select(0, order.reverse)], dim=-1)
+        of_input, of_state, bias, more_bias = (
+            torch.stack([getattr(layers, f"{name}_l{number}{direction}") for direction in ("", "_reverse")])
+            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        )
+        both = torch.stack([x, x.index_select(0, reverse)])  # [2, P, I]: the other direction runs backwards
+        gates = torch.baddbmm((bias + more_bias).unsqueeze(1), both, of_input.transpose(1, 2))  # [2, P, 4 H]
+        states: Tensor = _Recurrence.apply(gates, of_state.to(gates.dtype), sizes.tolist(), previous)  # type: ignore[no-untyped-call]
+        x = torch.cat([states[0], states[1].index_select(0, reverse)], dim=-1)  # [P, 2 H]
+    return x.new_zeros(batch * length, x.shape[-1]).index_copy(0, index, x).view(batch, length, -1)
 
 
 def _steps(x: Tensor, sizes: list[int]) -> tuple[Tensor, ...]:
@@ -120,18 +100,12 @@ class _Recurrence(torch.autograd.Function):
         """Map the gradient of the states [2, P, H] to those of gates and weights."""
         active, cells, squashed, states, weight, previous = ctx.saved_tensors
         sizes: list[int] = ctx.sizes
-        enter, forget, cell, leave = active.chunk(4, -1)
         first = sizes[0]
+        enter, forget, cell, leave = active.chunk(4, -1)
         earlier = torch.zeros_like(cells)
         earlier[:, first:] = cells.index_select(1, previous)
-        slopes = torch.stack(  # of the cell by three gates, [2, P, 3, H]
-            [
-                cell * enter * (1 - enter),
-                earlier * forget * (1 - forget),
-                enter * (1 - cell * cell),
-            ],
-            dim=2,
-        )
+        of_gates = (cell * enter * (1 - enter), earlier * forget * (1 - forget), enter * (1 - cell * cell))
+        slopes = torch.stack(of_gates, dim=2)  # of the cell by three gates, [2, P, 3, H]
         through_cell = leave * (1 - squashed * squashed)
         through_leave = squashed * leave * (1 - leave)
         gradients = torch.empty(*cells.shape[:2], 4, cells.shape[-1], dtype=cells.dtype)

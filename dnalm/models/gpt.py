@@ -22,27 +22,22 @@ INIT_STD = 0.02
 class GPTConfig:
     """The shape of a GPT; its vocabulary comes with the data."""
 
-    n_layer: int = 4
-    """Transformer blocks."""
-    n_head: int = 4
-    """Attention heads in each block (H)."""
-    n_embd: int = 384
-    """Width of the states (D)."""
-    block_size: int = 300
-    """The longest sequence, in tokens (L)."""
-    dropout: float = 0.0
-    """Dropout rate in training: of embeddings, attention weights, and what each layer adds."""
-    bias: bool = False
-    """Biases in the linear layers and LayerNorms."""
+    n_layer: int = 4  # Transformer blocks.
+    n_head: int = 4  # Attention heads in each block (H).
+    n_embd: int = 384  # Width of the states (D).
+    block_size: int = 300  # The longest sequence, in tokens (L).
+    dropout: float = (
+        0.0  # Dropout rate in training: of embeddings, attention weights, and what each layer adds.
+    )
+    bias: bool = False  # Biases in the linear layers and LayerNorms.
     position: Literal["learned", "rotary"] = "rotary"
     """Position encoding: a learned table, or rotation of queries and keys."""
 
     def __post_init__(self) -> None:
         wrong = check_minimum(self, n_layer=1, n_head=1, n_embd=1, block_size=1)
-        wrong += check_multiple(self, "n_embd", "n_head")
+        wrong += check_multiple(self, "n_embd", "n_head") + check_fractions(self, "dropout")
         if not wrong and self.position == "rotary" and self.n_embd // self.n_head % 2:
             wrong.append(f"rotary positions need an even n_embd / n_head, got {self.n_embd // self.n_head}")
-        wrong += check_fractions(self, "dropout")
         if self.position not in ("learned", "rotary"):
             wrong.append(f"position must be learned or rotary, got {self.position!r}")
         refuse(wrong)
@@ -115,8 +110,7 @@ class GPT(Encoder):
     def __init__(self, config: GPTConfig, vocab_size: int) -> None:
         super().__init__()
         self.config, self.vocab_size, self.width = config, vocab_size, config.n_embd
-        self.gradient_checkpointing = False
-        """Recompute each block in the backward pass instead of storing its activations."""
+        self.gradient_checkpointing = False  # recompute each block in the backward pass: less memory
         self.wte = nn.Embedding(vocab_size, config.n_embd)
         if config.position == "learned":
             self.wpe = nn.Embedding(config.block_size, config.n_embd)
@@ -141,12 +135,9 @@ class GPT(Encoder):
         return self.h
 
     def forward(self, tokens: Tensor, real: Tensor) -> Tensor:
-        """Map tokens to states, each of which depends on its own token and those on its left; see `Encoder`.
+        """Map tokens to states that depend on their own token and its left; see `Encoder`.
 
-        Padding must be on the right.
-
-        Raises:
-            InputError: also if L is more than block_size.
+        Padding must be on the right, and L at most block_size.
         """
         check_tokens(tokens, real, longest=self.config.block_size)
         length, angles = tokens.shape[1], None

@@ -24,10 +24,8 @@ class Encoder(nn.Module):
     `tokens` is not [B, L], or `real` has another shape.
     """
 
-    width: int
-    """D, the width of its states."""
-    causal = False
-    """Whether a state depends only on its own token and those on its left: reports say so."""
+    width: int  # D, the width of its states
+    causal = False  # Whether a state depends only on its own token and those on its left: reports say so
 
     def state_mask(self, real: Tensor) -> Tensor:
         """Return which states are real, bool [B, S], of the mask [B, L] of tokens."""
@@ -49,11 +47,7 @@ class Model(nn.Module):
 
 
 def check_tokens(tokens: Tensor, real: Tensor, longest: int | None = None) -> None:
-    """Check the input of an encoder.
-
-    Raises:
-        InputError: if `tokens` is not [B, L] with L at most `longest`, or `real` has another shape.
-    """
+    """Raise InputError if `tokens` is not [B, L] with L at most `longest`, or `real` has another shape."""
     if tokens.ndim != 2 or real.shape != tokens.shape:
         raise InputError(f"tokens and real must be [B, L], got {list(tokens.shape)}, {list(real.shape)}")
     if longest is not None and tokens.shape[1] > longest:
@@ -61,15 +55,10 @@ def check_tokens(tokens: Tensor, real: Tensor, longest: int | None = None) -> No
 
 
 def check_states(states: Tensor, real: Tensor, width: int) -> None:
-    """Check the input of a head.
-
-    Raises:
-        InputError: if `states` is not [B, L, width], or `real` is not its [B, L].
-    """
+    """Raise InputError if `states` is not [B, L, width], or `real` is not its [B, L]."""
     if states.ndim != 3 or states.shape[-1] != width or real.shape != states.shape[:2]:
-        raise InputError(
-            f"states must be [B, L, {width}] and real [B, L], got {list(states.shape)}, {list(real.shape)}"
-        )
+        got = f"{list(states.shape)}, {list(real.shape)}"
+        raise InputError(f"states must be [B, L, {width}] and real [B, L], got {got}")
 
 
 def check_padding_on_right(real: Tensor) -> None:
@@ -96,11 +85,10 @@ def masked_mean(states: Tensor, real: Tensor) -> Tensor:
     return mean
 
 
-def rotary_speeds(width: int, base: float = 10_000.0) -> Tensor:
+def rotary_speeds(width: int) -> Tensor:
     """Return the angle between neighbouring positions of each pair of values, in radians, float64, [K/2]."""
-    return torch.tensor(base, dtype=torch.float64) ** (
-        -torch.arange(0, width, 2, dtype=torch.float64) / width
-    )
+    exponents = -torch.arange(0, width, 2, dtype=torch.float64) / width
+    return torch.tensor(10_000.0, dtype=torch.float64) ** exponents
 
 
 def rotary_angles(length: int, width: int) -> Angles:

@@ -2,92 +2,93 @@
 
 Read through the safe reader of `dnalm.checkpoint`; every tensor is checked by name and shape, so that none is
 left random. Ours are written in the same layout from plain values, and open without any allowance.
-
-Shapes: D width of the states under the head; V tokens in the vocabulary.
 """
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from dnalm.checkpoint import check_names, read_pt
+from dnalm.checkpoint import check_names, load_strict, read_pt
 from dnalm.errors import InputError
+from dnalm.models.binding import BindingModel, BindingShape, TuneConfig
+from dnalm.models.cnn import CNNConfig
 from dnalm.models.gpt import GPT, GPTConfig
+from dnalm.models.heads import RegressionHeadConfig
 from dnalm.tokens.characters import HG38_CHARACTERS, VOCAB4
 
-CHANNELS = 128
-"""C."""
-KERNEL = 11
-"""K."""
 PREFIXES = ("module.", "_orig_mod.")
 """Put before each name by data-parallel training, and by `torch.compile`."""
-SIZES = ("block_size", "vocab_size", "n_layer", "n_head", "n_embd")
-"""Whole numbers of the published `GPTConfig`, which also has dropout and bias."""
+FIELDS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("block_size", "vocab_size", "n_layer", "n_head", "n_embd"), (int,)),
+    **{"dropout": (int, float), "bias": (bool,)},
+}
+"""Fields of the published `GPTConfig` with their types; ours may have a position too."""
 LARGEST = 1 << 24
-"""Of any of these; more is damage, and would overflow."""
-STATES = ("model_state", "gpt_state", "regressor_state", "config")
-"""Keys of a file that are no plain numbers."""
-
-Kind = Literal["cnn", "gpt"]
+"""Of any of them; more is damage, and would overflow."""
 
 
-@dataclass(frozen=True)
-class BindingFile:
-    """What a binding model's `.pt` file holds."""
+def read_binding_file(path: Path) -> tuple[BindingModel, dict[str, float]]:
+    """Read a binding model as the published scripts save it, or as `published_content` lays it out.
 
-    kind: Kind
-    config: dict[str, Any] | None
-    """Fields of `GPTConfig` and `vocab_size`; `position` is always there. None for a CNN."""
-    core: dict[str, Tensor] | None
-    """Tensors of `GPT` by their names in it. None for a CNN."""
-    head: dict[str, Tensor]
-    """gpt: `layer_norm.*`, `conv1d.*`, `fc.*`. cnn: the whole model, `initial_conv.*` and `head.*`."""
-    numbers: dict[str, float]
-    """The plain numbers beside them, such as `best_val_loss`."""
-
-    @property
-    def both_strands(self) -> bool:
-        """Whether the head reads the states of both strands, each n_embd wide."""
-        return self.config is not None and len(self.head["layer_norm.weight"]) == 2 * self.config["n_embd"]
-
-    @property
-    def parameter_count(self) -> int:
-        """Parameters of the whole model."""
-        return sum(tensor.numel() for tensor in [*(self.core or {}).values(), *self.head.values()])
-
-
-def read_binding_file(path: Path) -> BindingFile:
-    """Read a binding model as the published scripts save it, or as `binding_file_content` lays it out.
+    Returns:
+        The model, and the plain numbers beside its tensors, such as `best_val_loss`.
 
     Raises:
-        InputError: if it is another kind of file, would run code, or its tensors are not exactly those of a
-            published model; what is wrong is named.
+        InputError: if it is another kind of file, would run code, its tensors are not exactly those of a
+            published model, or its vocabulary is not known; what is wrong is named.
     """
     content = read_pt(path)
     numbers = {name: float(value) for name, value in content.items() if type(value) in (int, float)}
     if "model_state" in content:
-        head = _tensors(content, "model_state", path)
-        check_names(head, _cnn(), f"{path}, model_state")
-        return BindingFile("cnn", None, None, head, numbers)
-    if "gpt_state" not in content or "regressor_state" not in content:
-        what = "a pretrained language model" if "model_args" in content else _listed(content)
-        raise InputError(
-            f"{path}: expected a binding model (model_state, or gpt_state and regressor_state), got {what}"
-            + ("; train one on it with `dnalm finetune`" if "model_args" in content else "")
-        )
-    config = _config(content.get("config"), path)
-    core = _core(_tensors(content, "gpt_state", path), config, f"{path}, gpt_state")
-    head = _tensors(content, "regressor_state", path)
-    width = config["n_embd"]
-    if head.get("layer_norm.weight", torch.empty(0)).shape == (2 * width,):
-        width *= 2  # both strands, side by side
-    check_names(head, _head(width), f"{path}, regressor_state")
-    return BindingFile("gpt", config, core, head, numbers)
+        shape, key = BindingShape(CNNConfig()), "model_state"
+        core = _tensors(content, key, path)
+        names = [name for name in core if name.startswith("head.")]
+        head = {name.removeprefix("head."): core.pop(name) for name in names}
+    elif {"gpt_state", "regressor_state"} <= content.keys():
+        key = "regressor_state"
+        config, vocab_size, core = _core(content, "gpt_state", "config", path)
+        head = _tensors(content, key, path)
+        both_strands = len(head.get("layer_norm.weight", ())) == 2 * config.n_embd
+        characters = _characters(vocab_size, None, path)
+        shape = BindingShape(config, characters, tuning=TuneConfig(both_strands=both_strands))
+    else:
+        wanted = "a binding model (model_state, or gpt_state and regressor_state)"
+        raise InputError(f"{path}: expected {wanted}, got {_listed(content)}")
+    model = BindingModel(shape).eval()
+    load_strict(core, model.encoder.state_dict(), f"{path}, {key}")
+    load_strict(head, model.head.state_dict(), f"{path}, {key}")
+    return model, numbers
+
+
+def published_content(model: BindingModel, numbers: Mapping[str, float]) -> dict[str, Any] | None:
+    """Return what `dnalm.checkpoint.write_pt` writes for a model, the converse of `read_binding_file`.
+
+    It is None if the published files have no such sizes or letters. A `position` that is learned is left out,
+    as they do not know it; `lm_head.weight`, tied to the core's embedding, is added.
+    """
+    shape, published = model.shape, RegressionHeadConfig()
+    if (shape.head.channels, shape.head.kernel) != (published.channels, published.kernel):
+        return None
+    core, head = (
+        {name: tensor.detach().cpu().contiguous() for name, tensor in part.state_dict().items()}
+        for part in (model.encoder, model.head)
+    )
+    if not shape.pretrained:
+        if shape.encoder != CNNConfig():
+            return None
+        return {"model_state": core | {f"head.{name}": tensor for name, tensor in head.items()}, **numbers}
+    if shape.characters not in (VOCAB4.characters, HG38_CHARACTERS):  # the file holds their number alone
+        return None
+    gpt = {f"transformer.{name}": tensor for name, tensor in core.items()}
+    gpt["lm_head.weight"] = gpt["transformer.wte.weight"]
+    config = asdict(shape.encoder) | {"vocab_size": len(shape.characters)}
+    if config["position"] == "learned":
+        del config["position"]
+    return {"gpt_state": gpt, "regressor_state": head, "config": config, **numbers}
 
 
 def read_language_file(path: Path) -> tuple[GPTConfig, str, dict[str, Tensor]]:
@@ -97,81 +98,27 @@ def read_language_file(path: Path) -> tuple[GPTConfig, str, dict[str, Tensor]]:
         Its shape, its vocabulary in id order, and the tensors of `GPT` by their names in it.
 
     Raises:
-        InputError: if it is another kind of file, would run code, its tensors are not exactly those of such a
-            model, or its vocabulary is not known; what is wrong is named.
+        InputError: as `read_binding_file`.
     """
     content = read_pt(path)
-    if "model_args" not in content or "model" not in content:
+    if not {"model_args", "model"} <= content.keys():
+        wanted = "a pretraining checkpoint with model_args and model"
+        raise InputError(f"{path}: expected {wanted}, got {_listed(content)}")
+    shape, vocab_size, core = _core(content, "model", "model_args", path)
+    return shape, _characters(vocab_size, content.get("characters"), path), core
+
+
+def _characters(vocab_size: int, characters: Any, path: Path) -> str:
+    """Return the vocabulary of a file; `characters` are its own, None in a published file."""
+    if characters is None:
+        characters = {4: VOCAB4.characters, 40: HG38_CHARACTERS}.get(vocab_size)
+    is_text = isinstance(characters, str) and characters.isascii()
+    if not is_text or not len(characters) == len(set(characters)) == vocab_size:
         raise InputError(
-            f"{path}: expected a pretraining checkpoint with model_args and model, got {_listed(content)}"
+            f"{path}: expected its characters to be {vocab_size} different ones of ASCII (or none: A C G T "
+            f"or hg38's 40), got {str(characters)[:300]!r}; use the folder that dnalm wrote beside it"
         )
-    config = _config(content["model_args"], path)
-    core = _core(_tensors(content, "model", path), config, f"{path}, model")
-    characters = characters_of(config["vocab_size"], path, content.get("characters"))
-    return gpt_shape(config), characters, core
-
-
-def gpt_shape(config: Mapping[str, Any]) -> GPTConfig:
-    """Return the shape of a GPT from a file's config, which was checked when the file was read."""
-    return GPTConfig(**{name: value for name, value in config.items() if name != "vocab_size"})
-
-
-def characters_of(vocab_size: int, path: Path, characters: Any = None) -> str:
-    """Return the vocabulary of a `.pt` file of `vocab_size` tokens.
-
-    `characters` are as the file has them; None in a published file, which has the size alone.
-
-    Raises:
-        InputError: if they are no vocabulary of V tokens, or there are none and the size is not published.
-    """
-    if characters is not None:
-        if (
-            not isinstance(characters, str)
-            or not characters.isascii()
-            or not len(characters) == len(set(characters)) == vocab_size
-        ):
-            raise InputError(
-                f"{path}: expected its characters to be {vocab_size} different ones of ASCII, a token each, "
-                f"got {str(characters)[:300]!r}; use another copy, or the folder that dnalm wrote beside it"
-            )
-        return str(characters)
-    known = {len(text): text for text in (VOCAB4.characters, HG38_CHARACTERS)}
-    if vocab_size not in known:
-        raise InputError(
-            f"{path}: its vocabulary of {vocab_size} tokens is neither A C G T nor hg38's 40 characters, and "
-            "the file does not say which letters they are; give the folder that dnalm wrote beside it"
-        )
-    return known[vocab_size]
-
-
-def binding_file_content(
-    kind: Kind,
-    config: Mapping[str, Any] | None,
-    core: Mapping[str, Tensor] | None,
-    head: Mapping[str, Tensor],
-    numbers: Mapping[str, float],
-) -> dict[str, Any]:
-    """Return what `dnalm.checkpoint.write_pt` writes for a model: the converse of `read_binding_file`.
-
-    The arguments are as in `BindingFile`. A `position` that is learned is left out, as the published files do
-    not know it; `lm_head.weight`, tied to the core's embedding, is added.
-    """
-    assert not set(numbers) & set(STATES)
-    if kind == "cnn":
-        assert config is None
-        assert core is None
-        return {"model_state": _saved(head), **numbers}
-    assert config is not None
-    assert core is not None
-    gpt = {f"transformer.{name}": tensor for name, tensor in _saved(core).items()}
-    gpt["lm_head.weight"] = gpt["transformer.wte.weight"]
-    learned = config.get("position") == "learned"
-    plain = {name: value for name, value in config.items() if not (learned and name == "position")}
-    return {"gpt_state": gpt, "regressor_state": _saved(head), "config": plain, **numbers}
-
-
-def _saved(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    return str(characters)
 
 
 def _tensors(content: Mapping[str, Any], key: str, path: Path) -> dict[str, Tensor]:
@@ -190,64 +137,41 @@ def _tensors(content: Mapping[str, Any], key: str, path: Path) -> dict[str, Tens
     return tensors
 
 
-def _config(found: Any, path: Path) -> dict[str, Any]:
-    """Return the config of a GPT, checked; `position` is learned where the file has none."""
-    if not isinstance(found, dict):
-        raise InputError(f"{path}: expected config to hold {', '.join(SIZES)}, got {type(found).__name__}")
-    sizes = {name: found.get(name) for name in SIZES}
+def _config(found: Any, path: Path) -> tuple[GPTConfig, int]:
+    """Return the shape of a GPT and the size of its vocabulary; position is learned unless named."""
+    fields = found if isinstance(found, dict) else {}
     wrong = [
-        f"{name} {found.get(name, 'missing')}"
-        for name, value in sizes.items()
-        if type(value) is not int or not 1 <= value <= LARGEST
+        f"{name} {fields.get(name, 'missing')}"
+        for name, kinds in FIELDS.items()
+        if type(fields.get(name)) not in kinds or not 0 <= fields[name] <= LARGEST
     ]
-    if type(found.get("dropout")) not in (int, float):
-        wrong.append(f"dropout {found.get('dropout', 'missing')}")
-    if type(found.get("bias")) is not bool:
-        wrong.append(f"bias {found.get('bias', 'missing')}")
-    wrong += [f"unknown {name}" for name in found if name not in (*SIZES, "dropout", "bias", "position")]
-    if wrong:
-        raise InputError(f"{path}: its config is not that of a GPT: {'; '.join(map(str, wrong))}")
-    return {"position": "learned"} | found
-
-
-def _core(state: dict[str, Tensor], config: dict[str, Any], source: str) -> dict[str, Tensor]:
-    """Return the tensors of a `GPT` without their `transformer.`; the tied head must equal the embedding."""
-    tied, embedding = state.pop("lm_head.weight", None), state.get("transformer.wte.weight")
-    same = tied is not None and embedding is not None and tied.shape == embedding.shape
-    if tied is not None and not (same and torch.equal(tied, embedding)):  # type: ignore[arg-type]
-        raise InputError(f"{source}: expected lm_head.weight to equal transformer.wte.weight, got others")
-    layers = {found[1] for name in state if (found := re.match(r"transformer\.h\.(\d+)\.", name))}
-    if len(layers) != config["n_layer"]:
-        raise InputError(f"{source}: its config has {config['n_layer']} layers, it holds {len(layers)}")
+    wrong += [f"unknown {name}" for name in fields if name not in (*FIELDS, "position")]
     try:
-        shape = gpt_shape(config)
-    except ValueError as error:
-        raise InputError(f"{source}: its config is not that of a GPT: {error}") from error
+        if wrong:
+            raise InputError("; ".join(wrong))
+        rest = {name: value for name, value in fields.items() if name != "vocab_size"}
+        return GPTConfig(**{"position": "learned"} | rest), fields["vocab_size"]
+    except InputError as error:
+        raise InputError(f"{path}: its config is not that of a GPT: {error}") from error
+
+
+def _core(
+    content: Mapping[str, Any], key: str, config: str, path: Path
+) -> tuple[GPTConfig, int, dict[str, Tensor]]:
+    """Return shape, number of tokens and tensors of a `GPT`; the tied head must equal the embedding."""
+    shape, vocab_size = _config(content.get(config), path)
+    state, source = _tensors(content, key, path), f"{path}, {key}"
+    tied, embedding = state.pop("lm_head.weight", None), state.get("transformer.wte.weight")
+    if tied is not None and (embedding is None or not torch.equal(tied, embedding)):
+        raise InputError(f"{source}: expected lm_head.weight to equal transformer.wte.weight, got others")
+    if f"transformer.h.{shape.n_layer - 1}.ln_1.weight" not in state:
+        raise InputError(f"{source}: its config has {shape.n_layer} layers, it holds others")
     with torch.device("meta"):
-        wanted = GPT(shape, config["vocab_size"]).state_dict()
+        wanted = GPT(shape, vocab_size).state_dict()
     check_names(state, {f"transformer.{name}": tensor for name, tensor in wanted.items()}, source)
-    return {name: state[f"transformer.{name}"] for name in wanted}
-
-
-def _head(width: int) -> dict[str, Tensor]:
-    """Return tensors without content, as the published head on states [.., D] has them; D is `width`."""
-    shapes: dict[str, tuple[int, ...]] = {
-        "layer_norm.weight": (width,),
-        "layer_norm.bias": (width,),
-        "conv1d.weight": (CHANNELS, width, KERNEL),
-        "conv1d.bias": (CHANNELS,),
-        "fc.weight": (1, CHANNELS),
-        "fc.bias": (1,),
-    }
-    return {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
-
-
-def _cnn() -> dict[str, Tensor]:
-    """Return tensors without content, as the published CNN has them."""
-    first = torch.empty(CHANNELS, 4, KERNEL, device="meta")
-    head = {f"head.{name}": tensor for name, tensor in _head(CHANNELS).items()}
-    return {"initial_conv.weight": first, "initial_conv.bias": first[:, 0, 0], **head}
+    return shape, vocab_size, {name: state[f"transformer.{name}"] for name in wanted}
 
 
 def _listed(content: Mapping[str, Any]) -> str:
-    return "a file that holds " + (", ".join(list(map(str, content))[:5]) or "nothing")
+    names = ", ".join(list(map(str, content))[:5]) or "nothing"
+    return f"a file that holds {names}" + (", of `dnalm pretrain`" if "model_args" in content else "")

@@ -1,17 +1,13 @@
 """Sizes of a GPT by one number: depth, width and learning rate from how many parameters it should have.
 
-The blocks of a GPT of depth L and width E have about 12 L E^2 parameters, and the loss hardly depends on how
-they are split between the two (Kaplan et al. 2020, section 3.1). The shapes are chosen: 7M is the published
-one, the others have heads 64 wide and a layer for every 25 to 55 of the width. The rate falls with the square
-root of the width, from what was measured to work at width 384. That is a rule of thumb, not the result of a
-search: of every size but 7M the rate is untried.
+The loss hardly depends on how parameters are split between depth L and width E (Kaplan et al. 2020, section
+3.1). The shapes are chosen: 7M is the published one, the others have heads 64 wide and a layer for every 25
+to 55 of the width. The rate falls with the square root of the width, from what works at width 384; that is a
+rule of thumb: of every size but 7M the rate is untried.
 """
 
 import math
 from typing import NamedTuple
-
-REFERENCE_WIDTH = 384
-"""At which the recipes' learning rate was chosen."""
 
 
 class Size(NamedTuple):
@@ -27,11 +23,11 @@ class Size(NamedTuple):
         return 12 * self.n_layer * self.n_embd**2
 
     def rate(self, reference: float) -> float:
-        """Return the learning rate of this width, where `reference` is that of `REFERENCE_WIDTH`."""
-        return reference * math.sqrt(REFERENCE_WIDTH / self.n_embd)
+        """Return the learning rate of this width, where `reference` is that of width 384."""
+        return reference * math.sqrt(384 / self.n_embd)
 
 
-SIZES = {
+SIZES = {  # smallest first
     "1M": Size(5, 2, 128),
     "3M": Size(7, 3, 192),
     "7M": Size(4, 4, 384),  # the published model
@@ -40,4 +36,3 @@ SIZES = {
     "100M": Size(14, 12, 768),
     "350M": Size(28, 16, 1024),
 }
-"""By name, smallest first."""

@@ -13,10 +13,8 @@ from dnalm import checkpoint
 from dnalm.bootstrap import Numbers
 from dnalm.files import atomic_file
 from dnalm.models.binding import BindingModel
-from dnalm.models.cnn import CNNConfig
-from dnalm.models.published import CHANNELS, KERNEL, binding_file_content
+from dnalm.models.published import published_content
 from dnalm.results import write
-from dnalm.tokens.characters import HG38_CHARACTERS, VOCAB4
 
 
 class BindingFiles(NamedTuple):
@@ -60,21 +58,3 @@ class BindingFiles(NamedTuple):
         if content is not None:
             checkpoint.write_pt(self.gpt_file if model.shape.pretrained else self.cnn_file, content)
         write(self.results, results)
-
-
-def published_content(model: BindingModel, numbers: dict[str, float]) -> dict[str, Any] | None:
-    """Return a model in the layout of the published files; None if that has no such sizes or letters."""
-    shape = model.shape
-    encoder, head = model.encoder.state_dict(), model.head.state_dict()
-    if (shape.head.channels, shape.head.kernel) != (CHANNELS, KERNEL):
-        return None
-    if not shape.pretrained:
-        if shape.encoder != CNNConfig(CHANNELS, KERNEL):
-            return None
-        named = {f"head.{name}": tensor for name, tensor in head.items()}
-        return binding_file_content("cnn", None, None, dict(encoder) | named, numbers)
-    if shape.characters not in (VOCAB4.characters, HG38_CHARACTERS):  # the file holds its size alone
-        return None
-    config = shape.as_dict()["encoder"] | {"vocab_size": len(shape.characters)}
-    del config["name"]
-    return binding_file_content("gpt", config, encoder, head, numbers)

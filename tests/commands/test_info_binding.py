@@ -3,7 +3,6 @@
 import gzip
 import json
 import shlex
-from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -15,8 +14,9 @@ from dnalm.commands.info import identify
 from dnalm.errors import InputError
 from dnalm.files import write_json
 from dnalm.formats.binding import BindingSet, write_binding
-from dnalm.models.gpt import GPT, GPTConfig
-from dnalm.models.published import binding_file_content
+from dnalm.models.binding import BindingModel, BindingShape, TuneConfig
+from dnalm.models.gpt import GPTConfig
+from dnalm.models.published import published_content
 
 HOMER = ">WAAGTAAACA\tFOXA1(Forkhead)\t6.367\n0.48\t0.03\t0.01\t0.48\n0.64\t0.07\t0.24\t0.05\n"
 JASPAR = ">MA0001.1 AGL3\nA  [ 3 0 ]\nC  [ 1 4 ]\nG  [ 0 0 ]\nT  [ 0 0 ]\n"
@@ -156,19 +156,13 @@ def test_a_pretrained_model_is_offered_to_finetune(tmp_path):
 
 def test_a_published_binding_model(tmp_path):
     config = GPTConfig(n_layer=1, n_head=2, n_embd=8, block_size=20, position="learned")
-    core = GPT(config, 4)
-    shapes = {"layer_norm.weight": (16,), "layer_norm.bias": (16,), "conv1d.weight": (128, 16, 11)}
-    shapes |= {"conv1d.bias": (128,), "fc.weight": (1, 128), "fc.bias": (1,)}
-    head = {name: torch.zeros(shape) for name, shape in shapes.items()}
+    model = BindingModel(BindingShape(config, "ACGT", tuning=TuneConfig(both_strands=True)))
     path = tmp_path / "gpt_binding_model_my own.pt"
-    args = asdict(config) | {"vocab_size": 4}
-    content = binding_file_content("gpt", args, core.state_dict(), head, {"best_val_loss": 0.5})
+    content = published_content(model, {"best_val_loss": 0.5})
     checkpoint.write_pt(path, content)
     found = identify(path)
     assert found.kind == "published-binding-gpt"
-    own = sum(parameter.numel() for parameter in core.parameters())
-    # 2 * 16 of the LayerNorm, 128 * 16 * 11 + 128 of the convolution, 129 of the readout
-    assert found.facts["parameters"] == own + 32 + 22_656 + 129
+    assert found.facts["parameters"] == model.parameter_count
     assert (found.facts["both_strands"], found.facts["best_val_loss"]) == (True, 0.5)
     assert list(map(words, found.next)) == [["evaluate", str(path)]]
     assert identify(tmp_path).next == found.next

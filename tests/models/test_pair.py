@@ -218,7 +218,7 @@ def test_saved_and_opened_it_predicts_the_same(name, tmp_path):
 
 def test_refuses_another_kind_of_model(tmp_path):
     checkpoint.save(tmp_path / "lm", {"x": torch.zeros(1)}, {"kind": "language"})
-    with pytest.raises(ValueError, match="expected a model of genes and molecules, got one of kind 'langua"):
+    with pytest.raises(ValueError, match="expected a model of kind 'interaction', got one of kind 'langua"):
         open_interaction(tmp_path / "lm")
 
 
