@@ -116,8 +116,12 @@ class BindingModel(Model):
         if shape.entry.reads == "vocabulary":
             complement = torch.from_numpy(CharacterTokenizer(shape.characters).complement)
         self.register_buffer("complement", complement, persistent=False)
-        self.width = int(self.encoder.width) * (2 if shape.tuning.both_strands else 1)  # of the head's input
         self.head = RegressionHead(self.width, shape.head)
+
+    @property
+    def width(self) -> int:
+        """Width of the states under the head."""
+        return int(self.encoder.width) * (2 if self.shape.tuning.both_strands else 1)
 
     def prepare_training(self) -> None:
         """Choose which weights are trained, add LoRA's updates and whitening; once, with the core loaded."""

@@ -26,9 +26,7 @@ class GPTConfig:
     n_head: int = 4  # Attention heads in each block (H).
     n_embd: int = 384  # Width of the states (D).
     block_size: int = 300  # The longest sequence, in tokens (L).
-    dropout: float = (
-        0.0  # Dropout rate in training: of embeddings, attention weights, and what each layer adds.
-    )
+    dropout: float = 0.0  # Dropout rate in training: of embeddings, attention weights, and layers' outputs.
     bias: bool = False  # Biases in the linear layers and LayerNorms.
     position: Literal["learned", "rotary"] = "rotary"
     """Position encoding: a learned table, or rotation of queries and keys."""

@@ -1,6 +1,6 @@
 """Models of any kind, opened: dnalm's folders and the published project's `.pt` files."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -129,11 +129,16 @@ def unique_names(names: Sequence[str], paths: Sequence[Path]) -> list[str]:
     return unique
 
 
-OPENERS = {"language": open_language, "binding": open_binding, "interaction": open_interaction}
+Opened = OpenedLanguage | OpenedBinding | OpenedInteraction
+OPENERS: dict[str, Callable[[Path], Opened]] = {
+    "language": open_language,
+    "binding": open_binding,
+    "interaction": open_interaction,
+}
 """What opens a model, by the `kind` in its checkpoint."""
 
 
-def open_model(path: Path) -> OpenedLanguage | OpenedBinding | OpenedInteraction:
+def open_model(path: Path) -> Opened:
     """Open a trained model of any kind.
 
     Args:

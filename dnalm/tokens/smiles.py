@@ -34,7 +34,7 @@ PIECES = {
 """atomwise: a bracket atom, an atom of two letters, @@, >>, a ring closure above 9, or one character. After
 Schwaller et al. 2018 (Chemical Science 9, 6091), who have @@ and >> in two and no ring closures above 99."""
 SHOWN = 10
-"""Lost pieces and groups that a report lists."""
+"""Lost pieces that a report lists."""
 
 
 class SmilesTokens(NamedTuple):
@@ -99,53 +99,37 @@ class SmilesVocabulary:
         return SmilesTokens(np.array(ids, dtype=np.int32), np.array(spans, dtype=np.int64), lost, cut)
 
     def report(self, molecules: Sequence[str], how: How, longest: int = LONGEST) -> str:
-        """Return in a few lines what the tokens of molecules lose, and which molecules get the same tokens.
-
-        Raises:
-            InputError: as `encode`.
-        """
+        """Return in a few lines what the tokens of molecules lose, and how many molecules get the same."""
         every = [self.encode(smiles, how, longest) for smiles in molecules]
-        rows: dict[bytes, list[int]] = {}
-        for row, tokens in enumerate(every):
-            rows.setdefault(tokens.ids.tobytes(), []).append(row)
-        colliding = [group for group in rows.values() if len({molecules[row] for row in group}) > 1]
+        same: dict[bytes, set[str]] = {}
+        for smiles, tokens in zip(molecules, every, strict=True):
+            same.setdefault(tokens.ids.tobytes(), set()).add(smiles)
+        colliding = [group for group in same.values() if len(group) > 1]
         losing, cut = sum(bool(tokens.lost) for tokens in every), sum(tokens.cut for tokens in every)
         lost = Counter(piece for tokens in every for piece in tokens.lost)
         share = f"{losing:,} of {len(every):,} molecules ({losing / max(1, len(every)):.1%})"
         lines = [f"SMILES tokens ({how}): {share} lose something"]
         if lost:
             most = sorted(lost.items(), key=lambda item: (-item[1], item[0]))
-            lines.append("  lost most often: " + _first(", ", [f"{what!r} {n:,}" for what, n in most]))
+            shown = ", ".join(f"{what!r} {count:,}" for what, count in most[:SHOWN])
+            more = f" and {len(most) - SHOWN:,} more" if len(most) > SHOWN else ""
+            lines.append(f"  lost most often: {shown}{more}")
         groups = f"{len(colliding):,} groups with identical tokens"
         lines.append(f"  {sum(map(len, colliding)):,} molecules fall into {groups}")
-        if colliding:
-            equal = [" = ".join(map(str, group[:SHOWN])) for group in colliding]
-            lines.append("  first groups, rows counted from 0: " + _first("; ", equal))
         if empty := sum(len(tokens.ids) == 2 for tokens in every):
             lines.append(f"  {empty:,} molecules have no token left")
         return "\n".join([*lines, f"  {cut:,} molecules are cut at {longest:,} tokens"])
 
 
-def _first(between: str, texts: list[str]) -> str:
-    more = f" and {len(texts) - SHOWN:,} more" if len(texts) > SHOWN else ""
-    return between.join(texts[:SHOWN]) + more
-
-
 def _check_vocabulary(file: Path, content: dict[str, Any]) -> None:
-    numbers = list(content.values())
-    wrong = []
-    if lacks := [token for token in (*SPECIAL, "C") if token not in content]:
-        wrong.append(f"no token {', '.join(lacks)}")
-    if any(type(number) is not int or number < 0 for number in numbers):
-        wrong.append("ids that are not integers from 0 on")
-    elif len(set(numbers)) < len(numbers):
-        wrong.append("two tokens of the same id")
+    lacks = [f"lacks {token}" for token in (*SPECIAL, "C") if token not in content]
+    numbers = [number for number in content.values() if type(number) is int and number >= 0]
+    if len(set(numbers)) < len(content):
+        lacks.append("its ids are not different integers from 0 on")
     merges = file.parent / MERGES
     text = merges.read_text(encoding="utf-8", errors="replace") if merges.is_file() else ""
     if any(line.strip() and not line.startswith("#version") for line in text.splitlines()):
-        wrong.append(f"merges in the {MERGES} beside it")
-    if wrong:
-        what = "; ".join(wrong)
-        raise InputError(
-            f"{file}: expected a vocabulary of SMILES' atoms, as ChemBERTa-77M-MLM has, got {what}"
-        )
+        lacks.append(f"there are merges in the {MERGES} beside it")
+    if lacks:
+        what = "a vocabulary of SMILES' atoms, as ChemBERTa-77M-MLM has"
+        raise InputError(f"{file}: expected {what}, but {'; '.join(lacks)}")

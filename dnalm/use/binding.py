@@ -1,7 +1,6 @@
 """A binding model on plain strings: the predicted score at each base.
 
-Shapes used below
-    L  letters of a sequence
+Shapes: L letters of a sequence.
 """
 
 import itertools
@@ -14,22 +13,21 @@ import torch
 from dnalm.models.open import OpenedBinding
 from dnalm.use.sequences import check_sequences
 
-Array = npt.NDArray[np.float32]
-
 
 class BindingModel:
     """A model of a score at each base, such as transcription-factor binding."""
 
-    def __init__(self, opened: OpenedBinding, device: torch.device, batch_size: int = 64) -> None:
-        self.name, self.module = opened.name, opened.model.to(device).eval()
-        self.device, self.batch_size = device, batch_size
+    batch_size = 64  # sequences that are computed at once
+
+    def __init__(self, opened: OpenedBinding, device: torch.device) -> None:
+        self.name, self.module, self.device = opened.name, opened.model.to(device).eval(), device
         self.longest = opened.model.shape.longest
         """Most bases that it reads at once; None for any number."""
         self.both_strands = opened.model.shape.tuning.both_strands
         """Whether it reads the reverse complement too; it does so by itself."""
 
     @torch.no_grad()
-    def predict(self, sequences: Sequence[str]) -> list[Array]:
+    def predict(self, sequences: Sequence[str]) -> list[npt.NDArray[np.float32]]:
         """Return the predicted score at each base, as it was in training.
 
         Args:
@@ -44,16 +42,11 @@ class BindingModel:
                 has other letters.
         """
         check_sequences(sequences, self.longest)
-        order = sorted(range(len(sequences)), key=lambda index: len(sequences[index]))
-        scores: list[Array] = [np.empty(0, dtype=np.float32)] * len(sequences)
-        for _, group in itertools.groupby(order, key=lambda index: len(sequences[index])):
-            same = list(group)
-            for first in range(0, len(same), self.batch_size):
-                some = same[first : first + self.batch_size]
-                letters = np.stack(
-                    [np.frombuffer(sequences[i].upper().encode("ascii"), np.uint8) for i in some]
-                )
-                found = self.module(self.module.shape.tokens(letters).to(self.device)).float().cpu().numpy()
-                for index, row in zip(some, found, strict=True):
-                    scores[index] = row
-        return scores
+        texts = [np.frombuffer(sequence.upper().encode("ascii"), np.uint8) for sequence in sequences]
+        scores: dict[int, npt.NDArray[np.float32]] = {}
+        order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
+        for _, same in itertools.groupby(order, key=lambda index: len(texts[index])):
+            while some := list(itertools.islice(same, self.batch_size)):
+                tokens = self.module.shape.tokens(np.stack([texts[index] for index in some]))
+                scores |= zip(some, self.module(tokens.to(self.device)).float().cpu().numpy(), strict=True)
+        return [scores[index] for index in range(len(texts))]

@@ -15,6 +15,7 @@ from dnalm.models.cross_attention import CrossAttentionConfig, CrossAttentionHea
 from dnalm.models.input_encoder import InputEncoder, shape_of
 from dnalm.models.pair import InteractionModel
 from dnalm.models.pair_shape import EncodersConfig, PairTexts, TuningConfig
+from dnalm.models.pretrained import PretrainedEncoder
 from dnalm.models.smiles_lstm import smiles_characters
 from dnalm.process import silent
 from dnalm.train.pairs import InteractionTask
@@ -26,6 +27,7 @@ SAMPLE = PairTexts(
     ["CC(=O)Oc1ccccc1C(=O)O", "CCO"],
 )
 """Arbitrary genes and molecules."""
+CHARACTERS = smiles_characters(SAMPLE.smiles, 200)
 PAIRS = PairRows(np.array([0, 1, 2, 0]), np.array([0, 1, 1, 1]), np.array([1, 0, 1, 0], dtype=np.uint8))
 ROUNDING = 1e-9
 """A smaller gradient is 0 up to rounding."""
@@ -39,11 +41,7 @@ def check_pair_model(
 ) -> Iterator[str]:
     """Yield a sentence for each library, each encoder and a training step on a few pairs.
 
-    Args:
-        encoders: of the model.
-        tuning: which weights of pretrained encoders are trained.
-        attention: of a cross-attention head; None for the published classifier.
-        processor: where to compute.
+    `attention` is of a cross-attention head; None for the published classifier.
 
     Raises:
         InputError: naming every encoder that cannot be opened, or if the loss or a gradient is missing.
@@ -51,10 +49,11 @@ def check_pair_model(
     for name in LIBRARIES:
         yield f"library {name}: {_version(name)}"
     wrong = []
-    for option, alone in (
-        ("dna_encoder", replace(encoders, mol_encoder="morgan")),
-        ("mol_encoder", replace(encoders, dna_encoder="kmer")),
-    ):
+    parts = {
+        "dna_encoder": replace(encoders, mol_encoder="morgan"),
+        "mol_encoder": replace(encoders, dna_encoder="kmer"),
+    }
+    for option, alone in parts.items():
         try:
             yield f"`{option}`: {_encoder(alone, option)}"
         except InputError as error:
@@ -62,7 +61,25 @@ def check_pair_model(
             wrong.append(str(error))
     if wrong:
         raise InputError("; ".join(wrong))
-    yield from _step(encoders, tuning, attention, processor)
+    shape, pretrained = shape_of(encoders, lambda: CHARACTERS, attention, tuning)
+    model = InteractionModel(shape, pretrained)
+    model.prepare_training(tuning)
+    loss = _step(model, pretrained, processor)
+    count, trained = model.parameter_count + shape.frozen_parameters, model.trained_count
+    frozen = f"{trained:,} of them trained, {count - trained:,} frozen"
+    yield f"model: {shape.kind}, {count:,} parameters, {frozen}"
+    yield f"one step on {len(PAIRS)} pairs: cross-entropy {loss:.4f} nats a pair (a guess: 0.6931)"
+    missing = [name for name, each in model.named_parameters() if each.requires_grad and each.grad is None]
+    if not np.isfinite(loss) or missing:
+        raise InputError(f"the step failed: loss {loss}, no gradient of {', '.join(missing) or 'nothing'}")
+    if isinstance(model.head, CrossAttentionHead):
+        blocks = (model.head.gene_attending, model.head.molecule_attending)
+        gradients = [block.query.weight.grad for block in blocks]
+        largest = max(float(each.abs().max()) for each in gradients if each is not None)
+        learns = f"the largest gradient of its queries is {largest:.1e}"
+        if largest <= ROUNDING:
+            learns = "its queries have no gradient; with one vector a side there is nothing to choose"
+        yield f"attention: {learns}"
 
 
 def _version(library: str) -> str:
@@ -75,7 +92,7 @@ def _version(library: str) -> str:
 
 def _encoder(config: EncodersConfig, option: str) -> str:
     """Open the one encoder that may be pretrained, and return what it is."""
-    _, pretrained = shape_of(config, _characters, None)
+    _, pretrained = shape_of(config, lambda: CHARACTERS, None)
     if not pretrained:
         return f"{getattr(config, option)}, trained with the model"
     (encoder,) = pretrained.values()
@@ -85,42 +102,13 @@ def _encoder(config: EncodersConfig, option: str) -> str:
     return f"{getattr(config, option)}, {size}" + (f"; {encoder.caution}" if encoder.caution else "")
 
 
-def _step(
-    encoders: EncodersConfig,
-    tuning: TuningConfig,
-    attention: CrossAttentionConfig | None,
-    processor: Processor,
-) -> Iterator[str]:
-    """Build the model, take a step forward and backward, and yield what there is to report."""
-    shape, pretrained = shape_of(encoders, _characters, attention, tuning)
-    model = InteractionModel(shape, pretrained)
-    model.prepare_training(tuning)
+def _step(model: InteractionModel, pretrained: dict[str, PretrainedEncoder], processor: Processor) -> float:
+    """Take a step forward and backward, and return the loss."""
     with tempfile.TemporaryDirectory() as folder:
-        tokens = InputEncoder(Path(folder), processor, silent).tokens(shape, SAMPLE, pretrained)
+        tokens = InputEncoder(Path(folder), processor, silent).tokens(model.shape, SAMPLE, pretrained)
         model.calibrate(tokens, PAIRS.gene, PAIRS.molecule)
-        task, fabric = InteractionTask(shape, tokens, PAIRS, PAIRS), processor.fabric()
+        task, fabric = InteractionTask(model.shape, tokens, PAIRS, PAIRS), processor.fabric()
         wrapped = fabric.setup_module(model)
         loss = task.loss(wrapped, fabric.to_device(task.windows(len(PAIRS), 0).batch(0)))
         fabric.backward(loss)
-    count, trained = model.parameter_count + shape.frozen_parameters, model.trained_count
-    frozen = f"{trained:,} of them trained, {count - trained:,} frozen"
-    yield f"model: {shape.kind}, {count:,} parameters, {frozen}"
-    yield f"one step on {len(PAIRS)} pairs: cross-entropy {loss.item():.4f} nats a pair (a guess: 0.6931)"
-    missing = [name for name, each in model.named_parameters() if each.requires_grad and each.grad is None]
-    if not np.isfinite(loss.item()) or missing:
-        raise InputError(
-            f"the step failed: loss {loss.item()}, no gradient of {', '.join(missing) or 'nothing'}"
-        )
-    if isinstance(model.head, CrossAttentionHead):
-        blocks = (model.head.gene_attending, model.head.molecule_attending)
-        gradients = [block.query.weight.grad for block in blocks]
-        largest = max(float(each.abs().max()) for each in gradients if each is not None)
-        yield (
-            f"attention: the largest gradient of its queries is {largest:.1e}"
-            if largest > ROUNDING
-            else "attention: its queries have no gradient; with one vector a side there is nothing to choose"
-        )
-
-
-def _characters() -> str:
-    return smiles_characters(SAMPLE.smiles, 200)
+    return loss.item()

@@ -1,8 +1,6 @@
 """A pretrained language model on plain strings: how well it predicts them, and its states.
 
-Shapes used below
-    n  sequences                     L  letters of a sequence
-    D  width of the model's states
+Shapes: n sequences; L letters of a sequence; D width of the model's states.
 """
 
 from collections.abc import Iterator, Sequence
@@ -40,10 +38,11 @@ class LanguageModel:
     sequence in two; full reads letters as they are, and its lower case means soft-masked.
     """
 
-    def __init__(self, opened: OpenedLanguage, device: torch.device, batch_size: int = 32) -> None:
-        self.name, self.module = opened.name, opened.model.to(device).eval()
+    batch_size = 32  # windows that are computed at once
+
+    def __init__(self, opened: OpenedLanguage, device: torch.device) -> None:
+        self.name, self.module, self.device = opened.name, opened.model.to(device).eval(), device
         self.tokenizer, self.block_size = opened.tokenizer, opened.model.transformer.config.block_size
-        self.device, self.batch_size = device, batch_size
         self.causal = opened.model.transformer.causal
         """Whether a prediction and a state depend on the left of a base alone."""
 
@@ -59,10 +58,10 @@ class LanguageModel:
         Raises:
             InputError: naming the sequence, by its index from 0, that is empty or has other letters.
         """
-        check_sequences(sequences)
+        read = self._windows(sequences, self.block_size + 1, overlap)
         per_base = [np.full(len(sequence), np.nan, dtype=np.float32) for sequence in sequences]
         codes = torch.from_numpy(self.tokenizer.base_of_token.astype(np.int64))
-        for windows, tokens, real in self._windows(sequences, self.block_size + 1, overlap):
+        for windows, tokens, real in read:
             logits = self.module(tokens[:, :-1].to(self.device), real[:, :-1].to(self.device)).float().cpu()
             base = codes[tokens[:, 1:].long()]
             log_p = base_log_probabilities(logits, self.tokenizer)
@@ -95,33 +94,33 @@ class LanguageModel:
         """
         if pool not in ("mean", "none"):
             raise InputError(f"`pool` must be mean or none, got {pool!r}")
-        check_sequences(sequences)
+        read = self._windows(sequences, self.block_size, overlap)
         width = self.module.transformer.width
         states = [np.full((len(sequence), width), np.nan, dtype=np.float32) for sequence in sequences]
-        for windows, tokens, real in self._windows(sequences, self.block_size, overlap):
+        for windows, tokens, real in read:
             found = self.module.transformer(tokens.to(self.device), real.to(self.device)).float().cpu()
             for row, (sequence, start, end, context) in enumerate(windows):
                 states[sequence][start + context : end] = found[row, context : end - start]
         if pool == "none":
             return states
-        read = [each[~np.isnan(each[:, 0])] for each in states]
-        return np.stack([each.mean(0) if len(each) else np.full(width, np.nan) for each in read])
-
-    def _ids(self, sequence: str) -> npt.NDArray[np.int16]:
-        """Return the token of each letter, [L]; -1 where the vocabulary has none."""
-        cased = sequence if self.tokenizer.soft_masked.any() else sequence.upper()
-        return self.tokenizer.ids[np.frombuffer(cased.encode("ascii"), dtype=np.uint8)]
+        known = [each[~np.isnan(each[:, 0])] for each in states]
+        return np.stack([each.mean(0) if len(each) else np.full(width, np.nan) for each in known])
 
     def _windows(
         self, sequences: Sequence[str], longest: int, overlap: int | None
     ) -> Iterator[tuple[list[Window], Tensor, Tensor]]:
         """Return batches of windows of at most `longest` letters, see `sequences.batches`."""
+        check_sequences(sequences)
         overlap = self.block_size // 2 if overlap is None else overlap
         if not 0 <= overlap < self.block_size:
             raise InputError(f"`overlap` must be from 0 to {self.block_size - 1}, got {overlap}")
-        tokens = [self._ids(sequence) for sequence in sequences]
+        is_cased = self.tokenizer.soft_masked.any()
+        letters = [(each if is_cased else each.upper()).encode("ascii") for each in sequences]
+        tokens = [self.tokenizer.ids[np.frombuffer(each, dtype=np.uint8)] for each in letters]
         # The first letter of a scored window has no prediction: such windows share one letter more.
-        shared = overlap + longest - self.block_size
-        windows = [w for index, ids in enumerate(tokens) for w in tile(ids >= 0, index, longest, shared)]
-        windows = [w for w in windows if w.end - w.start > longest - self.block_size]
+        extra = longest - self.block_size
+        windows = [
+            w for index, ids in enumerate(tokens) for w in tile(ids >= 0, index, longest, overlap + extra)
+        ]
+        windows = [w for w in windows if w.end - w.start > extra]
         return batches(windows, [ids.astype(np.uint8) for ids in tokens], self.batch_size)

@@ -1,7 +1,6 @@
 """A pair model on plain strings: the probability that a gene and a molecule interact.
 
-Shapes used below
-    n  pairs
+Shapes: n pairs.
 """
 
 import tempfile
@@ -21,7 +20,8 @@ from dnalm.models.input_encoder import InputEncoder
 from dnalm.models.open import OpenedInteraction
 from dnalm.models.pair import predict
 from dnalm.models.pair_shape import PairTexts
-from dnalm.use.sequences import LETTERS, check_sequences
+from dnalm.process import silent
+from dnalm.use.sequences import check_sequences
 
 
 class PairModel:
@@ -46,10 +46,10 @@ class PairModel:
             raise InputError(f"{opened.name}: has no temperature: its training has not ended; resume it")
         self.temperature = opened.temperature
         """What logits are divided by before they become probabilities."""
-        self._temporary = tempfile.TemporaryDirectory(prefix="dnalm-") if cache is None else None
-        folder = Path(self._temporary.name) if self._temporary else cache
-        assert folder is not None
-        self._encoder = InputEncoder(folder, Processor(device.type, "fp32"), lambda _message: None)
+        if cache is None:
+            self._temporary = tempfile.TemporaryDirectory(prefix="dnalm-")
+            cache = Path(self._temporary.name)
+        self._encoder = InputEncoder(cache, Processor(device.type, "fp32"), silent)
         self._genes: dict[str, str] = {}
         if pairs is not None:
             known = open_pairs(pairs)
@@ -74,33 +74,22 @@ class PairModel:
         """
         longest = max(len(genes), len(smiles))
         if min(len(genes), len(smiles)) not in (1, longest):
-            raise InputError(
-                f"expected as many molecules as genes, or one of either, got {len(genes)} genes and "
-                f"{len(smiles)} molecules"
-            )
+            got = f"{len(genes)} genes and {len(smiles)} molecules"
+            raise InputError(f"expected as many molecules as genes, or one of either, got {got}")
         sequences, gene = np.unique([self._sequence(*each) for each in enumerate(genes)], return_inverse=True)
-        molecules, molecule = np.unique(
-            [_canonical(*each) for each in enumerate(smiles)], return_inverse=True
-        )
-        texts = PairTexts(sequences.tolist(), molecules.tolist())
-        tokens = self._encoder.tokens(self.module.shape, texts)
+        texts, molecule = np.unique([_canonical(*each) for each in enumerate(smiles)], return_inverse=True)
+        tokens = self._encoder.tokens(self.module.shape, PairTexts(sequences.tolist(), texts.tolist()))
         rows = (np.broadcast_to(each, longest).astype(np.int64) for each in (gene, molecule))
         return probability(predict(self.module, tokens, *rows), self.temperature)
 
     def _sequence(self, index: int, gene: str) -> str:
         if gene in self._genes:
             return self._genes[gene]
-        if not set(gene) <= LETTERS and not self._genes:
-            raise InputError(
-                f"gene {index}: {gene[:40]!r} is no DNA sequence; to use ids give `pairs`, the folder of "
-                "prepared pairs that the model was trained on"
-            )
-        if not set(gene) <= LETTERS:
-            raise InputError(f"gene {index}: {gene[:40]!r} is neither an id of the pairs nor a DNA sequence")
         try:
             check_sequences([gene])
         except InputError as error:
-            raise InputError(f"gene {index}: {error}") from None
+            ids = "it is no id of `pairs`, the folder of prepared pairs that the model was trained on, either"
+            raise InputError(f"gene {index}: {error}; {ids}") from None
         return gene.upper()
 
 

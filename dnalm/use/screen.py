@@ -1,10 +1,10 @@
 """Ranking a library of molecules for one gene, or genes for one molecule, with a trained model.
 
-Shapes used below
-    N  pairs that are ranked
+Shapes: N pairs that are ranked.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +31,8 @@ from dnalm.models.input_encoder import InputEncoder
 from dnalm.models.pair import InteractionModel, predict
 from dnalm.models.pair_shape import PairTexts
 from dnalm.models.pretrained import PretrainedConfig
+from dnalm.models.token_windows import Spans
+from dnalm.process import Say, silent
 
 Rows = npt.NDArray[np.int64]
 UnreadRow = tuple[str, str, str]
@@ -46,34 +48,25 @@ UNKNOWN_PAIR = "no"
 class Candidates:
     """Pairs to rank: one gene with many molecules, or one molecule with many genes."""
 
-    names: list[str]
-    """Of what is ranked, N."""
+    names: list[str]  # Of what is ranked, N
     texts: PairTexts
-    gene: Rows
-    """Row of each pair's gene in `texts`, [N]."""
-    molecule: Rows
-    """Row of its molecule, [N]."""
-    descriptions: list[str]
-    """The beginning of each gene's sequence, or each SMILES, N."""
-    training_pairs: list[int]
-    """Number of training pairs of each gene or molecule, N."""
+    gene: Rows  # Row of each pair's gene in `texts`, [N]
+    molecule: Rows  # Row of its molecule, [N]
+    descriptions: list[str]  # The beginning of each gene's sequence, or each SMILES, N
+    training_pairs: list[int]  # Number of training pairs of each gene or molecule, N
     known: list[str]
     """The status of each pair in the prepared set, as in "positive in training"; else `UNKNOWN_PAIR`."""
-    query_pairs: int
-    """Number of training pairs of the one gene or molecule."""
+    query_pairs: int  # Number of training pairs of the one gene or molecule
     unread: list[UnreadRow]
-    repeated: int
-    """Rows of the library whose molecule is in it more than once."""
+    repeated: int  # Rows of the library whose molecule is in it more than once
 
 
 @dataclass(frozen=True)
 class HitAttention:
     """A pair of the ranking, and what is attended to in it."""
 
-    rank: int
-    """From 1."""
-    name: str
-    """Of the molecule or gene that is ranked."""
+    rank: int  # From 1
+    name: str  # Of the molecule or gene that is ranked
     probability: float
     sequence: str
     smiles: str
@@ -81,11 +74,11 @@ class HitAttention:
 
     def table_rows(self) -> list[tuple[object, ...]]:
         """Return side, begin, end, atoms, letters and weight of each range of bases and group of atoms."""
+        symbols = atom_symbols(self.smiles)
         rows: list[tuple[object, ...]] = [
             ("gene", begin, end, "", self.sequence[begin:end], f"{weight:.6g}")
             for (begin, end), weight in self.attention.gene.items()
         ]
-        symbols = atom_symbols(self.smiles)
         for atoms, weight in self.attention.molecule.items():
             letters = ",".join(symbols[atom] for atom in atoms)
             rows.append(("molecule", "", "", ",".join(map(str, atoms)), letters, f"{weight:.6g}"))
@@ -97,12 +90,9 @@ class Ranking:
     """Candidates with their probabilities."""
 
     candidates: Candidates
-    probability: npt.NDArray[np.float64]
-    """Calibrated probability of an interaction, [N]."""
-    order: Rows
-    """Rows of the candidates, the most likely first, [N]."""
-    attention: list[HitAttention] = field(default_factory=list)
-    """Of the first pairs, where requested."""
+    probability: npt.NDArray[np.float64]  # Calibrated probability of an interaction, [N]
+    order: Rows  # Rows of the candidates, the most likely first, [N]
+    attention: list[HitAttention] = field(default_factory=list)  # Of the first pairs, where requested
 
 
 def candidates_of(
@@ -114,7 +104,7 @@ def candidates_of(
     *,
     salts: Salts | None = None,
     gene_kind: str | None = None,
-    say: Callable[[str], None] = lambda _message: None,
+    say: Say = silent,
 ) -> Candidates:
     """Return one gene with each molecule of a library, or one molecule with each gene.
 
@@ -137,77 +127,57 @@ def candidates_of(
     kinds = parse_kinds(gene_kind or str(pairs.meta.get("gene_kind", DEFAULT_KINDS)))
     if not kinds:
         raise InputError(f"`gene_kind` needs kinds, as in {DEFAULT_KINDS}")
-    sequences, missing = dict(zip(pairs.gene_ids, pairs.sequences, strict=True)), list[UnreadRow]()
+    sequences, unread, repeated = (
+        dict(zip(pairs.gene_ids, pairs.sequences, strict=True)),
+        list[UnreadRow](),
+        0,
+    )
     if genes is not None:
-        sequences, missing = _read_genes(genes, kinds)
+        sequences, unread = _read_genes(genes, kinds)
     if gene is not None:
-        name = plain_gene_id(gene)
-        if name not in sequences:
-            raise InputError(
-                f"`gene` {name}: not among the {len(sequences):,} genes of {genes or 'the pairs'}; name one "
-                "of them, or give its sequence with `genes`"
-            )
-        names, unread, repeated = {each: each for each in pairs.smiles}, list[UnreadRow](), 0
+        gene = plain_gene_id(gene)
+        if gene not in sequences:
+            known = f"not among the {len(sequences):,} genes of {genes or 'the pairs'}"
+            raise InputError(f"`gene` {gene}: {known}; name one of them, or give its sequence with `genes`")
+        sequences, unread = {gene: sequences[gene]}, []
+        names = {each: each for each in pairs.smiles}
         if molecules is not None:
             names, unread, repeated = _read_library(molecules, salts, say)
-        named = {name: sequences[name]}
-        return _candidates(pairs, list(names.values()), named, list(names), unread, repeated)
-    smiles = canonical_smiles(molecule or "", salts)
-    if smiles is None:
-        raise InputError(f"`molecule`: expected a molecule as SMILES, got {molecule!r}")
-    for where, _text, reason in missing:
-        say(f"{genes}: {where}: {reason}; left out")
-    if not sequences:
-        raise InputError(f"{genes}: none of its genes has a base")
-    return _candidates(pairs, None, sequences, [smiles], missing, 0)
-
-
-def _candidates(
-    pairs: PairSet,
-    molecule_names: list[str] | None,
-    sequences: dict[str, str],
-    smiles: list[str],
-    unread: list[UnreadRow],
-    repeated: int,
-) -> Candidates:
-    """Return each gene with each molecule, of either of which there is one; None for names ranks genes."""
-    gene, molecule = np.divmod(np.arange(len(sequences) * len(smiles)), len(smiles))
+        smiles = list(names)
+    else:
+        canonical = canonical_smiles(molecule or "", salts)
+        if canonical is None:
+            raise InputError(f"`molecule`: expected a molecule as SMILES, got {molecule!r}")
+        for where, _, reason in unread:
+            say(f"{genes}: {where}: {reason}; left out")
+        if not sequences:
+            raise InputError(f"{genes}: none of its genes has a base")
+        smiles = [canonical]
+    rows, columns = np.divmod(np.arange(len(sequences) * len(smiles)), len(smiles))
     of_gene = _training_pairs(pairs, pairs.gene, pairs.gene_ids, sequences)
     of_molecule = _training_pairs(pairs, pairs.molecule, pairs.smiles, smiles)
     status = _status(pairs)
-    rank_genes = molecule_names is None
     return Candidates(
-        names=molecule_names or list(sequences),
+        names=list(sequences) if gene is None else list(names.values()),
         texts=PairTexts(list(sequences.values()), smiles),
-        gene=gene,
-        molecule=molecule,
-        descriptions=[each[:SEQUENCE_START] for each in sequences.values()] if rank_genes else smiles,
-        training_pairs=of_gene if rank_genes else of_molecule,
+        gene=rows,
+        molecule=columns,
+        descriptions=[each[:SEQUENCE_START] for each in sequences.values()] if gene is None else smiles,
+        training_pairs=of_gene if gene is None else of_molecule,
         known=[status.get((name, each), UNKNOWN_PAIR) for name in sequences for each in smiles],
-        query_pairs=(of_molecule if rank_genes else of_gene)[0],
+        query_pairs=(of_molecule if gene is None else of_gene)[0],
         unread=unread,
         repeated=repeated,
     )
 
 
 def rank(
-    model: InteractionModel,
-    encoder: InputEncoder,
-    candidates: Candidates,
-    temperature: float = 1.0,
-    top: int = 0,
+    model: InteractionModel, encoder: InputEncoder, candidates: Candidates, temperature: float, top: int
 ) -> Ranking:
     """Rank candidates by their calibrated probability, ties by name.
 
-    Several processes predict together, and all return the same.
-
-    Args:
-        model: in evaluation mode.
-        encoder: of the inputs.
-        candidates: to rank.
-        temperature: of the calibration.
-        top: of how many pairs the attention is computed, from the first; the head must have one, see
-            `dnalm.evaluate.attention.check_attends`.
+    Several processes predict together, and all return the same. The attention of the first `top` pairs is
+    computed too; the model's head must have one, see `dnalm.evaluate.attention.check_attends`.
 
     Raises:
         InputError: if a pretrained encoder of the model is needed and missing.
@@ -216,8 +186,7 @@ def rank(
     model = model.to(encoder.processor.fabric().device)
     logits = predict(model, tokens, candidates.gene, candidates.molecule, together=True)
     score = probability(logits, temperature)
-    order = np.lexsort((np.array(candidates.names), -score))
-    ranking = Ranking(candidates, score, order)
+    ranking = Ranking(candidates, score, np.lexsort((np.array(candidates.names), -score)))
     ranking.attention.extend(_attention(model, encoder, tokens, ranking, top) if top else [])
     return ranking
 
@@ -226,37 +195,34 @@ def _attention(
     model: InteractionModel, encoder: InputEncoder, tokens: PairTokens, ranking: Ranking, top: int
 ) -> Iterator[HitAttention]:
     """Yield the attention of the first pairs; a gene without a state is reported and left out."""
-    shape, candidates = model.shape, ranking.candidates
-    rows = ranking.order[:top].tolist()
-    genes, molecules = (
-        dict.fromkeys(column[rows].tolist()) for column in (candidates.gene, candidates.molecule)
-    )
-    sequences = [candidates.texts.sequences[row] for row in genes]
-    smiles = [candidates.texts.smiles[row] for row in molecules]
+    shape, candidates, rows = model.shape, ranking.candidates, ranking.order[:top].tolist()
+    texts, columns = candidates.texts, (candidates.gene, candidates.molecule)
+    genes, molecules = ({row: None for row in column[rows].tolist()} for column in columns)
+    sequences, smiles = [texts.sequences[row] for row in genes], [texts.smiles[row] for row in molecules]
     if isinstance(shape.gene, PretrainedConfig):
         spans = encoder.spans("gene", shape.gene, sequences)
     else:
         spans = [gene_spans(shape, text) for text in sequences]
-    characters: Sequence[npt.NDArray[np.int64] | None] = [None] * len(smiles)
+    characters: Sequence[Spans | None] = [None] * len(smiles)
     if isinstance(shape.molecule, PretrainedConfig):
         characters = encoder.spans("molecule", shape.molecule, smiles)
-    positions = [molecule_atoms(shape, text, each) for text, each in zip(smiles, characters, strict=True)]
-    bases, atoms = dict(zip(genes, spans, strict=True)), dict(zip(molecules, positions, strict=True))
+    bases = dict(zip(genes, spans, strict=True))
+    atoms = {
+        row: molecule_atoms(shape, texts.smiles[row], each)
+        for row, each in zip(molecules, characters, strict=True)
+    }
     for number, row in enumerate(rows, 1):
         gene, molecule, name = int(candidates.gene[row]), int(candidates.molecule[row]), candidates.names[row]
         weights = attention_weights(model, tokens, gene, molecule)
         if weights is None:
             encoder.say(f"{name}: its gene is too short to be attended to; left out of the attention")
             continue
-        text = candidates.texts.smiles[molecule]
+        sequence, text = texts.sequences[gene], texts.smiles[molecule]
         attention = pair_attention(weights, bases[gene], atoms[molecule], len(atom_symbols(text)))
-        sequence = candidates.texts.sequences[gene]
         yield HitAttention(number, name, float(ranking.probability[row]), sequence, text, attention)
 
 
-def _read_library(
-    path: Path, salts: Salts, say: Callable[[str], None]
-) -> tuple[dict[str, str], list[UnreadRow], int]:
+def _read_library(path: Path, salts: Salts, say: Say) -> tuple[dict[str, str], list[UnreadRow], int]:
     """Return the name of each readable molecule by its canonical SMILES, the other rows, and repeats."""
     names: dict[str, str] = {}
     unread: list[UnreadRow] = []
@@ -270,10 +236,8 @@ def _read_library(
         else:
             names.setdefault(canonical, row.name)
     if not names:
-        raise InputError(
-            f"{path}: none of its {read:,} rows is a molecule; expected SMILES, then a name, or a table with "
-            "a SMILES column"
-        )
+        wanted = "expected SMILES, then a name, or a table with a SMILES column"
+        raise InputError(f"{path}: none of its {len(unread):,} rows is a molecule; {wanted}")
     if repeated := read - len(unread) - len(names):
         say(f"{path.name}: {repeated:,} rows repeat a molecule")
     return names, unread, repeated
@@ -290,17 +254,16 @@ def _read_genes(path: Path, kinds: tuple[str, ...]) -> tuple[dict[str, str], lis
 
 def _training_pairs(pairs: PairSet, column: Rows, names: Sequence[str], wanted: Iterable[str]) -> list[int]:
     """Return the number of training pairs of each wanted gene or molecule."""
-    counts = np.bincount(column[pairs.parts["train"]], minlength=len(names)).tolist()
-    known = dict(zip(names, counts, strict=True))
-    return [known.get(each, 0) for each in wanted]
+    counts = Counter(names[row] for row in column[pairs.parts["train"]].tolist())
+    return [counts[each] for each in wanted]
 
 
 def _status(pairs: PairSet) -> dict[tuple[str, str], str]:
     """Return the label and the part of each pair of a set, by gene and SMILES."""
-    negative = "negative" if pairs.meta.get("negatives") == "given" else "drawn as negative"
+    labels = ("negative" if pairs.meta.get("negatives") == "given" else "drawn as negative", "positive")
     return {
         (pairs.gene_ids[pairs.gene[row]], pairs.smiles[pairs.molecule[row]]): (
-            f"{'positive' if pairs.label[row] else negative} in {'training' if part == 'train' else part}"
+            f"{labels[pairs.label[row]]} in {'training' if part == 'train' else part}"
         )
         for part, rows in pairs.parts.items()
         for row in rows.tolist()

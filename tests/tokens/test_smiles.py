@@ -139,7 +139,6 @@ def test_a_report_counts_what_is_lost_and_which_molecules_collide(vocabulary):
         "SMILES tokens (hub): 5 of 9 molecules (55.6%) lose something",
         "  lost most often: '[' 4, ']' 4, 'K' 2, '+' 1, 'Z' 1, 'e' 1, 'l' 1",
         "  2 molecules fall into 1 groups with identical tokens",
-        "  first groups, rows counted from 0: 3 = 4",
         "  1 molecules have no token left",
         "  1 molecules are cut at 10 tokens",
     ]
@@ -147,12 +146,12 @@ def test_a_report_counts_what_is_lost_and_which_molecules_collide(vocabulary):
     for part in (
         ": 4 of 9",
         "'[Fe]' 1, '[K+]' 1, '[K]' 1, '[Zn]' 1\n",
-        "0: 6 = 7\n",
+        " 2 molecules fall into 1 ",
         "  1 molecules are cut",
     ):
         assert part in atomwise
     assert "no token left" not in atomwise
-    assert " 0: 0 = 2 = 3\n" in vocabulary.report(["CC", "C", "CCl", "CC", "N", "N"], "hub")
+    assert " 2 molecules fall into 1 groups" in vocabulary.report(["CC", "C", "CCl", "CC", "N", "N"], "hub")
     many = vocabulary.report([f"C[{letter}]" for letter in "abdefghijklm"], "atomwise")
     assert "'[k]' 1 and 2 more" in many
     assert "0 of 0 molecules" in vocabulary.report([], "hub")
@@ -171,9 +170,9 @@ def test_the_digest_is_that_of_tokens_and_ids(vocabulary, tmp_path):
 @pytest.mark.parametrize(
     ("change", "merges", "message"),
     [
-        ({"[CLS]": None, "C": None}, "", r"no token \[CLS\], C"),
-        *(({"C": number}, "", "not integers") for number in (1.0, True, -1)),
-        ({"C": VOCABULARY["c"]}, "", "two tokens of the same id"),
+        ({"[CLS]": None, "C": None}, "", r"lacks \[CLS\]; lacks C"),
+        *(({"C": number}, "", "not different integers") for number in (1.0, True, -1)),
+        ({"C": VOCABULARY["c"]}, "", "not different integers"),
         ({}, "#version: 0.2\nC C\nc c\n", r"merges in the merges\.txt beside it"),
     ],
 )
