@@ -80,7 +80,7 @@ def open_molecule_encoder(name: str, revision: str, smiles_tokenizer: How) -> Pr
         return [_without_ends(vocabulary.encode(smiles, smiles_tokenizer, longest))]
 
     def report_losses(molecules: Sequence[str]) -> str:
-        return vocabulary.report(molecules, smiles_tokenizer, longest)
+        return str(vocabulary.report(molecules, smiles_tokenizer, longest))
 
     identity = _identity(name, module, vocabulary.digest) | {"smiles_tokenizer": smiles_tokenizer}
     return PretrainedEncoder(name, module, identity, tokenize, None, report_losses, revision)

@@ -30,8 +30,7 @@ from dnalm.formats.smiles import read_molecules
 from dnalm.models.input_encoder import InputEncoder
 from dnalm.models.pair import InteractionModel, predict
 from dnalm.models.pair_shape import PairTexts
-from dnalm.models.pretrained import PretrainedConfig
-from dnalm.models.token_windows import Spans
+from dnalm.models.pretrained import PretrainedConfig, Spans
 from dnalm.process import Say, silent
 
 Rows = npt.NDArray[np.int64]
