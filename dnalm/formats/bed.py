@@ -17,12 +17,9 @@ class BedRecord(NamedTuple):
     """One line of a BED file; further columns, such as narrowPeak's, are ignored."""
 
     interval: Interval
-    name: str
-    """Fourth column; empty where there is none."""
+    name: str  # empty where there is none
     score: float | None
-    """Fifth column; None where there is none."""
-    strand: str
-    """Sixth column: + or -, or . where there is none."""
+    strand: str  # + or -, or . where there is none
 
 
 def read_bed(path: Path) -> Iterator[BedRecord]:
@@ -36,17 +33,13 @@ def read_bed(path: Path) -> Iterator[BedRecord]:
         if not text or text.startswith("#") or text.split(maxsplit=1)[0] in SKIPPED:
             continue
         cells = text.split("\t") if "\t" in text else text.split()
-        where = f"{path}: line {number:,}"
-        if len(cells) < 3 or not all(re.fullmatch(r"\d+", cell) for cell in cells[1:3]):
+        contig, start, end, name, score, strand = [*cells, *["", "", "", "", ".", "."][len(cells) :]][:6]
+        wrong = not contig or not all(re.fullmatch(r"\d+", cell) for cell in (start, end))
+        wrong = wrong or int(start) > int(end) or strand not in ("+", "-", ".")
+        if wrong or not (score == "." or re.fullmatch(NUMBER, score)):
             raise InputError(
-                f"{where}: expected contig, start and end, separated by tabs, got {text[:60]!r}; is this BED?"
+                f"{path}: line {number:,}: expected contig, start and end (name, score, strand) by tabs, "
+                f"the start not after the end, got {text[:60]!r}; is this BED?"
             )
-        interval = Interval(cells[0], int(cells[1]), int(cells[2]))
-        if not interval.contig or interval.length < 0:
-            raise InputError(f"{where}: expected a contig and a start not after the end, got {text[:60]!r}")
-        name, score, strand = (cells[3:6] + ["", ".", "."][len(cells[3:6]) :])[:3]
-        if score != "." and not re.fullmatch(NUMBER, score):
-            raise InputError(f"{where}: expected a number as score, the fifth column, got {score[:40]!r}")
-        if strand not in ("+", "-", "."):
-            raise InputError(f"{where}: expected strand +, - or ., the sixth column, got {strand[:40]!r}")
+        interval = Interval(contig, int(start), int(end))
         yield BedRecord(interval, name, None if score == "." else float(score), strand)

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dnalm.errors import InputError, import_extra
+from dnalm.formats.text import AGAIN
 
 MAGIC = {b"\x26\xfc\x8f\x88": "<", b"\x88\x8f\xfc\x26": ">"}
 """First bytes of a bigWig file, and its byte order (Kent et al. 2010, supplementary table 5)."""
@@ -38,8 +39,7 @@ class BigWig:
         except self._damage as error:
             self._file.close()
             raise self._damaged(error) from error
-        self.contigs: dict[str, int] = {str(name): int(length) for name, length in chroms.items()}
-        """Length of each contig, in bases."""
+        self.contigs: dict[str, int] = {str(name): int(length) for name, length in chroms.items()}  # bases
 
     def values(self, contig: str, start: int, end: int) -> npt.NDArray[np.float32]:
         """Return the track from `start` to before `end`, 0-based, [end - start]; 0 where there is no data.
@@ -48,13 +48,11 @@ class BigWig:
             InputError: if the file has no such contig, it is shorter, a value is infinite, or the file is
                 damaged.
         """
-        if contig not in self.contigs:
-            names = ", ".join(list(self.contigs)[:10]) + (", ..." if len(self.contigs) > 10 else "")
-            raise InputError(f"{self.path}: there is no contig {contig!r}; there are: {names}")
-        if not 0 <= start <= end <= self.contigs[contig]:
+        length = self.contigs.get(contig, 0)
+        if not 0 <= start <= end <= length or contig not in self.contigs:
             raise InputError(
-                f"{self.path}: {contig} has {self.contigs[contig]:,} bases, got {start:,} to {end:,}; "
-                "is it of another assembly?"
+                f"{self.path}: {contig} has {length:,} bases, got {start:,} to {end:,}; is the track of "
+                "another assembly?"
             )
         if start == end:
             return np.zeros(0, dtype=np.float32)
@@ -74,6 +72,4 @@ class BigWig:
         self._file.close()
 
     def _damaged(self, error: Exception) -> InputError:
-        return InputError(
-            f"{self.path}: the bigWig file is damaged or was cut short ({error}); copy or download it again"
-        )
+        return InputError(f"{self.path}: the bigWig file is damaged or was cut short ({error}); {AGAIN}")

@@ -9,9 +9,10 @@ Shapes used below
 """
 
 import gzip
+import itertools
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,12 +29,8 @@ from dnalm.formats.text import NUMBER, read_lines, read_table
 Letters = npt.NDArray[np.uint8]
 Scores = npt.NDArray[np.float32]
 
-NAMED = 3
-"""Windows named at most in a message."""
 COLUMNS = ("sequence", "window_name")
-IUPAC = np.zeros(256, dtype=np.bool_)
-"""[256]: whether a byte is an upper-case IUPAC letter of DNA."""
-IUPAC[np.frombuffer((BASES + AMBIGUOUS).encode(), dtype=np.uint8)] = True
+IUPAC = (BASES + AMBIGUOUS).encode()
 
 
 @dataclass(frozen=True)
@@ -76,17 +73,16 @@ def read_binding(sequences: Path, scores: Path) -> BindingSet:
     """
     names, letters = read_sequences(sequences)
     columns, table = read_scores(scores)
-    without_scores = _first(sorted(set(names) - set(columns)))
-    without_sequence = _first(sorted(set(columns) - set(names)))
-    if without_scores or without_sequence:
-        raise InputError(
-            f"the windows of {sequences} and {scores} are not the same: {without_scores or 'none'} without "
-            f"scores, {without_sequence or 'none'} without sequence; are the two files of one set?"
-        )
+    for mine, others, path in ((names, columns, scores), (columns, names, sequences)):
+        if lacking := sorted(set(mine) - set(others)):
+            raise InputError(
+                f"{path}: {len(lacking):,} windows of the other table are missing, such as {lacking[0]}; are "
+                f"{sequences} and {scores} of one set?"
+            )
     if letters.shape[1] != table.shape[1]:
         raise InputError(
             f"{scores}: expected {letters.shape[1]:,} rows of scores, one a base of the windows in "
-            f"{sequences}, got {table.shape[1]:,}; are the two files of one set?"
+            f"{sequences}, got {table.shape[1]:,}; are they of one set?"
         )
     if names != columns:
         column_of = {name: column for column, name in enumerate(columns)}
@@ -101,31 +97,26 @@ def read_sequences(path: Path) -> tuple[list[str], Letters]:
         InputError: if columns are missing, there is no window, names repeat, lengths differ, or a character
             is not an IUPAC code.
     """
-    rows = [(row["window_name"], row["sequence"]) for _, row in read_table(path, COLUMNS)]
+    names: list[str] = []
+    rows: list[bytes] = []
+    for number, row in read_table(path, COLUMNS):
+        names.append(row["window_name"])
+        rows.append(row["sequence"].encode("ascii", "replace").upper())
+        if len(rows[-1]) != len(rows[0]) or not rows[0]:
+            raise InputError(
+                f"{path}: line {number:,}: expected windows of one length, {len(rows[0]):,} bases as the "
+                f"first; window {names[-1]} has {len(rows[-1]):,}"
+            )
+        if strange := rows[-1].translate(None, IUPAC):
+            at = rows[-1].index(strange[:1])
+            raise InputError(
+                f"{path}: window {names[-1]}, position {at + 1:,}: {row['sequence'][at]!r} is no IUPAC code "
+                f"of DNA ({IUPAC.decode()})"
+            )
     if not rows:
         raise InputError(f"{path}: there are no windows below the first line")
-    names = [name for name, _ in rows]
     _check_names(names, path)
-    counts = Counter(len(sequence) for _, sequence in rows)
-    if len(counts) > 1 or 0 in counts:
-        usual = max(counts.items(), key=lambda item: (item[0] > 0, item[1]))[0]
-        name, sequence = next(row for row in rows if len(row[1]) != usual or not row[1])
-        raise InputError(
-            f"{path}: expected windows of one length, most have {usual:,} bases; window {name} has "
-            f"{len(sequence):,}; lengths found: {', '.join(map(str, sorted(counts)[:10]))}"
-        )
-    text = "".join(sequence for _, sequence in rows)
-    upper = bytearray(text.encode("ascii", "replace").upper())
-    letters = np.frombuffer(upper, dtype=np.uint8).reshape(len(rows), -1)
-    strange = ~IUPAC[letters]
-    if strange.any():
-        window, position = np.argwhere(strange)[0]
-        raise InputError(
-            f"{path}: window {names[window]}, position {position + 1:,}: "
-            f"{rows[window][1][position]!r} is no IUPAC code of DNA ({BASES + AMBIGUOUS}); "
-            f"characters like it: {strange.sum():,}"
-        )
-    return names, letters
+    return names, np.frombuffer(bytearray().join(rows), dtype=np.uint8).reshape(len(rows), -1)
 
 
 def read_scores(path: Path) -> tuple[list[str], Scores]:
@@ -136,10 +127,7 @@ def read_scores(path: Path) -> tuple[list[str], Scores]:
             one is not a finite number.
     """
     lines = read_lines(path)
-    _, header = next(lines, (1, ""))
-    if not header.strip():
-        raise InputError(f"{path}: expected names of windows, separated by tabs, got an empty first line")
-    names = header.split("\t")
+    names = next(lines, (1, ""))[1].split("\t")
     _check_names(names, path)
     rows: list[Scores] = []
     for number, line in lines:
@@ -149,21 +137,17 @@ def read_scores(path: Path) -> tuple[list[str], Scores]:
         where = f"{path}: line {number:,}"
         if len(cells) != len(names):
             raise InputError(f"{where}: expected {len(names):,} scores, one a window, got {len(cells):,}")
-        rows.append(_parse_row(cells, names, where))
+        # Most cells are equal: each distinct one is parsed once.
+        values = {cell: float(cell) if re.fullmatch(NUMBER, cell.strip()) else np.nan for cell in set(cells)}
+        with np.errstate(over="ignore"):  # beyond float32: infinite
+            row = np.fromiter(map(values.__getitem__, cells), dtype=np.float32, count=len(cells))
+        if not np.isfinite(row).all():
+            at = int(np.flatnonzero(~np.isfinite(row))[0])
+            raise InputError(f"{where}, window {names[at]}: expected a finite number, got {cells[at][:40]!r}")
+        rows.append(row)
     if not rows:
         raise InputError(f"{path}: there are no scores below the names of the windows")
     return names, np.ascontiguousarray(np.stack(rows).T)
-
-
-def _parse_row(cells: list[str], names: list[str], where: str) -> Scores:
-    """Return one row of scores, [N]; most cells are equal, so that each distinct one is parsed once."""
-    values = {cell: float(cell) if re.fullmatch(NUMBER, cell.strip()) else np.nan for cell in set(cells)}
-    with np.errstate(over="ignore"):  # beyond float32: infinite
-        row = np.fromiter(map(values.__getitem__, cells), dtype=np.float32, count=len(cells))
-    if not np.isfinite(row).all():
-        at = int(np.flatnonzero(~np.isfinite(row))[0])
-        raise InputError(f"{where}, window {names[at]}: expected a finite number, got {cells[at][:40]!r}")
-    return row
 
 
 def write_binding(sequences: Path, scores: Path, windows: BindingSet) -> None:
@@ -180,44 +164,32 @@ def write_tracks(sequences: Path, names: list[str], letters: Letters, tracks: Ma
         letters: [N, L].
         tracks: scores [N, L] by the file they go to.
     """
-    assert len(names) == len(letters)
     assert all(scores.shape == letters.shape for scores in tracks.values())
+    rows = zip(letters, names, strict=True)
     with ExitStack() as stack:  # the first replaces its file only when all are complete
         files = [stack.enter_context(atomic_file(path)) for path in (sequences, *tracks)]
-        _write(files[0], _sequence_lines(names, letters))
+        _write(files[0], COLUMNS, ((row.tobytes().decode("ascii"), name) for row, name in rows))
         for file, scores in zip(files[1:], tracks.values(), strict=True):
-            _write(file, _score_lines(names, scores))
+            _write(file, names, map(_score_cells, scores.T))
 
 
-def _write(file: BinaryIO, lines: Iterable[str]) -> None:
+def _write(file: BinaryIO, header: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
     with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=file, mtime=0) as packed:
-        for line in lines:
-            packed.write(line.encode() + b"\n")
+        for cells in itertools.chain([header], rows):
+            packed.write("\t".join(cells).encode() + b"\n")
 
 
-def _sequence_lines(names: list[str], letters: Letters) -> Iterator[str]:
-    yield "\t".join(COLUMNS)
-    for name, row in zip(names, letters, strict=True):
-        yield f"{row.tobytes().decode('ascii')}\t{name}"
-
-
-def _score_lines(names: list[str], scores: Scores) -> Iterator[str]:
-    """Yield names, then one line a base; a number is written as short as float32 reads it back the same."""
-    yield "\t".join(names)
-    for base in scores.T:
-        values, which = np.unique(base.astype(np.float32), return_inverse=True)
-        texts = [str(value).removesuffix(".0") if value else "0" for value in values]
-        yield "\t".join(map(texts.__getitem__, which.tolist()))
+def _score_cells(base: Scores) -> Iterator[str]:
+    """Return numbers as short as float32 reads them back the same."""
+    values, which = np.unique(base.astype(np.float32), return_inverse=True)
+    texts = [str(value).removesuffix(".0") if value else "0" for value in values]
+    return map(texts.__getitem__, which.tolist())
 
 
 def _check_names(names: list[str], path: Path) -> None:
-    if strange := [name for name in names if "\ufffd" in name]:
-        raise InputError(f"{path}: expected names of windows in UTF-8, got {strange[0][:20]!r}")
-    if repeated := [name for name, count in Counter(names).items() if count > 1]:
-        raise InputError(f"{path}: expected each window once, got several times: {_first(repeated)}")
-
-
-def _first(names: Sequence[str]) -> str:
-    """Return how many names there are and the first few; nothing where there are none."""
-    more = ", ..." if len(names) > NAMED else ""
-    return f"{len(names):,} ({', '.join(names[:NAMED])}{more})" if names else ""
+    for name in names:
+        if not name.strip() or "\ufffd" in name:
+            raise InputError(f"{path}: expected names of windows in UTF-8, got {name[:20]!r}")
+    name, count = Counter(names).most_common(1)[0]
+    if count > 1:
+        raise InputError(f"{path}: expected each window once, got {name} several times")

@@ -1,5 +1,6 @@
 """What kind of genomic file a file is, by its first bytes; only motifs are read to the end."""
 
+import contextlib
 import gzip
 import io
 import re
@@ -10,12 +11,13 @@ from typing import Any, NamedTuple
 
 from dnalm.dna import AMBIGUOUS, BASES
 from dnalm.formats import bigwig, twobit
+from dnalm.formats.motif import read_motifs
 from dnalm.formats.text import GZIP_MAGIC
 
 HEAD = 1 << 20
 """Bytes of a file, and of its decompressed text, that are read."""
-NAMES = 5
-"""Contigs named at most."""
+NAMES = 5  # contigs named at most
+DNA = frozenset(f"{BASES}{AMBIGUOUS}U" + f"{BASES}{AMBIGUOUS}U".lower())
 TABLES = {
     r"sequence\twindow_name$": "table of sequences and the windows they come from",
     r"sequence,label$": "table of sequences and their classes",
@@ -27,12 +29,9 @@ TABLES = {
 class Detected(NamedTuple):
     """What a file is."""
 
-    kind: str
-    """One word: fasta, 2bit, vcf, bed, bedgraph, bigwig, motif, table."""
-    title: str
-    """The same in words."""
-    facts: dict[str, Any]
-    """JSON values."""
+    kind: str  # one word: fasta, 2bit, vcf, bed, bedgraph, bigwig, motif, table
+    title: str  # the same in words
+    facts: dict[str, Any]  # JSON values
 
 
 class Head(NamedTuple):
@@ -40,10 +39,8 @@ class Head(NamedTuple):
 
     raw: bytes
     text: bytes
-    packing: str
-    """plain, gzip or bgzip."""
-    whole: bool
-    """Whether `text` is all there is."""
+    packing: str  # plain, gzip or bgzip
+    whole: bool  # whether `text` is all there is
 
 
 def read_head(path: Path) -> Head:
@@ -54,15 +51,12 @@ def read_head(path: Path) -> Head:
     if not raw.startswith(GZIP_MAGIC):
         return Head(raw, raw, "plain", whole)
     packing = "bgzip" if raw[12:14] == b"BC" else "gzip"  # SAM specification, section 4.1
-    text = bytearray()
-    try:
-        with gzip.open(io.BytesIO(raw)) as unpacked:
-            while len(text) < HEAD and (piece := unpacked.read1(1 << 16)):
-                text += piece
-            whole = whole and not unpacked.read(1)
-    except (EOFError, gzip.BadGzipFile, zlib.error):
-        whole = False
-    return Head(raw, bytes(text), packing, whole)
+    text, ended = bytearray(), False
+    with contextlib.suppress(EOFError, gzip.BadGzipFile, zlib.error), gzip.open(io.BytesIO(raw)) as unpacked:
+        while len(text) < HEAD and (piece := unpacked.read1(1 << 16)):
+            text += piece
+        ended = not unpacked.read(1)
+    return Head(raw, bytes(text), packing, whole and ended)
 
 
 def detect(path: Path, head: Head) -> Detected | None:
@@ -74,13 +68,10 @@ def detect(path: Path, head: Head) -> Detected | None:
     if head.raw[:4] in twobit.MAGIC:
         return _twobit(head.raw)
     if head.raw[:4] in bigwig.MAGIC:
-        version, zooms = struct.unpack(bigwig.MAGIC[head.raw[:4]] + "HH", head.raw[4:8].ljust(4, b"\0"))
-        return Detected("bigwig", "bigWig track", {"version": version, "zoom_levels": zooms})
+        return Detected("bigwig", "bigWig track", {})
     text = head.text.decode("utf-8", "replace")
-    if "\0" in text:
-        return None
     lines = [line for line in text.splitlines() if line.strip()]
-    if not lines:
+    if "\0" in text or not lines:
         return None
     if lines[0].startswith("##fileformat=VCF"):
         return _vcf(lines, head)
@@ -100,14 +91,13 @@ def _fasta(lines: list[str], head: Head) -> Detected | None:
     if not sequence or not re.fullmatch(r"[A-Za-z*.\-]+", sequence[0]):
         return None  # motif matrices begin with '>' too
     names = [(header[1:].split() or [""])[0] for header in headers]
-    letters = set("".join(sequence))
     facts: dict[str, Any] = {"packing": head.packing}
     if head.whole:
         facts |= {"contigs": names[:NAMES], "contig_count": len(names), "length_bp": sum(map(len, sequence))}
     else:
         facts["first_contigs"] = names[:NAMES]
-    strange = letters - set(BASES + AMBIGUOUS + "U" + (BASES + AMBIGUOUS + "U").lower())
-    if strange:
+    letters = set("".join(sequence))
+    if strange := letters - DNA:
         facts["letters_not_of_dna"] = "".join(sorted(strange))
         return Detected("fasta-other", "FASTA, but not of DNA", facts)
     facts["soft_masked"] = bool(letters & set("acgt"))
@@ -129,15 +119,10 @@ def _twobit(raw: bytes) -> Detected:
 def _vcf(lines: list[str], head: Head) -> Detected:
     contigs = [match[1] for line in lines if (match := re.match(r"##contig=<.*?ID=([^,>]+)", line))]
     columns = next((line.split("\t") for line in lines if line.startswith("#CHROM")), [])
-    record = next((line.split("\t") for line in lines if not line.startswith("#")), None)
-    facts: dict[str, Any] = {
-        "packing": head.packing,
-        "version": lines[0].removeprefix("##fileformat="),
-        "samples": max(0, len(columns) - 9),
-    }
-    if contigs:
-        facts["contigs"] = contigs[:NAMES]
-    if record and len(record) > 4:
+    record = next((line.split("\t") for line in lines if not line.startswith("#")), [])
+    facts: dict[str, Any] = {"packing": head.packing, "version": lines[0].removeprefix("##fileformat=")}
+    facts |= {"samples": max(0, len(columns) - 9), "contigs": contigs[:NAMES]}
+    if len(record) > 4:
         facts["first_variant"] = f"{record[0]}:{record[1]} {record[3]}>{record[4]} (1-based)"
     return Detected("vcf", "VCF, variants", facts)
 
@@ -148,12 +133,8 @@ def _motifs(path: Path, lines: list[str]) -> Detected | None:
     matrix = len(lines) > 1 and lines[0][0] == ">" and re.match(r"\s*([ACGT]\s*\[?\s*)?[\d.]", lines[1])
     if not meme and not matrix:
         return None
-    from dnalm.formats.motif import read_motifs
-
     found = list(read_motifs(path))
     facts: dict[str, Any] = {"motifs": len(found), "names": [motif.name for motif in found[:NAMES]]}
-    if len(found) == 1:
-        facts["bases"] = len(found[0].probabilities)
     if found[0].threshold is not None:
         facts["threshold_nats"] = found[0].threshold
     return Detected("motif", "motifs, as matrices of probabilities", facts)
@@ -161,17 +142,13 @@ def _motifs(path: Path, lines: list[str]) -> Detected | None:
 
 def _bed(lines: list[str], head: Head) -> Detected | None:
     rows = [line.split("\t") for line in lines if not line.startswith(("#", "track", "browser"))][:100]
-    if not rows:
-        return None
     for row in rows:
         if len(row) < 3 or not (row[1].isdecimal() and row[2].isdecimal() and int(row[1]) <= int(row[2])):
             return None
-    contig, start, end = rows[0][:3]
-    facts = {
-        "packing": head.packing,
-        "columns": len(rows[0]),
-        "first_interval": f"{contig}:{start}-{end} (0-based)",
-    }
+    if not rows:
+        return None
+    interval = f"{rows[0][0]}:{rows[0][1]}-{rows[0][2]} (0-based)"
+    facts = {"packing": head.packing, "columns": len(rows[0]), "first_interval": interval}
     if len(rows[0]) == 4 and re.fullmatch(r"-?[\d.]+(e-?\d+)?", rows[0][3]):
         return Detected("bedgraph", "bedGraph, a track", facts)
     return Detected("bed", "BED, intervals", facts)

@@ -1,6 +1,7 @@
 """Genome files as they stream by (`Source`, `Block`), and FASTA, plain, gzip or bgzip, in bounded memory."""
 
 import hashlib
+import itertools
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,7 @@ from typing import IO, Any, NamedTuple, cast
 import numpy as np
 
 from dnalm.errors import InputError
-from dnalm.formats.text import GZIP_MAGIC, decompressed, gzip_errors
+from dnalm.formats.text import AGAIN, GZIP_MAGIC, decompressed, gzip_errors
 
 CHUNK = 1 << 20
 """Bytes of text read at a time."""
@@ -37,15 +38,14 @@ class Source:
         on_read: called with the number of bytes after each read, for a progress bar.
 
     Raises:
-        InputError: if it is a folder, a pipe or a device.
+        InputError: if it is a folder, a pipe or a device, or not there.
     """
 
     def __init__(self, path: Path, on_read: Callable[[int], None] | None = None) -> None:
-        if path.is_dir():
-            raise InputError(f"{path}: expected a FASTA or .2bit file, got a folder")
-        if path.exists() and not path.is_file():
-            what = "a pipe" if path.is_fifo() else "a device or socket"
-            raise InputError(f"{path}: expected a file, got {what}; save it first")
+        if not path.is_file():
+            what = "got a folder" if path.is_dir() else "got a pipe or device; save it to a file first"
+            what = what if path.exists() else "there is no such file"
+            raise InputError(f"{path}: expected a FASTA or .2bit file, {what}")
         self.path, self.bytes = path, 0
         self._file, self._digest, self._on_read = path.open("rb"), hashlib.sha256(), on_read
 
@@ -60,11 +60,10 @@ class Source:
 
     def peek(self, size: int, *, from_end: bool = False) -> bytes:
         """Return the first or the last bytes of the file; reading goes on where it was."""
-        at = self._file.tell()
-        self._file.seek(max(0, self._file.seek(0, 2) - size) if from_end else 0)
-        data = self._file.read(size)
-        self._file.seek(at)
-        return data
+        with self.path.open("rb") as file:
+            if from_end:
+                file.seek(max(0, file.seek(0, 2) - size))
+            return file.read(size)
 
     @property
     def is_gzip(self) -> bool:
@@ -110,19 +109,18 @@ def read_fasta(source: Source) -> Iterator[Block]:
     """
     header: bytes | None = None  # the header line so far, when a piece ends inside it
     started, line_start = False, True
-    for chunk in read_text(source):
+    for chunk in itertools.chain(read_text(source), [b"\n"]):  # ends the last line; else an empty line
         at = 0
         while at < len(chunk):
             if header is not None:
                 end = chunk.find(b"\n", at)
                 header += chunk[at : end if end >= 0 else len(chunk)]
                 if len(header) > LONGEST_HEADER:
-                    raise InputError(
-                        f"{source.path}: a header of more than {LONGEST_HEADER:,} bytes; is this FASTA?"
-                    )
+                    raise InputError(f"{source.path}: a header of {len(header)} bytes: no FASTA?")
                 if end < 0:
                     break
-                yield Block(_first_word(header, source), b"")
+                name = header.split(maxsplit=1)[0] if header[:1].strip() else b""
+                yield Block(check_name(name, source), b"")
                 header, line_start, at = None, True, end + 1
             elif line_start and chunk[at : at + 1] == b">":
                 header, started, at = b"", True, at + 1
@@ -131,32 +129,29 @@ def read_fasta(source: Source) -> Iterator[Block]:
                 text = _without_empty_lines(chunk[at:end], line_start)
                 if text and not started:
                     raise InputError(
-                        f"{source.path}: expected FASTA (plain, gzip or bgzip), whose first character is "
-                        f"'>', got {text[:20]!r}; pass a genome in FASTA or .2bit"
+                        f"{source.path}: expected FASTA (plain, gzip or bgzip), whose first character is '>', "
+                        f"or .2bit, got {text[:20]!r}"
                     )
                 if text:
                     yield Block(None, text)
                     line_start = text.endswith(b"\n")
                 at = end
-    if header is not None:
-        yield Block(_first_word(header, source), b"")
-    elif not started:
+    if not started:
         raise InputError(f"{source.path}: expected FASTA, got only empty lines")
-    elif not line_start:
-        yield Block(None, b"\n")
 
 
 def check_name(word: bytes, source: Source) -> str:
     """Return the name of a record.
 
     Raises:
-        InputError: if it is not printable ASCII.
+        InputError: if it is empty or not printable ASCII.
     """
-    if not (word.isascii() and word.decode("ascii").isprintable()):
+    name = word.decode("utf-8", "replace")
+    if not (name and name.isascii() and name.isprintable()):
         raise InputError(
-            f"{source.path}: the name {word!r} has characters that are not printable ASCII; rename it"
+            f"{source.path}: expected a name of printable ASCII for each record, got {name!r}; rename it"
         )
-    return word.decode("ascii")
+    return name
 
 
 def _next_header(chunk: bytes, at: int) -> int:
@@ -176,22 +171,10 @@ def _without_empty_lines(text: bytes, line_start: bool) -> bytes:
     return text
 
 
-def _first_word(header: bytes, source: Source) -> str:
-    """Return the name in a header line, which begins right after its `>`."""
-    word = header.split(maxsplit=1)[0] if header[:1].strip() else b""
-    if not word:
-        raise InputError(
-            f"{source.path}: a header has no name after its '>' (line {'>' + header.decode('latin-1')!r})"
-        )
-    return check_name(word, source)
-
-
 def _chunks(source: Source) -> Iterator[bytes]:
     is_bgzip = source.is_gzip and source.peek(14)[12:] == b"BC"
     if is_bgzip and source.peek(len(BGZIP_END), from_end=True) != BGZIP_END:
-        raise InputError(
-            f"{source.path}: cut short: the end of the bgzip file is missing; copy or download it again"
-        )
+        raise InputError(f"{source.path}: cut short: the end of the bgzip file is missing; {AGAIN}")
     file = decompressed(cast(IO[bytes], source), source.peek(2))
     with gzip_errors(source.path):
         while chunk := file.read(CHUNK):

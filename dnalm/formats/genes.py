@@ -1,6 +1,5 @@
 """Sequences of genes: FASTA, a table (GeneID, sequence; kind, source_id), or HDF5 with one dataset a gene."""
 
-import itertools
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -8,16 +7,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dnalm.dna import AMBIGUOUS, BASES
 from dnalm.errors import InputError, import_extra
-from dnalm.formats.fasta import Block, Source, read_fasta
+from dnalm.formats.fasta import Source, read_fasta
 from dnalm.formats.pairs import plain_gene_id
-from dnalm.formats.text import first_line, read_table
+from dnalm.formats.text import AGAIN, first_line, read_table
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 UNKNOWN = "unknown"
 """The kind of a sequence whose file gives none."""
-LETTERS = frozenset("ACGTURYSWKMBDHVN")
-"""IUPAC letters of nucleic acids."""
 NO_SEQUENCE = "SEQUENCEUNAVAILABLE"
 """What Ensembl's BioMart writes for a gene of which it has no sequence, without the blank."""
 
@@ -48,30 +46,30 @@ def read_gene_rows(path: Path) -> Iterator[GeneRow]:
     else:
         rows = _from_fasta(path) if first_line(path).startswith(">") else _from_table(path)
     for row in rows:
-        sequence = "".join(row.sequence.split()).upper().replace(NO_SEQUENCE, "")
-        if strange := sorted(set(sequence) - LETTERS):
+        sequence = "".join(row.sequence.split()).upper().replace(NO_SEQUENCE, "").replace("U", "T")
+        if strange := sorted(set(sequence) - set(BASES + AMBIGUOUS)):
             raise InputError(
-                f"{path}: the sequence of gene {row.gene_id} has letters that are not DNA: "
-                f"{', '.join(map(repr, strange[:5]))}"
+                f"{path}: the sequence of gene {row.gene_id} has {strange[0]!r}, which is not DNA"
             )
-        yield row._replace(sequence=sequence.replace("U", "T"))
+        yield row._replace(gene_id=plain_gene_id(row.gene_id), sequence=sequence)
 
 
 def _from_fasta(path: Path) -> Iterator[GeneRow]:
     name, pieces = "", list[bytes]()
     with closing(Source(path)) as source:
-        for block in itertools.chain(read_fasta(source), [Block("", b"")]):
-            if block.name is not None:
+        for begins, text in read_fasta(source):
+            if begins is not None:
                 if name:
-                    yield GeneRow(plain_gene_id(name), UNKNOWN, name, b"".join(pieces).decode("latin-1"))
-                name, pieces = block.name, []
-            pieces.append(block.text)
+                    yield GeneRow(name, UNKNOWN, name, b"".join(pieces).decode("latin-1"))
+                name, pieces = begins, []
+            pieces.append(text)
+    yield GeneRow(name, UNKNOWN, name, b"".join(pieces).decode("latin-1"))
 
 
 def _from_table(path: Path) -> Iterator[GeneRow]:
     for _, row in read_table(path, ("GeneID", "sequence")):
         kind, source = " ".join(row.get("kind", "").split()) or UNKNOWN, row.get("source_id", "").strip()
-        yield GeneRow(plain_gene_id(row["GeneID"]), kind, source, row["sequence"])
+        yield GeneRow(row["GeneID"], kind, source, row["sequence"])
 
 
 def _from_hdf5(path: Path) -> Iterator[GeneRow]:
@@ -79,28 +77,23 @@ def _from_hdf5(path: Path) -> Iterator[GeneRow]:
     try:
         opened = h5py.File(path, "r")
     except OSError as error:
-        raise InputError(f"{path}: damaged HDF5 ({error}); copy or download it again") from error
+        raise InputError(f"{path}: damaged HDF5 ({error}); {AGAIN}") from error
     with opened as file:
         for name in file:
             item = file[name]
-            if not isinstance(item, h5py.Dataset):
-                raise InputError(f"{path}: expected one dataset a gene, got the group {name!r}")
-            yield GeneRow(plain_gene_id(name), UNKNOWN, name, _hdf5_text(item[()], path, name))
+            sequence = _hdf5_text(item[()]) if isinstance(item, h5py.Dataset) else None
+            if sequence is None:
+                raise InputError(
+                    f"{path}: {name!r}: expected a dataset with the letters of one sequence, got {item}"
+                )
+            yield GeneRow(name, UNKNOWN, name, sequence)
 
 
-def _hdf5_text(value: Any, path: Path, name: str) -> str:
+def _hdf5_text(value: Any) -> str | None:
     """Return the letters of a dataset: a string, bytes, or an array of either or of character codes."""
     array = np.asarray(value)
     if array.dtype == np.uint8:
         return bytes(array.ravel()).decode("ascii", "replace")
-    if array.dtype.kind not in "SUO":
-        raise InputError(
-            f"{path}: dataset {name!r}: expected the letters of a sequence, got {type(value).__name__}"
-        )
     texts = [each.decode("ascii", "replace") if isinstance(each, bytes) else str(each) for each in array.flat]
-    if len(texts) > 1 and any(len(each) > 1 for each in texts):
-        raise InputError(
-            f"{path}: dataset {name!r}: expected one sequence, got {len(texts)}; keep one of them, or "
-            "write a table with a row for each"
-        )
-    return "".join(texts)
+    one = len(texts) == 1 or all(len(each) <= 1 for each in texts)
+    return "".join(texts) if one and array.dtype.kind in "SUO" else None

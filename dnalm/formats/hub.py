@@ -4,7 +4,6 @@
 """
 
 import re
-import zipfile
 from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, TypeVar
@@ -45,17 +44,22 @@ def hub_folder(name: str, revision: str | None, wanted: Sequence[str]) -> Path:
     if name and local.exists():
         return local if local.is_dir() else local.parent
     if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name):
-        raise InputError(
-            f"{name or 'an empty name'}: expected a folder, or a hub name such as OWNER/NAME, but there is "
-            "no such folder"
-        )
+        raise InputError(f"{name!r}: expected a folder that is there, or a hub name such as OWNER/NAME")
     if not re.fullmatch(r"[0-9a-f]{40}", revision or ""):
         raise InputError(
-            f"{name}: no such folder; a model is fetched from the hub only at a pinned commit: give its "
-            f"revision, 40 hexadecimal digits, as https://huggingface.co/{name}/commits/main lists them (a "
-            f"branch or tag can change), or a folder that holds the files; got {revision!r}"
+            f"{name}: no such folder; a model of the hub needs a commit as revision, 40 hexadecimal digits "
+            f"as in https://huggingface.co/{name}/commits/main (a branch can change), got {revision!r}"
         )
-    return _fetch(name, str(revision), wanted)
+    hub = import_extra("huggingface_hub", "interaction", f"{name}: a model by hub name")
+    try:
+        return Path(hub.snapshot_download(name, revision=revision, allow_patterns=list(wanted)))
+    except Exception as error:  # offline, not found, no network, a full disk: each has its own kind
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        raise InputError(
+            f"{name} at {revision}: not in the hub's cache, and not to be fetched ({reason}); where there is "
+            f"a network, run: hf download {name} --revision {revision} (with the same HF_HOME, or into a "
+            "folder to give in place of the name)"
+        ) from error
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -68,31 +72,24 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         InputError: if there are no weights, or the file is cut short, a git-lfs pointer, holds something else
             than tensors, or asks for code to be run; the file is named.
     """
-    file = _weights_file(path)
+    files = [path] if path.is_file() else [path / name for name in WEIGHTS]
+    file = next((file for file in files if file.is_file() and file.suffix in (".safetensors", ".bin")), None)
+    if file is None:
+        raise InputError(f"{path}: expected a folder with {' or '.join(WEIGHTS)}, or such a file")
     with file.open("rb") as opened:
-        start = opened.read(len(POINTER))
-    if start == POINTER:
-        raise InputError(
-            f"{file}: expected weights, got the git-lfs pointer to them; run git lfs pull in its folder, "
-            "or fetch it with hf download"
-        )
+        if opened.read(len(POINTER)) == POINTER:
+            raise InputError(
+                f"{file}: expected weights, got a git-lfs pointer; run git lfs pull in its folder"
+            )
     if file.suffix == ".safetensors":
         try:
             return safetensors.torch.load_file(file)
         except safetensors.SafetensorError as error:
-            raise InputError(
-                f"{file}: expected safetensors, got something else or a file cut short ({error}); fetch it "
-                "again"
-            ) from error
-    if start.startswith(b"PK") and not zipfile.is_zipfile(file):
-        raise InputError(f"{file}: cut short, its end is missing; fetch it again")
+            raise InputError(f"{file}: no safetensors, or cut short ({error}); fetch it again") from error
     tensors = read_pt(file)
     for key, value in tensors.items():
         if not isinstance(value, Tensor):
-            raise InputError(
-                f"{file}: expected tensors alone, but {key!r} is a {type(value).__name__}; "
-                "give a file that holds the weights and nothing else"
-            )
+            raise InputError(f"{file}: expected tensors alone, but {key!r} is a {type(value).__name__}")
     return tensors
 
 
@@ -104,7 +101,7 @@ def read_config(folder: Path, name: str = "config.json") -> dict[str, Any]:
     """
     file = folder / name
     if not file.is_file():
-        raise InputError(f"{file}: missing; expected the model's {name} beside its other files, fetch it too")
+        raise InputError(f"{file}: missing; expected the model's {name} beside its other files")
     content = read_json(file)
     if not isinstance(content, dict):
         raise InputError(f"{file}: expected settings by name, got a {type(content).__name__}; fetch it again")
@@ -144,15 +141,12 @@ def read_fields(
     Raises:
         InputError: naming all that is missing or of another type or value.
     """
-    found: dict[str, Any] = {}
+    found = {ours: content[theirs] for ours, theirs in names.items() if theirs in content}
     wrong = [f"no {name}" for name in names.values() if name not in content and name not in optional]
-    for ours, theirs in names.items():
-        if theirs not in content:
-            continue
-        found[ours] = content[theirs]
-        if type(found[ours]) is not int and not (ours in FRACTIONS and type(found[ours]) is float):
+    for ours, value in found.items():
+        if type(value) is not int and not (ours in FRACTIONS and type(value) is float):
             kind = "a number" if ours in FRACTIONS else "an integer"
-            wrong.append(f"{theirs} is {found[ours]!r}, expected {kind}")
+            wrong.append(f"{names[ours]} is {value!r}, expected {kind}")
     wrong += [
         f"{name} is {content[name]!r}, expected {value!r}"
         for name, value in required.items()
@@ -164,15 +158,12 @@ def read_fields(
 
 
 def encoder_tensors(path: Path, prefix: str, head: str) -> dict[str, Tensor]:
-    """Return the tensors of an encoder alone.
+    """Return the tensors of an encoder alone; raises as `read_tensors`.
 
     Args:
         path: a hub folder, or a weights file.
         prefix: of each name in a file that has a language-model head, too; it is removed.
         head: prefix of the language-model head's tensors, which are left out.
-
-    Raises:
-        InputError: as `read_tensors`.
     """
     tensors = read_tensors(path)
     before = prefix if any(name.startswith(prefix) for name in tensors) else ""
@@ -182,32 +173,3 @@ def encoder_tensors(path: Path, prefix: str, head: str) -> dict[str, Tensor]:
         for name, tensor in tensors.items()
         if not name.startswith(head) and name not in left_out
     }
-
-
-def _weights_file(path: Path) -> Path:
-    """Return the weights file that `path` is or holds."""
-    if path.is_file():
-        if path.suffix not in {Path(name).suffix for name in WEIGHTS}:
-            raise InputError(f"{path}: expected a file such as {' or '.join(WEIGHTS)}, or a folder with one")
-        return path
-    for name in WEIGHTS:
-        if (path / name).is_file():
-            return path / name
-    what = "it holds neither" if path.is_dir() else "there is no such folder"
-    raise InputError(
-        f"{path}: expected a folder with {' or '.join(WEIGHTS)}, but {what}; fetch all of it with hf download"
-    )
-
-
-def _fetch(name: str, commit: str, wanted: Sequence[str]) -> Path:
-    """Return the folder of a commit's files in the hub's cache, fetched where they are not in it."""
-    hub = import_extra("huggingface_hub", "interaction", f"{name}: a model by hub name")
-    try:
-        return Path(hub.snapshot_download(name, revision=commit, allow_patterns=list(wanted)))
-    except Exception as error:  # offline, not found, no network, a full disk: each has its own kind
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-        raise InputError(
-            f"{name} at {commit}: not in the hub's cache, and could not be fetched ({reason}); where there "
-            f"is a network, run: hf download {name} --revision {commit} (with the same HF_HOME, or with "
-            "--local-dir FOLDER; then give that folder in place of the name)"
-        ) from error

@@ -6,25 +6,25 @@ Shapes used below
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from dnalm.config import nearest
 from dnalm.dna import BASES
 from dnalm.errors import InputError
 from dnalm.formats.text import NUMBER, read_lines
 
 Numbers = npt.NDArray[np.float64]
+Background = tuple[float, float, float, float]
+Lines = list[tuple[int, str]]  # lines that are not empty, with their numbers from 1
 
 SUM_TOLERANCE = 0.02
 """How far from 1 a row of probabilities may sum: HOMER writes three decimals, others two."""
-NAMED = 10
-"""Motifs named at most in a message."""
-UNIFORM = (0.25, 0.25, 0.25, 0.25)
+UNIFORM: Background = (0.25, 0.25, 0.25, 0.25)
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,17 +36,13 @@ class Motif:
     """[W, 4]: of A C G T at each position; each row sums to 1."""
     threshold: float | None = None
     """Least score of a site, sum of ln(probability / background); None where the file gives none."""
-    background: tuple[float, float, float, float] = UNIFORM
+    background: Background = UNIFORM
     """Of A C G T; sums to 1."""
 
     @property
     def width(self) -> int:
         """W."""
         return len(self.probabilities)
-
-
-Lines = list[tuple[int, str]]
-"""Lines that are not empty, with their numbers from 1."""
 
 
 def read_motifs(path: Path) -> Iterator[Motif]:
@@ -56,9 +52,7 @@ def read_motifs(path: Path) -> Iterator[Motif]:
         InputError: if the format is unknown, the file is empty, or a matrix is damaged.
     """
     lines = [(number, line.strip()) for number, line in read_lines(path) if line.strip()]
-    if not lines:
-        raise InputError(f"{path}: expected motifs, got an empty file")
-    first = lines[0][1]
+    first = lines[0][1] if lines else "an empty file"
     if first.startswith("MEME version"):
         yield from _read_meme(lines, path)
     elif first.startswith(">"):
@@ -79,22 +73,16 @@ def choose_motif(path: Path, name: str | None = None) -> Motif:
         InputError: if there are several and no name is given, or none or several of that name.
     """
     motifs = list(read_motifs(path))
-    if name is None:
-        if len(motifs) > 1:
-            raise InputError(
-                f"{path}: there are {len(motifs):,} motifs; choose one by its name: {_names(motifs)}"
-            )
-        return motifs[0]
-    found = [motif for motif in motifs if motif.name == name] or [
+    found = [motif for motif in motifs if name in (None, motif.name)] or [
         motif for motif in motifs if name in re.split(r"[\s(/]+", motif.name)
     ]
-    if len(found) > 1:
-        raise InputError(f"{path}: {len(found):,} motifs are called {name!r}: {_names(found)}")
-    if not found:
-        names = {motif.name.lower(): motif.name for motif in motifs}
-        near = [names[match] for match in get_close_matches(name.lower(), names, n=3, cutoff=0.4)]
-        hint = f"did you mean {' or '.join(near)}? " if near else ""
-        raise InputError(f"{path}: no motif is called {name!r}; {hint}there are: {_names(motifs)}")
+    if len(found) != 1:
+        names = [motif.name for motif in found or motifs]
+        shown = ", ".join(names[:10]) + (f", ... ({len(names):,} in all)" if len(names) > 10 else "")
+        near = nearest(name or "", names)
+        raise InputError(
+            f"{path}: {len(found):,} motifs match {name or 'no name'!r}{near}; choose one by name: {shown}"
+        )
     return found[0]
 
 
@@ -106,34 +94,23 @@ def _read_homer(lines: Lines, path: Path) -> Iterator[Motif]:
                 f"{path}: line {number:,}: expected >consensus, name and threshold, separated by tabs, "
                 f"got {header[:60]!r}"
             )
-        name = cells[1] or cells[0]
-        yield Motif(name, _probabilities(rows, name, path), float(cells[2]))
+        where = f"{path}: motif {cells[1] or cells[0]}"
+        yield Motif(cells[1] or cells[0], _probabilities(_numbers(rows, where), where), float(cells[2]))
 
 
 def _read_jaspar(lines: Lines, path: Path) -> Iterator[Motif]:
     """Yield motifs of four rows, A C G T: counts or probabilities, with or without letters and brackets."""
     for (_, header), rows in _records(lines):
         name = " ".join(header[1:].split())
-        if len(rows) != 4:
-            raise InputError(
-                f"{path}: motif {name}: expected four rows, A C G T, got {len(rows)}; "
-                "a matrix with a row a position needs HOMER's header, >consensus, name and threshold by tabs"
-            )
-        by_base = []
-        for base, (number, text) in zip(BASES, rows, strict=True):
-            where = f"{path}: motif {name}, line {number:,}"
-            match = re.fullmatch(r"(?:([A-Za-z])\s*)?\[?([^\[\]]*)\]?", text)
-            if match is None or (match[1] or base).upper() != base:
-                raise InputError(
-                    f"{where}: expected the row of {base}, as in '{base} [ 1 2 3 ]', got {text[:40]!r}"
-                )
-            by_base.append(_numbers(match[2], where))
-        lengths = [len(row) for row in by_base]
-        if len(set(lengths)) > 1 or not lengths[0]:
-            raise InputError(
-                f"{path}: motif {name}: expected four rows of one length, got {str(lengths)[1:-1]} columns"
-            )
-        yield Motif(name, _normalised(np.array(by_base).T, name, path, counts=True))
+        where = f"{path}: motif {name}"
+        matches = [re.fullmatch(r"(?:([A-Za-z])\s*)?\[?([^\[\]]*)\]?", text) for _, text in rows]
+        letters = [match and (match[1] or base).upper() for match, base in zip(matches, BASES, strict=False)]
+        if len(rows) != 4 or letters != list(BASES):
+            raise InputError(f"{where}: expected four rows, such as 'A [ 1 2 3 ]', then C, G and T")
+        by_base = _numbers([(rows[i][0], match[2]) for i, match in enumerate(matches) if match], where)
+        yield Motif(
+            name, _probabilities([list(row) for row in zip(*by_base, strict=True)], where, counts=True)
+        )
 
 
 def _read_meme(lines: Lines, path: Path) -> Iterator[Motif]:
@@ -144,41 +121,33 @@ def _read_meme(lines: Lines, path: Path) -> Iterator[Motif]:
         if text.startswith("ALPHABET") and (letters := text.partition("=")[2].strip()) != BASES:
             raise InputError(f"{path}: line {number:,}: expected ALPHABET= {BASES}, got {letters!r}")
         if text.startswith("Background letter frequencies"):
-            background, at = _background(lines, at, path)
+            background = _background(lines[at : at + len(BASES)], path)
         elif re.match(r"MOTIF\s", text):
             name = " ".join(text.split()[1:])
         elif text.startswith("letter-probability matrix"):
+            where = f"{path}: motif {name or 'without a MOTIF line'}"
             width = re.search(r"\bw\s*=\s*(\d+)", text)
             rows = list(itertools.takewhile(lambda line: re.match(rf"{NUMBER}(\s|$)", line[1]), lines[at:]))
-            if not name:
-                raise InputError(f"{path}: line {number:,}: a matrix without a MOTIF line before it")
-            if width and int(width[1]) != len(rows):
-                raise InputError(
-                    f"{path}: motif {name}: expected {width[1]} rows (w= {width[1]}), got {len(rows)}"
-                )
-            yield Motif(name, _probabilities(rows, name, path), None, background)
+            if not name or width and int(width[1]) != len(rows):
+                raise InputError(f"{where}: expected {width[1] if width else 'some'} rows, got {len(rows)}")
+            yield Motif(name, _probabilities(_numbers(rows, where), where), None, background)
             count, at = count + 1, at + len(rows)
     if not count:
         raise InputError(f"{path}: expected MEME motifs, got a file without a letter-probability matrix")
 
 
-def _background(lines: Lines, at: int, path: Path) -> tuple[tuple[float, float, float, float], int]:
-    """Return the frequencies that begin on line `at`, and the line after them."""
-    found: dict[str, float] = {}
-    while at < len(lines) and len(found) < len(BASES):
-        pairs = re.findall(rf"([A-Z])\s+({NUMBER})", lines[at][1])
-        if not pairs:
-            break
-        found |= {letter: float(value) for letter, value in pairs}
-        at += 1
+def _background(lines: Lines, path: Path) -> Background:
+    """Return the frequencies on the lines that begin with one."""
+    own = itertools.takewhile(lambda line: re.match(r"[A-Z]\s+[\d.]", line[1]), lines)
+    text = " ".join(text for _, text in own)
+    found = {letter: float(value) for letter, value in re.findall(rf"([A-Z])\s+({NUMBER})", text)}
     total = sum(found.values())
     if sorted(found) != list(BASES) or min(found.values()) <= 0 or abs(total - 1) > SUM_TOLERANCE:
         raise InputError(
-            f"{path}: expected background frequencies of A C G T, above 0 and summing to 1, got "
-            f"{' '.join(f'{letter} {value:g}' for letter, value in found.items()) or 'none'}"
+            f"{path}: expected background frequencies of A C G T, above 0 and summing to 1, got {text[:60]!r}"
         )
     a, c, g, t = (found[base] / total for base in BASES)
-    return (a, c, g, t), at
+    return a, c, g, t
 
 
 def _records(lines: Lines) -> Iterator[tuple[tuple[int, str], Lines]]:
@@ -188,44 +157,33 @@ def _records(lines: Lines) -> Iterator[tuple[tuple[int, str], Lines]]:
         yield lines[start], lines[start + 1 : end]
 
 
-def _probabilities(rows: Lines, name: str, path: Path) -> Numbers:
-    """Return the matrix of rows of four probabilities, [W, 4]."""
-    matrix = []
+def _numbers(rows: Lines, where: str) -> list[list[float]]:
+    """Return the numbers of each row, equally many."""
     for number, text in rows:
-        where = f"{path}: motif {name}, line {number:,}"
-        matrix.append(_numbers(text, where))
-        if len(matrix[-1]) != len(BASES):
-            raise InputError(f"{where}: expected 4 columns, A C G T, got {len(matrix[-1])}")
-    if not matrix:
-        raise InputError(f"{path}: motif {name} has no rows")
-    return _normalised(np.array(matrix), name, path)
+        words = text.split()
+        if len(words) != len(rows[0][1].split()) or not all(re.fullmatch(NUMBER, word) for word in words):
+            raise InputError(
+                f"{where}, line {number:,}: expected numbers, equally many on each line, got {text[:40]!r}"
+            )
+    return [[float(word) for word in text.split()] for _, text in rows]
 
 
-def _normalised(matrix: Numbers, name: str, path: Path, *, counts: bool = False) -> Numbers:
+def _probabilities(rows: list[list[float]], where: str, *, counts: bool = False) -> Numbers:
     """Return probabilities, [W, 4], each row summing to 1.
 
     Where the format allows `counts`, integers are counts, and so are rows that all sum to 2 or more.
     """
+    matrix = np.array(rows)
+    if matrix.shape[1:] != (len(BASES),):
+        raise InputError(f"{where}: expected rows of 4 columns, A C G T, got {list(matrix.shape)}")
     sums = matrix.sum(axis=1)
     counted = counts and ((matrix == matrix.round()).all() or sums.min() >= 2)
     wrong = (matrix < 0).any(axis=1) | (sums <= 0 if counted else np.abs(sums - 1) > SUM_TOLERANCE)
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
         raise InputError(
-            f"{path}: motif {name}, position {row + 1}: expected probabilities of A C G T, 0 or more, that "
-            f"sum to 1, got {' '.join(f'{value:g}' for value in matrix[row])}, which sum to {sums[row]:g}"
+            f"{where}, position {row + 1}: expected probabilities of A C G T, 0 or more, that sum to 1, got "
+            f"{' '.join(f'{value:g}' for value in matrix[row])}, which sum to {sums[row]:g}"
         )
     probabilities: Numbers = matrix / sums[:, None]
     return probabilities
-
-
-def _numbers(text: str, where: str) -> list[float]:
-    for word in text.split():
-        if not re.fullmatch(NUMBER, word):
-            raise InputError(f"{where}: expected numbers, got {word[:40]!r}")
-    return [float(word) for word in text.split()]
-
-
-def _names(motifs: Sequence[Motif]) -> str:
-    more = f", ... ({len(motifs):,} in all)" if len(motifs) > NAMED else ""
-    return ", ".join(motif.name for motif in motifs[:NAMED]) + more

@@ -14,12 +14,9 @@ SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 class PairRow(NamedTuple):
     """One row of a table of pairs."""
 
-    file: str
-    """Name of the file, with its folder where there are several."""
-    line: int
-    """From 1, the header being 1."""
-    gene_id: str
-    """Without the ".0" that a spreadsheet adds to a number."""
+    file: str  # its name, with its folder where there are several
+    line: int  # from 1, the header being 1
+    gene_id: str  # without the ".0" that a spreadsheet adds to a number
     smiles: str
     label: str
 
@@ -32,17 +29,10 @@ def pair_files(path: Path) -> list[Path]:
     """
     if not path.is_dir():
         return [path]
-    files = [
-        file
-        for part in ("train", "test")
-        for file in sorted((path / part).glob("*"))
-        if file.name.endswith(SUFFIXES)
-    ]
+    inside = [*sorted(path.glob("train/*")), *sorted(path.glob("test/*"))]
+    files = [file for file in inside if file.name.endswith(SUFFIXES)]
     if not files:
-        raise InputError(
-            f"{path}: expected a table of pairs, or a folder with train/*.csv and test/*.csv, got a folder "
-            "with neither"
-        )
+        raise InputError(f"{path}: expected a table of pairs, or a folder with train/*.csv and test/*.csv")
     return files
 
 
@@ -55,9 +45,8 @@ def read_pair_rows(path: Path) -> Iterator[PairRow]:
     for file in pair_files(path):
         name = file.name if file == path else f"{file.parent.name}/{file.name}"
         for line, row in read_table(file, COLUMNS):
-            yield PairRow(
-                name, line, plain_gene_id(row["GeneID"]), row["SMILES"].strip(), row["Label"].strip()
-            )
+            gene, smiles, label = (row[column].strip() for column in COLUMNS)
+            yield PairRow(name, line, plain_gene_id(gene), smiles, label)
 
 
 def plain_gene_id(text: str) -> str:

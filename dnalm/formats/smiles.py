@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from dnalm.errors import InputError
 from dnalm.formats.text import first_line, read_lines, read_table
 
 NAMES = ("name", "id", "title", "molecule", "compound")
@@ -14,10 +13,8 @@ NAMES = ("name", "id", "title", "molecule", "compound")
 class MoleculeRow(NamedTuple):
     """One molecule of a library."""
 
-    line: int
-    """From 1."""
-    name: str
-    """Its SMILES where it has none."""
+    line: int  # from 1
+    name: str  # its SMILES where it has none
     smiles: str
 
 
@@ -31,14 +28,13 @@ def read_molecules(path: Path) -> Iterator[MoleculeRow]:
     Raises:
         InputError: if it is a folder, or damaged gzip.
     """
-    if path.is_dir():
-        raise InputError(f"{path}: expected a file of molecules (.smi, or a table with SMILES), got a folder")
     cells = first_line(path).replace("\t", ",").split(",")
     if "smiles" in (cell.strip().strip('"').lower() for cell in cells):
         for number, row in read_table(path, ("SMILES",)):
-            by_name = {column.lower(): cell for column, cell in row.items()}
-            name = next((by_name[column].strip() for column in NAMES if by_name.get(column, "").strip()), "")
-            yield MoleculeRow(number, " ".join(name.split()) or row["SMILES"].strip(), row["SMILES"].strip())
+            by_name = {column.lower(): " ".join(cell.split()) for column, cell in row.items()}
+            smiles = row["SMILES"].strip()
+            name = next((by_name[column] for column in NAMES if by_name.get(column)), smiles)
+            yield MoleculeRow(number, name, smiles)
         return
     for number, line in read_lines(path):
         text = line.strip()

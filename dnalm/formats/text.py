@@ -16,6 +16,7 @@ NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 """Regular expression of a decimal number; neither nan nor infinity."""
 LONGEST_CELL = 1 << 30
 """Characters of a cell: a gene may have more than the 131,072 at which the csv module stops."""
+AGAIN = "copy or download it again"
 
 
 @contextlib.contextmanager
@@ -23,10 +24,9 @@ def gzip_errors(path: Path) -> Iterator[None]:
     """Turn errors of decompression inside the block into an `InputError` that names the file."""
     try:
         yield
-    except EOFError as error:
-        raise InputError(f"{path}: the gzip file was cut short; copy or download it again") from error
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise InputError(f"{path}: the gzip file is damaged ({error}); copy or download it again") from error
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        what = "cut short" if isinstance(error, EOFError) else "damaged"
+        raise InputError(f"{path}: the gzip file is {what} ({error}); {AGAIN}") from error
 
 
 def decompressed(file: IO[bytes], first_bytes: bytes) -> IO[bytes]:
@@ -46,17 +46,13 @@ def open_text(path: Path) -> Iterator[TextIO]:
         InputError: if the file is a folder, or if it is gzip and damaged or cut short.
     """
     if path.is_dir():
-        raise InputError(f"{path}: expected a text file, got a folder")
+        raise InputError(f"{path}: expected a file, got a folder")
     with path.open("rb") as raw, gzip_errors(path):
         yield io.TextIOWrapper(decompressed(raw, raw.peek(2)), "utf-8-sig", errors="replace")
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the lines of a text file without their ends, with their numbers from 1.
-
-    Raises:
-        InputError: as `open_text`.
-    """
+    """Yield the lines of a text file without their ends, with their numbers from 1; raises as `open_text`."""
     with open_text(path) as file:
         for number, line in enumerate(file, 1):
             yield number, line.rstrip("\n")
@@ -80,10 +76,17 @@ def read_table(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict
         InputError: if one is missing or there twice, or a row has more or fewer cells than the header.
     """
     csv.field_size_limit(LONGEST_CELL)
+    spelled = {name.lower(): name for name in columns}
     with open_text(path) as file:
         first = file.readline()
         delimiter = "\t" if "\t" in first else ","
-        header = _header(next(csv.reader([first], delimiter=delimiter), []), columns, path)
+        names = next(csv.reader([first], delimiter=delimiter), [])
+        header = [spelled.get(name.strip().lower(), name.strip()) for name in names]
+        if any(header.count(name) != 1 for name in columns):
+            raise InputError(
+                f"{path}: expected a table with the columns {', '.join(columns)}, each once, got "
+                f"{', '.join(header)[:200] or 'none at all'}"
+            )
         # A quote is part of the text in a table with tabs, unless the header shows that cells are quoted.
         quoted = delimiter == "," or '"' in first
         rows = csv.reader(file, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
@@ -96,17 +99,3 @@ def read_table(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict
                     f"{path}: line {line:,}: expected {len(header)} cells as in the header, got {len(cells)}"
                 )
             yield line, dict(zip(header, cells, strict=True))
-
-
-def _header(names: list[str], columns: tuple[str, ...], path: Path) -> list[str]:
-    """Return the names of a table's columns, those of `columns` as spelled there."""
-    spelled = {name.lower(): name for name in columns}
-    header = [spelled.get(name.strip().lower(), name.strip()) for name in names]
-    if missing := [name for name in columns if name not in header]:
-        raise InputError(
-            f"{path}: expected a table with the columns {', '.join(columns)}; {', '.join(missing)} missing "
-            f"among {', '.join(header)[:200] or 'none at all'}"
-        )
-    if repeated := [name for name in columns if header.count(name) > 1]:
-        raise InputError(f"{path}: expected each column once, got several: {', '.join(repeated)}")
-    return header

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from dnalm.errors import InputError, import_extra
 from dnalm.formats.fasta import Block, Source, check_name
+from dnalm.formats.text import AGAIN
 
 MAGIC = {b"\x43\x27\x41\x1a": "<", b"\x1a\x41\x27\x43": ">"}
 """The first bytes, and the byte order (UCSC, twoBit format)."""
@@ -21,22 +22,22 @@ def read_twobit(source: Source) -> Iterator[Block]:
         InputError: if py2bit is not installed, the file is damaged or cut short, or a name is not ASCII.
     """
     py2bit = import_extra("py2bit", "tracks", f"{source.path}: .2bit")
-    check_complete(source)
     try:
+        check_complete(source)
         file = py2bit.open(str(source.path), True)
-    except RuntimeError as error:
-        raise _damaged(source, str(error)) from error
-    while source.read(1 << 20):  # for the digest
-        pass
-    try:
-        for name, length in file.chroms().items():
-            yield Block(name, b"")
-            for start in range(0, length, CHUNK):
-                yield Block(None, _lines(file.sequence(name, start, min(length, start + CHUNK))))
-    except RuntimeError as error:
-        raise _damaged(source, str(error)) from error
-    finally:
-        file.close()
+        while source.read(1 << 20):  # for the digest
+            pass
+        try:
+            for name, length in file.chroms().items():
+                yield Block(name, b"")
+                for start in range(0, length, CHUNK):
+                    yield Block(None, _lines(file.sequence(name, start, min(length, start + CHUNK))))
+        finally:
+            file.close()
+    except (RuntimeError, struct.error) as error:
+        raise InputError(
+            f"{source.path}: the .2bit file is damaged or was cut short ({error}); {AGAIN}"
+        ) from error
 
 
 def check_complete(source: Source) -> None:
@@ -47,38 +48,29 @@ def check_complete(source: Source) -> None:
     stretches of N, their starts and sizes, stretches in lower case, likewise, reserved, four bases a byte.
 
     Raises:
-        InputError: if it leads past the end, or a name is not printable ASCII.
+        struct.error: if it leads past the end.
+        InputError: if a name is not printable ASCII.
     """
-    size = source.path.stat().st_size
-    too_short = _damaged(source, f"its index leads past its {size:,} bytes")
     with source.path.open("rb") as file:
         order = MAGIC[file.read(4)]
 
-        def read(letters: str, at: int | None = None) -> tuple[int, ...]:
-            if at is not None:
-                file.seek(at)
-            data = file.read(struct.calcsize(order + letters))
-            if len(data) < struct.calcsize(order + letters):
-                raise too_short
-            return struct.unpack(order + letters, data)
+        def read(letters: str) -> tuple[int, ...]:
+            return struct.unpack(order + letters, file.read(struct.calcsize(order + letters)))
 
         version, count, _ = read("3I")
-        offsets = []
+        offsets: list[int] = []
         for _ in range(count):
             name = file.read(read("B")[0])
-            offsets.append(read("Q" if version else "I")[0])
+            offsets += read("Q" if version else "I")
             check_name(name, source)
         for offset in offsets:
-            bases, unknown = read("2I", offset)
-            at = offset + 8 + 8 * unknown
-            if at + 4 + 8 * read("I", at)[0] + 4 + -(-bases // 4) > size:
-                raise too_short
-
-
-def _damaged(source: Source, what: str) -> InputError:
-    return InputError(
-        f"{source.path}: the .2bit file is damaged or was cut short: {what}; copy or download it again"
-    )
+            file.seek(offset)
+            bases, unknown = read("2I")
+            file.seek(8 * unknown, 1)
+            (masked,) = read("I")
+            end = file.tell() + 8 * masked + 4 + -(-bases // 4)
+            if end > source.path.stat().st_size:
+                raise struct.error(f"its index leads past its end, to byte {end:,}")
 
 
 def _lines(sequence: str) -> bytes:

@@ -10,7 +10,7 @@ Shapes used below
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -31,6 +31,7 @@ FILES = {
 }
 """The files of a folder beside meta.json, by mode."""
 COLUMNS = {"segments.npy": 5, "repeats.npy": 3, "base_index.npy": 2}
+COUNTS = ("bases", "soft_masked", "n", "train_bases", "val_bases", "train_tokens", "val_tokens")
 SHAPE = {
     "dnalm_version": str,
     "characters": str,
@@ -38,11 +39,7 @@ SHAPE = {
     "published": bool,
     "sources": [{"name": str, "bytes": int, "sha256": str}],
     "contigs": [{"name": str, "length": int, "bases": int}],
-    "counts": {
-        **dict.fromkeys(("bases", "soft_masked", "n", "train_bases", "val_bases"), int),
-        **dict.fromkeys(("train_tokens", "val_tokens"), int),
-        "other_iupac": dict,
-    },
+    "counts": {**dict.fromkeys(COUNTS, int), "other_iupac": dict},
 }
 """Type of each value of meta.json; a dictionary has required keys, a list has items of one shape."""
 SPLITS = {
@@ -50,8 +47,8 @@ SPLITS = {
     "contigs": {"val_contigs": [str]},
 }
 """Shape of `split`, by its kind."""
-PARTS = ("train", "val")
 Part = Literal["train", "val"]
+PARTS: tuple[Part, ...] = ("train", "val")
 PIECE = 1 << 24
 """Bases yielded at a time."""
 STRIDE = 65_536
@@ -62,8 +59,8 @@ AGAIN = "run dnalm prepare again with --overwrite"
 
 Bytes = npt.NDArray[np.uint8]
 Int64 = npt.NDArray[np.int64]
-Read = Callable[[int, int], Bytes]
-"""Returns the characters of [start, end) of a text as bytes; fewer at its end."""
+BYTES: Bytes = np.arange(256, dtype=np.uint8)
+"""The characters of tokens that are bytes of a text."""
 
 
 class PreparedGenome:
@@ -84,9 +81,8 @@ class PreparedGenome:
         self.meta = read_meta(self.folder)
         for name in FILES[self.mode]:
             path, expected = self.folder / name, self.meta["files"][name]["bytes"]
-            if not path.is_file():
-                raise InputError(f"{self.folder}: {name} is missing; {AGAIN}")
-            if (size := path.stat().st_size) != expected:
+            size = path.stat().st_size if path.is_file() else 0
+            if size != expected:
                 raise InputError(f"{path}: damaged: expected {expected:,} bytes, got {size:,}; {AGAIN}")
 
     def __getstate__(self) -> dict[str, Any]:
@@ -118,17 +114,14 @@ class PreparedGenome:
         for name in FILES[self.mode]:
             path = self.folder / name
             if files.sha256(path) != self.meta["files"][name]["sha256"]:
-                raise InputError(
-                    f"{path}: damaged or changed: its SHA-256 is not the one in meta.json; {AGAIN}"
-                )
+                raise InputError(f"{path}: damaged: its SHA-256 is not the one in meta.json; {AGAIN}")
 
     def tokens(self, part: Part) -> Bytes:
         """Return the token ids of a part, uint8 [N], memory-mapped."""
         name = f"{PARTS[_number(part)]}.bin"
         if name not in self._mapped:
             self._mapped[name] = np.memmap(self.folder / name, dtype=np.uint8, mode="r")
-        tokens: Bytes = self._mapped[name]
-        return tokens
+        return self._mapped[name]
 
     def segments(self, part: Part) -> Int64:
         """Return the unbroken runs of bases of a part, [S, 4]: contig, start in it, length, base number.
@@ -152,7 +145,7 @@ class PreparedGenome:
         bases = int(self.meta["counts"][f"{part}_bases"])
         if not 0 <= start <= end <= bases:
             raise InputError(f"{self.folder}: expected bases within {part}'s {bases}, got {start} to {end}")
-        if self.mode == "vocab4" or start == end == 0:
+        if self.mode == "vocab4" or end == 0:
             return start, end
         last = self._offset(part, end - 1) + 1
         return (last if start == end else self._offset(part, start)), last
@@ -167,11 +160,9 @@ class PreparedGenome:
         tokens = self.tokens(part)[first:last]
         if self.mode == "vocab4":
             return np.array(tokens)
-        codes = self.tokenizer.base_of_token[tokens]
-        if self._headers and (ids := self.tokenizer.ids[ord(">")]) >= 0 and (tokens == ids).any():
-            codes = np.where(base_mask(self._characters[tokens], True), codes, NOT_A_BASE)
-        bases: Bytes = codes[codes != NOT_A_BASE]
-        return bases
+        text = self._characters[tokens]
+        codes: Bytes = BASE_CODES[text][base_mask(text, self._headers)]
+        return codes
 
     def bases_of(self, part: Part, piece: int = PIECE) -> Iterator[Bytes]:
         """Yield the base codes of each segment of a part in turn, at most `piece` bases at a time."""
@@ -201,19 +192,15 @@ class PreparedGenome:
             except (ValueError, EOFError):
                 table = np.empty(0)
             if table.shape[1:] != (COLUMNS[name],) or table.dtype != np.int64:
-                raise InputError(f"{path}: expected int64 [rows, {COLUMNS[name]}]: the file is damaged")
+                raise InputError(f"{path}: damaged: expected int64 [rows, {COLUMNS[name]}]; {AGAIN}")
             self._mapped[name] = table
         rows: Int64 = self._mapped[name]
         first, last = np.searchsorted(rows[:, 0], [_number(part), _number(part) + 1])
         return rows[first:last, 1:]
 
-    def _reader(self, part: Part) -> Read:
-        tokens = self.tokens(part)
-        return lambda start, end: self._characters[tokens[start:end]]
-
     def _offset(self, part: Part, base: int) -> int:
         index = self._rows("base_index.npy", part)[:, 0]
-        return offset_of_base(self._reader(part), index, base, self._headers)
+        return offset_of_base(self.tokens(part), self._characters, index, base, self._headers)
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
@@ -236,16 +223,15 @@ def read_meta(folder: Path) -> dict[str, Any]:
             f"this one reads {FORMAT_VERSION}); {AGAIN}"
         )
     if wrong := _problems(meta):
-        shown = ", ".join(wrong[:5]) + (", ..." if len(wrong) > 5 else "")
-        raise InputError(f"{path}: damaged: no {shown}, or not of its type; {AGAIN}")
+        raise InputError(f"{path}: damaged: no {', '.join(wrong[:5])}, or not of its type; {AGAIN}")
     return meta
 
 
 def is_prepared(folder: Path) -> bool:
     """Return whether a folder was written by dnalm prepare, of any version and perhaps damaged since."""
     try:
-        meta = files.read_json(folder / "meta.json") if (folder / "meta.json").is_file() else None
-    except InputError:
+        meta = files.read_json(folder / "meta.json")
+    except (OSError, InputError):
         return False
     return isinstance(meta, dict) and meta.get("format") == FORMAT
 
@@ -293,57 +279,39 @@ def base_mask(text: Bytes, headers: bool) -> npt.NDArray[np.bool_]:
     return mask
 
 
-def offset_of_base(read: Read, index: Int64, base: int, headers: bool) -> int:
-    """Return the token offset of base number `base`.
+def offset_of_base(tokens: Bytes, characters: Bytes, index: Int64, base: int, headers: bool) -> int:
+    """Return the token offset of base number `base`, which the text has.
 
     Args:
-        read: the text of the part.
+        tokens: the text, [N].
+        characters: of each token.
         index: token offsets of base numbers 0, STRIDE, 2 STRIDE, ..., [M].
-        base: a base number that the part has.
+        base: counted from 0.
         headers: as for `base_mask`.
     """
-    left = base % STRIDE
-    for start, mask in _masks(read, int(index[base // STRIDE]), headers):
-        count = int(np.count_nonzero(mask))
-        if left < count:
-            return start + int(np.flatnonzero(mask)[left])
-        left -= count
-    raise AssertionError(f"base {base} is past the end of the text")
-
-
-def base_at_offset(read: Read, index: Int64, token: int, headers: bool) -> int:
-    """Return how many bases come before the token at offset `token`; arguments as for `offset_of_base`."""
-    row = int(np.searchsorted(index, token, side="right")) - 1
-    count = max(0, row) * STRIDE
-    for start, mask in _masks(read, int(index[row]), headers) if row >= 0 else ():
-        count += int(np.count_nonzero(mask[: max(0, token - start)]))
-        if start + len(mask) >= token:
-            break
-    return count
-
-
-def _masks(read: Read, start: int, headers: bool) -> Iterator[tuple[int, npt.NDArray[np.bool_]]]:
-    """Yield (offset, `base_mask` from there on) over a text from `start`, not inside a header, to its end."""
-    while len(text := read(start, start + TEXT_PIECE)):
-        if headers and len(text) == TEXT_PIECE:  # do not end inside a header line
-            last = TEXT_PIECE - 1 - int((text[::-1] == ord(">")).argmax())
-            if text[last] == ord(">") and last > 0 and not (text[last:] == ord("\n")).any():
+    left, start = base % STRIDE, int(index[base // STRIDE])
+    while start < len(tokens):
+        text = characters[tokens[start : start + TEXT_PIECE]]
+        if headers and start + len(text) < len(tokens):  # do not end inside a header line
+            last = text.tobytes().rfind(b">")
+            if last > 0 and not (text[last:] == ord("\n")).any():
                 text = text[:last]
-        yield start, base_mask(text, headers)
-        start += len(text)
+        mask = base_mask(text, headers)
+        if left < (count := int(np.count_nonzero(mask))):
+            return start + int(np.flatnonzero(mask)[left])
+        left, start = left - count, start + len(text)
+    raise AssertionError(f"base {base} is past the end of the text")
 
 
 def _problems(meta: dict[str, Any]) -> list[str]:
     """Return what is missing from a meta.json of this version or is of another type, as dotted names."""
-    mode, split = meta.get("mode"), meta.get("split")
-    if not isinstance(mode, str) or mode not in FILES:
-        return ["mode"]
-    kind = split.get("kind") if isinstance(split, dict) else None
-    if not isinstance(kind, str) or kind not in SPLITS:
-        return ["split"]
-    digests = {name: {"bytes": int, "sha256": str} for name in FILES[mode]}
-    found = list(_misfits(meta, SHAPE | {"split": SPLITS[kind], "files": digests}, ""))
-    letters = meta["characters"] if not found else ""
+    match meta:
+        case {"mode": "full" | "vocab4" as mode, "split": {"kind": "fraction" | "contigs" as kind}}:
+            digests = {name: {"bytes": int, "sha256": str} for name in FILES[mode]}
+            found = list(_misfits(meta, SHAPE | {"split": SPLITS[kind], "files": digests}, ""))
+        case _:
+            return ["mode or split"]
+    letters = "" if found else meta["characters"]
     if not found and not (letters.isascii() and len(letters) == len(set(letters)) == meta["vocab_size"] > 0):
         return ["characters"]
     return found
@@ -352,9 +320,7 @@ def _problems(meta: dict[str, Any]) -> list[str]:
 def _misfits(value: Any, shape: Any, name: str) -> Iterator[str]:
     """Yield the dotted names of values that are not of their shape."""
     kind: Any = type(shape) if isinstance(shape, dict | list) else shape
-    is_bool = isinstance(value, bool)  # which Python counts as a number
-    fits: bool = isinstance(value, int | float if kind is float else kind)
-    if is_bool != (kind is bool) or not fits:
+    if type(value) is not kind:
         yield name
     elif isinstance(shape, dict):
         for key, inner in shape.items():

@@ -1,6 +1,6 @@
 """Scanning for a motif: log-odds on both strands, sites above a threshold, and a score at each base.
 
-Scores are sums of ln(probability / background), in nats, as HOMER has them.
+Scores are sums of ln(probability / background), in nats, as HOMER has them. Base codes above 3 match nothing.
 
 Shapes used below
     N  windows                       L  bases
@@ -39,12 +39,9 @@ BLOCK = 1 << 20
 class Sites(NamedTuple):
     """Words that score at least a threshold, in the order of their starts."""
 
-    starts: npt.NDArray[np.int64]
-    """[K]: 0-based; a site covers W bases from here, on either strand."""
-    scores: Scores
-    """[K]: of the better strand."""
-    forward: Flags
-    """[K]: whether that is the forward strand (if both are alike, too)."""
+    starts: npt.NDArray[np.int64]  # [K]: 0-based; a site covers W bases from here, on either strand
+    scores: Scores  # [K]: of the better strand
+    forward: Flags  # [K]: whether that is the forward strand (if both are alike, too)
 
 
 def log_odds(motif: Motif) -> Numbers:
@@ -54,42 +51,50 @@ def log_odds(motif: Motif) -> Numbers:
 
 
 def scan(codes: Codes, matrix: Numbers) -> tuple[Scores, Flags]:
-    """Score every word of W bases on both strands.
-
-    Args:
-        codes: [..., L], base codes; any code above 3 is no base and matches nothing.
-        matrix: log-odds, [W, 4].
+    """Score every word of W bases of base codes, [L], on both strands of log-odds, [W, 4].
 
     Returns:
-        The better strand's score, [..., S], minus infinity where the word holds what is no base; and whether
-        that is the forward strand, [..., S]. Both are empty where L is less than W.
+        The better strand's score, [S], minus infinity where the word holds what is no base; and whether that
+        is the forward strand, [S]. Both are empty where L is less than W.
     """
     width = len(matrix)
-    starts = max(0, codes.shape[-1] - width + 1)
-    tables = [_tables(strand) for strand in (matrix, matrix[::-1, ::-1])]  # complement of c is 3 - c
-    rows = codes.reshape(math.prod(codes.shape[:-1]), codes.shape[-1])
-    scores = np.empty((len(rows), starts), dtype=np.float32)
-    forward = np.empty(scores.shape, dtype=np.bool_)
-    high = max(1, min(len(rows), BLOCK // max(1, starts)))
-    for row in range(0, len(rows), high):
-        for start in range(0, starts, BLOCK):
-            piece = rows[row : row + high, start : start + BLOCK + width - 1]
-            plus, minus = _score_strands(piece, tables, width)  # [rows, at most BLOCK]
-            block = (slice(row, row + high), slice(start, start + BLOCK))
-            scores[block] = np.maximum(plus, minus)
-            forward[block] = plus >= minus
-    shape = (*codes.shape[:-1], starts)
-    return scores.reshape(shape), forward.reshape(shape)
+    starts, parts = max(0, len(codes) - width + 1), -(-width // WORD)
+    letters = np.zeros(starts + parts * WORD, dtype=np.uint16)
+    letters[: len(codes)] = np.minimum(codes, LETTERS - 1)
+    words = letters[: len(letters) - WORD + 1]
+    for offset in range(1, WORD):
+        words = words * np.uint16(LETTERS) + letters[offset : offset + len(words)]
+    strands = []
+    for strand in (matrix, matrix[::-1, ::-1]):  # complement of c is 3 - c
+        total = np.zeros(starts)
+        for part, table in enumerate(_tables(strand)):
+            total += table[words[part * WORD : part * WORD + starts]]
+        strands.append(total)
+    plus, minus = strands
+    return np.maximum(plus, minus).astype(np.float32), plus >= minus
+
+
+def _tables(matrix: Numbers) -> list[Numbers]:
+    """Return the score of every word of `WORD` letters at each part of the motif, [5^5] each.
+
+    The last part is filled up with positions at which any letter scores 0.
+    """
+    full = np.zeros((-(-len(matrix) // WORD) * WORD, LETTERS))
+    full[: len(matrix), :4] = matrix
+    full[: len(matrix), 4] = -np.inf
+    tables = []
+    for part in full.reshape(-1, WORD, LETTERS):
+        table = np.zeros(1)
+        for row in part:
+            table = (table[:, None] + row).reshape(-1)
+        tables.append(table)
+    return tables
 
 
 def find_sites(codes: Codes, matrix: Numbers, threshold: float, *, every_site: bool = False) -> Sites:
-    """Return the sites of a contig, scanned in blocks of bounded memory.
+    """Return the sites of a contig, [L], that score at least a threshold in nats, in bounded memory.
 
-    Args:
-        codes: [L], base codes; any code above 3 is no base.
-        matrix: log-odds, [W, 4].
-        threshold: least score of a site, in nats.
-        every_site: keep the sites that `better_of_close` would drop, too.
+    `every_site` keeps the sites that `better_of_close` would drop, too.
     """
     blocks: list[tuple[Any, ...]] = []
     for begin in range(0, max(1, len(codes) - len(matrix) + 1), BLOCK):
@@ -124,27 +129,22 @@ def better_of_close(starts: npt.NDArray[np.int64], scores: Scores, width: int) -
 def site_scores(codes: Codes, matrix: Numbers, threshold: float, *, every_site: bool = False) -> Scores:
     """Return a score at each base: that of the site the base is in, the highest of several, and 0 elsewhere.
 
-    This is the rule that comes nearest to the published FOXA1 labels of chr22: of sites that begin within
-    half a motif of each other only the better one counts (`better_of_close`). Of the 23,139 windows, 818 end
+    This is the rule that comes nearest to the published FOXA1 labels of chr22. Of the 23,139 windows, 818 end
     inside a site that is scored there and cannot be seen from inside the window, and 219 of our sites have no
     published score.
 
     Args:
-        codes: [L] or [N, L], base codes; any code above 3 is no base.
+        codes: base codes of a contig, [L], or of windows, [N, L].
         matrix: log-odds, [W, 4].
         threshold: least score of a site, above 0, in nats.
-        every_site: score the bases of every site, close ones too.
-
-    Returns:
-        [..., L]
+        every_site: score the bases of every site, close ones too (`better_of_close`).
     """
     assert threshold > 0  # 0 stands for "in no site"
-    rows = codes.reshape(math.prod(codes.shape[:-1]), codes.shape[-1])
-    gap = np.full((len(rows), 1), LETTERS - 1, dtype=np.uint8)  # no word spans two windows
-    joined = np.concatenate([np.repeat(gap, len(matrix), axis=1), rows], axis=1)  # [N, W + L]
+    gap = np.full((*codes.shape[:-1], len(matrix)), LETTERS - 1, dtype=np.uint8)
+    joined = np.concatenate([gap, codes], axis=-1)  # no word spans two windows
     sites = find_sites(joined.reshape(-1), matrix, threshold, every_site=every_site)
     scores = paint(sites, len(matrix), 0, joined.size).reshape(joined.shape)
-    return np.ascontiguousarray(scores[:, len(matrix) :].reshape(codes.shape))
+    return np.ascontiguousarray(scores[..., len(matrix) :])
 
 
 def paint(sites: Sites, width: int, start: int, end: int) -> Scores:
@@ -159,12 +159,7 @@ def paint(sites: Sites, width: int, start: int, end: int) -> Scores:
 
 
 def site_threshold(motif: Motif, *, threshold: float | None, pvalue: float | None) -> float:
-    """Return the least score of a site, in nats: as given, or else of the motif's file.
-
-    Args:
-        motif: of the sites.
-        threshold: in nats, or None.
-        pvalue: of a word of the background, on one strand, or None.
+    """Return the least score of a site, in nats: as given, of a p-value, or else of the motif's file.
 
     Raises:
         InputError: if both are given, or no threshold is known, or no word can reach it.
@@ -175,15 +170,11 @@ def site_threshold(motif: Motif, *, threshold: float | None, pvalue: float | Non
     least = motif.threshold if threshold is None else threshold
     if pvalue is not None:
         least = threshold_for_pvalue(motif, pvalue)
-    if least is None:
+    if least is None or not 0 < least <= best + TOLERANCE:
+        got = "none in its file" if least is None else f"{least:g}"
         raise InputError(
-            f"motif {motif.name}: its file gives no threshold; pass `threshold`, in nats (the best word "
-            f"scores {best:.2f}), or `pvalue`, for example 0.0001"
-        )
-    if not 0 < least <= best + TOLERANCE:
-        raise InputError(
-            f"motif {motif.name}: expected a threshold above 0 and at most {best:.6f}, the score of its best "
-            f"word, got {least:g}; choose another `threshold` or `pvalue`"
+            f"motif {motif.name}: expected a threshold above 0 and at most {best:.6f}, the best word's score "
+            f"in nats, got {got}; set `threshold`, or `pvalue`, for example 0.0001"
         )
     return least
 
@@ -197,8 +188,6 @@ def threshold_for_pvalue(motif: Motif, pvalue: float) -> float:
     Raises:
         InputError: if the probability is not above 0 and at most 1, or no score is that rare.
     """
-    if not 0 < pvalue <= 1:
-        raise InputError(f"expected a p-value above 0 and at most 1, got {pvalue:g}")
     grid = np.ceil(log_odds(motif) / STEP - 1e-9).astype(np.int64)  # 1e-9: division is not exact
     lowest = grid.min(axis=1)
     chance = np.ones(1)  # by steps above the least score so far
@@ -209,10 +198,10 @@ def threshold_for_pvalue(motif: Motif, pvalue: float) -> float:
         chance = longer
     tail = chance[::-1].cumsum()[::-1]  # of scoring this much or more
     rare = np.flatnonzero(tail <= pvalue * (1 + 1e-9))  # 1e-9: the sum's rounding
-    if not len(rare):
+    if not len(rare) or not 0 < pvalue <= 1:
         raise InputError(
-            f"motif {motif.name}: its best word has the probability {tail[-1]:.2g}, so that no score "
-            f"is as rare as {pvalue:g}; choose a larger p-value"
+            f"motif {motif.name}: expected a p-value of {tail[-1]:.2g}, the probability of its best word, or "
+            f"more, and at most 1, got {pvalue:g}"
         )
     return min(float((rare[0] + lowest.sum()) * STEP), best_score(motif))
 
@@ -220,35 +209,3 @@ def threshold_for_pvalue(motif: Motif, pvalue: float) -> float:
 def best_score(motif: Motif) -> float:
     """Return the score of the word that fits best, in nats."""
     return math.fsum(log_odds(motif).max(axis=1))
-
-
-def _tables(matrix: Numbers) -> list[Numbers]:
-    """Return the score of every word of `WORD` letters at each part of the motif, [5^5] each.
-
-    The last part is filled up with positions at which any letter scores 0.
-    """
-    full = np.full((-(-len(matrix) // WORD) * WORD, LETTERS), 0.0)
-    full[: len(matrix), :4] = matrix
-    full[: len(matrix), 4] = -np.inf
-    tables = []
-    for part in full.reshape(-1, WORD, LETTERS):
-        table = np.zeros(1)
-        for row in part:
-            table = (table[:, None] + row).reshape(-1)
-        tables.append(table)
-    return tables
-
-
-def _score_strands(codes: Codes, tables: list[list[Numbers]], width: int) -> tuple[Numbers, Numbers]:
-    """Return the score of every word of [rows, L] on the forward and the other strand, each [rows, S]."""
-    parts = len(tables[0])
-    letters = np.zeros((len(codes), codes.shape[1] + parts * WORD - width), dtype=np.uint16)
-    letters[:, : codes.shape[1]] = np.minimum(codes, LETTERS - 1)
-    count = letters.shape[1] - WORD + 1
-    words = letters[:, :count]
-    for offset in range(1, WORD):
-        words = words * np.uint16(LETTERS) + letters[:, offset : offset + count]
-    starts = codes.shape[1] - width + 1
-    at = [words[:, part * WORD : part * WORD + starts] for part in range(parts)]
-    plus, minus = (sum(table[word] for table, word in zip(strand, at, strict=True)) for strand in tables)
-    return np.asarray(plus), np.asarray(minus)

@@ -10,7 +10,7 @@ from dnalm import files
 from dnalm.errors import InputError
 from dnalm.formats import is_twobit, read_blocks
 from dnalm.formats.fasta import Source
-from dnalm.genome.folder import is_prepared, read_meta
+from dnalm.genome.folder import is_prepared
 
 TWOBIT_TEXT, GZIP_TEXT = 4.1, 4.5
 """Characters of text for each byte of a file: four bases a byte and newlines; a usual ratio of gzip."""
@@ -45,19 +45,12 @@ class Plan:
         if not self.genomes:
             raise InputError("prepare needs at least one genome, a FASTA or .2bit file; got none")
         if not 0 < self.val_fraction < 1:
-            raise InputError(
-                f"`val_fraction` must be above 0 and below 1, got {self.val_fraction}; 0.1 is usual"
-            )
+            raise InputError(f"`val_fraction` must be above 0 and below 1, got {self.val_fraction}")
         if self.published and self.val_contigs:
             raise InputError("`published` splits by token: it goes with `val_fraction`, not `val_contigs`")
         if self.val_contigs and self.val_fraction != VAL_FRACTION:
-            raise InputError(
-                f"`val_contigs` {','.join(self.val_contigs)} and `val_fraction` {self.val_fraction} "
-                "are two ways to split; choose one"
-            )
+            raise InputError("`val_contigs` and `val_fraction` are two ways to split; choose one")
         for path in self.genomes:
-            if not path.exists():
-                raise InputError(f"{path}: no such file; prepare needs a genome in FASTA or .2bit")
             with closing(Source(path)) as source:
                 if self.published and is_twobit(source):
                     raise InputError(f"{path}: `published` copies a text: it needs FASTA")
@@ -78,13 +71,10 @@ class Plan:
             if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
                 continue
             if not is_prepared(folder):
-                raise InputError(
-                    f"{folder}: not written by dnalm prepare and not replaced; choose another `out`"
-                )
+                raise InputError(f"{folder}: not written by dnalm prepare; choose another `out`")
             if not self.overwrite:
                 raise InputError(
-                    f"{folder}: holds another prepared genome ({_contents(folder)}); choose another `out`, "
-                    "or `overwrite` to replace it"
+                    f"{folder}: holds a prepared genome; choose another `out`, or `overwrite` it"
                 )
 
     @property
@@ -101,11 +91,3 @@ class Plan:
     def disk(self) -> int:
         """Estimated bytes needed on disk while writing: a byte a character, and the validation part twice."""
         return int(self.text * len(self.modes) * (1 + (0 if self.val_contigs else self.val_fraction)))
-
-
-def _contents(folder: Path) -> str:
-    try:
-        contigs = read_meta(folder)["contigs"]
-    except InputError:
-        return "damaged, or of another version of dnalm"
-    return ", ".join(contig["name"] for contig in contigs[:3]) + (", ..." if len(contigs) > 3 else "")

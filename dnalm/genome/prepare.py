@@ -20,17 +20,21 @@ from dnalm import __version__, files
 from dnalm.dna import AMBIGUOUS
 from dnalm.errors import InputError
 from dnalm.genome.folder import (
+    BYTES,
+    COLUMNS,
     FILES,
     FORMAT,
     FORMAT_VERSION,
+    PARTS,
     STRIDE,
+    Int64,
     offset_of_base,
     origin,
     read_meta,
     same_bases,
 )
 from dnalm.genome.plan import Plan
-from dnalm.genome.stream import Int64, OnRead, Slice, Stream, read_file, stream_genome, stream_published
+from dnalm.genome.stream import Contig, OnRead, Slice, Stream, stream_genome, stream_published
 from dnalm.tokens.characters import HG38_CHARACTERS, VOCAB4, CharacterTokenizer
 
 SHORTEST = 301
@@ -58,107 +62,82 @@ def prepare(plan: Plan, on_read: OnRead | None = None) -> dict[str, Path]:
         plan.check_folders()  # again: another process may have written since, or have been killed
         folders = {mode: stack.enter_context(files.atomic_folder(plan.out / mode)) for mode in plan.modes}
         stream = (stream_published if plan.published else stream_genome)(plan, folders, on_read)
-        split = {mode: _write_tables(mode, folder, plan, stream) for mode, folder in folders.items()}
-        _check_others(plan, stream, split[plan.modes[0]])
-        if not plan.val_contigs:
-            for mode, folder in folders.items():
-                _cut_file(folder, stream.slices[mode][1].of(mode)[0])
-        characters = {mode: _characters(mode, plan, stream) for mode in folders}
-        digests = _seal_files(folders, characters)
-        for mode, folder in folders.items():
-            meta = _meta(mode, plan, stream, characters[mode])
-            files.write_json(folder / "meta.json", meta | {"split": split[mode], "files": digests[mode]})
+        metas = {mode: _write_tables(mode, folder, plan, stream) for mode, folder in folders.items()}
+        _check_others(plan, metas[plan.modes[0]])
+        with ThreadPoolExecutor() as pool:
+            digests = pool.map(_seal_files, folders.values(), metas.values())
+        for meta, folder, sealed in zip(metas.values(), folders.values(), digests, strict=True):
+            files.write_json(folder / "meta.json", meta | {"files": sealed})
     return {mode: plan.out / mode for mode in plan.modes}
 
 
 def _write_tables(mode: str, folder: Path, plan: Plan, stream: Stream) -> dict[str, Any]:
-    """Write the .npy files of a folder and return how the genome is split."""
+    """Write the .npy files of a folder, cut train.bin, and return meta.json without the files' digests."""
     slices = stream.slices[mode]
-    longest, first = _write_segments(folder / "segments.npy", slices, stream.starts)
-    for part, length in zip(("training", "validation"), longest, strict=True):
-        if length < SHORTEST:
-            change = "`val_contigs`" if plan.val_contigs else "`val_fraction`"
+    _write_rows(folder / "segments.npy", _segments(slices, stream.contigs[mode]))
+    _write_rows(folder / "repeats.npy", _repeats(slices))
+    segments = np.load(folder / "segments.npy", mmap_mode="r")
+    for number, name in enumerate(PARTS):
+        longest = segments[segments[:, 0] == number, 3].max(initial=0)
+        if longest < SHORTEST:
             raise InputError(
-                f"{', '.join(map(str, plan.genomes))}: the {part} part has no room for one window: "
-                f"it needs {SHORTEST} A/C/G/T without a break, and its longest stretch has {length:,}; "
-                f"use a larger genome or another {change}"
+                f"{', '.join(map(str, plan.genomes))}: the part {name} has no room for a window of "
+                f"{SHORTEST} A/C/G/T: its longest stretch has {longest:,}; use a larger genome or another "
+                f"{'`val_contigs`' if plan.val_contigs else '`val_fraction`'}"
             )
-    _write_repeats(folder / "repeats.npy", slices)
     if mode == "full":
-        _write_index(folder / "base_index.npy", slices, folder / "train.bin", headers=not plan.published)
-    if plan.val_contigs:
-        return {"kind": "contigs", "val_contigs": list(plan.val_contigs)}
-    contig, position = first
-    name = stream.contigs[mode][contig].name
-    return {"kind": "fraction", "val_fraction": plan.val_fraction, "contig": name, "position": position}
+        _write_rows(folder / "base_index.npy", _index(slices, folder / "train.bin", not plan.published))
+    split: dict[str, Any] = {"kind": "contigs", "val_contigs": list(plan.val_contigs)}
+    if not plan.val_contigs:
+        _, contig, position, *_ = segments[np.searchsorted(segments[:, 0], 1)].tolist()  # val's first base
+        split = {"kind": "fraction", "val_fraction": plan.val_fraction}
+        split |= {"contig": stream.contigs[mode][contig].name, "position": position}
+        _cut_file(folder, slices[1].of(mode)[0])
+    return _meta(mode, plan, stream) | {"split": split}
 
 
-def _write_segments(path: Path, slices: Sequence[Slice], starts: Int64) -> tuple[list[int], list[int]]:
-    """Write the unbroken runs of bases, [S, 5].
-
-    Args:
-        path: segments.npy.
-        slices: train and val.
-        starts: position of each contig's first character in the numbering of `Part.segments`.
-
-    Returns:
-        The length of the longest run in train and in val; contig and position of val's first base.
-    """
-    longest = [0, 0]
-    first_of_val: list[int] = []
-
-    def rows(number: int) -> Iterator[Int64]:
-        part, low, high, *_ = slices[number]
+def _segments(slices: Sequence[Slice], contigs: list[Contig]) -> Iterator[Int64]:
+    """Yield the unbroken runs of bases of train and val, [R, 5]."""
+    starts = np.cumsum([0, *(contig.length for contig in contigs[:-1])])
+    for number, (part, low, high) in enumerate(slices):
         before = 0
         for runs in part.segments:  # [R, 2]
             lengths = runs[:, 1] - runs[:, 0]
             offsets = before + np.cumsum(lengths) - lengths
             before += int(lengths.sum())
-            first, last = np.maximum(offsets, low), np.minimum(offsets + lengths, high)
+            first = np.maximum(offsets, low.vocab4)
+            last = np.minimum(offsets + lengths, high.vocab4)
             position = runs[:, 0] + first - offsets
             contig = np.searchsorted(starts, position, side="right") - 1
             position -= starts[contig]
-            columns = [np.full_like(first, number), contig, position, last - first, first - low]
-            table = np.stack(columns, axis=1)[first < last]
-            longest[number] = max(longest[number], int(table[:, 3].max(initial=0)))
-            if number == 1 and len(table) and not first_of_val:
-                first_of_val.extend(table[0, 1:3].tolist())
-            yield table
-
-    _write_rows(path, 5, (piece for number in (0, 1) for piece in rows(number)))
-    return longest, first_of_val
+            columns = [np.full_like(first, number), contig, position, last - first, first - low.vocab4]
+            yield np.stack(columns, axis=1)[first < last]
 
 
-def _write_repeats(path: Path, slices: Sequence[Slice]) -> None:
-    """Write the soft-masked stretches, [R, 3]."""
-
-    def rows() -> Iterator[Int64]:
-        for number, (part, low, high, *_) in enumerate(slices):
-            for runs in part.repeats:
-                first, last = np.maximum(runs[:, 0], low), np.minimum(runs[:, 1], high)
-                columns = [np.full_like(first, number), first - low, last - low]
-                yield np.stack(columns, axis=1)[first < last]
-
-    _write_rows(path, 3, rows())
+def _repeats(slices: Sequence[Slice]) -> Iterator[Int64]:
+    """Yield the soft-masked stretches of train and val, [R, 3]."""
+    for number, (part, low, high) in enumerate(slices):
+        for runs in part.repeats:
+            clipped = np.clip(runs, low.vocab4, high.vocab4) - low.vocab4
+            rows = np.column_stack([np.full(len(runs), number), clipped])
+            yield rows[clipped[:, 0] < clipped[:, 1]]
 
 
-def _write_index(path: Path, slices: Sequence[Slice], text: Path, headers: bool) -> None:
-    """Write the sparse index of bases in the text, [M, 2]; `text` is the stream, not yet cut."""
-    tables = []
-    for number, (part, low, high, text_low, _) in enumerate(slices):
-        known = part.index_so_far
-        offsets = known[: math.ceil(high / STRIDE)]
-        if low:  # val begins elsewhere in the stream, and so do its strides
-            read = read_file(text)
-            where = [offset_of_base(read, known, base, headers) for base in range(low, high, STRIDE)]
-            offsets = np.array(where, dtype=np.int64) - text_low
-        tables.append(np.stack([np.full_like(offsets, number), offsets], axis=1))
-    _write_rows(path, 2, tables)
+def _index(slices: Sequence[Slice], text: Path, headers: bool) -> Iterator[Int64]:
+    """Yield the sparse index of bases in the text of train and val, [M, 2]; it is not yet cut."""
+    for number, (part, low, high) in enumerate(slices):
+        offsets = part.index[: math.ceil(high.vocab4 / STRIDE)]
+        if low.vocab4:  # val begins elsewhere in the stream, and so do its strides
+            tokens = np.memmap(text, dtype=np.uint8, mode="r")
+            bases = range(low.vocab4, high.vocab4, STRIDE)
+            where = [offset_of_base(tokens, BYTES, part.index, base, headers) for base in bases]
+            offsets = np.array(where, dtype=np.int64) - low.full
+        yield np.stack([np.full_like(offsets, number), offsets], axis=1)
 
 
-def _write_rows(path: Path, columns: int, pieces: Iterable[Int64]) -> None:
+def _write_rows(path: Path, pieces: Iterable[Int64]) -> None:
     """Write an int64 .npy file row by row; the number of rows is not known before the last."""
-    header = {"descr": "<i8", "fortran_order": False, "shape": (0, columns)}
+    header = {"descr": "<i8", "fortran_order": False, "shape": (0, COLUMNS[path.name])}
     rows = 0
     with path.open("wb") as file:
         write_array_header_1_0(file, header)
@@ -166,12 +145,11 @@ def _write_rows(path: Path, columns: int, pieces: Iterable[Int64]) -> None:
             file.write(np.ascontiguousarray(piece, dtype="<i8").data)
             rows += len(piece)
         file.seek(0)
-        write_array_header_1_0(file, header | {"shape": (rows, columns)})
+        write_array_header_1_0(file, header | {"shape": (rows, COLUMNS[path.name])})
 
 
-def _check_others(plan: Plan, stream: Stream, split: dict[str, Any]) -> None:
+def _check_others(plan: Plan, made: dict[str, Any]) -> None:
     """Refuse to leave full and vocab4 of different genomes or splits side by side."""
-    made = {"sources": stream.sources, "published": plan.published, "split": split}
     for folder in (plan.out / mode for mode in FILES if mode not in plan.modes):
         try:
             other = read_meta(folder)
@@ -179,8 +157,8 @@ def _check_others(plan: Plan, stream: Stream, split: dict[str, Any]) -> None:
             continue  # nothing that could be read as a genome
         if not same_bases(made, other):
             raise InputError(
-                f"{folder} is of {origin(other)}, and {plan.out / plan.modes[0]} would be of {origin(made)}, "
-                "but both must hold the same bases; choose another `out`, or replace both with `overwrite`"
+                f"{folder} is of {origin(other)}, and {plan.out / made['mode']} would be of {origin(made)}; "
+                "choose another `out`, or replace both with `overwrite`"
             )
 
 
@@ -192,24 +170,11 @@ def _cut_file(folder: Path, at: int) -> None:
         train.truncate(at)
 
 
-def _characters(mode: str, plan: Plan, stream: Stream) -> str:
-    if mode == "vocab4":
-        return VOCAB4.characters
-    are_hg38 = stream.letters.seen <= set(HG38_CHARACTERS.encode())
-    if not plan.published and plan.alphabet != "file" and are_hg38:
-        return HG38_CHARACTERS
-    return "".join(sorted(map(chr, stream.letters.seen)))
-
-
-def _seal_files(folders: dict[str, Path], characters: dict[str, str]) -> dict[str, dict[str, Any]]:
-    """Give the text its ids and return size and SHA-256 of every file, two files at a time."""
-    with ThreadPoolExecutor(2) as pool:
-        jobs: dict[str, dict[str, Any]] = {}
-        for mode, folder in folders.items():
-            ids = CharacterTokenizer(characters[mode]).ids.astype("uint8").tobytes()
-            tables = dict.fromkeys(("train.bin", "val.bin"), ids if mode == "full" else None)
-            jobs[mode] = {name: pool.submit(_seal, folder / name, tables.get(name)) for name in FILES[mode]}
-        return {mode: {name: job.result() for name, job in named.items()} for mode, named in jobs.items()}
+def _seal_files(folder: Path, meta: dict[str, Any]) -> dict[str, Any]:
+    """Give the text its ids and return size and SHA-256 of every file."""
+    ids = CharacterTokenizer(meta["characters"]).ids.astype("uint8").tobytes()
+    in_text = ("train.bin", "val.bin") if meta["mode"] == "full" else ()
+    return {name: _seal(folder / name, ids if name in in_text else None) for name in FILES[meta["mode"]]}
 
 
 def _seal(path: Path, table: bytes | None) -> dict[str, Any]:
@@ -226,10 +191,22 @@ def _seal(path: Path, table: bytes | None) -> dict[str, Any]:
     return {"bytes": size, "sha256": digest.hexdigest()}
 
 
-def _meta(mode: str, plan: Plan, stream: Stream, characters: str) -> dict[str, Any]:
+def _meta(mode: str, plan: Plan, stream: Stream) -> dict[str, Any]:
     train, val = stream.slices[mode]
     parts = {id(taken.part): taken.part for taken in (train, val)}.values()
-    ambiguous = {letter: stream.letters.count(letter) for letter in f"{AMBIGUOUS}-"}
+    left_out = np.sum([part.left_out for part in parts], axis=0)
+    ambiguous = {x: int(left_out[sorted({ord(x), ord(x.lower())})].sum()) for x in f"{AMBIGUOUS}-"}
+    characters = VOCAB4.characters
+    if mode == "full":
+        seen = set().union(*(part.characters for part in parts), np.flatnonzero(left_out).tolist())
+        characters = "".join(sorted(map(chr, seen)))
+        if not plan.published and plan.alphabet != "file" and set(characters) <= set(HG38_CHARACTERS):
+            characters = HG38_CHARACTERS
+        elif plan.alphabet == "hg38":
+            foreign = "".join(sorted(set(characters) - set(HG38_CHARACTERS)))
+            raise InputError(
+                f"the genome has {foreign!r}, which hg38 has not; set `alphabet` to auto or file"
+            )
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -240,15 +217,28 @@ def _meta(mode: str, plan: Plan, stream: Stream, characters: str) -> dict[str, A
         "alphabet": "acgt" if mode == "vocab4" else "hg38" if characters == HG38_CHARACTERS else "file",
         "published": plan.published,
         "sources": stream.sources,
-        "contigs": [contig.in_meta(mode, (train, val)) for contig in stream.contigs[mode]],
+        "contigs": [_contig_meta(contig, mode, (train, val)) for contig in stream.contigs[mode]],
         "counts": {
-            "bases": sum(part.bases for part in parts),
+            "bases": sum(part.end.vocab4 for part in parts),
             "soft_masked": sum(part.soft_masked for part in parts),
             "n": ambiguous.pop("N"),
             "other_iupac": {letter: count for letter, count in ambiguous.items() if count},
-            "train_bases": train.high - train.low,
-            "val_bases": val.high - val.low,
+            "train_bases": train.last.vocab4 - train.first.vocab4,
+            "val_bases": val.last.vocab4 - val.first.vocab4,
             "train_tokens": train.of(mode)[1] - train.of(mode)[0],
             "val_tokens": val.of(mode)[1] - val.of(mode)[0],
         },
     }
+
+
+def _contig_meta(contig: Contig, mode: str, slices: Sequence[Slice]) -> dict[str, Any]:
+    span = contig.span
+    bases = span.last.vocab4 - span.first.vocab4
+    entry: dict[str, Any] = {"name": contig.name, "length": contig.length, "bases": bases}
+    low, high = span.of(mode)
+    for name, taken in zip(PARTS, slices, strict=True):
+        first, last = taken.of(mode)
+        start, end = max(low, first), min(high, last)
+        inside = taken.part is span.part and start < end
+        entry[name] = [start - first, end - start] if inside else None
+    return entry

@@ -15,7 +15,6 @@ Shapes used below
     P  pairs of a gene and a molecule
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,20 +30,15 @@ Positions = npt.NDArray[np.int64]
 Numbers = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
-LINE = 60
-"""Bases on a line of the FASTA."""
-SLOT = 500
-"""S: every repeat, site and inner gap lies within one slot of its own."""
+LINE = 60  # bases on a line of the FASTA
+SLOT = 500  # S: every repeat, site and inner gap lies within one slot of its own
 SHARES = (0.45, 0.25, 0.03, 0.005)
 """Of the slots that hold a repeat copy, a site, a tandem repeat, a run of N; the rest hold none."""
-LEADING_GAP = 2 * SLOT
-"""N at the start of each contig."""
+LEADING_GAP = 2 * SLOT  # N at the start of each contig
 SHORTEST_CONTIG = 10_000
 
-LANE = 1_000
-"""Bases between two changes of the GC content."""
-ISOCHORE_LANES = 30
-"""Lanes in an isochore, on average; inside one the GC content only wavers."""
+LANE = 1_000  # bases between two changes of the GC content
+ISOCHORE_LANES = 30  # lanes in an isochore, on average; inside one the GC content only wavers
 GC_RANGE, GC_WAVER = (0.38, 0.60), 0.02
 """GC content before CpG is made rare, which leaves about 36 to 54 %."""
 FOLLOWS = np.array(
@@ -54,11 +48,10 @@ FOLLOWS = np.array(
 
 FAMILY_LENGTHS = (480, 420, 330, 300, 220, 150)
 """Consensus of each repeat family, in bases; all have as many copies."""
-DIVERGENCE = (0.05, 0.20)
-"""Share of the bases of a copy that were substituted."""
-TRUNCATED = 0.3
-"""Share of copies that lost their 5' part, which is then 10 to 70 % of the consensus."""
+DIVERGENCE = (0.05, 0.20)  # share of the bases of a copy that were substituted
+TRUNCATED = 0.3  # share of copies that lost their 5' part, 30 to 90 % of the consensus
 TANDEM_UNITS, TANDEM_LENGTHS, TANDEM_ERRORS = (2, 6), (40, 240), 0.03
+GAP_LENGTHS = (50, SLOT)
 
 MOTIF_NAME = "SIM1"
 MOTIF: Numbers = np.array(
@@ -79,50 +72,37 @@ MOTIF: Numbers = np.array(
 
 GENES, MOLECULES, PAIRS = 120, 300, 6_000
 GENE_LENGTHS = (300, 600)
-"""Fewest and most bases of a gene."""
 MOTIFS = ("GATTACAGGC", "CCTGAGTCAT")
 """Of the two couples: by chance, one gene in a thousand would hold one."""
-COPIES = 3
-"""Of its motif in each gene."""
+COPIES = 3  # of its motif in each gene
 FRAGMENTS = ("C(Br)(Br)", "S(=O)(=O)N")
 """Of the two couples; each is text that may stand in a SMILES after one atom and before another."""
 FILLERS = ("C", "CC", "CO", "CN", "C(C)", "C(=O)", "c1ccccc1", "C1CCCC1", "c1ccncc1")
 """The rest of a molecule; none holds a part of a planted fragment."""
 FILLER_COUNTS = (3, 6)
-"""Fewest and most fillers of a molecule."""
 MATCH_POSITIVE, OTHER_POSITIVE = 0.9, 0.1
 """How probable it is that a pair is positive, if it matches and if not."""
 BEST_AUROC = (1 + MATCH_POSITIVE - OTHER_POSITIVE) / 2
 """AUROC of the rule itself: it finds 0.9 of the positives at the cost of 0.1 of the negatives."""
-PAIRS_FILE, GENES_FILE = "pairs.csv", "genes.fa"
 
 
 class Site(NamedTuple):
     """One planted site."""
 
     contig: str
-    start: int
-    """0-based, in the contig; the site covers W bases from here, on either strand."""
-    strand: str
-    """+ or -."""
-    sequence: str
-    """The site's W bases, read along its own strand."""
+    start: int  # 0-based, in the contig; the site covers W bases from here, on either strand
+    strand: str  # + or -
+    sequence: str  # its W bases, read along its own strand
 
 
-@dataclass(frozen=True)
-class GenomeTruth:
+class GenomeTruth(NamedTuple):
     """The files that were written, and the planted sites."""
 
-    genome: Path
-    """FASTA."""
-    sites_bed: Path
-    """The sites as BED6, whose names are the sites' sequences along their own strand."""
-    motif_file: Path
-    """The motif in MEME's text format."""
-    contigs: tuple[tuple[str, int], ...]
-    """Name and length of each contig, N counted."""
-    sites: tuple[Site, ...]
-    """In the order of the genome."""
+    genome: Path  # FASTA
+    sites_bed: Path  # BED6; a site's name is its sequence along its own strand
+    motif_file: Path  # in MEME's text format
+    contigs: tuple[tuple[str, int], ...]  # name and length, N counted
+    sites: tuple[Site, ...]  # in the order of the genome
 
 
 def simulate_genome(path: Path, *, bases: int = 2_000_000, contigs: int = 4, seed: int = 0) -> GenomeTruth:
@@ -137,17 +117,19 @@ def simulate_genome(path: Path, *, bases: int = 2_000_000, contigs: int = 4, see
     Raises:
         InputError: if an argument is out of range.
     """
-    least = SHORTEST_CONTIG * contigs * (contigs + 1) // 2
-    if contigs < 1 or bases < least:
+    parts = contigs * (contigs + 1) // 2  # lengths are in the ratio contigs : ... : 2 : 1
+    if contigs < 1 or bases < SHORTEST_CONTIG * parts:
         raise InputError(
-            f"expected 1 contig or more, and {least:,} bases or more for {contigs}; got {bases:,}"
+            f"expected 1 contig or more, and {SHORTEST_CONTIG * parts:,} bases or more for {contigs}; got "
+            f"{bases:,}"
         )
-    if path.suffix in (".gz", ".bgz"):
-        raise InputError(f"{path}: the simulated genome is written as plain text; leave out {path.suffix}")
     random = _generator(seed)
-    lengths = _contig_lengths(bases, contigs)
+    lengths = [bases * weight // parts for weight in range(contigs, 0, -1)]
+    lengths[0] += bases - sum(lengths)
     starts = np.cumsum([0, *lengths[:-1]])
-    slots = _shuffled_slots(random, starts, lengths)
+    bounds = zip(starts + LEADING_GAP, starts + lengths - SLOT + 1, strict=True)
+    slots = np.concatenate([np.arange(first, last, SLOT) for first, last in bounds])
+    slots = slots[_shuffled(random, len(slots))]
     counts = [max(1, int(len(slots) * share)) for share in SHARES]
     in_masked, in_site, in_tandem, in_gap, _ = np.split(slots, np.cumsum(counts))
 
@@ -155,11 +137,12 @@ def simulate_genome(path: Path, *, bases: int = 2_000_000, contigs: int = 4, see
     masked = np.zeros(bases, dtype=np.bool_)  # [G]
     _lay_families(random, genome, masked, in_masked)
     _lay_tandems(random, genome, masked, in_tandem)
-    at, forward, sampled = _lay_sites(random, genome, in_site)
+    at, forward, sampled = _lay_sites(random, genome, np.sort(in_site))
     text = np.frombuffer(BASES.encode(), dtype=np.uint8)[genome] | (masked * np.uint8(ord("a") - ord("A")))
     for start in starts:
         text[start : start + LEADING_GAP] = ord("N")
-    _lay_gaps(random, text, in_gap)
+    for slot, length in zip(in_gap, _integers(random, GAP_LENGTHS, len(in_gap)), strict=True):
+        text[slot : slot + length] = ord("N")
 
     names = [f"chr{i + 1}" for i in range(contigs)]
     _write_fasta(path, names, np.split(text, starts[1:]))
@@ -169,27 +152,10 @@ def simulate_genome(path: Path, *, bases: int = 2_000_000, contigs: int = 4, see
         for c, a, f, s in zip(contig, at, forward, sampled, strict=True)
     )
     bed, meme = path.with_suffix(".sites.bed"), path.with_name("motif.meme")
-    truth = GenomeTruth(path, bed, meme, tuple(zip(names, lengths, strict=True)), sites)
     rows = (f"{s.contig}\t{s.start}\t{s.start + len(MOTIF)}\t{s.sequence}\t0\t{s.strand}\n" for s in sites)
-    write_text(truth.sites_bed, "".join(rows))
-    write_text(truth.motif_file, _meme(len(sites)))
-    return truth
-
-
-def _contig_lengths(bases: int, contigs: int) -> list[int]:
-    """Return lengths in the ratio contigs : ... : 2 : 1."""
-    total = contigs * (contigs + 1) // 2
-    lengths = [bases * weight // total for weight in range(contigs, 0, -1)]
-    lengths[0] += bases - sum(lengths)
-    return lengths
-
-
-def _shuffled_slots(random: np.random.Generator, starts: Positions, lengths: list[int]) -> Positions:
-    """Return where each slot starts, shuffled; none touches a leading gap or crosses a contig's end."""
-    slots = np.concatenate(
-        [np.arange(s + LEADING_GAP, s + n - SLOT + 1, SLOT) for s, n in zip(starts, lengths, strict=True)]
-    )
-    return slots[np.argsort(random.random(len(slots)), kind="stable")]
+    write_text(bed, "".join(rows))
+    write_text(meme, _meme(len(sites)))
+    return GenomeTruth(path, bed, meme, tuple(zip(names, lengths, strict=True)), sites)
 
 
 def _generator(seed: int) -> np.random.Generator:
@@ -198,13 +164,24 @@ def _generator(seed: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(seed))
 
 
-def _integers(random: np.random.Generator, low: int, high: int, count: int) -> Positions:
-    """Return `count` random integers from `low` to `high`, both included."""
+def _integers(random: np.random.Generator, bounds: tuple[int, int], count: int) -> Positions:
+    """Return `count` random integers within `bounds`, both included."""
+    low, high = bounds
     return low + (random.random(count) * (high - low + 1)).astype(np.int64)
 
 
 def _integer(random: np.random.Generator, low: int, high: int) -> int:
-    return int(_integers(random, low, high, 1)[0])
+    return int(_integers(random, (low, high), 1)[0])
+
+
+def _codes(random: np.random.Generator, shape: tuple[int, ...], count: int = 4) -> Codes:
+    """Return random codes below `count`."""
+    return (random.random(shape) * count).astype(np.uint8)
+
+
+def _shuffled(random: np.random.Generator, count: int) -> Positions:
+    """Return 0 to `count` - 1 in random order."""
+    return np.argsort(random.random(count), kind="stable")
 
 
 def _background(random: np.random.Generator, bases: int) -> Codes:
@@ -235,24 +212,21 @@ def _background(random: np.random.Generator, bases: int) -> Codes:
 def _substitute(random: np.random.Generator, codes: Codes, share: Numbers | float) -> Codes:
     """Return `codes`, [R, length], with a `share` of the bases changed into one of the three others."""
     changed = random.random(codes.shape) < share
-    other = 1 + (random.random(codes.shape) * 3).astype(np.uint8)
-    return np.where(changed, (codes + other) % 4, codes).astype(np.uint8)
+    return np.where(changed, (codes + 1 + _codes(random, codes.shape, 3)) % 4, codes).astype(np.uint8)
 
 
 def _lay_families(random: np.random.Generator, genome: Codes, masked: Flags, slots: Positions) -> None:
     """Overwrite part of each slot with a diverged copy of a family's consensus, on either strand."""
     count, longest = len(slots), max(FAMILY_LENGTHS)
-    consensus = (random.random((len(FAMILY_LENGTHS), longest)) * 4).astype(np.uint8)
-    family = _integers(random, 0, len(FAMILY_LENGTHS) - 1, count)
+    consensus = _codes(random, (len(FAMILY_LENGTHS), longest))
+    family = _integers(random, (0, len(FAMILY_LENGTHS) - 1), count)
     full = np.array(FAMILY_LENGTHS)[family]
     cut = random.random(count) < TRUNCATED
     lost = np.where(cut, full * (0.1 + 0.6 * random.random(count)), 0).astype(np.int64)
     low, high = DIVERGENCE
     share = low + (high - low) * random.random(count)
     copies = _substitute(random, consensus[family], share[:, None])  # [R, longest]
-
-    length = full - lost
-    start = slots + (random.random(count) * (SLOT - length + 1)).astype(np.int64)
+    start = _inside(random, slots, full - lost)
     forward = random.random(count)[:, None] < 0.5
     column = np.arange(longest)
     kept = (column >= lost[:, None]) & (column < full[:, None])  # [R, longest]
@@ -264,16 +238,19 @@ def _lay_families(random: np.random.Generator, genome: Codes, masked: Flags, slo
 def _lay_tandems(random: np.random.Generator, genome: Codes, masked: Flags, slots: Positions) -> None:
     """Overwrite part of each slot with a short unit repeated head to tail, with a few errors."""
     count = len(slots)
-    units = (random.random((count, TANDEM_UNITS[1])) * 4).astype(np.uint8)
-    width = _integers(random, *TANDEM_UNITS, count)
-    length = _integers(random, *TANDEM_LENGTHS, count)
+    units = _codes(random, (count, TANDEM_UNITS[1]))
+    width = _integers(random, TANDEM_UNITS, count)
+    length = _integers(random, TANDEM_LENGTHS, count)
     column = np.arange(TANDEM_LENGTHS[1])
     copies = _substitute(random, np.take_along_axis(units, column % width[:, None], axis=1), TANDEM_ERRORS)
-    start = slots + (random.random(count) * (SLOT - length + 1)).astype(np.int64)
     kept = column < length[:, None]
-    at = start[:, None] + column
-    genome[at[kept]] = copies[kept]
-    masked[at[kept]] = True
+    at = (_inside(random, slots, length)[:, None] + column)[kept]
+    genome[at], masked[at] = copies[kept], True
+
+
+def _inside(random: np.random.Generator, slots: Positions, length: Positions | int) -> Positions:
+    """Return where in each slot what has `length` bases begins, [R]."""
+    return slots + (random.random(len(slots)) * (SLOT - length + 1)).astype(np.int64)
 
 
 def _lay_sites(
@@ -282,11 +259,11 @@ def _lay_sites(
     """Overwrite W bases of each slot with a random site of the motif.
 
     Returns:
-        Start of each site in the genome, rising, [R]; True on the forward strand, [R]; its base codes along
-        its own strand, [R, W].
+        Start of each site in the genome, [R]; True on the forward strand, [R]; its base codes along its own
+        strand, [R, W].
     """
-    slots, width = np.sort(slots), len(MOTIF)
-    at = slots + (random.random(len(slots)) * (SLOT - width + 1)).astype(np.int64)
+    width = len(MOTIF)
+    at = _inside(random, slots, width)
     forward = random.random(len(slots)) < 0.5
     uniform = random.random((len(slots), width, 1))
     sampled = (uniform > MOTIF.cumsum(axis=1)[:, :3]).sum(axis=2).astype(np.uint8)  # [R, W]
@@ -294,21 +271,11 @@ def _lay_sites(
     return at, forward, sampled
 
 
-def _lay_gaps(random: np.random.Generator, text: Codes, slots: Positions) -> None:
-    """Write a run of N of 50 to S letters into each slot."""
-    for slot, length in zip(slots, _integers(random, 50, SLOT, len(slots)), strict=True):
-        text[slot : slot + length] = ord("N")
-
-
 def _write_fasta(path: Path, names: list[str], contigs: list[Codes]) -> None:
     with atomic_file(path) as file:
         for name, letters in zip(names, contigs, strict=True):
-            file.write(f">{name}\n".encode())
-            full = len(letters) // LINE * LINE
-            rows = letters[:full].reshape(-1, LINE)
-            file.write(np.pad(rows, ((0, 0), (0, 1)), constant_values=ord("\n")).tobytes())
-            if full < len(letters):
-                file.write(letters[full:].tobytes() + b"\n")
+            lines = (letters[start : start + LINE].tobytes() for start in range(0, len(letters), LINE))
+            file.write(b"\n".join([f">{name}".encode(), *lines, b""]))
 
 
 def _meme(sites: int) -> str:
@@ -325,14 +292,10 @@ def _meme(sites: int) -> str:
 class PairTruth(NamedTuple):
     """The files that were written, and their truth."""
 
-    pairs: Path
-    """CSV of GeneID, SMILES and Label."""
-    genes: Path
-    """FASTA; a record's name is the GeneID."""
-    matches: Flags
-    """Whether each pair matches, in the order of the file, [P]: the best score there is."""
-    labels: Flags
-    """[P]."""
+    pairs: Path  # CSV of GeneID, SMILES and Label
+    genes: Path  # FASTA; a record's name is the GeneID
+    matches: Flags  # whether each pair matches, in the order of the file, [P]: the best score there is
+    labels: Flags  # [P]
 
 
 def simulate_pairs(folder: Path, seed: int = 0) -> PairTruth:
@@ -355,13 +318,19 @@ def simulate_pairs(folder: Path, seed: int = 0) -> PairTruth:
         smiles = _molecule(random, len(molecules) % 2)
         if smiles not in molecules:
             molecules.append(smiles)
-    gene, molecule = _sample_pairs(random)
-    matches = gene % 2 == molecule % 2
-    labels = random.random(PAIRS) < np.where(matches, MATCH_POSITIVE, OTHER_POSITIVE)
+    # Distinct pairs in random order, half of them matches.
+    every = np.arange(GENES * MOLECULES)
+    match = every // MOLECULES % 2 == every % MOLECULES % 2
+    order = _shuffled(random, len(every))
+    chosen = np.concatenate([order[match[order]][: PAIRS // 2], order[~match[order]][: PAIRS - PAIRS // 2]])
+    chosen = chosen[_shuffled(random, PAIRS)]
+    labels = random.random(PAIRS) < np.where(match[chosen], MATCH_POSITIVE, OTHER_POSITIVE)
     names = [str(1000 + row) for row in range(GENES)]
-    triples = zip(gene, molecule, labels, strict=True)
-    rows = (f"{names[g]},{molecules[m]},{int(label)}\n" for g, m, label in triples)
-    truth = PairTruth(folder / PAIRS_FILE, folder / GENES_FILE, matches, labels)
+    rows = (
+        f"{names[pair // MOLECULES]},{molecules[pair % MOLECULES]},{int(label)}\n"
+        for pair, label in zip(chosen, labels, strict=True)
+    )
+    truth = PairTruth(folder / "pairs.csv", folder / "genes.fa", match[chosen], labels)
     write_text(truth.pairs, "GeneID,SMILES,Label\n" + "".join(rows))
     _write_fasta(truth.genes, names, [np.frombuffer(gene.encode(), dtype=np.uint8) for gene in genes])
     return truth
@@ -372,7 +341,7 @@ def _gene(random: np.random.Generator, couple: int) -> str:
     motif, other = MOTIFS[couple], MOTIFS[1 - couple]
     while True:
         length = _integer(random, *GENE_LENGTHS)
-        gene = "".join(BASES[code] for code in (random.random(length) * 4).astype(np.int64))
+        gene = "".join(BASES[code] for code in _codes(random, (length,)))
         third = length // COPIES  # one copy in each third, so that none lies on another
         for copy in range(COPIES):
             at = copy * third + _integer(random, 0, third - len(motif))
@@ -387,14 +356,3 @@ def _molecule(random: np.random.Generator, couple: int) -> str:
     parts = [FILLERS[_integer(random, 0, len(FILLERS) - 1)] for _ in range(count)]
     parts.insert(_integer(random, 1, count - 1), FRAGMENTS[couple])
     return "".join(parts)
-
-
-def _sample_pairs(random: np.random.Generator) -> tuple[Positions, Positions]:
-    """Return P random distinct pairs, half of them matches: genes [P] and molecules [P]."""
-    every = np.arange(GENES * MOLECULES)
-    match = every // MOLECULES % 2 == every % MOLECULES % 2
-    order = np.argsort(random.random(len(every)), kind="stable")
-    matching, others = order[match[order]], order[~match[order]]
-    chosen = np.concatenate([matching[: PAIRS // 2], others[: PAIRS - PAIRS // 2]])
-    chosen = chosen[np.argsort(random.random(PAIRS), kind="stable")]
-    return chosen // MOLECULES, chosen % MOLECULES

@@ -7,53 +7,45 @@ Shapes used below
 
 import tempfile
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from dnalm.config import nearest
 from dnalm.dna import AMBIGUOUS, BASES
 from dnalm.errors import InputError
+from dnalm.files import CHUNK
 from dnalm.formats import read_blocks
 from dnalm.formats.fasta import Source, read_text
-from dnalm.genome.folder import STRIDE, base_at_offset, offset_of_base
+from dnalm.genome.folder import BYTES, STRIDE, Bytes, Int64, base_mask, offset_of_base
 from dnalm.genome.plan import Plan
-from dnalm.tokens.characters import HG38_CHARACTERS
 
-Int64 = npt.NDArray[np.int64]
-Bytes = npt.NDArray[np.uint8]
 OnRead = Callable[[int], None]
 
-ROWS = 1 << 16
-"""Runs in memory at a time."""
-SOFT = 4
-"""Bit of a code that marks a lower-case base."""
-BREAK = 0x80
-"""Bit of a code that marks all that is no base; the rest of the code is the character."""
-IUPAC = frozenset((BASES + AMBIGUOUS + (BASES + AMBIGUOUS).lower() + "-").encode())
+ROWS = 1 << 16  # runs in memory at a time
+SOFT = 4  # bit of a code that marks a lower-case base
+BREAK = 0x80  # bit of a code that marks all that is no base; the rest of the code is the character
+FOREIGN = 0xFF  # code of what a genome may not hold
+ALLOWED = f"{BASES}{AMBIGUOUS}{BASES.lower()}{AMBIGUOUS.lower()}-".encode()
 """What a sequence line may hold: nucleotide codes, either case, and the gap."""
-HG38 = frozenset(HG38_CHARACTERS.encode())
-PROTEIN = frozenset(b"EFILPQZefilpqz")
-"""Amino acids that no nucleotide code stands for."""
 
 
-def code_table(soft_masked: bool) -> bytes:
+def code_table(published: bool, soft_masked: bool) -> bytes:
     """Return the code of each byte: base code, plus `SOFT` in lower case; else `BREAK` and the character.
 
-    Args:
-        soft_masked: whether lower-case bases are bases.
+    Lower-case bases are bases only if `soft_masked`; a published text may hold any character.
     """
-    table = bytearray(BREAK | min(byte, 0x7F) for byte in range(256))
+    table = bytearray(BREAK | byte if published or byte in ALLOWED else FOREIGN for byte in range(128))
     for code, base in enumerate(b"ACGT"):
         table[base] = code
         if soft_masked:
             table[base + 32] = SOFT | code
-    return bytes(table)
+    return bytes(table) + bytes([FOREIGN]) * 128
 
 
 def runs_of(flags: npt.NDArray[np.bool_], at: int) -> Int64:
@@ -94,142 +86,117 @@ class Runs:
             yield np.frombuffer(raw, dtype=np.int64).reshape(-1, 2)
 
 
+class Mark(NamedTuple):
+    """A place in the stream of a part, by the tokens of each mode that come before it."""
+
+    full: int  # characters
+    vocab4: int  # bases
+
+
 class Part:
-    """Writes text and bases of one part (train, val, or both until they are cut) and notes its runs.
+    """Writes text and bases of one part (train, val, or both until they are cut) and notes what is in it.
 
     Args:
-        files: by mode, the file for the text as it comes (full) or for the base codes (vocab4).
-        folder: for temporary files.
-        soft_masked: whether lower-case bases are bases.
+        folders: by mode: text goes to full as it comes, base codes go to vocab4.
+        name: of the file in each folder.
+        stack: closes the files.
+        codes: as of `code_table`.
     """
 
-    def __init__(self, files: dict[str, BinaryIO], folder: Path, *, soft_masked: bool = True) -> None:
+    def __init__(self, folders: dict[str, Path], name: str, stack: ExitStack, codes: bytes) -> None:
+        files = {mode: stack.enter_context((path / name).open("wb")) for mode, path in folders.items()}
         self._text, self._bases = files.get("full"), files.get("vocab4")
-        self._codes = code_table(soft_masked)
-        self.text_length = self.bases = self.soft_masked = 0
+        self._codes = codes
+        self.end = Mark(0, 0)
+        self.soft_masked = 0
+        self.characters = set(b"\n")
+        self.left_out = np.zeros(128, dtype=np.int64)  # how often each character that is no base occurs
+        folder = next(iter(folders.values()))
         self.segments = Runs(folder)  # in positions given by the caller
         self.repeats = Runs(folder)  # in base numbers
         self._index = array("q")
 
     @property
-    def index_so_far(self) -> Int64:
-        """Token offsets of base numbers 0, STRIDE, 2 STRIDE, ..."""
+    def index(self) -> Int64:
+        """Offsets in the text of base numbers 0, STRIDE, 2 STRIDE, ..., so far."""
         return np.array(self._index, dtype=np.int64)
 
     def add_header(self, line: bytes) -> None:
         """Append a header line: text without bases."""
         self.segments.close()  # contigs do not join
+        self.characters.update(line)
         if self._text:
             self._text.write(line)
-        self.text_length += len(line)
+        self.end = Mark(self.end.full + len(line), self.end.vocab4)
 
-    def add(self, text: bytes, position: int) -> tuple[int, Bytes]:
-        """Append sequence lines.
+    def add(self, text: bytes, position: int) -> Bytes:
+        """Append sequence lines and return the codes of their letters, [L].
 
         Args:
             text: the lines.
             position: where the first character lies, in the numbering of `segments`; newlines do not count.
-
-        Returns:
-            L, and the codes of the characters that are no bases, [L - B].
         """
         codes = np.frombuffer(text.translate(self._codes, b"\n"), dtype=np.uint8)  # [L]
-        bases, left_out, is_base = codes, codes[:0], None  # bases: [B]
+        bases, is_base = codes, None  # bases: [B]
+        self.characters.update(base for base in b"ACGTacgt" if base not in self.characters and base in text)
         if len(codes) and codes.max() >= BREAK:
             is_base = codes < BREAK
-            bases, left_out = codes[is_base], codes[~is_base]
+            bases = codes[is_base]
+            self.left_out += np.bincount(codes[~is_base] - BREAK, minlength=128)
             self.segments.add(runs_of(is_base, position))
         elif len(codes):
             self.segments.add(np.array([[position, position + len(codes)]]))
         if len(bases) and bases.max() >= SOFT:
             soft = (bases >> 2).view(np.bool_)  # 4 to 7 become 1
             self.soft_masked += int(np.count_nonzero(soft))
-            self.repeats.add(runs_of(soft, self.bases))
+            self.repeats.add(runs_of(soft, self.end.vocab4))
         if self._text:
             self._add_index(text, is_base, len(bases))
             self._text.write(text)
         if self._bases:
             self._bases.write((bases & 3).data)
-        self.text_length += len(text)
-        self.bases += len(bases)
-        return len(codes), left_out
+        self.end = Mark(self.end.full + len(text), self.end.vocab4 + len(bases))
+        return codes
 
     def _add_index(self, text: bytes, is_base: npt.NDArray[np.bool_] | None, count: int) -> None:
-        wanted = np.arange(-self.bases % STRIDE, count, STRIDE)  # bases of this block, counted from 0
+        wanted = np.arange(-self.end.vocab4 % STRIDE, count, STRIDE)  # bases of this block, counted from 0
         if not len(wanted):
             return
         at = wanted if is_base is None else np.flatnonzero(is_base)[wanted]  # newlines not counted
         newlines = np.flatnonzero(np.frombuffer(text, dtype=np.uint8) == ord("\n"))
         before = newlines - np.arange(len(newlines))  # characters before each newline
-        at = at + np.searchsorted(before, at, side="right") + self.text_length
+        at = at + np.searchsorted(before, at, side="right") + self.end.full
         self._index.frombytes(at.astype(np.int64).tobytes())
 
 
 class Slice(NamedTuple):
-    """What train or val takes of a stream: half-open, in its bases and in its text."""
+    """What a contig, train or val takes of a stream, half-open."""
 
     part: Part
-    low: int
-    high: int
-    text_low: int
-    text_high: int
+    first: Mark
+    last: Mark
 
     def of(self, mode: str) -> tuple[int, int]:
         """Return its first token in the stream, and the one after its last."""
-        return (self.text_low, self.text_high) if mode == "full" else (self.low, self.high)
+        return getattr(self.first, mode), getattr(self.last, mode)
 
 
 @dataclass(slots=True)
 class Contig:
-    """A contig, and where it lies in the stream of its part."""
+    """A contig, its file, and where it lies in the stream of its part."""
 
     name: str
+    source: Path
     length: int
     span: Slice
 
-    def in_meta(self, mode: str, slices: Sequence[Slice]) -> dict[str, Any]:
-        """Return its entry in meta.json."""
-        low, high = self.span.of(mode)
-        bases = self.span.high - self.span.low
-        entry: dict[str, Any] = {"name": self.name, "length": self.length, "bases": bases}
-        for name, taken in zip(("train", "val"), slices, strict=True):
-            first, last = taken.of(mode)
-            start, end = max(low, first), min(high, last)
-            inside = taken.part is self.span.part and start < end
-            entry[name] = [start - first, end - start] if inside else None
-        return entry
-
-
-class Letters:
-    """Counts the characters of a genome."""
-
-    def __init__(self) -> None:
-        self.seen = set(b"\n")
-        self._left_out = np.zeros(128, dtype=np.int64)
-
-    def add(self, text: bytes, left_out: Bytes) -> set[int]:
-        """Count the characters of a text; return those that are no bases, given by their codes `left_out`."""
-        self.seen.update(letter for letter in b"ACGTacgt" if letter not in self.seen and letter in text)
-        counts = np.bincount(left_out & 0x7F, minlength=128)
-        self._left_out += counts
-        others = set(np.flatnonzero(counts).tolist())
-        self.seen |= others
-        return others
-
-    def count(self, letter: str) -> int:
-        """Return how often a letter other than A, C, G, T occurs, either case."""
-        return int(self._left_out[sorted({ord(letter), ord(letter.lower())})].sum())
-
 
 class Stream(NamedTuple):
-    """The result of one pass; everything by mode is the same in both unless published."""
+    """The result of one pass; train and val, and contigs, are the same in both modes unless published."""
 
     sources: list[dict[str, Any]]
-    letters: Letters
     slices: dict[str, tuple[Slice, Slice]]
     contigs: dict[str, list[Contig]]
-    starts: Int64
-    """Position of each contig's first character in the numbering of `Part.segments`."""
 
 
 def stream_genome(plan: Plan, folders: dict[str, Path], on_read: OnRead | None) -> Stream:
@@ -238,41 +205,60 @@ def stream_genome(plan: Plan, folders: dict[str, Path], on_read: OnRead | None) 
     Raises:
         InputError: if an input is no genome, or the plan needs contigs that it does not have.
     """
-    only_hg38 = plan.alphabet == "hg38" and "full" in folders
-    letters, allowed = Letters(), IUPAC & HG38 if only_hg38 else IUPAC
     contigs: dict[str, Contig] = {}
-    file_of: dict[str, Path] = {}
-    sources = []
+    sources, position = [], 0
     with ExitStack() as stack:
-        names = ("train.bin", "val.bin") if plan.val_contigs else ("train.bin",)
-        parts = [_open_part(folders, name, stack) for name in names]
-        position = 0
+        files = ("train.bin", "val.bin")[: 2 if plan.val_contigs else 1]
+        codes = code_table(published=False, soft_masked=True)
+        parts = [Part(folders, file, stack, codes) for file in files]
         for path in plan.genomes:
             source = stack.enter_context(closing(Source(path, on_read)))
             for name, text in read_blocks(source):
                 if name is not None:
-                    _check_new_contig(name, path, file_of, only_hg38)
+                    if name in contigs:
+                        first = contigs[name].source
+                        raise InputError(f"contig {name!r} is in {first} and again in {path}; rename one")
                     part = parts[-1 if name in plan.val_contigs else 0]
-                    letters.seen.update(f">{name}".encode("ascii"))
-                    span = Slice(part, part.bases, 0, part.text_length, 0)
-                    contig = contigs[name] = Contig(name, 0, span)
+                    contig = contigs[name] = Contig(name, path, 0, Slice(part, part.end, part.end))
                     part.add_header(f">{name}\n".encode("ascii"))
-                length, left_out = part.add(text, position)
-                if not letters.add(text, left_out) <= allowed:
-                    where = _foreign(text, contig.length, allowed)
-                    raise InputError(f"{path}, contig {contig.name!r}, {where}")
-                contig.length += length
-                position += length
-                contig.span = contig.span._replace(high=part.bases, text_high=part.text_length)
+                letters = part.add(text, position)
+                if len(letters) and letters.max() == FOREIGN:
+                    at = int(letters.argmax())
+                    letter = chr(text.translate(None, b"\n")[at])
+                    place = f"{path}, contig {contig.name!r}, position {contig.length + at + 1}"
+                    raise InputError(
+                        f"{place}: {letter!r} is no nucleotide code ({BASES}{AMBIGUOUS} or -); is it RNA or "
+                        "protein? Or mask it with N"
+                    )
+                contig.length += len(letters)
+                position += len(letters)
+                contig.span = contig.span._replace(last=part.end)
             sources.append(source.summary)
     if position == 0:
         genomes = ", ".join(map(str, plan.genomes))
         raise InputError(f"{genomes}: there are headers but no sequence; is the file complete?")
-    _check_val_contigs(plan, list(contigs))
-    every = list(contigs.values())
-    starts = np.cumsum([0] + [contig.length for contig in every[:-1]])
+    if unknown := [name for name in plan.val_contigs if name not in contigs]:
+        known = ", ".join(list(contigs)[:30]) + (", ..." if len(contigs) > 30 else "")
+        near = nearest(unknown[0], list(contigs))
+        raise InputError(f"`val_contigs`: no contig {unknown[0]!r} in the genome{near}; there are: {known}")
     slices = dict.fromkeys(folders, _split(plan, parts, folders))
-    return Stream(sources, letters, slices, dict.fromkeys(folders, every), starts)
+    return Stream(sources, slices, dict.fromkeys(folders, list(contigs.values())))
+
+
+def _split(plan: Plan, parts: list[Part], folders: dict[str, Path]) -> tuple[Slice, Slice]:
+    if plan.val_contigs:
+        train, val = (Slice(part, Mark(0, 0), part.end) for part in parts)
+        return train, val
+    (part,) = parts
+    base, token = int(part.end.vocab4 * plan.train_share), 0
+    if "full" in folders and base < part.end.vocab4:
+        text = np.memmap(folders["full"] / "train.bin", dtype=np.uint8, mode="r")
+        token = offset_of_base(text, BYTES, part.index, base, headers=True)
+    return _cut(part, Mark(token, base))
+
+
+def _cut(part: Part, at: Mark) -> tuple[Slice, Slice]:
+    return Slice(part, Mark(0, 0), at), Slice(part, at, part.end)
 
 
 def stream_published(plan: Plan, folders: dict[str, Path], on_read: OnRead | None) -> Stream:
@@ -284,10 +270,10 @@ def stream_published(plan: Plan, folders: dict[str, Path], on_read: OnRead | Non
     Raises:
         InputError: if a text is not ASCII.
     """
-    letters, slices, contigs, sources = Letters(), {}, {}, []
+    slices, contigs, sources = {}, {}, []
     with ExitStack() as stack:
         parts = {
-            mode: _open_part({mode: folder}, "train.bin", stack, soft_masked=mode == "full")
+            mode: Part({mode: folder}, "train.bin", stack, code_table(True, mode == "full"))
             for mode, folder in folders.items()
         }
         for path in plan.genomes:
@@ -295,81 +281,21 @@ def stream_published(plan: Plan, folders: dict[str, Path], on_read: OnRead | Non
             for text in read_text(source):
                 if not text.isascii():
                     raise InputError(f"{path}: characters that are not ASCII; rename its headers")
-                left_out = [part.add(text, 0)[1] for part in parts.values()]
-                letters.add(text, left_out[0])  # of full, which comes first
+                for part in parts.values():
+                    part.add(text, 0)
             sources.append(source.summary)
     for mode, part in parts.items():
         part.segments = Runs(folders[mode])
-        part.segments.add(np.array([[0, part.bases]]))
-        contigs[mode] = [Contig("published", part.bases, Slice(part, 0, part.bases, 0, part.text_length))]
-        cut = int((part.text_length if mode == "full" else part.bases) * plan.train_share)
-        text_file = folders[mode] / "train.bin"
-        base = base_at_offset(read_file(text_file), part.index_so_far, cut, False) if mode == "full" else cut
-        slices[mode] = _cut(part, base, cut)
-    return Stream(sources, letters, slices, contigs, np.zeros(1, dtype=np.int64))
+        part.segments.add(np.array([[0, part.end.vocab4]]))
+        every = Slice(part, Mark(0, 0), part.end)
+        contigs[mode] = [Contig("published", plan.genomes[0], part.end.vocab4, every)]
+        cut = int(every.of(mode)[1] * plan.train_share)
+        base = _bases_before(folders[mode] / "train.bin", cut) if mode == "full" else cut
+        slices[mode] = _cut(part, Mark(cut, base))
+    return Stream(sources, slices, contigs)
 
 
-def read_file(path: Path) -> Callable[[int, int], Bytes]:
-    """Return a function that returns the bytes [start, end) of a file."""
-    content = np.asarray(np.memmap(path, dtype=np.uint8, mode="r"))
-    return lambda start, end: content[start:end]
-
-
-def _open_part(folders: dict[str, Path], name: str, stack: ExitStack, *, soft_masked: bool = True) -> Part:
-    files: dict[str, BinaryIO] = {
-        mode: stack.enter_context((folder / name).open("wb")) for mode, folder in folders.items()
-    }
-    return Part(files, next(iter(folders.values())), soft_masked=soft_masked)
-
-
-def _split(plan: Plan, parts: list[Part], folders: dict[str, Path]) -> tuple[Slice, Slice]:
-    if plan.val_contigs:
-        train, val = (Slice(part, 0, part.bases, 0, part.text_length) for part in parts)
-        return train, val
-    (part,) = parts
-    base, token = int(part.bases * plan.train_share), 0
-    if "full" in folders and base < part.bases:
-        token = offset_of_base(read_file(folders["full"] / "train.bin"), part.index_so_far, base, True)
-    return _cut(part, base, token)
-
-
-def _cut(part: Part, base: int, token: int) -> tuple[Slice, Slice]:
-    return Slice(part, 0, base, 0, token), Slice(part, base, part.bases, token, part.text_length)
-
-
-_NOT_HG38 = "which is not one of the 40 characters of hg38; set `alphabet` to auto or file"
-
-
-def _check_new_contig(name: str, path: Path, file_of: dict[str, Path], only_hg38: bool) -> None:
-    if name in file_of:
-        first = file_of[name]
-        where = f"twice in {path}" if path == first else f"in {first} and again in {path}"
-        raise InputError(f"contig {name!r} is {where}; each name may be there once: rename or remove one")
-    file_of[name] = path
-    if only_hg38 and (foreign := [letter for letter in name if letter not in HG38_CHARACTERS]):
-        raise InputError(f"{path}, contig {name!r}: the name has {foreign[0]!r}, {_NOT_HG38}")
-
-
-def _foreign(text: bytes, before: int, allowed: frozenset[int]) -> str:
-    """Return the place, in its contig, of the first character that is not allowed, and the reason."""
-    line = text.replace(b"\n", b"")
-    at, byte = next((at, byte) for at, byte in enumerate(line) if byte not in allowed)
-    if byte in IUPAC:
-        reason = _NOT_HG38
-    elif byte in b"Uu":
-        reason = "is RNA; convert U to T and prepare again"
-    elif PROTEIN & set(line):
-        reason = "is no nucleotide code: this looks like a protein FASTA; prepare needs a genome"
-    else:
-        reason = f"is no nucleotide code ({BASES}{AMBIGUOUS} or -); correct it, or mask it with N"
-    return f"position {before + at + 1}: {chr(byte)!r} {reason}"
-
-
-def _check_val_contigs(plan: Plan, contigs: list[str]) -> None:
-    unknown = [name for name in plan.val_contigs if name not in contigs]
-    if unknown:
-        near = get_close_matches(unknown[0], contigs, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}? " if near else ""
-        names = ", ".join(contigs[:30]) + (f", ... ({len(contigs):,} in all)" if len(contigs) > 30 else "")
-        wrong = ", ".join(map(repr, unknown))
-        raise InputError(f"`val_contigs`: no contig {wrong} in the genome; {hint}There are: {names}")
+def _bases_before(path: Path, token: int) -> int:
+    text = np.memmap(path, dtype=np.uint8, mode="r")
+    pieces = (text[start : min(start + CHUNK, token)] for start in range(0, token, CHUNK))
+    return sum(int(np.count_nonzero(base_mask(piece, headers=False))) for piece in pieces)

@@ -60,16 +60,16 @@ LONG = "ACGT" * 1_000
     [
         (">chr1\n>chr2\n", [], "there are headers but no sequence"),
         (">chr1\nNNNN\n", [], "its longest stretch has 0"),
-        (f">chr1\n{LONG}\n", ["--val-fraction", "0.01"], "validation part.*301 .*longest stretch has 40"),
+        (f">chr1\n{LONG}\n", ["--val-fraction", "0.01"], "part val.*301 .*longest stretch has 40"),
         (f">a\n{LONG}\n>b\n{'ACGTN' * 200}\n", ["--val-contigs", "b"], "stretch has 4.*`val_contigs`"),
-        (f">chr1\n{LONG}\n>chr1\nAC\n", [], "'chr1' is twice in"),
-        (">p1\nMKVLAT\nEDF\n", [], r"contig 'p1', position 4: 'L'.*looks like a protein FASTA"),
+        (f">chr1\n{LONG}\n>chr1\nAC\n", [], "'chr1' is in .*g.fa and again in"),
+        (">p1\nMKVLAT\nEDF\n", [], r"contig 'p1', position 4: 'L'.*is it RNA or protein"),
         (">c\nACGT\nACXT\n", [], r"contig 'c', position 7: 'X' is no nucleotide code"),
-        (">r\nACGU\n", [], r"position 4: 'U' is RNA; convert U to T"),
+        (">r\nACGU\n", [], r"position 4: 'U'.*is it RNA"),
         (">c\nACé\n", [], r"contig 'c', position 3"),
-        (f">c\n{LONG}R\n", ["--alphabet", "hg38"], r"contig 'c', position 4001: 'R'.*one of the 40"),
-        (f">IV\n{LONG}\n", ["--alphabet", "hg38"], r"contig 'IV': the name has 'V'"),
-        (f">chr1\n{LONG}\n>chr2\nA\n", ["--val-contigs", "chr2,chr3"], r"'chr3'.*There are: chr1, chr2"),
+        (f">c\n{LONG}R\n", ["--alphabet", "hg38"], "the genome has 'R', which hg38 has not"),
+        (f">IV\n{LONG}\n", ["--alphabet", "hg38"], "the genome has 'V', which hg38 has not"),
+        (f">chr1\n{LONG}\n>chr2\nA\n", ["--val-contigs", "chr2,chr3"], r"'chr3'.*there are: chr1, chr2"),
         (f">chr1\n{LONG}\n", ["--val-contigs", "chrl"], r"did you mean chr1\?"),
         *((f">chr1\n{LONG}\n", ["--val-fraction", x], f"above 0 and below 1, got {x}") for x in "01"),
         (f">chr1\n{LONG}\n", ["--published", "--val-contigs", "chr1"], "`published` splits by token"),
@@ -109,7 +109,7 @@ def test_another_prepared_genome_is_replaced_only_by_overwrite(genome, tmp_path)
     run(genome, "--out", tmp_path / "data", "--quiet")
     before = PreparedGenome(tmp_path / "data/full").digest
     other = fasta(tmp_path / "other.fa", {"chrT": DNA})
-    with pytest.raises(InputError, match=r"holds another prepared genome \(chr1, chr2\)"):
+    with pytest.raises(InputError, match="holds a prepared genome"):
         run(other, "--out", tmp_path / "data")
     assert PreparedGenome(tmp_path / "data/full").digest == before
     run(other, "--out", tmp_path / "data", "--quiet", "--overwrite")
@@ -133,7 +133,7 @@ def test_a_folder_left_aside_by_a_killed_process_comes_back_and_is_not_overwritt
     run(genome, "--out", out, "--quiet")
     os.replace(out / "full", out / ".full.abc.old")  # killed between its two renames
     (out / ".vocab4.abc.part").mkdir()
-    with pytest.raises(InputError, match=r"full: holds another prepared genome \(chr1, chr2\)"):
+    with pytest.raises(InputError, match="full: holds a prepared genome"):
         run(genome, "--out", out, "--vocab", "full")
     PreparedGenome(out / "full").verify()
     run(genome, "--out", out, "--quiet", "--overwrite")
@@ -159,7 +159,7 @@ def test_a_folder_that_is_damaged_or_of_another_version_is_replaced_only_by_over
     run(genome, "--out", tmp_path / "data", "--quiet")
     path = tmp_path / "data/full/meta.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | meta))
-    with pytest.raises(InputError, match=r"full: holds another prepared genome \(damaged, or of another"):
+    with pytest.raises(InputError, match="full: holds a prepared genome"):
         run(genome, "--out", tmp_path / "data", "--quiet")
     run(genome, "--out", tmp_path / "data", "--quiet", "--overwrite")
     PreparedGenome(tmp_path / "data/full").verify()

@@ -49,10 +49,10 @@ def test_columns_in_another_order_or_more_of_them_and_windows_line_ends(tmp_path
 @pytest.mark.parametrize(
     ("sequences", "scores", "message"),
     [
-        (SEQUENCES.replace("c_0_3", "c_1_4"), SCORES, r"1 \(c_1_4\) without scores, 1 \(c_0_3\) without seq"),
-        (SEQUENCES + "AAAA\tc_12_15\n", SCORES, r"1 \(c_12_15\) without scores, none without sequence"),
-        (SEQUENCES.replace("c_4_7", "c_0_3"), SCORES, r"s\.txt: expected each window once.*1 \(c_0_3\)"),
-        (SEQUENCES, SCORES.replace("c_4_7", "c_0_3"), r"c\.txt: expected each window once.*1 \(c_0_3\)"),
+        (SEQUENCES.replace("c_0_3", "c_1_4"), SCORES, r"c\.txt: 1 windows .* missing, such as c_1_4"),
+        (SEQUENCES + "AAAA\tc_12_15\n", SCORES, r"c\.txt: 1 windows .* missing, such as c_12_15"),
+        (SEQUENCES.replace("c_4_7", "c_0_3"), SCORES, r"s\.txt: expected each window once.*c_0_3"),
+        (SEQUENCES, SCORES.replace("c_4_7", "c_0_3"), r"c\.txt: expected each window once.*c_0_3"),
         (SEQUENCES, SCORES + "0\t0\t0\n", r"c\.txt: expected 4 rows of scores.*got 5"),
         (SEQUENCES, SCORES.replace("8.5\t", ""), r"c\.txt: line 3: expected 3 scores.*got 2"),
         (SEQUENCES, SCORES.replace("8.5", "x"), r"line 3, window c_8_11: .*got 'x'"),
@@ -60,15 +60,22 @@ def test_columns_in_another_order_or_more_of_them_and_windows_line_ends(tmp_path
         (SEQUENCES.replace("GGnn", "GGxn"), SCORES, r"window c_4_7, position 3: 'x' is no IUPAC code"),
         (SEQUENCES.replace("GGnn", "GG-n"), SCORES, r"window c_4_7, position 3: '-'"),
         (SEQUENCES.replace("GGnn", "GGén"), SCORES, r"window c_4_7, position 3: 'é'"),
-        (SEQUENCES.replace("GGnn", "GGn"), SCORES, r"most have 4 bases; window c_4_7 has 3; .*found: 3, 4"),
+        (
+            SEQUENCES.replace("GGnn", "GGn"),
+            SCORES,
+            "line 3: expected windows of one length, 4 .*; window c_4_7 has 3",
+        ),
         (SEQUENCES.replace("GGnn", ""), SCORES, r"window c_4_7 has 0"),
         ("sequence\twindow_name\n", SCORES, "no windows below the first line"),
         (SEQUENCES, "c_0_3\tc_4_7\tc_8_11\n", "no scores below the names"),
-        ("", SCORES, "sequence, window_name missing"),
-        (SEQUENCES, "", "got an empty first line"),
-        (SEQUENCES.replace("sequence", "seq"), SCORES, "sequence missing among seq, window_name"),
+        ("", SCORES, "columns sequence, window_name"),
+        (SEQUENCES, "", "expected names of windows"),
+        (
+            SEQUENCES.replace("sequence", "seq"),
+            SCORES,
+            "sequence, window_name, each once, got seq, window_name",
+        ),
         (SEQUENCES.replace("ACGT\t", "ACGT "), SCORES, r"line 2: expected 2 cells .* got 1"),
-        (SEQUENCES + "".join(f"AAAA\tx_{i}_9\n" for i in range(9)), SCORES, r"9 \(x_0_9, .*\.\.\.\)"),
     ],
 )
 def test_refuses(tmp_path, sequences, scores, message):
@@ -79,7 +86,7 @@ def test_refuses(tmp_path, sequences, scores, message):
 def test_refuses_gzip_that_was_cut(tmp_path):
     sequences, scores = write(tmp_path)
     scores.write_bytes(gzip.compress(SCORES.encode())[:-9])
-    with pytest.raises(InputError, match=r"c\.txt: the gzip file was cut short"):
+    with pytest.raises(InputError, match=r"c\.txt: the gzip file is cut short"):
         read_binding(sequences, scores)
 
 

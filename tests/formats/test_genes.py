@@ -83,8 +83,8 @@ def test_a_gene_without_a_sequence_has_an_empty_one(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("GeneID\tsequence\n1\tACGT\n2\tMEEPQSD\n", "gene 2 has letters that are not DNA: 'E', 'P', 'Q'"),
-        ("GeneID\tseq\n1\tACGT\n", "sequence missing"),
+        ("GeneID\tsequence\n1\tACGT\n2\tMEEPQSD\n", "gene 2 has 'E', which is not DNA"),
+        ("GeneID\tseq\n1\tACGT\n", "sequence, each once"),
         ("", "none at all"),
     ],
 )
@@ -105,9 +105,9 @@ def test_refuses_a_folder_and_hdf5_that_is_cut_short(tmp_path):
 @pytest.mark.parametrize(
     ("dataset", "value", "message"),
     [
-        ("human/1", "ACGT", "got the group 'human'"),
-        ("1", np.array([0.5, 0.25]), "expected the letters of a sequence"),
-        ("1", np.array([b"ACGT", b"TTTT"]), "expected one sequence, got 2"),
+        ("human/1", "ACGT", "'human': expected a dataset"),
+        ("1", np.array([0.5, 0.25]), "letters of one sequence"),
+        ("1", np.array([b"ACGT", b"TTTT"]), "letters of one sequence"),
     ],
 )
 def test_refuses_hdf5_of_something_else(tmp_path, dataset, value, message):

@@ -45,7 +45,7 @@ def test_local_files_come_before_the_hub(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["nowhere", "./no/where", "a/b/c", "/no/where", "some one/model", ""])
 def test_what_is_neither_local_nor_a_hub_name_is_refused(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match="expected a folder, or a hub name such as OWNER/NAME"):
+    with pytest.raises(InputError, match="or a hub name such as OWNER/NAME"):
         hub_folder(name, COMMIT, [])
 
 
@@ -104,7 +104,7 @@ def test_a_file_cut_short_and_a_git_lfs_pointer_are_refused(tmp_path, name):
     else:
         save_file(TENSORS, file)
     pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 468354983\n"
-    for content, message in ((file.read_bytes()[:-40], "cut short"), (pointer, "git lfs pull")):
+    for content, message in ((file.read_bytes()[:-40], "(cut short|damaged)"), (pointer, "git lfs pull")):
         file.write_bytes(content)
         with pytest.raises(InputError, match=rf"{name}: .*{message}"):
             read_tensors(tmp_path)

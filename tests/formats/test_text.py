@@ -67,12 +67,12 @@ def test_the_line_of_a_row_is_its_last_one_in_the_file(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("GeneID,SMILES\n1,CCO\n", "Label missing"),
-        ("gene,drug,y\n1,CCO,1\n", "GeneID, SMILES, Label missing"),
+        ("GeneID,SMILES\n1,CCO\n", "columns GeneID, SMILES, Label, each once, got GeneID, SMILES"),
+        ("gene,drug,y\n1,CCO,1\n", "each once, got gene, drug, y"),
         ("", "none at all"),
         ("GeneID,SMILES,Label\n1,CCO,1\n2,CCO\n", "line 3: expected 3 cells .* got 2"),
         ("GeneID,SMILES,Label\n1,CCO,1,x\n", "line 2: expected 3 cells .* got 4"),
-        ("GeneID,SMILES,Label,geneid\n1,CCO,1,2\n", "several: GeneID"),
+        ("GeneID,SMILES,Label,geneid\n1,CCO,1,2\n", "each once, got GeneID, SMILES, Label, GeneID"),
     ],
 )
 def test_refuses_what_is_no_such_table(tmp_path, text, message):

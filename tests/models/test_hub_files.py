@@ -208,7 +208,7 @@ def test_names_what_is_of_another_shape(tmp_path, name, message, config):
 def test_a_file_cut_short_is_refused_by_name(tmp_path, kind, file):
     path = weights_file(write(kind, tmp_path / "hub", tensors(kind), file))
     path.write_bytes(path.read_bytes()[:-1000])
-    with pytest.raises(InputError, match=rf"{path.name}: .*cut short"):
+    with pytest.raises(InputError, match=rf"{path.name}: .*(cut short|damaged)"):
         kind.open(path.parent)
 
 
