@@ -116,7 +116,7 @@ def read_fasta(source: Source) -> Iterator[Block]:
                 end = chunk.find(b"\n", at)
                 header += chunk[at : end if end >= 0 else len(chunk)]
                 if len(header) > LONGEST_HEADER:
-                    raise InputError(f"{source.path}: a header of {len(header)} bytes: no FASTA?")
+                    raise InputError(f"{source.path}: a header of {len(header):,} bytes; is it FASTA?")
                 if end < 0:
                     break
                 name = header.split(maxsplit=1)[0] if header[:1].strip() else b""
@@ -129,7 +129,7 @@ def read_fasta(source: Source) -> Iterator[Block]:
                 text = _without_empty_lines(chunk[at:end], line_start)
                 if text and not started:
                     raise InputError(
-                        f"{source.path}: expected FASTA (plain, gzip or bgzip), whose first character is '>', "
+                        f"{source.path}: expected FASTA (plain, gzip, bgzip), whose first character is '>', "
                         f"or .2bit, got {text[:20]!r}"
                     )
                 if text:

@@ -4,6 +4,7 @@
 """
 
 import re
+import zipfile
 from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, TypeVar
@@ -77,7 +78,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     if file is None:
         raise InputError(f"{path}: expected a folder with {' or '.join(WEIGHTS)}, or such a file")
     with file.open("rb") as opened:
-        if opened.read(len(POINTER)) == POINTER:
+        start = opened.read(len(POINTER))
+        if start == POINTER:
             raise InputError(
                 f"{file}: expected weights, got a git-lfs pointer; run git lfs pull in its folder"
             )
@@ -86,6 +88,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             return safetensors.torch.load_file(file)
         except safetensors.SafetensorError as error:
             raise InputError(f"{file}: no safetensors, or cut short ({error}); fetch it again") from error
+    if start.startswith(b"PK") and not zipfile.is_zipfile(file):
+        raise InputError(f"{file}: cut short, its end is missing; fetch it again")
     tensors = read_pt(file)
     for key, value in tensors.items():
         if not isinstance(value, Tensor):

@@ -233,7 +233,7 @@ def test_refuses(genome, motif, tmp_path, capsys, monkeypatch):
         (["--peaks", "none.bed"], "none.bed"),
         (["--peaks", "empty"], "without any"),
         (["--track", "empty"], "expected a bigWig file"),
-        (["--motif", "empty"], "got an empty file"),
+        (["--motif", "empty"], "got 'an empty file'"),
         (["--motif", "x.motif", "--name", "y"], "'y'"),
         (["--motif", "x.motif", "--out", "x.motif"], "got a file"),
         (["--motif", "x.motif", "--window", "60"], "no window is left of 74 bases"),
