@@ -33,11 +33,7 @@ class Estimate(NamedTuple):
 
 
 def moments(truth: npt.NDArray[np.floating], predicted: npt.NDArray[np.floating]) -> Numbers:
-    """Return count, sums, sums of squares and sum of products of each window.
-
-    Args:
-        truth: [N, L].
-        predicted: [N, L].
+    """Return count, sums, sums of squares and sum of products of each window; both arguments are [N, L].
 
     Returns:
         [N, 6] float64: n, x, y, xx, yy, xy, where x is the truth.
@@ -69,15 +65,10 @@ def pearson_estimate(sums: Numbers, seed: int = 0) -> Estimate:
 
 
 def paired_difference(one: Numbers, other: Numbers, seed: int = 0) -> Estimate:
-    """Return R of `one` less R of `other` over the same windows, resampled together; each is [N, 6].
-
-    Raises:
-        InputError: if they are not of the same windows.
-    """
+    """Return R of `one` less R of `other`, resampled together; each is [N, 6], of the same windows."""
     if one.shape != other.shape or not np.allclose(one[:, [0, 1, 3]], other[:, [0, 1, 3]], rtol=1e-6):
-        raise InputError(
-            f"expected moments of the same windows and truth, got {len(one):,} and {len(other):,} windows"
-        )
+        counts = f"{len(one):,} and {len(other):,} windows"
+        raise InputError(f"expected moments of the same windows and truth, got {counts}")
     value = pearson(one.sum(0)) - pearson(other.sum(0))
     resampled = [pearson(picks @ one) - pearson(picks @ other) for picks in resamples(len(one), seed)]
     return _estimate(value, np.concatenate(resampled))

@@ -4,7 +4,6 @@ import dataclasses
 import difflib
 import tomllib
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,45 +11,31 @@ from dnalm.errors import InputError
 
 T = TypeVar("T")
 
-MODIFIED_SUFFIX = ", changed by flags"
-"""Follows the name of a recipe where flags changed what it trains."""
+RECIPES = Path(__file__).parent / "recipes"
+"""Folder of the recipes that come with dnalm."""
+MODIFIED_SUFFIX = ", changed by flags"  # Follows the name of a recipe where they change what it trains
 NON_TRAINING_FIELDS = frozenset({"eval_every", "checkpoint_every", "accumulate", "eval_bases", "final_bases"})
-"""Fields of a recipe of pretraining that do not change the weights: how often and on how much a model is
-evaluated, how often it is saved, and in how many pieces a batch is run."""
+"""Fields of a recipe of pretraining that do not change the weights."""
 
 
 def recipe_names() -> list[str]:
     """Return the names of the recipes that come with dnalm."""
-    folder = resources.files("dnalm") / "recipes"
-    return sorted(
-        entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")
-    )
+    return sorted(path.stem for path in RECIPES.glob("*.toml"))
 
 
 def read_recipe(name_or_file: str) -> dict[str, dict[str, Any]]:
-    """Read a recipe that comes with dnalm, or a TOML file.
-
-    Raises:
-        InputError: if there is none of that name, or it is not TOML of tables.
-    """
+    """Read a recipe that comes with dnalm, or a TOML file; raise an InputError for anything else."""
     names = recipe_names()
-    if name_or_file in names:
-        content = (resources.files("dnalm") / "recipes" / f"{name_or_file}.toml").read_bytes()
-    elif Path(name_or_file).is_file():
-        content = Path(name_or_file).read_bytes()
-    else:
-        raise InputError(
-            f"`recipe` {name_or_file}: there is no such file, and the recipes are {', '.join(names)}"
-            + nearest(name_or_file, names)
-        )
+    file = RECIPES / f"{name_or_file}.toml" if name_or_file in names else Path(name_or_file)
+    if not file.is_file():
+        what = f"there is no such file, and the recipes are {', '.join(names)}"
+        raise InputError(f"`recipe` {name_or_file}: {what}{nearest(name_or_file, names)}")
     try:
-        tables = tomllib.loads(content.decode("utf-8"))
+        tables = tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"`recipe` {name_or_file}: expected TOML in UTF-8, but {error}") from error
     if loose := [key for key, value in tables.items() if not isinstance(value, dict)]:
-        raise InputError(
-            f"`recipe` {name_or_file}: {loose[0]} is outside a table; write it below [train] or the like"
-        )
+        raise InputError(f"`recipe` {name_or_file}: {loose[0]} is outside a table such as [train]")
     return tables
 
 
@@ -60,9 +45,7 @@ def fill(target: T, table: dict[str, Any], where: str) -> T:
     Raises:
         InputError: listing every field that does not exist (with the nearest that does) or has another type.
     """
-    known = {field.name: getattr(target, field.name) for field in dataclasses.fields(target)}  # type: ignore[arg-type]
-    wrong = []
-    values = {}
+    known, wrong, values = vars(target), [], {}
     for key, value in table.items():
         if key not in known:
             wrong.append(f"no field {key!r}{nearest(key, list(known))}")
@@ -79,29 +62,21 @@ def fill(target: T, table: dict[str, Any], where: str) -> T:
 
 
 def from_recipe(start: T, recipe: str, tables: Sequence[str]) -> T:
-    """Return options filled from a recipe.
-
-    Args:
-        start: the options without a recipe.
-        recipe: a name or a TOML file.
-        tables: the fields that a recipe fills, each a dataclass.
+    """Return the options `start` with their fields `tables`, each a dataclass, filled from a recipe.
 
     Raises:
         InputError: if the recipe does not exist or has wrong tables or fields, all of them named.
     """
-    content = read_recipe(recipe)
-    wrong = []
+    content, wrong = read_recipe(recipe), []
     if extra := sorted(content.keys() - set(tables)):
-        names = ", ".join(f"[{name}]" for name in tables)
-        wrong.append(f"`recipe` {recipe}: no table [{extra[0]}]; there are {names}")
+        wrong.append(f"`recipe` {recipe}: no table {extra[0]}; there are {', '.join(tables)}")
     filled: dict[str, Any] = {}
     for name in tables:
         try:
             filled[name] = fill(getattr(start, name), content.get(name, {}), f"`recipe` {recipe} [{name}]")
         except InputError as error:
             wrong.append(str(error))
-    if wrong:
-        raise InputError("\n".join(wrong))
+    refuse(wrong)
     return dataclasses.replace(start, recipe=recipe, **filled)  # type: ignore[type-var]
 
 
@@ -151,8 +126,4 @@ def nearest(word: str, words: list[str]) -> str:
 
 
 def _same_kind(value: Any, current: Any) -> bool:
-    if isinstance(current, bool) or isinstance(value, bool):
-        return isinstance(current, bool) and isinstance(value, bool)
-    if isinstance(current, float):
-        return isinstance(value, int | float)
-    return isinstance(value, type(current))
+    return type(value) in ((int, float) if type(current) is float else (type(current),))

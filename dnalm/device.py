@@ -24,30 +24,20 @@ FABRIC_NAMES = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 class Processor(NamedTuple):
     """A device and a precision, both resolved, and how several processes work together."""
 
-    device: str
-    """cpu, cuda or mps."""
-    precision: str
-    """fp32, bf16 or fp16."""
-    strategy: str = "single"
-    """single, ddp or fsdp."""
-
-    @property
-    def name(self) -> str:
-        """The device in words."""
-        if self.device == "cuda":
-            return f"cuda ({torch.cuda.get_device_name()})"
-        return f"cpu ({torch.get_num_threads()} threads)" if self.device == "cpu" else self.device
+    device: str  # cpu, cuda or mps
+    precision: str  # fp32, bf16 or fp16
+    strategy: str = "single"  # single, ddp or fsdp
 
     def __str__(self) -> str:
+        words = {"cpu": f"cpu ({torch.get_num_threads()} threads)"}
+        if self.device == "cuda":
+            words["cuda"] = f"cuda ({torch.cuda.get_device_name()})"
         several = f", {process.current().world_size} processes ({self.strategy})"
-        return f"{self.name}, {self.precision}{several if self.strategy != 'single' else ''}"
+        several = several if self.strategy != "single" else ""
+        return f"{words.get(self.device, self.device)}, {self.precision}{several}"
 
     def fabric(self, *, unused: bool = False) -> "Fabric":
-        """Return a launched Fabric for the processes that torchrun or srun has started.
-
-        Args:
-            unused: whether a step may leave out trained parameters: the processes then look for them.
-        """
+        """Return a launched Fabric; `unused`: the processes look for parameters that a step has left out."""
         from lightning_fabric import Fabric
         from lightning_fabric.plugins.environments.lightning import LightningEnvironment
         from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
@@ -55,20 +45,18 @@ class Processor(NamedTuple):
 
         precision: Any = FABRIC_NAMES[self.precision]
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces its precision
-        if self.strategy == "single":
-            plugins: list[Any] = [LightningEnvironment()]  # whatever the variables of a batch script are
-            fabric = Fabric(accelerator=self.device, devices=1, precision=precision, plugins=plugins)
-        else:
-            info = process.current()
-            environment = TorchElasticEnvironment if info.launcher == "torchrun" else SLURMEnvironment
-            fabric = Fabric(
-                accelerator=self.device,
-                devices=info.local_world_size,
-                num_nodes=info.world_size // info.local_world_size,
-                strategy=_strategy(self.strategy, info.world_size, unused),
-                precision=precision,
-                plugins=[environment()],
-            )
+        info, single = process.current(), self.strategy == "single"
+        environment: Any = TorchElasticEnvironment if info.launcher == "torchrun" else SLURMEnvironment
+        if single:  # whatever the variables of a batch script are
+            environment = LightningEnvironment
+        fabric = Fabric(
+            accelerator=self.device,
+            devices=1 if single else info.local_world_size,
+            num_nodes=1 if single else info.world_size // info.local_world_size,
+            strategy="auto" if single else _strategy(self.strategy, info.world_size, unused),
+            precision=precision,
+            plugins=[environment()],
+        )
         fabric.launch()
         return fabric
 
@@ -77,14 +65,10 @@ class Processor(NamedTuple):
 class Compute:
     """Where to compute, and how."""
 
-    device: Device = "auto"
-    """Where to compute; auto takes CUDA, then MPS, then the CPU."""
-    precision: Precision = "auto"
-    """auto takes bf16 where the processor computes in it."""
-    threads: int = 0
-    """CPU threads; 0 for torch's own choice."""
-    deterministic: bool = False
-    """On CUDA, the same bits every time, as always on a CPU: slower."""
+    device: Device = "auto"  # Where to compute; auto takes CUDA, then MPS, then the CPU.
+    precision: Precision = "auto"  # auto takes bf16 where the processor computes in it.
+    threads: int = 0  # CPU threads; 0 for torch's own choice.
+    deterministic: bool = False  # On CUDA, the same bits every time, as always on a CPU: slower.
     strategy: Sharing = "auto"
     """How processes of torchrun or srun work together: ddp, each with the full model, or fsdp, each with a
     part of it; auto takes ddp."""
@@ -94,22 +78,14 @@ class Compute:
             raise InputError(f"`threads` must be at least 0, got {self.threads}")
 
     def processor(self) -> Processor:
-        """Choose device, precision and strategy; `threads` and `deterministic` are the caller's to set.
-
-        Raises:
-            InputError: if the machine has not what is wanted.
-        """
+        """Choose device, precision and strategy; raise InputError if the machine has not what is wanted."""
         device = choose_device(self.device)
         precision = choose_precision(self.precision, device)
         return Processor(device, precision, choose_strategy(self.strategy, device, precision))
 
 
 def choose_device(wanted: str) -> str:
-    """Return cpu, cuda or mps; for auto the fastest that there is.
-
-    Raises:
-        InputError: if the machine has no such device.
-    """
+    """Return cpu, cuda or mps, for auto the fastest; raise InputError if the machine has no such device."""
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     names = [name for name, is_available in available.items() if is_available]
     if wanted == "auto":
@@ -120,11 +96,7 @@ def choose_device(wanted: str) -> str:
 
 
 def choose_precision(wanted: str, device: str) -> str:
-    """Return fp32, bf16 or fp16; for auto bf16 where the processor computes in it, else fp32 (fp16 on CUDA).
-
-    Raises:
-        InputError: if the device lacks the precision.
-    """
+    """Return fp32, bf16 or fp16; for auto bf16 where the processor computes in it, else fp16 or fp32."""
     if device == "cuda":
         bf16 = torch.cuda.is_bf16_supported()
     else:  # emulated bf16 is slower than fp32
@@ -138,37 +110,25 @@ def choose_precision(wanted: str, device: str) -> str:
 
 
 def choose_strategy(wanted: str, device: str, precision: str) -> str:
-    """Return single, ddp or fsdp; for auto ddp where torchrun or srun has started several processes.
-
-    Raises:
-        InputError: if the processes cannot work together so, or there is only one.
-    """
+    """Return single, ddp or fsdp; for auto ddp where torchrun or srun has started several processes."""
     info = process.current()
     if info.world_size == 1:
         if wanted != "auto":
-            raise InputError(
-                f"`strategy` {wanted}: needs several processes, and there is one; start them by torchrun "
-                "--nproc-per-node N -m dnalm ..., or leave `strategy` out"
-            )
+            raise InputError(f"`strategy` {wanted}: needs several processes, and there is one; use torchrun")
         return "single"
-    if device == "cuda" and torch.cuda.device_count() < info.local_world_size:
+    devices = {"cuda": torch.cuda.device_count(), "mps": 1}.get(device, info.local_world_size)
+    if devices < info.local_world_size:
         raise InputError(
-            f"{info.local_world_size} processes on a machine of {torch.cuda.device_count()} CUDA devices, "
-            "and each needs one: start as many as there are devices, or use `device` cpu"
+            f"{info.local_world_size} processes on a machine of {devices} {device} devices: start as many as "
+            "there are devices, or use `device` cpu"
         )
-    if device == "mps":
-        raise InputError("several processes cannot use one mps device; start one, or use `device` cpu")
     if wanted == "fsdp" and precision == "fp16":
         raise InputError("`strategy` fsdp: not available in fp16; use `precision` bf16 or fp32")
     return "ddp" if wanted == "auto" else wanted
 
 
 def choose_compiled(wanted: str, processor: Processor, steps: int) -> bool:
-    """Return whether a run of `steps` is compiled; for auto where that pays: it takes ten seconds.
-
-    Raises:
-        InputError: if it cannot be.
-    """
+    """Return whether a run of `steps` is compiled; for auto where that pays. InputError if it cannot be."""
     if wanted == "on" and processor.strategy == "fsdp":
         raise InputError("`compile` on: not with `strategy` fsdp; leave one of them out")
     pays = processor.device == "cuda" and steps >= COMPILE_STEPS and processor.strategy != "fsdp"
@@ -181,8 +141,8 @@ def compile_mode(fabric: "Fabric", accumulate: int) -> str | None:
     reduce-overhead replays a step's kernels as one CUDA graph, which owns its gradients: no second
     micro-batch and no other process may add to them.
     """
-    alone_on_cuda = fabric.device.type == "cuda" and fabric.world_size == 1 and accumulate == 1
-    return "reduce-overhead" if alone_on_cuda else None
+    graph = fabric.device.type == "cuda" and fabric.world_size == accumulate == 1
+    return "reduce-overhead" if graph else None
 
 
 def alone(fabric: "Fabric") -> "Fabric":
@@ -211,20 +171,17 @@ def _strategy(name: str, world: int, unused: bool) -> "Strategy":
         return DDPStrategy(
             forward_sync_buffers=False, find_unused_parameters=unused, gradient_as_bucket_view=True
         )
-    return ModelParallelStrategy(
-        lambda module, mesh: shard_module(module, mesh["data_parallel"]),
-        data_parallel_size=world,
-        tensor_parallel_size=1,
-    )
+    return ModelParallelStrategy(shard_module, data_parallel_size=world, tensor_parallel_size=1)
 
 
-def shard_module(module: torch.nn.Module, mesh: Any) -> torch.nn.Module:
-    """Shard the parameters of `module` over the processes of `mesh`, in place: FSDP (Zhao et al. 2023).
+def shard_module(module: torch.nn.Module, meshes: Any) -> torch.nn.Module:
+    """Shard the parameters of `module` over all processes, in place: FSDP (Zhao et al. 2023).
 
     Each element of a list of layers is gathered for its own computation; what is left, once a step.
     """
     from torch.distributed.fsdp import fully_shard
 
+    mesh = meshes["data_parallel"]
     for layers in module.modules():
         if isinstance(layers, torch.nn.ModuleList):
             for layer in layers:

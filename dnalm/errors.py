@@ -22,20 +22,15 @@ class InputError(ValueError):
 
 
 def import_extra(module: str, extra: str, what: str) -> Any:
-    """Import a module of an optional package, named after the module's first part.
-
-    Args:
-        module: for example rdkit.Chem.
-        extra: the extra of dnalm that installs it.
-        what: what needs it, for the message.
+    """Import a module of an optional package, for example rdkit.Chem, which `extra` of dnalm installs.
 
     Raises:
-        InputError: if it is not installed, with the command that installs it.
+        InputError: if it is not installed: that `what` needs it, with the command that installs it.
     """
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        package = module.split(".")[0]
+        package = (error.name or module).split(".")[0]
         raise InputError(
             f'{what} needs {package}, which is not installed; run: pip install "dnalm[{extra}]"'
         ) from error

@@ -1,14 +1,14 @@
 """Atomic writes of files and folders, JSON, and locks that end with their owner."""
 
 import contextlib
-import dataclasses
 import fcntl
 import hashlib
+import inspect
 import json
 import math
 import os
 import shutil
-import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from types import NoneType
@@ -27,58 +27,41 @@ class FieldError(Exception):
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """Open a new file for writing that replaces `path` only when the block ends without an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    fresh = _unfinished(path)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with fresh.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        os.replace(fresh, path)
+    finally:
+        fresh.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def atomic_folder(path: Path, before: Path | None = None) -> Iterator[Path]:
     """Make a new folder that replaces `path` only when the block ends without an error.
 
-    The old folder is renamed until the new one is in place; if the process is killed between the two renames,
-    `recover` restores it.
-
-    Args:
-        path: the folder.
-        before: where the old folder stays, in place of an older one; it is removed if None. At every moment
-            at least one of `path` and `before` is complete.
+    The old folder is renamed until the new one is in place; if the process ends between the two renames,
+    `recover` restores it. It stays as `before`, in place of an older one, or is removed if that is None: at
+    every moment at least one of `path` and `before` is complete.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
+    fresh = _unfinished(path)
+    old = fresh.with_suffix(".old")
+    fresh.mkdir()
     try:
         yield fresh
-        os.chmod(fresh, 0o777 & ~_umask())
         for written in [*fresh.iterdir(), fresh]:
             _to_disk(written)
-        old = fresh.with_suffix(".old")
-        aside = before or old
+        if before is not None and before.exists() and path.exists():
+            os.replace(before, old)
         if path.exists():
-            if aside.exists():
-                os.replace(aside, old)
-            os.replace(path, aside)
-        try:
-            os.replace(fresh, path)
-        except BaseException:
-            if aside.exists():
-                os.replace(aside, path)
-            if before is not None and old.exists():
-                os.replace(old, before)
-            raise
+            os.replace(path, before or old)
+        os.replace(fresh, path)
         _to_disk(path.parent)
         shutil.rmtree(old, ignore_errors=True)
-    except BaseException:
+    finally:
         shutil.rmtree(fresh, ignore_errors=True)
-        raise
 
 
 def recover(path: Path) -> None:
@@ -95,11 +78,6 @@ def recover(path: Path) -> None:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def unfinished_files(folder: Path) -> list[Path]:
-    """Return the files that processes killed inside `atomic_file` have left in `folder`."""
-    return [path for path in folder.glob(".*.part") if path.is_file()]
-
-
 def write_text(path: Path, text: str) -> None:
     """Write `text` as UTF-8, atomically."""
     with atomic_file(path) as file:
@@ -112,11 +90,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        InputError: if the file is not JSON; the message names it.
-    """
+    """Read a JSON file; raise an InputError that names it, if it is something else."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -142,10 +116,9 @@ def lock(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError) as error:
             file.seek(0)
-            owner = file.read().strip() or "unknown"
             raise InputError(
-                f"{folder}: another dnalm (process {owner}) is writing here; wait for it or choose another "
-                "folder"
+                f"{folder}: another dnalm (process {file.read()}) is writing here; wait for it or choose "
+                "another folder"
             ) from error
         file.truncate(0)
         file.write(str(os.getpid()))
@@ -154,11 +127,7 @@ def lock(folder: Path) -> Iterator[None]:
 
 
 def need_space(folder: Path, size: int) -> None:
-    """Check that `size` bytes fit on the disk of `folder`, before anything is written.
-
-    Raises:
-        InputError: if they do not.
-    """
+    """Raise an InputError if `size` bytes do not fit on the disk of `folder`."""
     existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
     free = shutil.disk_usage(existing).free
     if free < size:
@@ -168,18 +137,18 @@ def need_space(folder: Path, size: int) -> None:
         )
 
 
+def _unfinished(path: Path) -> Path:
+    """Return a name of its own beside `path`, for what will replace it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+
+
 def _to_disk(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def finite(value: Any) -> Any:
@@ -202,46 +171,25 @@ def from_json(value: Any, kind: Any) -> Any:
         FieldError: with the dotted name of what is missing or wrong; "" for `value` itself.
     """
     origin, inner = get_origin(kind), get_args(kind)
-    if kind is Any:
+    if kind is Any or (value is None and NoneType in inner):
         return value
     if NoneType in inner:
-        return None if value is None else from_json(value, inner[0])
-    if kind is float:
-        if value is None:
-            return math.nan
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value)
-    elif kind in (int, str, bool):
-        if type(value) is kind:
-            return value
-    elif origin is list:
-        if isinstance(value, list):
-            return [_inside(item, inner[0], str(row)) for row, item in enumerate(value)]
-    elif origin is dict:
-        if isinstance(value, dict):
-            return {name: _inside(item, inner[1], name) for name, item in value.items()}
-    elif isinstance(value, dict):
-        return _object(value, kind)
-    raise FieldError("")
-
-
-def _object(value: dict[str, Any], kind: Any) -> Any:
-    """Return a JSON object as a dataclass or a NamedTuple."""
+        return from_json(value, inner[0])
+    if kind is float and (value is None or type(value) in (int, float)):
+        return math.nan if value is None else float(value)
+    if kind in (int, str, bool) and type(value) is kind:
+        return value
+    if origin is list and isinstance(value, list):
+        return [_inside(item, inner[0], str(row)) for row, item in enumerate(value)]
+    if not isinstance(value, dict) or kind in (float, int, str, bool) or origin is list:
+        raise FieldError("")
+    if origin is dict:
+        return {name: _inside(item, inner[1], name) for name, item in value.items()}
     hints = get_type_hints(kind)
-    if dataclasses.is_dataclass(kind):
-        every = dataclasses.fields(kind)
-        optional = {
-            each.name
-            for each in every
-            if each.default is not dataclasses.MISSING or each.default_factory is not dataclasses.MISSING
-        }
-        names = [each.name for each in every]
-    else:
-        names, optional = list(kind._fields), set()
-    for name in names:
-        if name not in value and name not in optional:
-            raise FieldError(name)
-    return kind(**{name: _inside(value[name], hints[name], name) for name in names if name in value})
+    required = inspect.signature(kind).parameters.values()
+    if missing := [each.name for each in required if each.default is each.empty and each.name not in value]:
+        raise FieldError(missing[0])
+    return kind(**{name: _inside(value[name], hints[name], name) for name in hints if name in value})
 
 
 def _inside(value: Any, kind: Any, name: str) -> Any:

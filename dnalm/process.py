@@ -22,20 +22,9 @@ R = TypeVar("R")
 Say = Callable[[str], None]
 """Takes a message for a person."""
 
-PARALLEL_COMMANDS = (
-    "pretrain",
-    "finetune",
-    "baseline",
-    "evaluate",
-    "interact train",
-    "interact evaluate",
-    "interact screen",
-)
+INTERACT = ("interact train", "interact evaluate", "interact screen")
+PARALLEL_COMMANDS = ("pretrain", "finetune", "baseline", "evaluate", *INTERACT)
 """Commands that several processes can run together."""
-TIMEOUT = timedelta(days=1)
-"""How long a process waits for another, which may be writing a large file; a dead one is noticed at once."""
-ERROR_REPORTERS = "dnalm/error-reporters"
-"""Key of the processes' store: how many have had an error to report."""
 LOST_PEER = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer", "Broken pipe")
 """Texts of errors that mean that another process has ended."""
 
@@ -47,19 +36,10 @@ def silent(_message: str) -> None:
 class ProcessInfo(NamedTuple):
     """This process among those of its run."""
 
-    rank: int = 0
-    """Its number, from 0."""
-    world_size: int = 1
-    """Number of processes."""
-    local_world_size: int = 1
-    """Processes on this machine and on every other; 0 where machines differ in their number."""
-    launcher: str = ""
-    """torchrun or srun; empty for a single process."""
-
-    def share(self, items: Sequence[T]) -> Sequence[T]:
-        """Return this process's part of `items`: a contiguous slice, in rank order."""
-        begin, end = (len(items) * rank // self.world_size for rank in (self.rank, self.rank + 1))
-        return items[begin:end]
+    rank: int = 0  # Its number, from 0
+    world_size: int = 1  # Number of processes
+    local_world_size: int = 1  # Processes on this machine and on every other; 0 where their numbers differ
+    launcher: str = ""  # torchrun or srun; empty for a single process
 
 
 def current(env: Mapping[str, str] = os.environ) -> ProcessInfo:
@@ -83,16 +63,11 @@ def is_rank_zero() -> bool:
 
 
 def check_verb(verb: str) -> None:
-    """Refuse several processes for a command of one process, and unequal numbers of them on machines.
-
-    Raises:
-        InputError: naming the commands for several processes, or the numbers.
-    """
+    """Raise InputError for several processes of a one-process command, or unequally many on machines."""
     info = current()
     if info.world_size > 1 and verb not in PARALLEL_COMMANDS:
-        raise InputError(
-            f"{verb} runs in one process; torchrun and srun are for {', '.join(PARALLEL_COMMANDS)}"
-        )
+        commands = ", ".join(PARALLEL_COMMANDS)
+        raise InputError(f"{verb} runs in one process; torchrun and srun are for {commands}")
     if not info.local_world_size or info.world_size % info.local_world_size:
         raise InputError(
             f"{info.world_size} processes, not equally many on each machine; start the same number on each "
@@ -101,17 +76,12 @@ def check_verb(verb: str) -> None:
 
 
 def check_batch(batch_size: int, accumulate: int) -> None:
-    """Refuse a batch that cannot be divided equally among the processes.
-
-    Raises:
-        InputError: naming the numbers.
-    """
+    """Raise InputError for a batch that cannot be divided equally among the processes' micro-batches."""
     world = current().world_size
     if batch_size % (world * accumulate):
-        among = f"{world} processes" + (f" of {accumulate} micro-batches each" if accumulate > 1 else "")
         raise InputError(
-            f"`batch_size` {batch_size} cannot be divided equally among {among}; it is the size over all "
-            f"processes: choose a multiple of {world * accumulate}, or another number of processes"
+            f"`batch_size` {batch_size} cannot be divided equally among {world} processes of {accumulate} "
+            f"micro-batches each; it is over all processes: choose a multiple of {world * accumulate}"
         )
 
 
@@ -126,10 +96,9 @@ def broadcast(value: T) -> T:
         return value
     import torch.distributed as dist
 
-    box: list[Any] = [value]
+    box = [value]
     dist.broadcast_object_list(box, src=0, group=_group())
-    received: T = box[0]
-    return received
+    return box[0]
 
 
 def all_reduce_sum(numbers: Sequence[float]) -> list[float]:
@@ -141,27 +110,26 @@ def all_reduce_sum(numbers: Sequence[float]) -> list[float]:
 
     sums = torch.tensor(numbers, dtype=torch.float64)
     dist.all_reduce(sums, group=_group())
-    return [float(each) for each in sums.tolist()]
+    result: list[float] = sums.tolist()
+    return result
 
 
 def all_gather(value: T) -> list[T]:
     """Return every process's value (picklable, made by dnalm) in rank order, in every process."""
-    world = current().world_size
-    if world == 1:
+    if current().world_size == 1:
         return [value]
     import torch.distributed as dist
 
-    values: list[Any] = [None] * world
+    values = [value] * current().world_size
     dist.all_gather_object(values, value, group=_group())
     return values
 
 
 def map_over_ranks(items: Sequence[T], do: Callable[[T], R], *, together: bool) -> list[R]:
-    """Return `do(item)` for each item, in order, in every process; each process computes a part of them.
+    """Return `do(item)`, picklable, for each item, in order; each process computes a part of them.
 
-    All processes make equally many calls, so that `do` may use collective operations; where the items do not
-    divide evenly, the last one is repeated. Results must be picklable. Unless `together`, this process alone
-    calls, and computes all of them.
+    All processes make equally many calls, so that `do` may use collective operations: the last item is
+    repeated. Unless `together`, this process alone calls, and computes all of them.
     """
     info, count = current() if together else ProcessInfo(), len(items)
     world, rank = info.world_size, info.rank
@@ -182,7 +150,7 @@ def is_error_reporter() -> bool:
     if not dist.is_initialized():
         return info.rank == 0  # a mistake in the command, the same in all processes
     try:
-        return int(dist.distributed_c10d._get_default_store().add(ERROR_REPORTERS, 1)) == 1
+        return int(dist.distributed_c10d._get_default_store().add("dnalm/error-reporters", 1)) == 1
     except RuntimeError:  # the process that held the store has ended
         return True
 
@@ -211,21 +179,16 @@ def _group() -> Any:
     """Return the group of all processes for values on the CPU; all of them call this at the same time."""
     import torch.distributed as dist
 
-    return dist.new_group(backend="gloo", timeout=TIMEOUT)
+    return dist.new_group(backend="gloo", timeout=timedelta(days=1))  # one may be writing a large file
 
 
 @contextlib.contextmanager
 def stop_signal(say: Say = silent) -> Iterator[threading.Event]:
     """Graceful stop on SIGINT and SIGTERM: the first one sets the event, a second one stops at once.
 
-    Of several processes each receives one from the terminal and another from its launcher: the second one is
-    ignored, also while the process ends.
+    One of several processes ignores the second: it gets one from the terminal, another from its launcher.
     """
-    stopped = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stopped
-        return
-    single = current().world_size == 1
+    stopped, single = threading.Event(), current().world_size == 1
 
     def set_stopped(_number: int, _frame: FrameType | None) -> None:
         if stopped.is_set() and single:
@@ -234,16 +197,8 @@ def stop_signal(say: Say = silent) -> Iterator[threading.Event]:
             say("stopping after this step" + ("; once more to stop at once" if single else ""))
         stopped.set()
 
-    before = {number: signal.signal(number, set_stopped) for number in (signal.SIGINT, signal.SIGTERM)}
-    ending = False
-    try:
+    with _handler(set_stopped, signal.SIGINT, signal.SIGTERM):
         yield stopped
-    except KeyboardInterrupt:
-        ending = not single
-        raise
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, signal.SIG_IGN if ending else handler)
 
 
 @contextlib.contextmanager
@@ -253,17 +208,26 @@ def sigterm_as_ctrl_c() -> Iterator[None]:
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
+    with _handler(interrupt, signal.SIGTERM):
+        yield
+
+
+@contextlib.contextmanager
+def _handler(handle: Callable[[int, FrameType | None], None], *numbers: signal.Signals) -> Iterator[None]:
+    """Handle signals in the block; from an error in one of several processes on they are ignored."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    after = before = signal.signal(signal.SIGTERM, interrupt)
+    after: dict[signal.Signals, Any] = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield
     except BaseException:
-        after = signal.SIG_IGN if current().world_size > 1 else before
+        if current().world_size > 1:
+            after = dict.fromkeys(numbers, signal.SIG_IGN)
         raise
     finally:
-        signal.signal(signal.SIGTERM, after)
+        for number, handler in after.items():
+            signal.signal(number, handler)
 
 
 def any_set(event: threading.Event) -> bool:

@@ -102,11 +102,3 @@ def test_all_processes_map_equally_many_items(monkeypatch, count, world):
     assert sum(len(set(part)) for part in parts) <= count + world - 1
     for rank in range(world):
         assert done_by(rank, parts)[0] == [10 * item for item in range(count)]
-
-
-@pytest.mark.parametrize(("count", "world"), [(0, 2), (1, 3), (7, 3), (64, 5)])
-def test_shares_are_everything_in_order_and_equal(count, world):
-    shares = [ProcessInfo(rank, world, world, "torchrun").share(range(count)) for rank in range(world)]
-    assert [item for share in shares for item in share] == list(range(count))
-    assert max(map(len, shares)) - min(map(len, shares)) <= 1
-    assert ONE.share("abc") == "abc"

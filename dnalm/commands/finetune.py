@@ -115,10 +115,10 @@ def train(options: BindingOptions, start: BindingStart) -> None:
         results = training.train(options.recipe)
     if results is None:
         return
-    curves = decode(finite(results), BindingResults, training.files.results).training
-    save(binding_curves(curves, f"Training, {options.name}"), training.files.curves)
+    curves = decode(finite(results), BindingResults, training.paths["results"]).training
+    save(binding_curves(curves, f"Training, {options.name}"), training.paths["curves"])
     print(_summary(options, results))
-    print(f"model {options.out / options.name}, results {training.files.results}")
+    print(f"model {options.out / options.name}, results {training.paths['results']}")
     try:
         draw_comparisons([options.out], options.out)
     except InputError as error:  # of another file in the folder: this run is done

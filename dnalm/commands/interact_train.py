@@ -8,7 +8,7 @@ from dnalm.commands.progress import progress_bar
 from dnalm.commands.runs import RunOptions, prepare_process, show
 from dnalm.config import from_recipe
 from dnalm.models.input_encoder import ModelName
-from dnalm.train.pairs import RESULTS, PairTrainingConfig, estimate_pair_training, train_pairs
+from dnalm.train.pairs import RESULTS, PairRun, PairTrainingConfig
 
 MODELS = get_args(ModelName)
 """Each has a recipe of its name."""
@@ -44,30 +44,25 @@ def run(options: Options) -> None:
     """
     processor = prepare_process(options.run.compute)
     if options.run.dry_run:
-        estimate = estimate_pair_training(options, processor, options.run, say=options.run.say)
-        epochs = f"{options.train.epochs} epochs of {estimate.training_pairs:,} pairs into {options.out}"
+        training = PairRun(options, processor, options.run, say=options.run.say)
+        estimate, count = training.estimate(), len(training.pairs.parts["train"])
+        epochs = f"{options.train.epochs} epochs of {count:,} pairs into {options.out}"
         if estimate.to_encode:
             show(
                 f"would encode {estimate.to_encode:,} genes and molecules, once, and then train {epochs}; "
                 "how long is known when they are encoded"
             )
             return
-        minutes = estimate.seconds_per_epoch / 60
+        minutes = estimate.seconds / 60
         show(
-            f"would train {epochs}: about {minutes:,.1f} min an epoch, at most "
-            f"{minutes * options.train.epochs:,.0f} min in all, {estimate.memory_bytes / 1e9:.1f} GB of "
+            f"would train {epochs}: about {minutes / options.train.epochs:,.1f} min an epoch, at most "
+            f"{minutes:,.0f} min in all, {estimate.memory_bytes / 1e9:.1f} GB of "
             f"memory, {estimate.disk_bytes / 1e6:,.0f} MB of models"
         )
         return
     with progress_bar(quiet=options.run.quiet) as progress:
-        results = train_pairs(
-            options,
-            processor,
-            options.run,
-            recipe=options.recipe,
-            say=options.run.say,
-            progress=progress,
-        )
+        training = PairRun(options, processor, options.run, say=options.run.say, progress=progress)
+        results = training.train(options.recipe)
     if results is not None:
         print(_summary(options.out, results))
 

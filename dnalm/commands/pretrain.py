@@ -12,7 +12,7 @@ from dnalm.files import finite, read_json
 from dnalm.models.sizes import SIZES
 from dnalm.report.figures import loss_curve, save, time_comparison
 from dnalm.results import LanguageMetrics, decode
-from dnalm.train.language import TIME_COMPARISON, PretrainConfig, estimate_pretraining, pretrain, result_files
+from dnalm.train.language import TIME_COMPARISON, PretrainConfig, PretrainRun, result_files
 
 TABLES = ("encoder", "train", "task")
 """Tables of a recipe."""
@@ -56,7 +56,7 @@ def run(options: Options) -> None:
     """
     processor = prepare_process(options.run.compute)
     if options.run.dry_run:
-        estimate = estimate_pretraining(options, processor, options.run, say=options.run.say)
+        estimate = PretrainRun(options, processor, options.run, say=options.run.say).estimate()
         show(
             f"would train {options.train.steps:,} steps of {options.train.batch_size} windows of "
             f"{options.encoder.block_size} tokens into {options.out / options.mode}: about "
@@ -65,14 +65,8 @@ def run(options: Options) -> None:
         )
         return
     with progress_bar(quiet=options.run.quiet) as progress:
-        metrics = pretrain(
-            options,
-            processor,
-            options.run,
-            recipe=_recipe_name(options),
-            say=options.run.say,
-            progress=progress,
-        )
+        training = PretrainRun(options, processor, options.run, say=options.run.say, progress=progress)
+        metrics = training.train(_recipe_name(options))
     if metrics is not None:
         _draw(options.out, options.mode, metrics)
         print(_summary(options.out, options.mode, metrics))

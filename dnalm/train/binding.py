@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dnalm import checkpoint, process
+from dnalm import checkpoint
 from dnalm.bootstrap import moments, pearson
 from dnalm.checkpoint import weights_digest
 from dnalm.data.binding import (
@@ -30,19 +30,18 @@ from dnalm.data.binding import (
     read_split_set,
 )
 from dnalm.data.state_cache import StateStore
-from dnalm.device import Processor
 from dnalm.errors import InputError
 from dnalm.evaluate.binding import PREDICT_BATCH, binding_detail, binding_scores, predict
+from dnalm.files import atomic_file
 from dnalm.models.binding import BindingModel, BindingShape
+from dnalm.models.published import published_content
 from dnalm.process import Say, silent
 from dnalm.record import peak_memory
-from dnalm.train.binding_files import BindingFiles
+from dnalm.results import write
 from dnalm.train.binding_start import BindingStart
-from dnalm.train.language import Estimate
-from dnalm.train.loop import Loop, Progress, silent_progress
+from dnalm.train.loop import Loop
 from dnalm.train.optim import EpochConfig
-from dnalm.train.resume import BEST
-from dnalm.train.run import DEFAULT_RUN, Outcome, RunConfig, TrainingRun, run_folder_lock, seconds_per_step
+from dnalm.train.run import Estimate, TrainingRun, training_summary
 
 if TYPE_CHECKING:  # slow to import
     from lightning_fabric import Fabric
@@ -56,8 +55,6 @@ TRAIN_SAMPLE = 1024
 class BindingTask:
     """Prediction of the score at each base of windows."""
 
-    unit = "bases"
-
     def __init__(
         self,
         shape: BindingShape,
@@ -66,8 +63,7 @@ class BindingTask:
         about: Mapping[str, Any] | None = None,
     ) -> None:
         self.shape, self.train, self.validation = shape, train, validation
-        self.about = dict(about or {})
-        """JSON values that are saved with the model: how it was trained, for results."""
+        self.about = dict(about or {})  # saved with the model: how it was trained, for results
 
     def windows(self, batch_size: int, seed: int) -> BindingBatches:
         """Return the training batches."""
@@ -140,11 +136,8 @@ def with_cached_states(
         model: its encoder is frozen.
         folder: of the cached states of all encoders.
         fabric: device, precision, processes.
-        limit: bytes that the folder may hold.
+        limit: bytes that the folder may hold; InputError if the states are larger.
         say: called with each message.
-
-    Raises:
-        InputError: if the states are larger than `limit` or than the space on the disk.
     """
     shape, width = model.shape.as_dict(), model.encoder.width
     identity = {
@@ -167,13 +160,13 @@ def with_cached_states(
     strands = [[part.tokens for part in parts]]
     if model.shape.tuning.both_strands:
         strands.append([model.other_strand(tokens.to(fabric.device)).cpu() for tokens in strands[0]])
-    texts = [[[bytes(row).decode() for row in tokens.numpy()] for tokens in strand] for strand in strands]
-    every = [text for strand in texts for part in strand for text in part]
+    texts = [[bytes(row).decode() for row in tokens.numpy()] for strand in strands for tokens in strand]
+    every = [text for part in texts for text in part]
     store = StateStore(folder, identity, width)
     store.make_room(every, 2 * (parts[0].tokens.shape[1] + 1) * width, limit, say)
     store.fill(every, encode, say)
-    states = zip(*([store.states(part) for part in strand] for strand in texts), strict=True)
-    cached = [replace(part, states=tuple(each)) for part, each in zip(parts, states, strict=True)]
+    states, count = [store.states(part) for part in texts], len(parts)
+    cached = [replace(part, states=tuple(states[at::count])) for at, part in enumerate(parts)]
     return cached, store.seconds(every)
 
 
@@ -185,10 +178,8 @@ class BindingConfig:
     """Windows: a table of sequence and window_name, as `dnalm label` writes it."""
     scores: Path = Path("data/binding/scores.txt.gz")
     """The score at each base: a column a window, a row a base."""
-    out: Path = Path("models")
-    """Where results go: OUT/NAME/ and files named after it beside it."""
-    name: str = ""
-    """What the model is called in files and plots."""
+    out: Path = Path("models")  # Where results go: OUT/NAME/ and files named after it beside it.
+    name: str = ""  # What the model is called in files and plots.
     data: SplitConfig = field(default_factory=SplitConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     train: EpochConfig = field(default_factory=EpochConfig)
@@ -201,60 +192,30 @@ class BindingConfig:
         tables |= {"tuning": shape.tuning} if shape.pretrained else {"encoder": shape.encoder}
         return {name: asdict(table) for name, table in (tables | {"head": shape.head}).items()}
 
-    def training_digest(self, shape: BindingShape, seed: int, data: str) -> str:
-        """Return a digest that two models share whose training differs in its start alone."""
-        recipe = self.as_recipe(shape)
-        del recipe["train"]["accumulate"]  # the training is the same
-        content = json.dumps({"recipe": recipe, "seed": seed, "data": data}, sort_keys=True)
-        return hashlib.sha256(content.encode()).hexdigest()
 
-    def check(self) -> None:
-        """Raise an InputError for settings that no training can have."""
-        if self.max_cache < 0 or not math.isfinite(self.max_cache):
-            raise InputError(f"`max_cache` must be at least 0, got {self.max_cache}")
-        if not self.name or "/" in self.name or self.name.startswith("."):
-            raise InputError(f"`name` must be a plain file name, got {self.name!r}")
-        process.check_batch(self.train.batch_size, self.train.accumulate)
+class BindingRun(TrainingRun):
+    """A training run of a binding model, which begins with `start`."""
 
+    config: BindingConfig
+    task: BindingTask
+    model: BindingModel
+    reported = ("name", "model", "split", "training", "scores")
 
-class BindingRun:
-    """A training run of a binding model: everything is checked and read, and nothing is written yet.
+    def __init__(self, config: BindingConfig, start: BindingStart, *given: Any, **more: Any) -> None:
+        self.start = start
+        super().__init__(config, *given, **more)
 
-    Args:
-        config: data, folder and settings.
-        start: the model with which training begins.
-        processor: where to compute.
-        run: seed, and what may be replaced.
-        say: called with each message.
-        progress: called after each step.
-
-    Raises:
-        InputError: for a mistake in the settings or the data.
-    """
-
-    def __init__(
-        self,
-        config: BindingConfig,
-        start: BindingStart,
-        processor: Processor,
-        run: RunConfig = DEFAULT_RUN,
-        *,
-        say: Say = silent,
-        progress: Progress = silent_progress,
-    ) -> None:
-        config.check()
-        shape, self.files = start.shape, BindingFiles.of(config.out, config.name)
-        self.config, self.start = config, start
-        self.training = TrainingRun(
-            command="finetune" if shape.pretrained else "baseline",
-            folder=config.out / config.name,
-            processor=processor,
-            config=run,
-            files=self.files,
-            say=say,
-            progress=progress,
-        )
-        self.training.check_folder(option="`out` or `name`", reads=[start.path] if start.path else [])
+    def prepare(self) -> None:
+        """Check and read everything, and make the untrained model."""
+        config, start, run, say, shape = self.config, self.start, self.run, self.say, self.start.shape
+        if not 0 <= config.max_cache < math.inf:
+            raise InputError(f"`max_cache` must be at least 0, got {config.max_cache}")
+        if not config.name or "/" in config.name or config.name.startswith("."):
+            raise InputError(f"`name` must be a plain file name, got {config.name!r}")
+        self.command = "finetune" if shape.pretrained else "baseline"
+        self.folder, self.paths = config.out / config.name, binding_files(config.out, config.name)
+        self.files = list(self.paths.values())
+        self.check_folder(option="`out` or `name`", reads=start.path)
         if start.caution:
             say(start.caution)
         self.data = data = read_split_set(config.sequences, config.scores, config.data, shape.longest)
@@ -264,16 +225,17 @@ class BindingRun:
                 "`init_from` was trained on other windows or another split, perhaps on some of these "
                 "validation windows; give the `sequences`, `scores` and `split` of its training"
             )
-        self._validation = data.part("validation")
-        train = data.part("train")
+        self._validation, train = data.part("validation"), data.part("train")
         letters, scores = config.augment.augmented(train.letters, train.scores, run.seed)
         torch.manual_seed(run.seed)
         self.model = start.build()
         total = self.model.parameter_count
         self.model.prepare_training()
         trained = self.model.trained_count
-        lora = " (low-rank updates included)" if shape.tune == "lora" else ""
-        say(f"{config.name}: {total:,} parameters, {trained:,} of them trained{lora}, on {processor}")
+        say(f"{config.name}: {total:,} parameters, {trained:,} of them trained, on {self.processor}")
+        recipe = config.as_recipe(shape)
+        del recipe["train"]["accumulate"]  # the training is the same
+        content = {"recipe": recipe, "seed": run.seed, "data": data.about["digest"]}
         about = {
             "kind": shape.kind,
             "tune": shape.tune if shape.pretrained else "all",
@@ -281,7 +243,8 @@ class BindingRun:
             "causal": self.model.encoder.causal,
             "parameters": total,
             "trained_parameters": trained,
-            "trained_as": config.training_digest(shape, run.seed, data.about["digest"]),
+            # A digest that two models share whose training differs in its start alone.
+            "trained_as": hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest(),
             "core": start.origin,
             "random_core": start.random_core,
         }
@@ -291,107 +254,89 @@ class BindingRun:
             BindingWindows(shape.tokens(self._validation.letters), torch.from_numpy(self._validation.scores)),
             about,
         )
+        self.steps = self.task.windows(config.train.batch_size, run.seed).steps_per_epoch
 
     def estimate(self) -> Estimate:
         """Time a few steps without cached states, and write nothing; the figures are upper bounds."""
-        config, task, model = self.config.train, self.task, self.model
-        batches, fabric = task.windows(config.batch_size, 0), self.training.processor.fabric()
-        seconds = seconds_per_step(task, fabric.setup_module(model), batches, fabric, config.accumulate)
-        states = 2 * (len(task.train) + len(task.validation)) * task.train.tokens.shape[1] * model.width
-        return Estimate(
-            seconds=seconds * batches.steps_per_epoch * config.epochs,
-            memory_bytes=peak_memory(),
-            disk_bytes=12 * model.parameter_count + states * (model.frozen and self.config.max_cache > 0),
-        )
+        task, found = self.task, super().estimate()
+        states = 2 * (len(task.train) + len(task.validation)) * task.train.tokens.shape[1] * self.model.width
+        cached = states if self.model.frozen and self.config.max_cache > 0 else 0
+        return found._replace(disk_bytes=found.disk_bytes + cached)
 
     def train(self, recipe: str = "custom") -> dict[str, Any] | None:
         """Train, score the best weights on the validation part, and write all of OUT but the figures.
 
-        Args:
-            recipe: name of the settings, for the record.
-
-        Returns:
-            The content of results_NAME.json; None in all but the first of several processes.
-
-        Raises:
-            InputError: if another run writes to the folder, the states do not fit, or the loss is no number.
+        Returns the content of results_NAME.json; None in all but the first of several processes.
         """
-        with run_folder_lock(self.training.folder):
-            return self._train(recipe)
-
-    def _train(self, recipe: str) -> dict[str, Any] | None:
-        config, start, model, task, run = self.config, self.start, self.model, self.task, self.training
-        fabric, states_seconds = run.processor.fabric(), 0.0
-        core = start.weights or weights_digest(model.encoder)
+        config, shape, model, task = self.config, self.start.shape, self.model, self.task
         cached = model.frozen and config.max_cache > 0
-        if cached:
-            limit = int(config.max_cache * 1e9)
-            (task.train, task.validation), states_seconds = with_cached_states(
-                (task.train, task.validation), model, config.out / "cache", fabric, limit=limit, say=run.say
-            )
-        if start.head is None and not run.config.resume:
-            fabric.to_device(model)
-            with fabric.autocast():
-                calibrate_head(model, task.train)
-        settings = config.as_recipe(start.shape)
-        identity = {key: value for table in settings.values() for key, value in table.items()}
-        identity |= asdict(start.shape.tuning) | {
+        identity = asdict(shape.tuning) | {
             "set": self.data.about["digest"],
-            "core weights": core,
+            "core weights": self.start.weights or weights_digest(model.encoder),
             "kept states": cached,  # they are rounded to bfloat16
-            "seed": run.config.seed,
-            "precision": run.processor.precision,
         }
-        del identity["patience"], identity["accumulate"]
-        steps = task.windows(config.train.batch_size, run.config.seed).steps_per_epoch
-        loop = Loop(
-            task,
-            model,
-            config.train.in_steps(steps),
-            folder=run.folder,
-            fabric=fabric,
-            seed=run.config.seed,
+        if cached:
+            limit, parts = int(config.max_cache * 1e9), (task.train, task.validation)
+            (task.train, task.validation), self.timings["states_s"] = with_cached_states(
+                parts, model, config.out / "cache", self.fabric, limit=limit, say=self.say
+            )
+        if self.start.head is None and not self.run.resume:
+            self.fabric.to_device(model)
+            with self.fabric.autocast():
+                calibrate_head(model, task.train)
+        return self.fit(
+            recipe,
+            config.as_recipe(shape),
+            self.data.about,
+            free={"patience", "accumulate"},
             identity=identity,
-        )
-        return run.train(
-            loop,
-            recipe={"name": recipe} | settings | {"model": start.shape.as_dict()},
-            data=self.data.about,
-            evaluate=lambda loop: self._evaluate(loop, steps, states_seconds),
+            shape=shape.as_dict(),
         )
 
-    def _evaluate(self, loop: Loop, steps: int, states_seconds: float) -> Outcome:
+    def evaluate(self, loop: Loop) -> dict[str, Any]:
         """Score the best weights on the validation windows, and write the result files."""
-        weights, best = checkpoint.load(loop.folder / BEST)
-        checkpoint.load_strict(weights, self.task.weights(self.model), str(loop.folder))
+        best, files = loop.load_best(), self.paths
         names, truth = self._validation.names, self._validation.scores
         predicted = predict(loop.eval_model(), self.task.validation)
         self.model.merge()
-        history: dict[str, list[Any]] = {
-            key: [scores[key] for scores in loop.evaluations]
-            for key in ("train_loss", "val_loss", "pearson_r", "elapsed")
+        scores = binding_scores(truth, predicted)
+        curves = ("train_loss", "val_loss", "pearson_r", "elapsed")
+        training = training_summary(loop, best, self.steps, *curves) | {
+            "best_val_loss": best["val_loss"],
+            "states_seconds": self.timings.get("states_s", 0.0),
+            "training_windows": len(self.task.train),
         }
-        history["epoch"] = [round(scores["step"] / steps) for scores in loop.evaluations]
         results = {
             "format": "dnalm-binding-results",
             "format_version": 1,
             "name": self.config.name,
             "model": self.task.about | {"weights": checkpoint.stored_digest(best)},
             "split": self.data.split_about | {"part": "validation"},
-            "training": {
-                "epochs": history["epoch"][-1],
-                "best_epoch": round(best["step"] / steps),
-                "best_val_loss": best["val_loss"],
-                "seconds": loop.elapsed,
-                "states_seconds": states_seconds,
-                "training_windows": len(self.task.train),
-                "history": history,
-            },
+            "training": training,
             "peak_memory_bytes": peak_memory(),
-            "scores": binding_scores(truth, predicted),
+            "scores": scores,
             "detail": binding_detail(names, truth, predicted),
-            "device": str(self.training.processor),
+            "device": str(self.processor),
         }
-        self.files.write(results, self.model, names, moments(truth, predicted))
-        metrics = {key: results[key] for key in ("name", "model", "split", "training", "scores")}
-        return Outcome(results, metrics, {"states_s": states_seconds})
+        with atomic_file(files["moments"]) as file:
+            np.savez_compressed(file, names=np.array(names), moments=moments(truth, predicted))
+        numbers = {
+            "best_val_loss": float(best["val_loss"]),
+            "pearson_r": float(scores["pearson_r"]["value"]),
+            "elapsed_time": float(loop.elapsed),
+        }
+        if (content := published_content(self.model, numbers)) is not None:
+            checkpoint.write_pt(files["gpt" if self.start.shape.pretrained else "cnn"], content)
+        write(files["results"], results)
+        return results
+
+
+def binding_files(out: Path, name: str) -> dict[str, Path]:
+    """Return what a run leaves in OUT beside the states and weights of its own folder."""
+    return {
+        "results": out / f"results_{name}.json",
+        "curves": out / f"training_curves_{name}.png",
+        "gpt": out / f"gpt_binding_model_{name}.pt",
+        "cnn": out / ("cnn_baseline_model.pt" if name == "baseline" else f"cnn_{name}_model.pt"),
+        "moments": out / name / "moments.npz",
+    }

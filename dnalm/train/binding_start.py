@@ -24,35 +24,25 @@ class BindingStart:
     """The shape of a binding model, and its tensors as far as they are trained already."""
 
     shape: BindingShape
-    origin: str | None = None
-    """Where the core was read and what it was trained on, in words; None for a CNN."""
-    random_core: bool = False
-    """Whether the core is a GPT with random weights."""
-    core: dict[str, Tensor] | None = None
-    """The encoder's tensors; None for random weights."""
-    head: dict[str, Tensor] | None = None
-    """The head's tensors; None for an untrained head."""
-    path: Path | None = None
-    """Where it was read, if it was."""
-    caution: str = ""
-    """What limits the core's training, in a sentence."""
-    local_start: bool = False
-    """Whether random weights begin as in pretraining, with local heads."""
-    weights: str = ""
-    """Digest of the file of a trained model, by which --resume recognises it; of a core its tensors serve."""
-    trained_on: str | None = None
-    """Digest of the windows and the split that a trained model was trained on."""
+    origin: str | None = None  # Where the core was read and what it was trained on, in words; None for a CNN.
+    random_core: bool = False  # Whether the core is a GPT with random weights.
+    core: dict[str, Tensor] | None = None  # The encoder's tensors; None for random weights.
+    head: dict[str, Tensor] | None = None  # The head's tensors; None for an untrained head.
+    path: Path | None = None  # Where it was read, if it was.
+    caution: str = ""  # What limits the core's training, in a sentence.
+    local_start: bool = False  # Whether random weights begin as in pretraining, with local heads.
+    weights: str = ""  # Digest of a trained model's file, by which --resume recognises it; empty for a core
+    trained_on: str | None = None  # Digest of the windows and the split that a trained model was trained on.
 
     def build(self) -> BindingModel:
         """Return the model; the global random state decides what is not loaded."""
         model = BindingModel(self.shape)
-        source = str(self.origin)
         if self.core is not None:
-            checkpoint.load_strict(self.core, model.encoder.state_dict(), source)
+            checkpoint.load_strict(self.core, model.encoder.state_dict(), str(self.origin))
         elif self.local_start and isinstance(model.encoder, GPT):
             start_local(model.encoder)
         if self.head is not None:
-            checkpoint.load_strict(self.head, model.head.state_dict(), source)
+            checkpoint.load_strict(self.head, model.head.state_dict(), str(self.origin))
         return model
 
 
@@ -89,12 +79,7 @@ def start_from_core(
 
 
 def start_from_model(path: Path, config: Vocabulary, tuning: TuneConfig) -> BindingStart:
-    """Return the start with a trained binding model, core and head.
-
-    Args:
-        path: a model folder of `dnalm finetune`, or its `.pt` file.
-        config: the core's vocabulary.
-        tuning: which weights are trained.
+    """Return the start with a trained binding model, core and head; arguments as of `start_from_core`.
 
     Raises:
         InputError: if it is no fine-tuned GPT of this vocabulary, or reads other strands.

@@ -1,38 +1,34 @@
 """Pretraining of a language model on a prepared genome: the task, and a training run from data to results."""
 
+import functools
 import time
 from collections.abc import Callable, Set
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dnalm import checkpoint, process
-from dnalm.config import check_minimum
+from dnalm import checkpoint
+from dnalm.config import check_minimum, refuse
 from dnalm.data.language import LanguageBatch, LanguageWindows
-from dnalm.device import Processor, choose_compiled, compile_mode
-from dnalm.errors import InputError
+from dnalm.device import choose_compiled
+from dnalm.errors import InputError, import_extra
 from dnalm.evaluate.language import evaluate_language, score
 from dnalm.files import write_json
 from dnalm.genome.folder import PreparedGenome
 from dnalm.models.gpt import GPTConfig
 from dnalm.models.language import LanguageModel
 from dnalm.models.local_start import start_local
-from dnalm.process import Say, silent
-from dnalm.record import peak_memory
-from dnalm.train.loop import Loop, Progress, silent_progress
+from dnalm.train.loop import Loop
 from dnalm.train.memory import raise_on_out_of_memory
 from dnalm.train.optim import TrainConfig
-from dnalm.train.resume import BEST
-from dnalm.train.run import DEFAULT_RUN, Outcome, RunConfig, TrainingRun, run_folder_lock, seconds_per_step
+from dnalm.train.run import TrainingRun
 
 MIN_WEIGHT = 1e-9
 """Stands for the sum of weights that are all 0."""
-LADDER_MEMORY = 450_000_000
-"""Bytes that counting Markov models of order 12 takes."""
 HISTORY = {
     "iterations": "step",
     "train_losses": "train_loss",
@@ -53,38 +49,28 @@ class LanguageConfig:
 
     local_start: bool = True
     """Heads begin by attending to nearby tokens, each at a distance of its own (rotary positions only)."""
-    repeat_weight: float = 1.0
-    """Weight of soft-masked (lower-case, repetitive) bases in the loss, 0 to 1."""
+    repeat_weight: float = 1.0  # Weight of soft-masked (lower-case, repetitive) bases in the loss, 0 to 1.
     eval_bases: int = 76_800
     """Bases of train and of validation scored at each evaluation; the same ones every time."""
-    final_bases: int = 500_000
-    """Validation bases for the final score and the Markov models; 0 for all."""
+    final_bases: int = 500_000  # Validation bases for the final score and the Markov models; 0 for all.
 
     def __post_init__(self) -> None:
-        wrong = check_minimum(self, eval_bases=1, final_bases=0)
+        refuse(check_minimum(self, eval_bases=1, final_bases=0))
         if not 0.0 <= self.repeat_weight <= 1.0:
-            wrong.append(f"`repeat_weight` must be from 0 to 1, got {self.repeat_weight}")
-        if wrong:
-            raise InputError("; ".join(wrong))
+            raise InputError(f"`repeat_weight` must be from 0 to 1, got {self.repeat_weight}")
 
 
 class LanguageTask:
     """Next-token prediction on one prepared genome."""
-
-    unit = "tokens"
 
     def __init__(self, genome: PreparedGenome, encoder: GPTConfig, config: LanguageConfig) -> None:
         self.genome, self.encoder, self.config = genome, encoder, config
 
     def windows(self, batch_size: int, seed: int) -> LanguageWindows:
         """Return the training windows."""
+        length, weight = self.encoder.block_size, self.config.repeat_weight
         return LanguageWindows(
-            self.genome,
-            "train",
-            length=self.encoder.block_size,
-            batch_size=batch_size,
-            seed=seed,
-            repeat_weight=self.config.repeat_weight,
+            self.genome, "train", length=length, batch_size=batch_size, seed=seed, repeat_weight=weight
         )
 
     def build_model(self) -> LanguageModel:
@@ -139,10 +125,8 @@ class LanguageTask:
 class PretrainConfig:
     """Pretraining of a GPT: data, output folder and all settings."""
 
-    data: Path
-    """A folder written by `dnalm prepare`, for example data/vocab4; its name is the mode."""
-    out: Path = Path("outputs")
-    """Where results go: OUT/MODE/ and files named after the mode beside it."""
+    data: Path  # A folder written by `dnalm prepare`, for example data/vocab4; its name is the mode.
+    out: Path = Path("outputs")  # Where results go: OUT/MODE/ and files named after the mode beside it.
     encoder: GPTConfig = field(default_factory=GPTConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     task: LanguageConfig = field(default_factory=LanguageConfig)
@@ -153,8 +137,7 @@ class PretrainConfig:
     stop_at: int = 0
     """Stop after this step, score the model and save the state; 0 for none. A run resumed from there keeps
     the scores, and its best weights may be those of this step."""
-    tensorboard: bool = False
-    """Also log to OUT/MODE/tensorboard (needs dnalm[log])."""
+    tensorboard: bool = False  # Also log to OUT/MODE/tensorboard (needs dnalm[log]).
 
     def __post_init__(self) -> None:
         if self.stop_at < 0:
@@ -175,14 +158,6 @@ class PretrainConfig:
         return {key: value for table in tables for key, value in table.items() if key not in excluded}
 
 
-class Estimate(NamedTuple):
-    """What a run would need, from a few steps."""
-
-    seconds: float
-    memory_bytes: int
-    disk_bytes: int
-
-
 def result_files(out: Path, mode: str) -> dict[str, Path]:
     """Return what a run leaves in OUT beside its own folder, by the names of the published project."""
     return {
@@ -193,182 +168,106 @@ def result_files(out: Path, mode: str) -> dict[str, Path]:
     }
 
 
-def pretrain(
-    config: PretrainConfig,
-    processor: Processor,
-    run: RunConfig = DEFAULT_RUN,
-    *,
-    recipe: str = "custom",
-    say: Say = silent,
-    progress: Progress = silent_progress,
-) -> dict[str, Any] | None:
-    """Train a GPT on a prepared genome, score it beside Markov models, and write all of OUT but the figures.
+class PretrainRun(TrainingRun):
+    """Pretraining of a GPT on a prepared genome, scored beside Markov models."""
 
-    Args:
-        config: data, folder and settings.
-        processor: where to compute.
-        run: seed, and what may be replaced.
-        recipe: name of the settings, for the record.
-        say: called with each message.
-        progress: called after each step.
+    command = "pretrain"
+    config: PretrainConfig
+    task: LanguageTask
+    model: LanguageModel
+    scoring_memory = 450_000_000  # Markov models of order 12
 
-    Returns:
-        The metrics that run.json holds; None in all but the first of several processes.
+    def prepare(self) -> None:
+        """Check everything, and make the untrained model."""
+        config, train = self.config, self.config.train
+        self.compiled = choose_compiled(config.compile, self.processor, train.steps)
+        genome = PreparedGenome(config.data)
+        genome.verify()
+        self.folder, self.derived = config.out / config.mode, [config.out / TIME_COMPARISON]
+        self.files = list(result_files(config.out, config.mode).values())
+        self.check_folder()
+        self.task = LanguageTask(genome, config.encoder, config.task)
+        self.task.windows(train.batch_size, self.run.seed)  # refuses a block longer than every stretch
+        with raise_on_out_of_memory("the model's weights do not fit; choose a smaller `n_embd` or `n_layer`"):
+            torch.manual_seed(self.run.seed)
+            self.model = self.task.build_model()
+            self.model.transformer.gradient_checkpointing = config.gradient_checkpointing
+        self.say(f"{config.mode}: {self.model.parameter_count:,} parameters, on {self.processor}")
 
-    Raises:
-        InputError: for a mistake in the settings or the data, and when memory runs out.
-    """
-    training, task, model = _start(config, processor, run, say, progress)
-    genome = task.genome
-    with run_folder_lock(training.folder):
-        loop = Loop(
-            task,
-            model,
-            config.train,
-            folder=training.folder,
-            fabric=processor.fabric(),
-            seed=run.seed,
-            identity=_identity(config, genome.digest, run.seed, processor.precision),
-            watch=_tensorboard(training.folder) if config.tensorboard else None,
-            compiled=choose_compiled(config.compile, processor, config.train.steps),
-        )
-        return training.train(
-            loop,
-            recipe={"name": recipe} | config.as_recipe(),
-            data={"name": config.mode, "digest": genome.digest}
-            | {key: genome.meta[key] for key in ("sources", "split")},
-            evaluate=lambda loop: _evaluate(config, loop, task, model, say),
-            metrics_so_far=lambda loop: _metrics(loop, model, config.mode),
+    def train(self, recipe: str = "custom") -> dict[str, Any] | None:
+        """Train, score the best weights, and write all of OUT but the figures.
+
+        Returns the metrics that run.json holds; None in all but the first of several processes.
+        """
+        config, genome, free = self.config, self.task.genome, NOT_IN_IDENTITY
+        if config.train.schedule != "plateau" and not config.train.patience:
+            free = free | {"eval_every"}  # otherwise evaluations decide the rate or the end
+        data = {key: genome.meta[key] for key in ("sources", "split")}
+        return self.fit(
+            recipe,
+            config.as_recipe(),
+            {"name": config.mode, "digest": genome.digest} | data,
+            free=free,
+            identity={"data": genome.digest},
             stop_at=config.stop_at or None,
+            watch=_tensorboard(self.folder) if config.tensorboard else None,
         )
 
-
-def estimate_pretraining(
-    config: PretrainConfig, processor: Processor, run: RunConfig = DEFAULT_RUN, *, say: Say = silent
-) -> Estimate:
-    """Time a few steps; arguments and errors as of `pretrain`, and nothing is written."""
-    _training, task, model = _start(config, processor, run, say, silent_progress)
-    fabric, train = processor.fabric(), config.train
-    if choose_compiled(config.compile, processor, train.steps):
-        model.compile(mode=compile_mode(fabric, train.accumulate))
-    wrapped, batches = fabric.setup_module(model), task.windows(train.batch_size, run.seed)
-    seconds = train.steps * seconds_per_step(task, wrapped, batches, fabric, train.accumulate)
-    memory = peak_memory() + 8 * model.parameter_count  # the optimiser's moments
-    return Estimate(
-        seconds,
-        memory + (0 if processor.device == "cuda" else LADDER_MEMORY),
-        # Two states of 3 numbers a parameter and their successor, best weights and theirs, and the .pt file.
-        disk_bytes=(4 * 3 + 2 + 1) * 4 * model.parameter_count,
-    )
-
-
-def _start(
-    config: PretrainConfig, processor: Processor, run: RunConfig, say: Say, progress: Progress
-) -> tuple[TrainingRun, LanguageTask, LanguageModel]:
-    """Check everything, and return the run, its task and its untrained model."""
-    choose_compiled(config.compile, processor, config.train.steps)
-    process.check_batch(config.train.batch_size, config.train.accumulate)
-    genome = PreparedGenome(config.data)
-    genome.verify()
-    training = TrainingRun(
-        command="pretrain",
-        folder=config.out / config.mode,
-        processor=processor,
-        config=run,
-        files=list(result_files(config.out, config.mode).values()),
-        derived=[config.out / TIME_COMPARISON],
-        say=say,
-        progress=progress,
-    )
-    training.check_folder()
-    task = LanguageTask(genome, config.encoder, config.task)
-    task.windows(config.train.batch_size, run.seed)  # refuses a block longer than the genome's stretches
-    with raise_on_out_of_memory(
-        f"the weights of {config.encoder.n_layer} layers of width {config.encoder.n_embd:,} do not fit; "
-        "choose a smaller `n_embd` or `n_layer`"
-    ):
-        torch.manual_seed(run.seed)
-        model = task.build_model()
-        model.transformer.gradient_checkpointing = config.gradient_checkpointing
-    say(f"{config.mode}: {model.parameter_count:,} parameters, on {processor}")
-    return training, task, model
-
-
-def _identity(config: PretrainConfig, digest: str, seed: int, precision: str) -> dict[str, Any]:
-    """Return what a resumed run must share with the one before: all that decides its weights."""
-    free = set(NOT_IN_IDENTITY)
-    if config.train.schedule != "plateau" and not config.train.patience:
-        free.add("eval_every")  # otherwise evaluations decide the rate or the end
-    return config.settings(free) | {"seed": seed, "data": digest, "precision": precision}
-
-
-def _evaluate(
-    config: PretrainConfig, loop: Loop, task: LanguageTask, model: LanguageModel, say: Say
-) -> Outcome:
-    """Score the best weights beside Markov models, and write the files of the published project."""
-    say("scoring the best weights and the Markov models on the same bases")
-    begin = time.monotonic()
-    weights, best = checkpoint.load(loop.folder / BEST)
-    checkpoint.load_strict(weights, task.weights(model), str(loop.folder))
-    metrics = _metrics(loop, model, config.mode) | evaluate_language(
-        loop.eval_model(), task.genome, config.task.final_bases, config.encoder.block_size
-    )
-    files = result_files(config.out, config.mode)
-    write_json(files["loss_data"], metrics["history"] | {"vocab_size": metrics["vocab_size"]})
-    checkpoint.write_pt(
-        files["checkpoint"],
-        {
-            "model_args": model_args(config.encoder, task.genome.tokenizer.vocab_size),
-            "characters": task.genome.tokenizer.characters,
-            "model": {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()},
+    def evaluate(self, loop: Loop) -> dict[str, Any]:
+        """Score the best weights beside Markov models, and write the files of the published project."""
+        self.say("scoring the best weights and the Markov models on the same bases")
+        begin, config, genome = time.monotonic(), self.config, self.task.genome
+        best = loop.load_best()
+        metrics = self.metrics_so_far(loop) | evaluate_language(
+            loop.eval_model(), genome, config.task.final_bases, config.encoder.block_size
+        )
+        files = result_files(config.out, config.mode)
+        write_json(files["loss_data"], metrics["history"] | {"vocab_size": metrics["vocab_size"]})
+        args = {**asdict(config.encoder), "vocab_size": genome.tokenizer.vocab_size}
+        if config.encoder.position == "learned":  # the published files do not name it
+            del args["position"]
+        content = {
+            "model_args": args,
+            "characters": genome.tokenizer.characters,
+            "model": {name: tensor.detach().cpu() for name, tensor in self.model.state_dict().items()},
             "best_val_loss": best["val_loss"],
             "iter": best["step"],
-        },
-    )
-    names = {key: path.name for key, path in files.items() if key != "summary"}
-    write_json(files["summary"], {"elapsed_time": loop.elapsed, "best_val_loss": best["val_loss"], **names})
-    return Outcome(metrics, metrics, {"scoring_s": time.monotonic() - begin})
+        }
+        checkpoint.write_pt(files["checkpoint"], content)
+        names = {key: path.name for key, path in files.items() if key != "summary"}
+        summary = {"elapsed_time": loop.elapsed, "best_val_loss": best["val_loss"], **names}
+        write_json(files["summary"], summary)
+        self.timings["scoring_s"] = time.monotonic() - begin
+        return metrics
 
-
-def model_args(encoder: GPTConfig, vocab_size: int) -> dict[str, Any]:
-    """Return the model's arguments in a published checkpoint; `position` only when it is not learned."""
-    args = {**asdict(encoder), "vocab_size": vocab_size}
-    if encoder.position == "learned":
-        del args["position"]
-    return args
-
-
-def _metrics(loop: Loop, model: LanguageModel, mode: str) -> dict[str, Any]:
-    history = {key: [scores[name] for scores in loop.evaluations] for key, name in HISTORY.items()}
-    per_step = loop.config.batch_size * model.transformer.config.block_size
-    last = loop.evaluations[-1] if loop.evaluations else {}
-    return {
-        "mode": mode,
-        "vocab_size": model.transformer.vocab_size,
-        "parameters": model.parameter_count,
-        "step": loop.step,
-        "tokens": loop.step * per_step,
-        "train_loss": last.get("train_loss"),
-        "val_loss": last.get("val_loss"),
-        "best_val_loss": loop.best if last else None,
-        "tokens_per_second": per_step / loop.seconds_per_step if loop.seconds_per_step else None,
-        "history": history | {"tokens": [step * per_step for step in history["iterations"]]},
-    }
+    def metrics_so_far(self, loop: Loop) -> dict[str, Any]:
+        """Return what is known of a run before its best weights are scored."""
+        history = {key: [scores[name] for scores in loop.evaluations] for key, name in HISTORY.items()}
+        per_step = loop.config.batch_size * self.config.encoder.block_size
+        last = loop.evaluations[-1] if loop.evaluations else {}
+        return {
+            "mode": self.config.mode,
+            "vocab_size": self.model.transformer.vocab_size,
+            "parameters": self.model.parameter_count,
+            "step": loop.step,
+            "tokens": loop.step * per_step,
+            "train_loss": last.get("train_loss"),
+            "val_loss": last.get("val_loss"),
+            "best_val_loss": loop.best if last else None,
+            "tokens_per_second": per_step / loop.seconds_per_step if loop.seconds_per_step else None,
+            "history": history | {"tokens": [step * per_step for step in history["iterations"]]},
+        }
 
 
 def _tensorboard(folder: Path) -> Callable[[dict[str, Any]], None]:
     """Return a function that logs each metrics line to TensorBoard."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise InputError('`tensorboard` needs another package: pip install "dnalm[log]"') from error
-    writers: list[Any] = []  # opened at the first line, when an earlier run has been removed
+    library = import_extra("torch.utils.tensorboard", "log", "`tensorboard`")
+    # Opened at the first line, when an earlier run has been removed.
+    writer = functools.cache(lambda: library.SummaryWriter(folder / "tensorboard"))
 
     def write(line: dict[str, Any]) -> None:
-        if not writers:
-            writers.append(SummaryWriter(folder / "tensorboard"))
         for key, value in (line.get("evaluation") or {key: line[key] for key in ("loss", "lr")}).items():
-            writers[0].add_scalar(key, value, line["step"])
-        writers[0].flush()
+            writer().add_scalar(key, value, line["step"])
+        writer().flush()
 
     return write

@@ -10,7 +10,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,19 +22,22 @@ from dnalm.device import alone, compile_mode, is_sharded
 from dnalm.errors import InputError
 from dnalm.files import finite
 from dnalm.process import Say, silent
-from dnalm.train.memory import advice, keep_freed_memory, largest_that_fits, raise_on_out_of_memory, ran_out
+from dnalm.train.memory import keep_freed_memory, raise_on_out_of_memory
 from dnalm.train.optim import TrainConfig, build_optimizer, learning_rate
-from dnalm.train.resume import BEST, LAST, LOG, check_identity, cut_log, newest_state, save_state
-from dnalm.train.sharding import gather_full, gathered, shard, shard_all, synchronize_batch_norm
+from dnalm.train.resume import BEFORE, BEST, LAST, LOG, check_identity, cut_log, newest_state
+from dnalm.train.sharding import gather_full, gathered, shard, synchronize_batch_norm
 
 if TYPE_CHECKING:  # slow to import
     from lightning_fabric import Fabric
 
 LOG_EVERY = 10
 """Steps between lines of metrics.jsonl."""
+TOO_LARGE = "a batch does not fit; use a higher `accumulate` (the same training) or a lower `batch_size`"
+DRY_RUN_STEPS = 3
+"""Steps that are timed in a dry run."""
 
 Progress = Callable[[int, int, str], None]
-"""Takes the steps done, all steps, and the loss and speed in words."""
+"""Takes the steps done, all steps, and the loss in words."""
 
 
 def silent_progress(_step: int, _steps: int, _note: str) -> None:
@@ -46,43 +49,32 @@ class Batches(Protocol):
 
     def batch(self, step: int, rank: int = 0, world: int = 1) -> tuple[Tensor | None, ...]:
         """Return part `rank` of `world` of the batch of `step`: a NamedTuple of tensors, the tokens first."""
-        ...
 
     @property
     def smallest(self) -> int:
         """Rows of the smallest batch."""
-        ...
 
 
 class Trainable(Protocol):
     """What the loop needs of a task."""
 
-    unit: str
-    """Unit of the speed: tokens, bases, pairs."""
-
     def windows(self, batch_size: int, seed: int) -> Batches:
         """Return the training batches."""
-        ...
 
     def loss(self, model: nn.Module, batch: Any) -> Tensor:
         """Return the mean loss of a batch, a scalar."""
-        ...
 
     def loss_weight(self, batch: Any) -> float:
         """Return what that mean is over: the number of values, or the sum of their weights."""
-        ...
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Return scores on fixed data; the lowest `val_loss` decides which weights are best."""
-        ...
 
     def weights(self, model: nn.Module) -> dict[str, Tensor]:
         """Return the tensors that make the model, no two sharing memory."""
-        ...
 
     def describe(self) -> dict[str, Any]:
         """Return what is needed to build the model again, as JSON values."""
-        ...
 
 
 class Loop:
@@ -101,7 +93,7 @@ class Loop:
         compiled: whether training steps go through torch.compile; evaluation never does.
 
     Raises:
-        InputError: if the batch cannot be divided among the processes, or the model does not allow it.
+        InputError: if the model does not allow that the batch is divided.
     """
 
     def __init__(
@@ -118,7 +110,6 @@ class Loop:
         patience_from: int = 0,
         compiled: bool = False,
     ) -> None:
-        process.check_batch(config.batch_size, config.accumulate)
         self.task, self.config, self.folder, self.fabric = task, config, folder, fabric
         self.seed, self.identity, self.watch = seed, finite(dict(identity)), watch
         self.patience_from, self.compiled = patience_from, compiled
@@ -133,8 +124,7 @@ class Loop:
         self.elapsed = 0.0  # seconds of training and evaluation, those before a resume included
         self.evaluations: list[dict[str, float]] = []
         self._training_seconds, self._steps_taken = 0.0, 0
-        self._step_weight = 0.0  # loss weight of one step, over all processes
-        self._last_loss: float | None = None  # of the last line of metrics.jsonl
+        self._note = ""  # the loss of the last line of metrics.jsonl
         self._lines = 0  # of metrics.jsonl
         self._unlogged: list[Tensor] = []  # losses since then, of this process
         self.wrapped = fabric.setup_module(self.model)
@@ -146,19 +136,24 @@ class Loop:
         """The lowest validation loss so far; infinity before the first evaluation."""
         return min((scores["val_loss"] for scores in self.evaluations), default=math.inf)
 
-    def _rate(self, step: int) -> float:
-        return learning_rate(step, self.config, list(self._planned_losses.values()))
+    def load_best(self) -> dict[str, Any]:
+        """Load the weights of the lowest validation loss into the model, and return their description."""
+        weights, about = checkpoint.load(self.folder / BEST)
+        checkpoint.load_strict(weights, self.task.weights(self.unwrapped_model), str(self.folder))
+        return about
 
-    @property
-    def _planned_losses(self) -> dict[int, float]:
-        """Validation losses by step, without that of the step where a run was stopped."""
+    def _rate(self, step: int) -> float:
+        return learning_rate(step, self.config, self._planned_losses(0))
+
+    def _planned_losses(self, begin: int) -> list[float]:
+        """Return validation losses from step `begin` on, without that of the step where a run was stopped."""
         every = self.config.eval_every
-        return {int(s["step"]): s["val_loss"] for s in self.evaluations if s["step"] % every == 0}
+        return [s["val_loss"] for s in self.evaluations if s["step"] >= begin and s["step"] % every == 0]
 
     @property
     def patience_spent(self) -> bool:
         """Whether the last `patience` evaluations brought no lower validation loss."""
-        losses = [loss for step, loss in self._planned_losses.items() if step >= self.patience_from]
+        losses = self._planned_losses(self.patience_from)
         since = len(losses) - 1 - losses.index(min(losses)) if losses else 0
         return 0 < self.config.patience <= since
 
@@ -195,54 +190,37 @@ class Loop:
             progress(self.step, self.config.steps, "")
             while self.step < last and not self.patience_spent and not process.any_set(stopped):
                 begin = time.monotonic()
-                self._unlogged.append(self._step_that_fits())
+                with raise_on_out_of_memory(TOO_LARGE):
+                    self._unlogged.append(self._take_step())
                 if self.step % LOG_EVERY == 0 or self.step == self.config.steps:
                     self._write_log()  # waits for the device
                 elif self.step == last:
                     self._unlogged[-1].item()  # waits too, so that the time of the run is complete
                 self._training_seconds += time.monotonic() - begin
                 self._steps_taken += 1
-                self._after_step(last)
-                progress(self.step, self.config.steps, self._note())
+                if self.step % self.config.eval_every == 0 or self.step == last:
+                    self._evaluate()
+                saving = self.step % self.config.checkpoint_every == 0 or self.step == last
+                if saving or self.patience_spent:
+                    self._save()
+                progress(self.step, self.config.steps, self._note)
             if process.any_set(stopped):
                 self._save()
                 process.barrier()  # a launcher may kill the process that writes as soon as another ends
                 raise KeyboardInterrupt
         return self.step >= self.config.steps or self.patience_spent
 
-    def _step_that_fits(self) -> Tensor:
-        """Take a step; if memory runs out, look for a micro-batch that fits and name it in the error."""
-        try:
-            return self._take_step()
-        except (MemoryError, RuntimeError) as error:
-            if not ran_out(error):
-                raise
-        # Outside the block above, which holds what the step had made.
-        self._optimizer.zero_grad(set_to_none=True)
-        size, world = self.config.batch_size, process.current().world_size
-        rows = size // (world * self.config.accumulate)
-        fits = (
-            None if world > 1 else largest_that_fits(rows, self._attempt)
-        )  # one of several cannot try alone
-        raise InputError(advice(rows, self.config.accumulate, size, fits))
-
-    def _attempt(self, rows: int) -> None:
-        """Compute a micro-batch of `rows`, with room for the optimiser's moments, and change nothing."""
-        moments = [[torch.empty_like(p) for _ in range(2)] for p in self._names if p.requires_grad]
-        batch = self._batches.batch(0, 0, self.config.batch_size // rows)
-        try:
-            with self.fabric.autocast(), self._uncompiled():
-                loss = self.task.loss(self.unwrapped_model, self.fabric.to_device(batch))
-            loss.backward()  # type: ignore[no-untyped-call]
-        finally:
-            self._optimizer.zero_grad(set_to_none=True)
-            moments.clear()
-
-    def _uncompiled(self) -> AbstractContextManager[object]:
-        """Return a context in which nothing is compiled: for shapes that occur once."""
-        return torch.compiler.set_stance("force_eager") if self.compiled else nullcontext()
+    def time_step(self) -> float:
+        """Take a step and then `DRY_RUN_STEPS` more; return the seconds of one. Nothing is written."""
+        begin = 0.0
+        with raise_on_out_of_memory(TOO_LARGE):
+            for _ in range(1 + DRY_RUN_STEPS):  # the first one is slower: it is compiled, memory is new
+                self._take_step().item()  # waits for the device
+                begin = begin or time.monotonic()
+        return (time.monotonic() - begin) / DRY_RUN_STEPS
 
     def _take_step(self) -> Tensor:
+        """Take a step, and return the sum of its weighted losses in this process."""
         rate = self._rate(self.step)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
@@ -276,24 +254,18 @@ class Loop:
         batches = [self._batches.batch(self.step, number, pieces) for number in own]
         weights = [self.task.loss_weight(b) if b[0] is not None and len(b[0]) else 0.0 for b in batches]
         (total,) = process.all_reduce_sum([sum(weights)])
-        self._step_weight = total
         spare = None if all(weights) else self._batches.batch(self.step, 0, pieces)
         return [
             (number, batch if weight else spare, world * weight / total if total else 0.0)
             for number, batch, weight in zip(own, batches, weights, strict=True)
         ]
 
-    def _after_step(self, last: int) -> None:
-        if self.step % self.config.eval_every == 0 or self.step == last:
-            self._evaluate()
-        if self.step % self.config.checkpoint_every == 0 or self.step == last or self.patience_spent:
-            self._save()
-
     def _write_log(self) -> None:
-        self._last_loss = loss = float(torch.tensor(self._losses(), dtype=torch.float32).mean())
+        loss = float(torch.tensor(self._losses(), dtype=torch.float32).mean())
+        self._note = f"loss {loss:.4f}"
         self._unlogged.clear()
         if not math.isfinite(loss):
-            raise InputError(self._diverged(f"the loss became {loss}"))
+            raise self._diverged(f"the loss became {loss}")
         self._append({"step": self.step, "loss": loss, "lr": self._rate(self.step - 1)})
 
     def _losses(self) -> list[float]:
@@ -301,19 +273,18 @@ class Loop:
         losses = torch.stack(self._unlogged).tolist() if self._unlogged else []
         return [each / self.fabric.world_size for each in process.all_reduce_sum(losses)]
 
-    def _diverged(self, what: str) -> str:
-        return (
-            f"{what} at step {self.step}; choose a lower `lr` (now {self.config.lr:g}) or `precision` fp32, "
-            "and `overwrite`"
-        )
+    def _diverged(self, what: str) -> InputError:
+        advice = f"choose a lower `lr` (now {self.config.lr:g}) or `precision` fp32, and `overwrite`"
+        return InputError(f"{what} at step {self.step}; {advice}")
 
     def _evaluate(self) -> None:
         """Score the model, all processes together; the scores of the first process count."""
         too_large = "the model does not fit when it is evaluated; choose a smaller one, or shorter windows"
-        with raise_on_out_of_memory(too_large), gathered(self.model), self._uncompiled():
+        uncompiled = torch.compiler.set_stance("force_eager") if self.compiled else nullcontext()
+        with raise_on_out_of_memory(too_large), gathered(self.model), uncompiled:
             scores = process.broadcast(self.task.evaluate(self.wrapped))
         if not math.isfinite(scores["val_loss"]):
-            raise InputError(self._diverged(f"the validation loss is {scores['val_loss']}"))
+            raise self._diverged(f"the validation loss is {scores['val_loss']}")
         self.elapsed = time.monotonic() - self._clock
         improved = scores["val_loss"] < self.best
         self.evaluations.append({"step": self.step, "elapsed": self.elapsed, **scores})
@@ -334,10 +305,6 @@ class Loop:
         if self.watch:
             self.watch(line)
 
-    def _note(self) -> str:
-        loss = f"loss {self._last_loss:.4f}  " if self._last_loss is not None else ""
-        return f"{loss}{self._step_weight / self.seconds_per_step:,.0f} {self.task.unit}/s"
-
     def _save(self) -> None:
         """Write the full state that `resume` reads, the same for any number of processes."""
         self.elapsed = time.monotonic() - self._clock
@@ -355,14 +322,11 @@ class Loop:
             "identity": self.identity,
         }
         if process.is_rank_zero():
-            save_state(self.folder, tensors, about)
+            checkpoint.save(self.folder / LAST, tensors, about, before=self.folder / BEFORE)
         self.saved = self.step
 
     def resume(self, say: Say) -> None:
-        """Continue from the newest complete state in the folder.
-
-        Args:
-            say: called with a warning for each damaged state.
+        """Continue from the newest complete state in the folder; `say` gets a warning for a damaged one.
 
         Raises:
             InputError: if there is nothing to resume, or it was made with other settings or data (named).
@@ -370,13 +334,15 @@ class Loop:
         tensors, about = newest_state(self.folder, say)
         check_identity(self.folder, about["identity"], self.identity)
         model = self.task.weights(self.model)
-        weights = {name[6:]: tensor for name, tensor in tensors.items() if name.startswith("model.")}
-        checkpoint.load_strict(shard_all(weights, model), model, str(self.folder / LAST))
+        weights = {}
         parameters = {name: parameter for parameter, name in self._names.items()}
-        for name, tensor in tensors.items():
-            key, _, of = name.partition(".")
-            if key != "model":
-                self._optimizer.state[parameters[of]][key] = shard(tensor, parameters[of])
+        for full_name, tensor in tensors.items():
+            key, _, name = full_name.partition(".")
+            if key == "model":
+                weights[name] = shard(tensor, model.get(name, tensor))
+            else:
+                self._optimizer.state[parameters[name]][key] = shard(tensor, parameters[name])
+        checkpoint.load_strict(weights, model, str(self.folder / LAST))
         self.step = self.saved = about["step"]
         self.elapsed, self.evaluations = about["elapsed"], about["evaluations"]
         self._unlogged = [torch.tensor(loss, device=self.fabric.device) for loss in about["unlogged_losses"]]

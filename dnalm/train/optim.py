@@ -8,10 +8,13 @@ from typing import Literal, get_args
 import torch
 from torch import nn
 
-from dnalm.config import check_fractions, check_minimum
-from dnalm.errors import InputError
+from dnalm.config import check_fractions, check_minimum, check_multiple, refuse
 
 Schedule = Literal["cosine", "plateau", "warm-down"]
+Decay = Literal["all", "matrices"]
+LEAST = dict.fromkeys(("steps", "epochs", "eval_every", "checkpoint_every", "batch_size", "accumulate"), 1)
+LEAST |= dict.fromkeys(("patience", "weight_decay", "clip", "plateau_patience", "warmup"), 0)
+"""Smallest values of settings."""
 PLATEAU_THRESHOLD = 1e-4
 """Relative decrease of the best validation loss that counts as lower, for a plateau."""
 
@@ -20,21 +23,15 @@ PLATEAU_THRESHOLD = 1e-4
 class OptimizerConfig:
     """What training in steps and in epochs have in common."""
 
-    batch_size: int = 64
-    """Windows per step, over all processes."""
+    batch_size: int = 64  # Windows per step, over all processes.
     accumulate: int = 1
     """Micro-batches of a step in each process: more of them need less memory, for the same training up to
     dropout."""
-    lr: float = 5e-4
-    """Highest learning rate, reached after warm-up."""
-    min_lr: float = 5e-5
-    """Learning rate at the last step."""
-    weight_decay: float = 0.1
-    """Decoupled weight decay of AdamW."""
-    beta2: float = 0.999
-    """Decay of AdamW's second moment (the first is 0.9)."""
-    clip: float = 1.0
-    """Largest norm of the gradient; 0 for no limit."""
+    lr: float = 5e-4  # Highest learning rate, reached after warm-up.
+    min_lr: float = 5e-5  # Learning rate at the last step.
+    weight_decay: float = 0.1  # Decoupled weight decay of AdamW.
+    beta2: float = 0.999  # Decay of AdamW's second moment (the first is 0.9).
+    clip: float = 1.0  # Largest norm of the gradient; 0 for no limit.
     patience: int = 0
     """Evaluations in a row without a lower validation loss after which training stops; 0 for never."""
     schedule: Schedule = "warm-down"
@@ -43,83 +40,56 @@ class OptimizerConfig:
     plateau_patience evaluations in a row brought no lower validation loss."""
     plateau_patience: int = 3
     """With plateau: evaluations in a row without a lower validation loss that leave the rate unchanged."""
-    plateau_factor: float = 0.5
-    """With plateau: factor of the rate, which does not fall below min_lr."""
+    plateau_factor: float = 0.5  # With plateau: factor of the rate, which does not fall below min_lr.
 
     def __post_init__(self) -> None:
-        if wrong := self.validation_errors():
-            raise InputError("; ".join(wrong))
-
-    def validation_errors(self) -> list[str]:
-        """Return what is out of range, a sentence each."""
-        least = {"batch_size": 1, "accumulate": 1}
-        nonnegative = dict.fromkeys(("patience", "weight_decay", "clip", "plateau_patience"), 0)
-        wrong = check_minimum(self, **least, **nonnegative) + check_fractions(self, "beta2")
-        if not wrong and self.batch_size % self.accumulate:
-            wrong.append(
-                f"batch_size must be a multiple of accumulate, got {self.batch_size} and {self.accumulate}"
-            )
+        wrong = check_minimum(self, **{name: low for name, low in LEAST.items() if hasattr(self, name)})
+        wrong += check_fractions(self, "beta2") + check_multiple(self, "batch_size", "accumulate")
         if not 0.0 < self.lr < math.inf:
             wrong.append(f"lr must be above 0, got {self.lr}")
         if not 0.0 <= self.min_lr <= self.lr:
             wrong.append(f"min_lr must be from 0 to lr, got {self.min_lr}")
-        if self.schedule not in get_args(Schedule):
-            wrong.append(f"schedule must be {', '.join(get_args(Schedule))}, got {self.schedule!r}")
         if not 0.0 < self.plateau_factor < 1.0:
             wrong.append(f"plateau_factor must be above 0 and below 1, got {self.plateau_factor}")
-        return wrong
+        if not 0.0 <= getattr(self, "warmup_share", 0.0) <= 1.0:
+            wrong.append("warmup_share must be from 0 to 1")
+        for name, choices in (("schedule", get_args(Schedule)), ("decay", get_args(Decay))):
+            if (value := getattr(self, name, choices[0])) not in choices:
+                wrong.append(f"{name} must be {', '.join(choices)}, got {value!r}")
+        refuse(wrong)
 
 
 @dataclass(frozen=True)
 class TrainConfig(OptimizerConfig):
     """How a model is trained for a number of steps."""
 
-    steps: int = 4000
-    """Optimiser steps of the run."""
-    warmup: int = 50
-    """Steps of linear warm-up."""
-    decay: Literal["all", "matrices"] = "matrices"
+    steps: int = 4000  # Optimiser steps of the run.
+    warmup: int = 50  # Steps of linear warm-up.
+    decay: Decay = "matrices"
     """Which parameters decay: all, or those with two axes (not LayerNorms and biases)."""
-    eval_every: int = 250
-    """Steps between evaluations; there is always one at the end."""
-    checkpoint_every: int = 250
-    """Steps between saves of the state from which a run can be resumed."""
+    eval_every: int = 250  # Steps between evaluations; there is always one at the end.
+    checkpoint_every: int = 250  # Steps between saves of the state from which a run can be resumed.
 
-    def validation_errors(self) -> list[str]:
-        """Return what is out of range, a sentence each."""
-        wrong = check_minimum(self, steps=1, warmup=0, eval_every=1, checkpoint_every=1)
-        if self.decay not in ("all", "matrices"):
-            wrong.append(f"decay must be all or matrices, got {self.decay!r}")
-        return wrong + super().validation_errors()
+    def in_steps(self, _steps_per_epoch: int) -> "TrainConfig":
+        """Return the config itself: it is in steps."""
+        return self
 
 
 @dataclass(frozen=True)
 class EpochConfig(OptimizerConfig):
     """How a model is trained for a number of epochs, each with an evaluation."""
 
-    epochs: int = 20
-    """Largest number of epochs; the schedule of the learning rate spans them."""
+    epochs: int = 20  # Largest number of epochs; the schedule of the learning rate spans them.
     patience: int = 10
     """Epochs in a row without a lower validation loss after which training stops; 0 for never."""
     schedule: Schedule = "cosine"
     """Learning rate after warm-up. cosine: to min_lr at the last step; warm-down: constant to the middle of
     the run, then linear to min_lr; plateau: constant, and multiplied by plateau_factor whenever more than
     plateau_patience epochs in a row brought no lower validation loss."""
-    lr: float = 2e-3
-    """Highest learning rate, reached after warm-up."""
-    min_lr: float = 0.0
-    """Learning rate at the last step."""
-    warmup_share: float = 0.1
-    """Fraction of all steps that is linear warm-up."""
-    weight_decay: float = 0.01
-    """Decoupled weight decay of AdamW."""
-
-    def validation_errors(self) -> list[str]:
-        """Return what is out of range, a sentence each."""
-        wrong = check_minimum(self, epochs=1)
-        if not 0.0 <= self.warmup_share <= 1.0:
-            wrong.append(f"warmup_share must be from 0 to 1, got {self.warmup_share}")
-        return wrong + super().validation_errors()
+    lr: float = 2e-3  # Highest learning rate, reached after warm-up.
+    min_lr: float = 0.0  # Learning rate at the last step.
+    warmup_share: float = 0.1  # Fraction of all steps that is linear warm-up.
+    weight_decay: float = 0.01  # Decoupled weight decay of AdamW.
 
     def in_steps(self, steps_per_epoch: int) -> TrainConfig:
         """Return the same in steps: an evaluation and a save of the state after each epoch."""
@@ -170,7 +140,7 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
     """Return AdamW (Loshchilov and Hutter 2019), its fused kernel where the device has one."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     decays = [p for p in parameters if config.decay == "all" or p.ndim >= 2]
-    rest = [p for p in parameters if not (config.decay == "all" or p.ndim >= 2)]
+    rest = [p for p in parameters if config.decay != "all" and p.ndim < 2]
     groups = [{"params": decays, "weight_decay": config.weight_decay}, {"params": rest, "weight_decay": 0.0}]
     fused = parameters[0].device.type in ("cpu", "cuda")
     return torch.optim.AdamW(

@@ -6,9 +6,8 @@ Shapes used below
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,45 +15,40 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dnalm import checkpoint, process
+from dnalm import checkpoint
 from dnalm.data.pair_batches import PairBatch, PairBatches, PairRows, PairTokens
-from dnalm.data.pairs import PairSet, open_pairs
-from dnalm.device import Processor
+from dnalm.data.pairs import open_pairs
 from dnalm.errors import InputError
 from dnalm.evaluate.auroc import auroc
 from dnalm.evaluate.baselines.node_rate import node_rate
 from dnalm.evaluate.pair_scores import fit_temperature, interaction_scores, probability
 from dnalm.models.cross_attention import CrossAttentionConfig
 from dnalm.models.input_encoder import InputEncoder, ModelName, attention_of, shape_of, store_of
+from dnalm.models.open import open_interaction
 from dnalm.models.pair import InteractionModel, predict
 from dnalm.models.pair_shape import EncodersConfig, InteractionShape, TuningConfig
-from dnalm.models.pretrained import PretrainedEncoder
+from dnalm.models.pretrained import PretrainedConfig
 from dnalm.models.smiles_lstm import smiles_characters
-from dnalm.process import Say, silent
-from dnalm.record import peak_memory
 from dnalm.results import write
-from dnalm.train.loop import Loop, Progress, silent_progress
+from dnalm.train.loop import Loop
 from dnalm.train.optim import EpochConfig
-from dnalm.train.pairs_init import initialize_from_run
 from dnalm.train.resume import BEST
-from dnalm.train.run import DEFAULT_RUN, Outcome, RunConfig, TrainingRun, run_folder_lock, seconds_per_step
-from dnalm.train.sharding import synchronize_batch_norm
+from dnalm.train.run import Estimate, TrainingRun, training_summary
 
 Numbers = npt.NDArray[np.float64]
 
 TRAIN_SAMPLE = 4096
 """Training pairs, evenly spread, on which the training loss is measured at each evaluation."""
 RESULTS = "results.json"
-METRICS = ("name", "model", "split", "negatives", "ratio", "training", "validation", "node_rate_validation")
-"""Results that run.json holds too."""
+SAME = ("gene", "molecule", "head", "characters", "morgan", "dna_length", "smiles_length")
+"""Fields of a shape that a run shares with the one it begins with."""
 
 
 @dataclass(frozen=True)
 class PairTrainingConfig:
     """Data, model and settings of the training of a model of pairs."""
 
-    data: Path = Path("data/pairs")
-    """A folder of pairs made by `dnalm interact prepare`."""
+    data: Path = Path("data/pairs")  # A folder of pairs made by `dnalm interact prepare`.
     model: ModelName = "original"
     """original: the published classifier of one vector a side; foundation: cross-attention between states;
     foundation-pooled: between one vector of each side, as published, to show what that costs."""
@@ -69,17 +63,6 @@ class PairTrainingConfig:
     tuning: TuningConfig = field(default_factory=TuningConfig)
     attention: CrossAttentionConfig = field(default_factory=CrossAttentionConfig)
     train: EpochConfig = field(default_factory=EpochConfig)
-
-
-class Estimate(NamedTuple):
-    """What a training run would need."""
-
-    to_encode: int
-    """Genes and molecules that frozen encoders would encode first; if any, the times are not known."""
-    training_pairs: int
-    seconds_per_epoch: float = np.nan
-    memory_bytes: int = 0
-    disk_bytes: int = 0
 
 
 class InteractionTask:
@@ -97,8 +80,6 @@ class InteractionTask:
     Raises:
         InputError: if a part has pairs of one class alone.
     """
-
-    unit = "pairs"
 
     def __init__(
         self,
@@ -119,14 +100,12 @@ class InteractionTask:
                 )
         self.shape, self.tokens, self.train, self.validation = shape, tokens, train, validation
         self.about = dict(about or {})
-        self._early, self._early_epochs = early, early_epochs
+        self._early: dict[str, Any] = {"early": early, "early_epochs": early_epochs}
         self._sample = train.take(np.arange(len(train))[:: -(-len(train) // TRAIN_SAMPLE)])
 
     def windows(self, batch_size: int, seed: int) -> PairBatches:
         """Return the training batches."""
-        return PairBatches(
-            self.tokens, self.train, batch_size, seed, early=self._early, early_epochs=self._early_epochs
-        )
+        return PairBatches(self.tokens, self.train, batch_size, seed, **self._early)
 
     def loss(self, model: nn.Module, batch: PairBatch) -> Tensor:
         """Return the mean cross-entropy of the batch, in nats a pair."""
@@ -169,229 +148,192 @@ def cross_entropy(label: npt.NDArray[np.uint8], logits: Numbers) -> float:
     return float((np.logaddexp(0.0, logits) - label * logits).mean())
 
 
-def train_pairs(
-    config: PairTrainingConfig,
-    processor: Processor,
-    run: RunConfig = DEFAULT_RUN,
-    *,
-    recipe: str = "custom",
-    say: Say = silent,
-    progress: Progress = silent_progress,
-) -> dict[str, Any] | None:
-    """Train a model of pairs, score it on the validation part, and write its folder.
+class PairRun(TrainingRun):
+    """A training run of a model of pairs; genes and molecules are encoded when it trains."""
 
-    Args:
-        config: data, folder and settings.
-        processor: where to compute.
-        run: seed, and what may be replaced.
-        recipe: name of the settings, for the record.
-        say: called with each message.
-        progress: called after each step.
-
-    Returns:
-        What results.json holds; None in all but the first of several processes.
-
-    Raises:
-        InputError: for a mistake in the settings or the data, and when memory runs out.
-    """
-    start = _prepare(config, processor, run, say, progress)
-    task = start.task(config)
-    batches = _batches(config, start, task, run.seed)
-    settings = {name: asdict(getattr(config, name)) for name in ("encoders", "tuning", "attention", "train")}
-    with run_folder_lock(config.out):
-        loop = Loop(
-            task,
-            start.model,
-            config.train.in_steps(batches.steps_per_epoch),
-            folder=config.out,
-            fabric=processor.fabric(unused=config.tuning.any),
-            seed=run.seed,
-            identity=_identity(config, task, start.pairs.digest, run.seed, processor.precision),
-            patience_from=config.tuning.unfreeze_at_epoch * batches.steps_per_epoch,
-        )
-        return start.training.train(
-            loop,
-            recipe={"name": recipe} | settings | {"model": task.shape.as_dict()},
-            data={key: start.pairs.meta.get(key) for key in ("digest", "sources", "split", "parts")},
-            evaluate=lambda loop: _evaluate(config, loop, task, start, batches.steps_per_epoch),
-        )
-
-
-def estimate_pair_training(
-    config: PairTrainingConfig, processor: Processor, run: RunConfig = DEFAULT_RUN, *, say: Say = silent
-) -> Estimate:
-    """Time a few steps, if all states are cached; arguments and errors as of `train_pairs`."""
-    start = _prepare(config, processor, run, say, silent_progress)
-    count = len(start.pairs.parts["train"])
-    if missing := start.inputs.missing(start.first_shape(config), start.pairs):
-        return Estimate(missing, count)
-    task = start.task(config)
-    batches, fabric = _batches(config, start, task, run.seed), processor.fabric(unused=config.tuning.any)
-    wrapped = fabric.setup_module(start.model)
-    epoch = batches.steps_per_epoch * seconds_per_step(
-        task, wrapped, batches, fabric, config.train.accumulate
+    command = "interact train"
+    reported = (
+        "name",
+        "model",
+        "split",
+        "negatives",
+        "ratio",
+        "training",
+        "validation",
+        "node_rate_validation",
     )
-    return Estimate(0, count, epoch, peak_memory(), 16 * start.model.parameter_count)
-
-
-class _Start(NamedTuple):
-    """A run before its genes and molecules are encoded."""
-
-    training: TrainingRun
-    pairs: PairSet
+    config: PairTrainingConfig
+    task: InteractionTask
     model: InteractionModel
-    pretrained: Mapping[str, PretrainedEncoder]
-    inputs: InputEncoder
-    about: dict[str, Any]
 
-    def first_shape(self, config: PairTrainingConfig) -> InteractionShape:
-        """Return the shape in the first epoch: with all encoders frozen, if they are unfrozen later."""
-        return self.model.shape.frozen if config.tuning.unfreeze_at_epoch else self.model.shape
+    def prepare(self) -> None:
+        """Check everything, and make the untrained model."""
+        config, run, say = self.config, self.run, self.say
+        late, self.unused = config.tuning.unfreeze_at_epoch, config.tuning.any
+        if late >= config.train.epochs:
+            raise InputError(
+                f"`unfreeze_at_epoch` {late}: there are {config.train.epochs} epochs, so that the encoders "
+                "would never be trained; give a lower one, or more `epochs`"
+            )
+        if self.processor.strategy == "fsdp" and self.unused:
+            raise InputError("`strategy` fsdp cannot train pretrained encoders; use ddp")
+        self.folder, self.files = config.out, [config.out / RESULTS]
+        self.check_folder(reads=config.init_from)
+        self.pairs = pairs = open_pairs(config.data)
+        trained = np.unique(pairs.molecule[pairs.parts["train"]])  # other characters cannot be learned
+        shape, self.pretrained = shape_of(
+            config.encoders,
+            lambda: smiles_characters((pairs.smiles[row] for row in trained), config.encoders.smiles_length),
+            attention_of(config.model, config.attention),
+            config.tuning,
+        )
+        cautions = [encoder.caution for encoder in self.pretrained.values() if encoder.caution]
+        for caution in cautions:
+            say(caution)
+        torch.manual_seed(run.seed)
+        self.model = InteractionModel(shape, self.pretrained)
+        self.model.prepare_training(config.tuning)
+        self.about = {
+            "kind": shape.kind,
+            "parameters": self.model.parameter_count + shape.frozen_parameters,
+            "trained_parameters": self.model.trained_count,
+            "set": pairs.digest,
+            "split": pairs.meta["split"],
+            "seed": run.seed,
+        } | ({"cautions": cautions} if cautions else {})
+        if config.init_from is not None:
+            self.about |= self._initialize(config.init_from)
+        self.inputs = InputEncoder(store_of(config.store, config.data), self.processor, say)
 
-    def task(self, config: PairTrainingConfig) -> InteractionTask:
-        """Return the task, with all that frozen encoders read encoded, and calibrate a new model."""
-        shape, pretrained = self.model.shape, self.pretrained
+    def _initialize(self, path: Path) -> dict[str, Any]:
+        """Copy the weights of another run into the model, and return what results report about it.
+
+        Pretrained encoders that were frozen in that run may be trained now, from their own weights.
+
+        Raises:
+            InputError: if there is no such run, its encoders or head differ, or its encoders were trained and
+                must be frozen now.
+        """
+        opened, late = open_interaction(path), self.config.tuning.unfreeze_at_epoch
+        before, now = opened.model.shape, self.model.shape
+        parts = {name: [_essence(getattr(shape, name)) for shape in (before, now)] for name in SAME}
+        if differing := [name for name, (one, other) in parts.items() if one != other]:
+            raise InputError(
+                f"`init_from` {path}: its model differs in {', '.join(differing)} from what the options ask "
+                "for; give the encoders and sizes that it was trained with"
+            )
+        for side, each in before.pretrained.items():
+            encoder = now.pretrained[side]
+            if not each.frozen and (encoder.frozen or encoder.lora_rank or late):
+                raise InputError(
+                    f"`init_from` {path}: its encoder ({side}) was trained, and can neither be frozen now "
+                    "nor take `unfreeze_at_epoch` or `lora_rank`; train all of it, or begin with another run"
+                )
+        newly_trained = tuple(
+            f"{side}.encoder."
+            for side, each in before.pretrained.items()
+            if each.frozen and not now.pretrained[side].frozen
+        )
+        wanted = {
+            key: each for key, each in self.model.state_dict().items() if not key.startswith(newly_trained)
+        }
+        checkpoint.load_strict(opened.model.state_dict(), wanted, str(path))
+        sets = sorted({str(opened.about.get("set")), *opened.about.get("init_sets", [])})
+        if sets != [self.pairs.digest]:
+            self.say(
+                f"`init_from` {path}: it, or a run that it began with, was trained on another set of pairs, "
+                "which may hold validation or test pairs of this one: its scores may be too good"
+            )
+        return {
+            "init_from": str(path),
+            "init_set": str(opened.about.get("set")),
+            "init_sets": sets,
+            "init_weights": checkpoint.weights_digest(opened.model),
+        }
+
+    def estimate(self) -> Estimate:
+        """Time a few steps, if all states are cached; nothing is encoded or written."""
+        late, shape = self.config.tuning.unfreeze_at_epoch, self.model.shape
+        if missing := self.inputs.missing(shape.frozen if late else shape, self.pairs):
+            return Estimate(np.nan, 0, 0, missing)
+        self._encode()
+        return super().estimate()
+
+    def train(self, recipe: str = "custom") -> dict[str, Any] | None:
+        """Train, score the best weights on the validation part, and write the run's folder.
+
+        Returns the content of results.json; None in all but the first of several processes.
+        """
+        config, pairs, tables = self.config, self.pairs, ("encoders", "tuning", "attention", "train")
+        self._encode()
+        return self.fit(
+            recipe,
+            {name: asdict(getattr(config, name)) for name in tables},
+            {key: pairs.meta.get(key) for key in ("digest", "sources", "split", "parts")},
+            free={"patience", "gradient_checkpointing"},  # accumulate counts: batch norm is of micro-batches
+            identity={
+                "init_weights": self.about.get("init_weights"),
+                "model": config.model,
+                "set": pairs.digest,
+                "frozen": [each.identity for each in self.model.shape.pretrained.values()],
+            },
+            shape=self.model.shape.as_dict(),
+            patience_from=config.tuning.unfreeze_at_epoch * self.steps,
+        )
+
+    def _encode(self) -> None:
+        """Make the task, with all that frozen encoders read encoded; calibrate a new model."""
+        config, model, pairs, shape = self.config, self.model, self.pairs, self.model.shape
         late = config.tuning.unfreeze_at_epoch
-        early = self.inputs.tokens(shape.frozen, self.pairs, pretrained) if late else None
-        task = InteractionTask(
-            shape,
-            self.inputs.tokens(shape, self.pairs, pretrained),
-            PairRows.of(self.pairs, "train"),
-            PairRows.of(self.pairs, "validation"),
-            self.about,
-            early=early,
-            early_epochs=late,
+        early = self.inputs.tokens(shape.frozen, pairs, self.pretrained) if late else None
+        tokens = self.inputs.tokens(shape, pairs, self.pretrained)
+        train, validation = PairRows.of(pairs, "train"), PairRows.of(pairs, "validation")
+        self.task = InteractionTask(
+            shape, tokens, train, validation, self.about, early=early, early_epochs=late
         )
         if config.init_from is None:
-            self.model.calibrate(task.tokens, task.train.gene, task.train.molecule)
-        return task
-
-
-def _prepare(
-    config: PairTrainingConfig, processor: Processor, run: RunConfig, say: Say, progress: Progress
-) -> _Start:
-    """Check everything, and return the run with its untrained model."""
-    process.check_batch(config.train.batch_size, config.train.accumulate)
-    late = config.tuning.unfreeze_at_epoch
-    if late >= config.train.epochs:
-        raise InputError(
-            f"`unfreeze_at_epoch` {late}: there are {config.train.epochs} epochs, so that the encoders would "
-            "never be trained; give a lower one, or more `epochs`"
+            model.calibrate(tokens, train.gene, train.molecule)
+        self.steps = self.task.windows(config.train.batch_size, self.run.seed).steps_per_epoch
+        self.say(
+            f"{config.out.name}: {len(train):,} training and {len(validation):,} validation pairs of "
+            f"{config.data}; {shape.kind}: {self.about['parameters']:,} parameters, "
+            f"{model.trained_count:,} of them trained, on {self.processor}"
         )
-    if processor.strategy == "fsdp" and config.tuning.any:
-        raise InputError("`strategy` fsdp cannot train pretrained encoders; use ddp")
-    training = TrainingRun(
-        command="interact train",
-        folder=config.out,
-        processor=processor,
-        config=run,
-        files=[config.out / RESULTS],
-        say=say,
-        progress=progress,
-    )
-    training.check_folder(reads=[] if config.init_from is None else [config.init_from])
-    pairs = open_pairs(config.data)
-    shape, pretrained = shape_of(
-        config.encoders,
-        partial(_characters, pairs, config.encoders.smiles_length),
-        attention_of(config.model, config.attention),
-        config.tuning,
-    )
-    cautions = [encoder.caution for encoder in pretrained.values() if encoder.caution]
-    for caution in cautions:
-        say(caution)
-    torch.manual_seed(run.seed)
-    model = InteractionModel(shape, pretrained)
-    model.prepare_training(config.tuning)
-    about = {
-        "kind": shape.kind,
-        "parameters": model.parameter_count + shape.frozen_parameters,
-        "trained_parameters": model.trained_count,
-        "set": pairs.digest,
-        "split": pairs.meta["split"],
-        "seed": run.seed,
-    } | ({"cautions": cautions} if cautions else {})
-    if config.init_from is not None:
-        about |= initialize_from_run(config.init_from, model, pairs.digest, say, frozen_first=late > 0)
-    inputs = InputEncoder(store_of(config.store, config.data), processor, say)
-    return _Start(training, pairs, model, pretrained, inputs, about)
 
-
-def _batches(config: PairTrainingConfig, start: _Start, task: InteractionTask, seed: int) -> PairBatches:
-    """Report what is trained; return the batches, none of them too small for batch normalisation."""
-    batches = task.windows(config.train.batch_size, seed)
-    synchronize_batch_norm(start.model, config.train.accumulate, batches.smallest)
-    start.training.say(
-        f"{config.out.name}: {len(task.train):,} training and {len(task.validation):,} validation pairs of "
-        f"{config.data}; {task.shape.kind}: {task.about['parameters']:,} parameters, "
-        f"{start.model.trained_count:,} of them trained, on {start.training.processor}"
-    )
-    return batches
-
-
-def _characters(pairs: PairSet, longest: int) -> str:
-    """Return the characters of the training part's molecules; others cannot be learned."""
-    seen = np.unique(pairs.molecule[pairs.parts["train"]])
-    return smiles_characters((pairs.smiles[row] for row in seen), longest)
-
-
-def _identity(
-    config: PairTrainingConfig, task: InteractionTask, digest: str, seed: int, precision: str
-) -> dict[str, Any]:
-    """Return what a resumed run must share with the one before: all that determines its weights."""
-    settings = asdict(config.encoders) | asdict(config.tuning) | asdict(config.attention)
-    settings |= asdict(config.train)
-    for key in ("patience", "gradient_checkpointing"):  # accumulate counts: batch norm is of micro-batches
-        del settings[key]
-    return settings | {
-        "init_weights": task.about.get("init_weights"),
-        "model": config.model,
-        "set": digest,
-        "seed": seed,
-        "precision": precision,
-        "frozen": [each.identity for each in task.shape.pretrained.values()],
-    }
-
-
-def _evaluate(
-    config: PairTrainingConfig, loop: Loop, task: InteractionTask, start: _Start, steps: int
-) -> Outcome:
-    """Score the best weights on the validation part; save them with their temperature, and the results."""
-    model, pairs, validation = start.model, start.pairs, task.validation
-    weights, best = checkpoint.load(config.out / BEST)
-    if InteractionShape.from_dict(best) != task.shape:  # evaluated before: LoRA's updates are merged
+    def evaluate(self, loop: Loop) -> dict[str, Any]:
+        """Score the best weights on the validation part; save them with a temperature, and the results."""
+        config, model, pairs, task = self.config, self.model, self.pairs, self.task
+        validation, curves = task.validation, ("train_loss", "val_bce", "val_auroc", "elapsed")
+        if InteractionShape.from_dict(checkpoint.describe(config.out / BEST)) != task.shape:
+            model.merge()  # evaluated before: LoRA's updates are merged
+        best = loop.load_best()
         model.merge()
-    checkpoint.load_strict(weights, task.weights(model), str(config.out))
-    model.merge()
-    logits = predict(loop.eval_model(), task.tokens, validation.gene, validation.molecule)
-    temperature = fit_temperature(logits, validation.label)
-    saved = task.describe() | model.shape.as_dict() | {"temperature": temperature}
-    saved |= {key: best[key] for key in ("step", "val_loss", "identity")}
-    checkpoint.save(config.out / BEST, task.weights(model), saved)
-    rows = pairs.parts["validation"]
-    units, resampled = pairs.resampling_units(rows)
-    history = {key: [scores[key] for scores in loop.evaluations] for key in loop.evaluations[0]}
-    epochs = [round(step / steps) for step in history["step"]]
-    results = {
-        "format": "dnalm-interaction-results",
-        "format_version": 1,
-        "name": config.out.name,
-        "model": task.about | {"weights": checkpoint.weights_digest(model)},
-        **{key: pairs.meta[key] for key in ("split", "negatives", "ratio", "seed")},
-        "digest": pairs.digest,
-        "training": {
-            "epochs": epochs[-1],
-            "best_epoch": round(best["step"] / steps),
-            "seconds": loop.elapsed,
-            "history": {"epoch": epochs}
-            | {key: history[key] for key in ("train_loss", "val_bce", "val_auroc", "elapsed")},
-        },
-        "validation": interaction_scores(
-            validation.label, probability(logits), validation.gene, validation.molecule, resampled
-        ),
-        "drawn": units,
-        "temperature": temperature,
-        "node_rate_validation": auroc(validation.label, node_rate(pairs, pairs.parts["train"], rows)),
-    }
-    write(config.out / RESULTS, results)
-    return Outcome(results, {key: results[key] for key in METRICS})
+        logits = predict(loop.eval_model(), task.tokens, validation.gene, validation.molecule)
+        temperature = fit_temperature(logits, validation.label)
+        saved = task.describe() | model.shape.as_dict() | {"temperature": temperature}
+        saved |= {key: best[key] for key in ("step", "val_loss", "identity")}
+        checkpoint.save(config.out / BEST, task.weights(model), saved)
+        rows = pairs.parts["validation"]
+        units, resampled = pairs.resampling_units(rows)
+        results = {
+            "format": "dnalm-interaction-results",
+            "format_version": 1,
+            "name": config.out.name,
+            "model": task.about | {"weights": checkpoint.weights_digest(model)},
+            **{key: pairs.meta[key] for key in ("split", "negatives", "ratio", "seed")},
+            "digest": pairs.digest,
+            "training": training_summary(loop, best, self.steps, *curves),
+            "validation": interaction_scores(
+                validation.label, probability(logits), validation.gene, validation.molecule, resampled
+            ),
+            "drawn": units,
+            "temperature": temperature,
+            "node_rate_validation": auroc(validation.label, node_rate(pairs, pairs.parts["train"], rows)),
+        }
+        write(config.out / RESULTS, results)
+        return results
+
+
+def _essence(part: Any) -> Any:
+    """Return what must be equal in a part of two shapes: an encoder may be frozen in one of them."""
+    return (part.identity, part.width) if isinstance(part, PretrainedConfig) else part

@@ -9,17 +9,12 @@ from torch import Tensor
 
 from dnalm import checkpoint
 from dnalm.errors import InputError
-from dnalm.files import recover, unfinished_files, write_text
+from dnalm.files import recover, write_text
 from dnalm.process import Say
 
 LAST, BEFORE, BEST = "last", "last-before", "checkpoint"
 """Folders of a run: its state, the state before, the weights with the lowest validation loss."""
 LOG = "metrics.jsonl"
-
-
-def save_state(folder: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
-    """Write a run's state as `last/`; the previous one becomes `last-before/`."""
-    checkpoint.save(folder / LAST, tensors, about, before=folder / BEFORE)
 
 
 def newest_state(folder: Path, say: Say) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -32,26 +27,20 @@ def newest_state(folder: Path, say: Say) -> tuple[dict[str, Tensor], dict[str, A
     Raises:
         InputError: if there is none.
     """
-    damaged: list[str] = []
-    steps: list[tuple[int, str]] = []
-    for name in (LAST, BEFORE):
-        if (folder / name).exists():
+    states, damaged = [], []
+    for path in (folder / LAST, folder / BEFORE):
+        if path.exists():
             try:
-                steps.append((checkpoint.describe(folder / name)["step"], name))
+                states.append((checkpoint.load(path), path))
             except InputError as error:
                 damaged.append(str(error))
-    for _step, name in sorted(steps, reverse=True):
-        try:
-            state = checkpoint.load(folder / name)
-        except InputError as error:
-            damaged.append(str(error))
-            continue
-        for message in damaged:
-            say(f"warning: {message}; going on from {folder / name} instead")
-        return state
-    if damaged:
-        raise InputError(f"{folder}: no complete state: {'; '.join(damaged)}; run with `overwrite`")
-    raise InputError(f"{folder}: nothing to resume here; run without `resume`")
+    if not states:
+        what = f"no complete state: {'; '.join(damaged)}; run with `overwrite`"
+        raise InputError(f"{folder}: {what if damaged else 'nothing to resume here; run without `resume`'}")
+    state, path = max(states, key=lambda state: state[0][1]["step"])
+    for message in damaged:
+        say(f"warning: {message}; going on from {path} instead")
+    return state
 
 
 def has_state(folder: Path) -> bool:
@@ -63,7 +52,7 @@ def recover_run(folder: Path) -> None:
     """Clean up a run's folder after a process that was killed; the caller holds the lock there."""
     for name in (BEST, LAST, BEFORE):
         recover(folder / name)
-    for path in unfinished_files(folder):
+    for path in folder.glob(".*.part"):  # of `atomic_file`
         path.unlink()
 
 
@@ -83,11 +72,7 @@ def cut_log(folder: Path, lines: int) -> None:
 
 
 def check_identity(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Refuse to continue a run that had other settings or data.
-
-    Raises:
-        InputError: naming what differs.
-    """
+    """Raise an InputError that names what differs, if a run to be continued had other settings or data."""
     if differing := sorted(key for key in now if before.get(key) != now[key]):
         named = "; ".join(f"{key} was {before.get(key)}, is {now[key]}" for key in differing)
         raise InputError(

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from dnalm import process
@@ -25,10 +26,8 @@ def gathered(module: nn.Module) -> Iterator[None]:
         yield
         return
     module.unshard()
-    try:
-        yield
-    finally:
-        module.reshard()
+    yield
+    module.reshard()
 
 
 def gather_full(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -44,11 +43,6 @@ def gather_full(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return full
 
 
-def shard_all(tensors: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return each full tensor sharded as its namesake in `like`; without a namesake as it is."""
-    return {name: shard(tensor, like[name]) if name in like else tensor for name, tensor in tensors.items()}
-
-
 @torch.no_grad()
 def shard(tensor: Tensor, like: Tensor) -> Tensor:
     """Return a full tensor on the device of `like`, sharded as it is if it has the same shape."""
@@ -56,24 +50,6 @@ def shard(tensor: Tensor, like: Tensor) -> Tensor:
     if not isinstance(like, DTensor) or tensor.shape != like.shape:
         return tensor
     return distribute_tensor(tensor, like.device_mesh, like.placements, src_data_rank=None)
-
-
-class _AllReduceSum(torch.autograd.Function):
-    """The sum over all processes, whose gradient is the sum of theirs."""
-
-    @staticmethod
-    def forward(_ctx: Any, values: Tensor) -> Tensor:
-        """Return the sums of `values`, of any shape."""
-        sums = values.clone()
-        torch.distributed.all_reduce(sums)
-        return sums
-
-    @staticmethod
-    def backward(_ctx: Any, *gradients: Tensor) -> Tensor:
-        """Return the sums of the gradient."""
-        sums = gradients[0].contiguous().clone()
-        torch.distributed.all_reduce(sums)
-        return sums
 
 
 class SyncedBatchNorm(nn.BatchNorm1d):
@@ -86,22 +62,19 @@ class SyncedBatchNorm(nn.BatchNorm1d):
         """Map [B, C] to [B, C]; in training all processes call this together."""
         if not self.training:
             return super().forward(x)
-        assert self.running_mean is not None
-        assert self.running_var is not None
-        assert self.num_batches_tracked is not None
-        assert self.momentum is not None
+        layer: Any = self  # its statistics are tracked
         with torch.autocast(x.device.type, enabled=False):
             values = x.float()
             rows = values.new_full((1,), len(values))
-            sums = _AllReduceSum.apply(torch.cat([values.sum(0), rows]))  # type: ignore[no-untyped-call]
+            sums = all_reduce(torch.cat([values.sum(0), rows]))  # type: ignore[no-untyped-call]
             count = sums[-1].detach()
             mean = sums[:-1] / count
             centred = values - mean
-            variance = _AllReduceSum.apply(centred.square().sum(0)) / count  # type: ignore[no-untyped-call]
+            variance = all_reduce(centred.square().sum(0)) / count  # type: ignore[no-untyped-call]
             with torch.no_grad():  # the running variance is unbiased, as in PyTorch's layer
-                self.running_mean.lerp_(mean, self.momentum)
-                self.running_var.lerp_(variance * count / (count - 1.0).clamp(min=1.0), self.momentum)
-                self.num_batches_tracked.add_(1)
+                layer.running_mean.lerp_(mean, layer.momentum)
+                layer.running_var.lerp_(variance * count / (count - 1.0).clamp(min=1.0), layer.momentum)
+                layer.num_batches_tracked.add_(1)
             normalised: Tensor = centred * torch.rsqrt(variance + self.eps) * self.weight + self.bias
         return normalised.to(x.dtype)
 
@@ -130,9 +103,8 @@ def synchronize_batch_norm(model: nn.Module, accumulate: int, smallest: int) -> 
         )
     if smallest // (world * accumulate) * world < 2:
         raise InputError(
-            f"the smallest batch has {smallest} rows, too few for {world * accumulate} micro-batches "
-            "(processes times `accumulate`): this model normalises over at least 2 rows; choose another "
-            "`batch_size`, or a lower `accumulate`"
+            f"the smallest batch has {smallest} rows, too few for {world * accumulate} micro-batches of at "
+            "least 2 (processes times `accumulate`); choose another `batch_size`, or a lower `accumulate`"
         )
     for layer in layers if world > 1 else []:
         layer.__class__ = SyncedBatchNorm

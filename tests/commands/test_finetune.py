@@ -178,13 +178,13 @@ def test_cached_states_change_nothing_and_are_computed_once(models, binding, tmp
 
 
 def test_each_window_and_each_copy_is_given_its_own_states(binding, tmp_path, monkeypatch):
-    runs, train = [], TrainingRun.train
+    runs, train = [], TrainingRun.fit
 
     def seen(*given, **more):
-        runs.append(given[1])
+        runs.append(given[0])
         return train(*given, **more)
 
-    monkeypatch.setattr(TrainingRun, "train", seen)
+    monkeypatch.setattr(TrainingRun, "fit", seen)
     assert finetune(binding, tmp_path, "--max-shift", "4", "--epochs", "1", "--both-strands") == 0
     task, model = runs[0].task, runs[0].model.eval()
     assert len(task.train) > 1.5 * results(tmp_path)["split"]["windows"]["train"]  # copies too

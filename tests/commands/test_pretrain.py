@@ -1,4 +1,4 @@
-"""Tests for dnalm/commands/pretrain.py and dnalm/train/language.pretrain: all files, and every mistake."""
+"""Tests for dnalm/commands/pretrain.py and dnalm/train/language.py: all files, and every mistake."""
 
 import dataclasses
 import json
@@ -19,8 +19,7 @@ from dnalm.errors import InputError
 from dnalm.models.core import load_core
 from dnalm.models.gpt import GPTConfig
 from dnalm.models.language import LanguageModel
-from dnalm.train.language import LanguageConfig, PretrainConfig
-from dnalm.train.language import pretrain as pretrain_in_python
+from dnalm.train.language import LanguageConfig, PretrainConfig, PretrainRun
 from dnalm.train.optim import TrainConfig
 
 SMALL = ["--n-layer", "1", "--n-head", "2", "--n-embd", "8", "--block-size", "20", "--batch-size", "4"]
@@ -301,7 +300,7 @@ def test_a_python_user_trains_without_any_output(toy, tmp_path, capfd):
         train=TrainConfig(steps=1, batch_size=1),
         task=LanguageConfig(eval_bases=10, final_bases=10),
     )
-    metrics = pretrain_in_python(config, Processor("cpu", "fp32"))
+    metrics = PretrainRun(config, Processor("cpu", "fp32")).train()
     assert metrics["step"] == 1
     assert record_of(tmp_path, "full")["recipe"]["name"] == "custom"
     assert (tmp_path / "ckpt_full.pt").is_file()

@@ -14,29 +14,23 @@ import torch
 from dnalm import checkpoint
 from dnalm.errors import InputError
 
-
-@pytest.fixture
-def tensors():
-    return {"a": torch.randn(3, 4), "b.c": torch.arange(5), "half": torch.randn(2, 2).bfloat16()}
+TENSORS = {"a": torch.randn(3, 4), "b.c": torch.arange(5), "half": torch.randn(2, 2).bfloat16()}
 
 
 @pytest.fixture
-def folder(tmp_path, tensors):
-    checkpoint.save(tmp_path / "run" / "checkpoint", tensors, {"kind": "language", "step": 7})
+def folder(tmp_path):
+    checkpoint.save(tmp_path / "run" / "checkpoint", TENSORS, {"kind": "language", "step": 7})
     return tmp_path / "run" / "checkpoint"
 
 
-def test_what_is_saved_comes_back(folder, tensors):
+def test_what_is_saved_comes_back_and_is_replaced_as_a_whole(folder):
     for path in (folder, folder.parent):  # a run's folder stands for the checkpoint in it
         loaded, about = checkpoint.load(path)
-        assert loaded.keys() == tensors.keys()
-        for name, tensor in tensors.items():
+        assert loaded.keys() == TENSORS.keys()
+        for name, tensor in TENSORS.items():
             assert loaded[name].dtype == tensor.dtype
             assert torch.equal(loaded[name], tensor)
         assert (about["kind"], about["step"], about["format"]) == ("language", 7, "dnalm-checkpoint")
-
-
-def test_saving_again_replaces_the_whole(folder):
     checkpoint.save(folder, {"x": torch.zeros(1)}, {})
     assert checkpoint.load(folder)[0].keys() == {"x"}
     assert [path.name for path in folder.parent.iterdir()] == ["checkpoint"]
@@ -80,14 +74,6 @@ def test_names_and_shapes_must_be_the_models():
     checkpoint.check_names(found, found, "x")
 
 
-def test_pt_files_need_no_allowance(tmp_path):
-    content = {"model": {"w": torch.randn(2)}, "model_args": {"n_layer": 4, "bias": False}, "iter": 3}
-    checkpoint.write_pt(tmp_path / "x.pt", content)
-    opened = torch.load(tmp_path / "x.pt", weights_only=True)
-    assert torch.equal(opened["model"]["w"], content["model"]["w"])
-    assert checkpoint.read_pt(tmp_path / "x.pt")["model_args"] == content["model_args"]
-
-
 PUBLISHED = """
 import sys, numpy, torch
 from dataclasses import dataclass
@@ -125,7 +111,7 @@ def repacked(source, path, edit):
     return path
 
 
-def test_a_published_dataclass_and_numpys_numbers_become_plain(published):
+def test_a_published_dataclass_and_numpys_numbers_become_plain(published, tmp_path):
     before = set(map(str, torch.serialization.get_safe_globals()))  # their order may change
     content = checkpoint.read_pt(published)
     assert set(map(str, torch.serialization.get_safe_globals())) == before
@@ -134,13 +120,10 @@ def test_a_published_dataclass_and_numpys_numbers_become_plain(published):
     assert torch.equal(content.pop("w"), torch.arange(3))
     numbers = {"best": 0.5, "loss": [2.0], "epoch": -7, "big": 3.0, "done": True, "elapsed": 12.5}
     assert content == {"config": CONFIG, "again": [CONFIG]} | numbers
-    kept = [content["config"], content["loss"], content["best"], content["epoch"], content["done"]]
-    assert [type(value) for value in kept] == [dict, list, float, int, bool]
-    assert type(content["config"]["n_head"]) is int
-
-
-def test_files_written_with_numpy_1_say_the_same(published, tmp_path):
-    older = lambda text: text.replace(b"numpy._core.multi", b"numpy.core.multi")  # noqa: E731
+    assert isinstance(content["config"], dict)
+    kept = [content["loss"], content["best"], content["epoch"], content["done"], content["config"]["n_head"]]
+    assert [type(value) for value in kept] == [list, float, int, bool, int]
+    older = lambda text: text.replace(b"numpy._core.multi", b"numpy.core.multi")  # noqa: E731  # numpy 1
     assert checkpoint.read_pt(repacked(published, tmp_path / "x.pt", older))["best"] == 0.5
 
 
@@ -178,91 +161,47 @@ def pickled(folder, code):
 
 
 STAND_IN = b"c__main__\nGPTConfig\n"
-MADE = STAND_IN + b")\x81"
 SCALAR = b"cnumpy._core.multiarray\nscalar\n"
 CALL = b"cposix\nmkdir\n" + text_code("owned") + b"\x85R"
 ABUSES = {
-    "called with arguments": (STAND_IN + b"K\x01\x85R", "GPTConfig with arguments"),
-    "made with arguments": (STAND_IN + b"K\x01\x85\x81", "GPTConfig with arguments"),
-    "state is a tuple": (MADE + b"K\x01\x85b", "GPTConfig with a state that is no plain dictionary"),
-    "state is two dictionaries": (MADE + b"}}\x86b", "GPTConfig with a state that is no plain dictionary"),
-    "state is a subclass": (MADE + b"ccollections\nOrderedDict\n)Rb", "no plain dictionary"),
-    "state holds a list": (MADE + b"}" + text_code("n") + b"]sb", "GPTConfig with 'n' a list"),
-    "state holds itself": (MADE + b"q\x00}" + text_code("n") + b"h\x00sb", "GPTConfig with 'n' a _Config"),
-    "state named by a number": (MADE + b"}K\x01K\x01sb", "GPTConfig with 1 a int"),
-    "never made": (STAND_IN, "GPTConfig, which is no number"),
-    "as a name": (b"}" + MADE + b"K\x01s", "a name that is a _Config"),
-    "calls from inside": (MADE + b"}" + text_code("n") + CALL + b"sb", r"posix\.mkdir;"),
-    "another class": (b"c__main__\nOther\n)\x81", r"__main__\.Other;"),
-    "a module's function": (b"cnumpy\nload\n" + text_code("owned") + b"\x85R", r"numpy\.load;"),
-    "number of any object": (SCALAR + dtype_code("O8") + b"K\x01\x86R", "numpy.dtype with 'O8'"),
-    "number without bytes": (SCALAR + dtype_code("f8") + b"K\x01\x86R", "scalar with something"),
-    "number without kind": (SCALAR + b"K\x01K\x01\x86R", "scalar with something"),
-    "number uncalled": (SCALAR, "scalar, which is no number"),
-    "kind alone": (dtype_code("f8"), "_Kind, which is no number"),
-    "kind with a strange state": (dtype_code("f8") + b"}b", "numpy.dtype with an unknown state"),
+    "called with arguments": (STAND_IN + b"K\x01\x85R", "something else"),
+    "state is a tuple": (STAND_IN + b")\x81K\x01\x85b", "something else"),
+    "calls from inside": (STAND_IN + b")\x81}" + text_code("n") + CALL + b"sb", r"would run posix\.mkdir;"),
+    "another class": (b"c__main__\nOther\n)\x81", r"would run __main__\.Other;"),
+    "a module's function": (b"cnumpy\nload\n" + text_code("owned") + b"\x85R", r"would run numpy\.load;"),
+    "number of any object": (SCALAR + dtype_code("O8") + b"K\x01\x86R", "something else"),
+    "number without bytes": (SCALAR + dtype_code("f8") + b"K\x01\x86R", "something else"),
+    "number without kind": (SCALAR + b"K\x01K\x01\x86R", "something else"),
+    "kind with a strange state": (dtype_code("f8") + b"}b", "something else"),
 }
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")  # torch, before it refuses
 @pytest.mark.parametrize(("code", "message"), ABUSES.values(), ids=ABUSES.keys())
 def test_what_is_allowed_cannot_be_abused(tmp_path, monkeypatch, code, message):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=rf"x\.pt: refused, because opening it would run .*{message}"):
+    with pytest.raises(InputError, match=rf"x\.pt: .*{message}"):
         checkpoint.read_pt(pickled(tmp_path, in_dictionary(code)))
-    assert sorted(os.listdir()) == ["empty.pt", "x.pt"]
-
-
-def test_a_list_inside_itself_does_not_hang(tmp_path):
-    content = checkpoint.read_pt(pickled(tmp_path, in_dictionary(b"]q\x00h\x00a")))
-    assert content["x"][0] is content["x"]
-    deep = in_dictionary(b"]" * 100_000 + b"a" * 99_999)
-    with pytest.raises(InputError, match="something else or a damaged one"):
-        checkpoint.read_pt(pickled(tmp_path, deep))
-
-
-class Bomb:
-    """What a hostile file would hold."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (self.path,)
-
-
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol")  # torch, before it refuses
-def test_nothing_in_a_pt_file_is_run(tmp_path):
-    torch.save({"model": Bomb(str(tmp_path / "owned"))}, tmp_path / "bad.pt")
-    with pytest.raises(InputError, match=r"bad\.pt: refused, because opening it would run .*mkdir"):
-        checkpoint.read_pt(tmp_path / "bad.pt")
-    (tmp_path / "old.pt").write_bytes(pickle.dumps(Bomb(str(tmp_path / "owned"))))
+    (tmp_path / "old.pt").write_bytes(in_dictionary(code))  # a plain pickle, as old files were
     with pytest.raises(InputError, match=r"old\.pt: "):
         checkpoint.read_pt(tmp_path / "old.pt")
-    assert not (tmp_path / "owned").exists()
-
-
-@pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04 cut"])
-def test_what_is_no_pt_file_is_refused(tmp_path, content):
-    (tmp_path / "x.pt").write_bytes(content)
-    with pytest.raises(InputError, match=r"x\.pt: expected a PyTorch file"):
-        checkpoint.read_pt(tmp_path / "x.pt")
+    assert sorted(os.listdir()) == ["empty.pt", "old.pt", "x.pt"]
 
 
 @pytest.mark.parametrize("new_format", [True, False])
-def test_a_cut_pt_file_is_refused_wherever_it_is_cut(tmp_path, new_format):
+def test_a_cut_pt_file_or_another_is_refused(tmp_path, new_format):
     torch.save({"w": torch.randn(20), "n": 3}, tmp_path / "x.pt", _use_new_zipfile_serialization=new_format)
     whole = (tmp_path / "x.pt").read_bytes()
-    for at in range(0, len(whole) - 200, len(whole) // 40):
-        (tmp_path / "x.pt").write_bytes(whole[:at])
+    cut = [whole[:at] for at in range(0, len(whole) - 200, len(whole) // 40)]
+    for content in [b"hello", b"PK\x03\x04 cut", *cut]:
+        (tmp_path / "x.pt").write_bytes(content)
         with pytest.raises(InputError, match=r"x\.pt: "):
             checkpoint.read_pt(tmp_path / "x.pt")
 
 
-def test_digest_sees_each_weight_and_name():
-    torch.manual_seed(0)
+def test_digest_sees_each_weight():
     one = torch.nn.Linear(2, 2)
     digest = checkpoint.weights_digest(one)
-    assert checkpoint.weights_digest(one) == digest
     with torch.no_grad():
         one.bias[1] += 1e-3
     assert checkpoint.weights_digest(one) != digest

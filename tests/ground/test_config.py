@@ -18,39 +18,27 @@ class Toy:
     position: str = "rotary"
 
 
-def test_recipes_that_come_along_can_be_read():
+def test_recipes_are_those_that_come_along_and_files(tmp_path):
     assert {"default", "published"} <= set(recipe_names())
     for name in recipe_names():
         assert {"train"} < read_recipe(name).keys()
-
-
-def test_a_file_is_a_recipe(tmp_path):
     (tmp_path / "my own.toml").write_text("[train]\nsteps = 3\n")
     assert read_recipe(str(tmp_path / "my own.toml")) == {"train": {"steps": 3}}
-
-
-def test_unknown_recipe_names_the_nearest():
     with pytest.raises(InputError, match="publisht: .*did you mean published"):
         read_recipe("publisht")
 
 
-def test_fields_are_replaced_and_whole_numbers_serve_as_decimals():
+def test_fields_are_replaced_and_all_wrong_ones_are_reported_at_once():
     assert fill(Toy(), {"steps": 3, "lr": 1}, "x") == Toy(3, 1.0)
-
-
-def test_all_wrong_fields_are_reported_at_once():
     wrong = r"here: no field 'step'; did you mean steps\?; lr must be of type float, .*; bias .* bool, got 1"
     with pytest.raises(InputError, match=wrong):
         fill(Toy(), {"step": 3, "lr": "high", "bias": 1}, "here")
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [(b"steps = ", "expected TOML"), (b"\xff", "UTF-8"), (b"steps = 3", "steps is outside a table")],
-)
-def test_refuses_what_is_no_recipe(tmp_path, content, message):
+@pytest.mark.parametrize("content", [b"steps = ", b"\xff", b"steps = 3"])
+def test_refuses_what_is_no_recipe(tmp_path, content):
     (tmp_path / "x.toml").write_bytes(content)
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=r"`recipe` .*x\.toml: "):
         read_recipe(str(tmp_path / "x.toml"))
 
 

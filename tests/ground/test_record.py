@@ -33,8 +33,6 @@ def test_memory_is_the_device_s_where_one_is_used(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 5)
     assert peak_memory() == 5
-    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
-    assert peak_memory() > 10e6
 
 
 @pytest.mark.parametrize("content", [{"a": 1}, [], {"format": "dnalm-run", "format_version": 99}])

@@ -7,7 +7,6 @@ import torch
 
 from dnalm.commands.runs import prepare_process
 from dnalm.device import Compute, Processor
-from dnalm.errors import InputError
 from dnalm.evaluate.language import score
 from dnalm.train.optim import TrainConfig
 from tests.train.tasks import content_of, log_of, make_loop
@@ -92,17 +91,3 @@ def test_a_resumed_run_ends_with_the_same_bits(start, tmp_path, device, determin
     assert again.run()
     assert content_of(tmp_path / "stopped")[0][0] == content_of(tmp_path / "undisturbed")[0][0]
     assert undisturbed.evaluations[-1]["val_loss"] == again.evaluations[-1]["val_loss"]
-
-
-def test_running_out_of_memory_reports_what_fits(start, tmp_path, device):
-    loop = start(tmp_path / "a", device)
-    loss = loop.task.loss
-
-    def greedy(model, batch):
-        if len(batch.tokens) > 1:
-            torch.empty(2**50, dtype=torch.uint8, device=device)
-        return loss(model, batch)
-
-    loop.task.loss = greedy
-    with pytest.raises(InputError, match="micro-batch of 4 rows does not fit, one of 1 does"):
-        loop.run()

@@ -86,7 +86,7 @@ def test_a_run_of_two_processes_ends_with_the_same_bits(toy, undisturbed, tmp_pa
     assert code != 0
     assert "a fault in dnalm" not in messages, messages[-3000:]
     if not one_alone:
-        assert messages.count("its state is saved, and --resume") == 1, messages[-3000:]
+        assert messages.count("--resume goes on from step ") == 1, messages[-3000:]
         assert json.loads((folder / "run.json").read_text())["status"] == "interrupted"
         assert 50 <= checkpoint.describe(folder / "last")["step"] < 400
     assert ended(start(toy, tmp_path, "--resume"))[0] == 0

@@ -13,7 +13,7 @@ from dnalm.evaluate.language import score
 from dnalm.models.gpt import GPTConfig
 from dnalm.models.language import LanguageModel, base_log_probabilities
 from dnalm.tokens.characters import HG38_CHARACTERS, VOCAB4, CharacterTokenizer
-from dnalm.train.language import LanguageConfig, LanguageTask, model_args
+from dnalm.train.language import LanguageConfig, LanguageTask
 
 SHAPE = GPTConfig(n_layer=1, n_head=2, n_embd=16, block_size=40)
 
@@ -167,13 +167,6 @@ def test_weights_come_back_and_wrong_ones_are_named(task):
     del wrong["transformer.ln_f.weight"]
     with pytest.raises(ValueError, match=r"here: .*missing transformer\.ln_f\.weight"):
         checkpoint.load_strict(wrong, task.weights(other), "here")
-
-
-def test_model_args_name_the_position_only_when_it_is_not_learned():
-    learned = model_args(GPTConfig(position="learned"), 4)
-    assert learned.keys() == {"n_layer", "n_head", "n_embd", "block_size", "bias", "vocab_size", "dropout"}
-    rotary = model_args(GPTConfig(), 4)
-    assert rotary.keys() - learned.keys() == {"position"}
 
 
 @pytest.mark.parametrize("wrong", [{"repeat_weight": -0.1}, {"eval_bases": 0}, {"final_bases": -1}])

@@ -7,14 +7,15 @@ import torch
 
 from dnalm import checkpoint
 from dnalm.errors import InputError
-from dnalm.train.resume import BEFORE, LAST, newest_state, recover_run, save_state
+from dnalm.train.resume import BEFORE, LAST, newest_state, recover_run
 
 
 @pytest.fixture
 def states(tmp_path):
     """A folder with the states of steps 1 and 2."""
     for step in (1, 2):
-        save_state(tmp_path / "run", {"model.w": torch.full((3,), float(step))}, {"step": step})
+        tensors, folder = {"model.w": torch.full((3,), float(step))}, tmp_path / "run"
+        checkpoint.save(folder / LAST, tensors, {"step": step}, before=folder / BEFORE)
     return tmp_path / "run"
 
 
