@@ -63,8 +63,8 @@ def _summary(plan: LabelPlan, metrics: dict[str, Any]) -> str:
         f"({metrics['bases']:,} bases), {shares}"
     ]
     what = "peaks"
-    if "name" in plan.resolved:
-        what = f"sites of {plan.resolved['name']}, scoring {plan.resolved['threshold']:.3f} or more,"
+    if plan.settings.motif is not None:
+        what = f"sites of {plan.settings.name}, scoring {plan.settings.threshold:.3f} or more,"
     contigs, bases = metrics["genome"].values()
     of = f"{bases:,} bases of {contigs:,} {'contig' if contigs == 1 else 'contigs'}"
     lines += [f"{count:,} {what} in {of}" for count in metrics["sites"].values()]

@@ -15,18 +15,14 @@ import torch
 from torch import Tensor
 
 from dnalm.config import check_minimum, refuse
+from dnalm.data.epochs import EpochBatches, Part, Rows
 from dnalm.data.similarity import WINDOW_K, near_duplicates
 from dnalm.data.splits import GAP, Split, blocks_split, no_split, published_split
 from dnalm.data.state_cache import CachedStates
 from dnalm.dna import COMPLEMENT
 from dnalm.errors import InputError
 from dnalm.files import sha256
-from dnalm.formats.binding import BindingSet, parse_name, read_binding
-
-Letters = npt.NDArray[np.uint8]
-Scores = npt.NDArray[np.float32]
-Indices = npt.NDArray[np.int64]
-Part = Literal["train", "validation", "test"]
+from dnalm.formats.binding import BindingSet, Letters, Scores, parse_name, read_binding
 
 
 @dataclass(frozen=True)
@@ -50,12 +46,9 @@ class SplitSet:
 
     windows: BindingSet
     split: Split
-    about: dict[str, Any]
-    """For the run record: files with their paths as given, digests, split."""
-    split_about: dict[str, Any]
-    """For results: kind, windows of each part, near-duplicates (None: not counted), digest."""
-    unsplit: str = ""
-    """Why the set is not split, where it is not."""
+    about: dict[str, Any]  # For the run record: files with their paths as given, digests, split
+    split_about: dict[str, Any]  # For results: kind, windows of each part, near-duplicates or None, digest
+    unsplit: str = ""  # Why the set is not split, where it is not
 
     def part(self, name: Part | Literal["all"]) -> BindingSet:
         """Return the windows of one part, in its order; `all`: of the set."""
@@ -68,33 +61,20 @@ class SplitSet:
     @property
     def summary(self) -> str:
         """Windows of each part, in words."""
-        near = self.split_about["near_duplicates"]
-        return (
-            f"{len(self.windows.names):,} windows of {self.windows.letters.shape[1]} bases, split "
-            f"{self.split.kind}: "
-            + ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in self.split.windows.items())
-            + "; nearly the same as a window of an earlier part: "
-            + (" and ".join(f"{count:,} of {name}" for name, count in near.items()) or "none")
-        )
+        parts = [f"{count:,} {name.replace('_', ' ')}" for name, count in self.split.windows.items()]
+        near = [f"{count:,} of {name}" for name, count in self.split_about["near_duplicates"].items()]
+        copies = f"nearly the same as a window of an earlier part: {' and '.join(near) or 'none'}"
+        count, length = self.windows.letters.shape
+        return f"{count:,} windows of {length} bases, split {self.split.kind}: {', '.join(parts)}; {copies}"
 
 
 def read_split_set(
-    sequences: Path,
-    scores: Path,
-    config: SplitConfig,
-    longest: int | None = None,
-    *,
-    allow_unsplit: bool = False,
+    sequences: Path, scores: Path, config: SplitConfig, longest: int | None, allow_unsplit: bool = False
 ) -> SplitSet:
     """Read a set, check that a model can take its windows, and split it.
 
-    Args:
-        sequences: the table of windows.
-        scores: the true score at each base.
-        config: how they are split.
-        longest: bases that the model takes; None for any number.
-        allow_unsplit: accept a set that cannot be split, or whose windows are too short to look for near-
-            copies.
+    `longest` is the number of bases that the model takes, None for any. `allow_unsplit` accepts a set that
+    cannot be split, or with windows too short to look for near-copies.
 
     Raises:
         InputError: if the files are wrong, the windows are longer than `longest`, or a part is empty.
@@ -102,18 +82,16 @@ def read_split_set(
     windows = read_binding(sequences, scores)
     length = windows.letters.shape[1]
     if longest is not None and length > longest:
-        raise InputError(
-            f"{sequences}: its windows have {length:,} bases and the model's block {longest:,}; "
-            f"label shorter ones (`window`), or pretrain with a `block_size` of {length}"
-        )
-    unsplit = ""
+        raise InputError(f"{sequences}: its windows have {length:,} bases, more than the model's {longest:,}")
+    unsplit, near = "", None
     try:
         split = split_of(windows, config)
     except InputError as error:
         if not allow_unsplit:
             raise
         split, unsplit = no_split(), str(error)
-    searched = split.kind != "none" and not (allow_unsplit and length < WINDOW_K)
+    if not unsplit and (length >= WINDOW_K or not allow_unsplit):
+        near = near_duplicates(windows.letters, split)
     files = {
         what: {"name": path.name, "path": str(path), "sha256": sha256(path)}
         for what, path in (("sequences", sequences), ("scores", scores))
@@ -122,26 +100,18 @@ def read_split_set(
     for array in (windows.letters, windows.scores, split.train, split.validation, split.test):
         digest.update(np.ascontiguousarray(array).tobytes())
     counts = {"windows": split.windows, "digest": digest.hexdigest()}
-    near = near_duplicates(windows.letters, split) if searched else None
     about = {"files": files, "split": asdict(config), **counts}
     return SplitSet(windows, split, about, {"kind": split.kind, "near_duplicates": near, **counts}, unsplit)
 
 
 def split_of(windows: BindingSet, config: SplitConfig) -> Split:
-    """Return the split of a set.
-
-    Raises:
-        InputError: if the blocks split is wanted and a window's name does not give its position, or a part
-            would be empty.
-    """
+    """Return the split of a set; InputError if a window's position is not known, or a part would be empty."""
     if config.split == "published":
         return published_split(len(windows.names))
     try:
         intervals = [parse_name(name) for name in windows.names]
     except InputError as error:
-        raise InputError(
-            f"the blocks split needs the position of each window: {error}; or use `split` published"
-        ) from error
+        raise InputError(f"{error}; or use `split` published, which needs no positions") from error
     return blocks_split(intervals, seed=config.split_seed, gap=config.gap)
 
 
@@ -170,7 +140,7 @@ class AugmentConfig:
 
 def shifted_copies(
     letters: Letters, scores: Scores, *, max_shift: int, seed: int
-) -> tuple[Letters, Scores, Indices]:
+) -> tuple[Letters, Scores, Rows]:
     """Return a copy of each window, its bases moved left or right by 1 to `max_shift` positions.
 
     The freed end holds N with a score of 0. Bases whose score is not 0 never leave the window, so that no
@@ -180,29 +150,23 @@ def shifted_copies(
     Args:
         letters: [N, L], upper-case ASCII.
         scores: [N, L].
-        max_shift: bases, at least 1 and fewer than L.
-        seed: another seed, other shifts.
+        max_shift: bases, at least 1 and fewer than L, or InputError.
+        seed: of the shifts.
 
     Returns:
         The copies' letters [M, L] and scores [M, L], M <= N, and the window of each, [M], ascending.
-
-    Raises:
-        InputError: if `max_shift` is out of range.
     """
-    assert letters.shape == scores.shape
     length = letters.shape[1]
     if not 1 <= max_shift < length:
-        raise InputError(
-            f"`max_shift` must be at least 1 and less than the windows' {length} bases, got {max_shift}"
-        )
+        raise InputError(f"`max_shift` must be from 1 to below the windows' {length} bases, got {max_shift}")
     scored = scores != 0  # [N, L]
-    some = scored.any(axis=1)
-    left = np.where(some, scored.argmax(axis=1), length).clip(max=max_shift)  # bases that may leave there
-    right = np.where(some, scored[:, ::-1].argmax(axis=1), length).clip(max=max_shift)
+    left, right = (  # bases that may leave on either side, [N]
+        np.where(scored.any(axis=1), side.argmax(axis=1), length).clip(max=max_shift)
+        for side in (scored, scored[:, ::-1])
+    )
     rows = np.flatnonzero(left + right > 0)
-    left, right = left[rows], right[rows]
-    random = _content_hashes(letters[rows], scores[rows], seed) % (left + right).astype(np.uint64)
-    shift = random.astype(np.int64) - left  # [M], to the right: from -left to -1, and from 0 on ...
+    random = _content_hashes(letters[rows], scores[rows], seed) % (left + right)[rows].astype(np.uint64)
+    shift = random.astype(np.int64) - left[rows]  # [M], to the right: from -left to -1, and from 0 on ...
     shift += shift >= 0  # ... one more, since 0 is no shift
     source = np.arange(length) - shift[:, None]  # [M, L]
     inside = (source >= 0) & (source < length)
@@ -212,21 +176,16 @@ def shifted_copies(
 
 
 def reverse_complements(letters: Letters, scores: Scores) -> tuple[Letters, Scores]:
-    """Return the other strand of each window, read along it, with the scores of the same bases.
-
-    Letters are upper-case IUPAC ones in ASCII: R becomes Y, N stays N. All arrays are [N, L].
-    """
-    assert letters.shape == scores.shape
+    """Return the other strand of each window, [N, L] in IUPAC letters, with the scores of the same bases."""
     return np.ascontiguousarray(COMPLEMENT[letters][:, ::-1]), np.ascontiguousarray(scores[:, ::-1])
 
 
 def _content_hashes(letters: Letters, scores: Scores, seed: int) -> npt.NDArray[np.uint64]:
     """Return a random number for each window, [N], that depends on its content and the seed alone."""
-    keys = np.random.Generator(np.random.PCG64(seed)).integers(
-        0, 1 << 64, size=2 * letters.shape[1] + 1, dtype=np.uint64
-    )
+    random = np.random.Generator(np.random.PCG64(seed))
+    keys = random.integers(0, 1 << 64, size=2 * letters.shape[1] + 1, dtype=np.uint64)
     bits = scores.astype(np.float32).view(np.uint32)
-    content = np.concatenate([letters.astype(np.uint64), bits.astype(np.uint64)], axis=1)  # [N, 2 L]
+    content = np.concatenate([letters, bits], axis=1, dtype=np.uint64)  # [N, 2 L]
     x = (content * (keys[:-1] | np.uint64(1))).sum(axis=1) + keys[-1]
     x = (x ^ x >> np.uint64(32)) * np.uint64(0xD6E8FEB86659FD93)  # odd: spreads low bits over the high ones
     mixed: npt.NDArray[np.uint64] = x ^ x >> np.uint64(32)
@@ -238,30 +197,23 @@ class BindingBatch(NamedTuple):
 
     tokens: Tensor  # uint8, [B, L]
     scores: Tensor  # float, [B, L]: the score to predict at each base
-    states: Tensor | None
-    """[B, L, D], or [B, L, 2 D] with both strands: cached states of a frozen encoder, if there are any."""
+    states: Tensor | None  # [B, L, D], or [B, L, 2 D] with both strands: those cached, if any
 
 
 @dataclass(frozen=True)
 class BindingWindows:
     """Windows of one part of a set: training, validation or test."""
 
-    tokens: Tensor
-    """uint8, [M, L]."""
-    scores: Tensor
-    """float32, [M, L]."""
+    tokens: Tensor  # uint8, [M, L]
+    scores: Tensor  # float32, [M, L]
     states: tuple[CachedStates, ...] = ()
-    """Cached states of a frozen encoder, of M windows each; of the windows, and with both strands of their
-    reverse complements. A batch has the latter behind the former, reversed so that each is at its base."""
-
-    def __post_init__(self) -> None:
-        assert self.tokens.shape == self.scores.shape
-        assert all(len(cached) == len(self.tokens) for cached in self.states)
+    """Of a frozen encoder, of M windows each; of the windows, and with both strands of their reverse
+    complements. A batch has the latter behind the former, reversed so that each is at its base."""
 
     def __len__(self) -> int:
         return len(self.tokens)
 
-    def take(self, rows: Indices) -> BindingBatch:
+    def take(self, rows: Rows) -> BindingBatch:
         """Return the windows `rows`, [B], in their order."""
         at, states = torch.from_numpy(rows), None
         if self.states:
@@ -271,36 +223,12 @@ class BindingWindows:
         return BindingBatch(self.tokens[at], self.scores[at], states)
 
 
-class BindingBatches:
-    """Batches of the training windows: every window once an epoch, in an order that (seed, epoch) decides.
-
-    Args:
-        windows: the training windows.
-        batch_size: B of a full batch, over all processes; the last batch of an epoch may be smaller.
-        seed: of the order.
-    """
+class BindingBatches(EpochBatches):
+    """Batches of the training windows; see `EpochBatches`."""
 
     def __init__(self, windows: BindingWindows, batch_size: int, seed: int) -> None:
-        self.windows, self.batch_size, self.seed = windows, batch_size, seed
-        self._order: tuple[int, Indices] | None = None  # of the last epoch
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Batches that hold every window once."""
-        return -(-len(self.windows) // self.batch_size)
-
-    @property
-    def smallest(self) -> int:
-        """Rows of the smallest batch: an epoch's last."""
-        return len(self.windows) - (self.steps_per_epoch - 1) * self.batch_size
-
-    def rows(self, step: int) -> Indices:
-        """Return which windows are in batch `step`, [B]."""
-        epoch, number = divmod(step, self.steps_per_epoch)
-        if self._order is None or self._order[0] != epoch:
-            random = np.random.Generator(np.random.Philox(key=[self.seed, epoch]))
-            self._order = (epoch, random.permutation(len(self.windows)))
-        return self._order[1][number * self.batch_size : (number + 1) * self.batch_size]
+        super().__init__(len(windows), batch_size, seed)
+        self.windows = windows
 
     def batch(self, step: int, rank: int = 0, world: int = 1) -> BindingBatch:
         """Return the rows rank, rank + world, ... of batch `step`."""

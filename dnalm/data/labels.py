@@ -3,10 +3,12 @@
 Shapes: G bases of a contig; K windows that follow each other without a gap.
 """
 
+import textwrap
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,24 +20,20 @@ from dnalm.formats.binding import Letters, Scores, window_name
 from dnalm.formats.text import read_lines
 from dnalm.genome.motif_scan import Numbers, find_sites, paint
 
-TOGETHER = 1 << 14
-"""K at most: windows labelled at a time."""
-NAMED = 5
-"""Contigs named at most in a message."""
+TOGETHER = 1 << 14  # K at most: windows labelled at a time
 BEYOND = "beyond the end of the contig"
 
 Rename = Callable[[str], list[str]]
 """Returns the names that a contig of the genome may have in a file of labels, the likeliest first."""
+Notes = dict[str, dict[str, str]]
+"""Messages about what does not agree, by kind and file."""
 
 
 def rename_rule(how: str | None) -> Rename:
-    """Return how contigs of a file of labels are called in the genome.
+    """Return how contigs of the genome are called in a file of labels.
 
     `how` is None for the same name; chr for `chr` before the name, or without it; or a file of two columns,
     the name in the file of labels and the name in the genome.
-
-    Raises:
-        InputError: if a line of the file has not two columns, or a contig of the genome is there twice.
     """
     if how == "chr":
         return lambda contig: [contig, contig[3:] if contig.startswith("chr") else f"chr{contig}"]
@@ -45,56 +43,55 @@ def rename_rule(how: str | None) -> Rename:
         if not cells or cells[0].startswith("#"):
             continue
         if len(cells) != 2 or cells[1] in names:
-            raise InputError(
-                f"`rename` {how}: line {number:,}: expected two columns, the name in the file of labels "
-                f"and the name in the genome, each once, got {' '.join(cells)[:60]!r}"
-            )
+            raise InputError(f"`rename` {how}: line {number:,}: expected two new names, got {line[:60]!r}")
         names[cells[1]] = cells[0]
     return lambda contig: [names.get(contig, contig)]
 
 
-class ContigNames:
-    """The contigs of one file of labels, and which of them the genome has."""
+class ContigFile:
+    """A file by contig, and which of its contigs the genome has; no contigs where there is no file."""
 
-    def __init__(self, path: Path, names: Iterable[str], rename: Rename) -> None:
-        self.path, self._rename = path, rename
-        self._found = dict.fromkeys(names, False)
-        self.lacking: list[str] = []
-        """Contigs of the genome so far that are not in this file."""
+    lacks = ""
+    """Message about contigs with windows that this file lacks; {} is their number."""
 
-    def find(self, contig: str) -> str | None:
-        """Return the name of a contig of the genome in this file; None if the file lacks it."""
-        name = next((name for name in self._rename(contig) if name in self._found), None)
-        if name is None:
-            self.lacking.append(contig)
-        else:
-            self._found[name] = True
-        return name
+    def __init__(self, path: Path | None, content: Mapping[str, Any], rename: Rename) -> None:
+        self.path, self._content, self._rename = path, content, rename
+        self._found: set[str] = set()
+        self._lacking: list[str] = []  # contigs of the genome so far that are not in this file
 
-    def missing(self, genome: list[str]) -> list[str]:
-        """Return the contigs that the genome does not have, after all of it has been read.
+    def get(self, contig: str) -> Any:
+        """Return what the file holds for a contig of the genome; None if it lacks it."""
+        for name in self._rename(contig):
+            if name in self._content:
+                self._found.add(name)
+                return self._content[name]
+        self._lacking.append(contig)
+        return None
 
-        Raises:
-            InputError: if it has none of them.
-        """
-        if self._found and not any(self._found.values()):
+    def add_notes(self, notes: Notes, genome: Iterable[str], windowed: Container[str]) -> None:
+        """Add messages about contigs with windows that do not agree; InputError if the genome has none."""
+        if self.path is None:
+            return
+        if not self._found:
             raise InputError(
                 f"{self.path}: none of its contigs is in the genome: here they are called "
-                f"{first_of(list(self._found))}, there {first_of(genome)}; set `rename` to chr to add or "
+                f"{_first(self._content)}, there {_first(genome)}; set `rename` to chr to add or "
                 "remove chr, or to a file with two columns, the name here and the name there"
             )
-        return [name for name, found in self._found.items() if not found]
+        if missing := [name for name in self._content if name not in self._found]:
+            are = f"{counted(len(missing), 'contig is', 'contigs are')} not in the genome"
+            notes["not_in_genome"][self.path.name] = f"{self.path}: {are}: {_first(missing)}"
+        lacking = [contig for contig in self._lacking if contig in windowed]
+        if lacking and self.lacks:
+            text = self.lacks.format(counted(len(lacking), "contig"))
+            notes["not_in_labels"][self.path.name] = f"{self.path}: {text}: {_first(lacking)}"
 
 
-class Labels(ABC):
+class Labels(ContigFile, ABC):
     """Labels of the bases of a genome, contig by contig."""
 
-    names: ContigNames | None = None
-    """The contigs of the file of labels; None where labels are computed."""
-    count = 0
-    """Sites or peaks so far."""
-    thing = "signal"
-    """What a base with a label has."""
+    count = 0  # sites or peaks so far
+    thing = "signal"  # what a base with a label has
 
     @abstractmethod
     def of(self, contig: str, letters: Letters) -> Callable[[int, int], Scores] | None:
@@ -109,7 +106,8 @@ class MotifLabels(Labels):
 
     thing = "a site"
 
-    def __init__(self, matrix: Numbers, threshold: float, *, every_site: bool = False) -> None:
+    def __init__(self, matrix: Numbers, threshold: float, every_site: bool) -> None:
+        super().__init__(None, {}, list)
         self._matrix, self._threshold, self._every_site = matrix, threshold, every_site
 
     def of(self, contig: str, letters: Letters) -> Callable[[int, int], Scores]:
@@ -122,104 +120,88 @@ class MotifLabels(Labels):
 class PeakLabels(Labels):
     """1 inside a peak of a BED or narrowPeak file."""
 
-    names: ContigNames
-    thing = "a peak"
-    beyond = 0
-    """Peaks so far that end beyond the end of their contig."""
+    thing, lacks = "a peak", "no peak on {} of the genome, where every label is 0"
 
     def __init__(self, path: Path, rename: Rename) -> None:
-        self._peaks = _by_contig(record.interval for record in read_bed(path))
-        if not self._peaks:
+        super().__init__(path, _by_contig(record.interval for record in read_bed(path)), rename)
+        if not self._content:
             raise InputError(f"{path}: expected peaks, got a BED file without any")
-        self.names = ContigNames(path, self._peaks, rename)
+        self._beyond = 0
 
     def of(self, contig: str, letters: Letters) -> Callable[[int, int], Scores]:
         """Mark the peaks of a contig, which may have none; what is beyond its end is ignored."""
         inside = np.zeros(len(letters), dtype=np.float32)
-        for _, start, end in self._peaks.get(self.names.find(contig) or "", []):
+        for _, start, end in self.get(contig) or []:
             inside[start:end] = 1
             self.count += start < len(letters)
-            self.beyond += end > len(letters)
+            self._beyond += end > len(letters)
         return lambda start, end: inside[start:end]
+
+    def add_notes(self, notes: Notes, genome: Iterable[str], windowed: Container[str]) -> None:
+        """Add also a message about peaks beyond the genome."""
+        super().add_notes(notes, genome, windowed)
+        if self._beyond:
+            peaks = counted(self._beyond, "peak reaches", "peaks reach")
+            notes["not_in_genome"]["beyond"] = f"{self.path}: {peaks} {BEYOND}; is it of another assembly?"
 
 
 class TrackLabels(Labels):
     """The signal of a bigWig track; 0 where there is none on a contig that it has."""
 
-    names: ContigNames
+    lacks = "nothing for {} of the genome, whose windows are left out"
 
     def __init__(self, path: Path, rename: Rename) -> None:
         self._track = BigWig(path)
-        self.names = ContigNames(path, self._track.contigs, rename)
-        self.longer: dict[str, tuple[int, int]] = {}
-        """Bases in the track and in the genome of contigs that are longer in the track: the genome holds a
-        piece, or the track is of another assembly."""
+        super().__init__(path, {each[0]: each for each in self._track.contigs.items()}, rename)
+        self._longer: dict[str, str] = {}  # contigs that are longer in the track, with both lengths
 
     def of(self, contig: str, letters: Letters) -> Callable[[int, int], Scores] | None:
-        """Return None if the track's header, which lists contigs that hold data, does not have it.
-
-        Raises:
-            InputError: if it is shorter in the track: a genome is all of what was measured, or a piece.
-        """
-        name = self.names.find(contig)
-        if name is None:
+        """Return None if the track lacks it; it may not be shorter there: a genome is complete or a piece."""
+        name, bases = self.get(contig) or ("", 0)
+        if not name:
             return None
-        bases = self._track.contigs[name]
         if bases < len(letters):
-            raise InputError(
-                f"{self.names.path}: {contig} has {bases:,} bases in the track and {len(letters):,} in the "
-                "genome: is it of another assembly? Take a track and a genome of the same one"
-            )
+            lengths = f"{bases:,} bases in the track and {len(letters):,} in the genome"
+            raise InputError(f"{self.path}: {contig} has {lengths}; take those of one assembly")
         if bases > len(letters):
-            self.longer[contig] = (bases, len(letters))
+            self._longer[contig] = f"{contig} ({bases:,} bases there, {len(letters):,} in the genome)"
         return lambda start, end: self._track.values(name, start, end)
 
+    def add_notes(self, notes: Notes, genome: Iterable[str], windowed: Container[str]) -> None:
+        """Add also a message about contigs that are longer in the track."""
+        super().add_notes(notes, genome, windowed)
+        if longer := [text for contig, text in self._longer.items() if contig in windowed]:
+            are = f"{counted(len(longer), 'contig is', 'contigs are')} longer than in the genome"
+            advice = "right for the first piece of a contig, wrong if the track is of another assembly"
+            text = f"{self.path}: {are}: {_first(longer)}; the labels are {advice}"
+            notes["other_lengths"][self._track.path.name] = text
 
-class Windows:
-    """Windows of `length` bases side by side from the first base of each contig."""
 
-    names: ContigNames | None = None
-    """The contigs of the file of windows, if there is one."""
-    keep_ambiguous = False
-    """Whether windows with letters other than A C G T are kept."""
+class Windows(ContigFile):
+    """Windows of `length` bases side by side on each contig; or those of a BED file, all of one length."""
 
-    def __init__(self, length: int) -> None:
+    def __init__(self, length: int, path: Path | None, rename: Rename) -> None:
+        intervals = [record.interval for record in read_bed(path)] if path is not None else []
+        super().__init__(path, _by_contig(intervals), rename)
         self.length = length
+        if path is None:
+            return
+        one_of = {interval.length: window_name(interval) for interval in reversed(intervals)}
+        if 0 in one_of or len(one_of) != 1:
+            found = [f"{length:,} ({name})" for length, name in sorted(one_of.items())[:3]]
+            got = ", ".join(found) or "a file without any"
+            raise InputError(f"{path}: expected windows, all of one length above 0, got {got}")
+        (interval, times), *_ = Counter(intervals).most_common(1)
+        if times > 1:
+            raise InputError(f"{path}: expected each window once, got {window_name(interval)} several times")
+        self.length = interval.length
 
     def stretches(self, contig: str, bases: int, left_out: Counter[str]) -> Iterator[tuple[int, int]]:
         """Yield start and K of windows that follow each other, in order; count those that do not fit."""
-        count = bases // self.length
-        for first in range(0, count, TOGETHER):
-            yield first * self.length, min(TOGETHER, count - first)
-
-
-class ListedWindows(Windows):
-    """The windows of a BED file, all of one length.
-
-    Raises:
-        InputError: if there is none, lengths differ, or one is there twice.
-    """
-
-    names: ContigNames
-    keep_ambiguous = True
-
-    def __init__(self, path: Path, rename: Rename) -> None:
-        intervals = [record.interval for record in read_bed(path)]
-        one_of = {interval.length: interval for interval in reversed(intervals)}
-        if 0 in one_of or len(one_of) != 1:
-            found = [f"{length:,} ({window_name(one)})" for length, one in sorted(one_of.items())[:3]]
-            got = ", ".join(found) or "a file without any"
-            raise InputError(f"{path}: expected windows, all of one length above 0, got {got}")
-        super().__init__(*one_of)
-        if repeated := [one for one, count in Counter(intervals).items() if count > 1]:
-            name = window_name(repeated[0])
-            raise InputError(f"{path}: expected each window once, got {name} several times")
-        self._windows = _by_contig(intervals)
-        self.names = ContigNames(path, self._windows, rename)
-
-    def stretches(self, contig: str, bases: int, left_out: Counter[str]) -> Iterator[tuple[int, int]]:
-        """Yield the windows of a contig one by one, rising."""
-        for _, start, end in sorted(self._windows.get(self.names.find(contig) or "", [])):
+        if self.path is None:
+            for start in range(0, bases - self.length + 1, TOGETHER * self.length):
+                yield start, min(TOGETHER, (bases - start) // self.length)
+        for _, start, end in sorted(self.get(contig) or []):
             if end <= bases:
                 yield start, 1
             else:
@@ -233,6 +215,10 @@ def _by_contig(intervals: Iterable[Interval]) -> dict[str, list[Interval]]:
     return found
 
 
-def first_of(names: list[str]) -> str:
-    """Return the first few names for a message."""
-    return ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
+def _first(names: Iterable[str]) -> str:
+    return textwrap.shorten(", ".join(names), 200)
+
+
+def counted(count: int, one: str, more: str = "") -> str:
+    """Return a count with a word in the singular or plural."""
+    return f"{count:,} {one if count == 1 else more or one + 's'}"

@@ -1,7 +1,6 @@
 """Molecules as SMILES: canonical spelling, scaffolds, fingerprints, drawings. By RDKit, which is optional.
 
-Functions of a SMILES raise InputError if RDKit is not installed, and all but `canonical_smiles` if it is no
-molecule.
+All functions raise InputError if RDKit is missing, and all but `canonical_smiles` for what is no molecule.
 
 Shapes: K bits that are set in a fingerprint; A atoms of a molecule, in the order of its SMILES; M molecules.
 """
@@ -12,10 +11,11 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from dnalm.data.epochs import Rows
 from dnalm.errors import InputError, import_extra
 
+Color = tuple[float, float, float]
 Salts = Literal["largest", "keep"]
 """largest: counter-ions are removed from a salt, and of the rest the fragment with most heavy atoms stays;
 keep: all fragments stay."""
@@ -30,11 +30,9 @@ _ORGANIC_IONS = """
 """
 MINERALS = frozenset(_MINERALS.split())
 """Mineral ions and solvents of drugs' salts and hydrates, as `plain_smiles` spells them."""
-COUNTER_IONS = MINERALS | set(_ORGANIC_IONS.split())
-"""Not the active part of a salt, unless beside minerals alone."""
+COUNTER_IONS = MINERALS | set(_ORGANIC_IONS.split())  # active in a salt only beside minerals alone
 NON_METALS = frozenset(("H", "B", "C", "N", "O", "F", "Si", "P", "S", "Cl", "As", "Se", "Br", "Te", "I"))
-RADIUS, BITS = 2, 2048
-"""Of the Morgan fingerprint (Rogers and Hahn 2010); radius 2 is also called ECFP4."""
+RADIUS, BITS = 2, 2048  # of the Morgan fingerprint (Rogers and Hahn 2010); radius 2 is also called ECFP4
 ATOM = re.compile(r"\[[^\]]+\]|Br|Cl|[BCNOPSFIbcnops*]")
 """An atom in a SMILES: in brackets, or of those that need none (OpenSMILES, section 3.1)."""
 
@@ -42,11 +40,9 @@ ATOM = re.compile(r"\[[^\]]+\]|Br|Cl|[BCNOPSFIbcnops*]")
 def canonical_smiles(smiles: str, salts: Salts = "largest") -> str | None:
     """Return the canonical spelling of a molecule, or None if the text is no molecule.
 
-    Args:
-        smiles: in any spelling.
-        salts: what becomes of a molecule of several fragments. A salt of minerals alone stays as it is, and
-            so does one of another metal with another active fragment. Of fragments with equally many heavy
-            atoms the heavier stays, of equally heavy ones the first by its spelling.
+    `salts` is for molecules of several fragments. A salt of minerals alone stays as it is, and so does one of
+    another metal with another active fragment. Of fragments with equally many heavy atoms the heavier stays,
+    of equally heavy ones the first by its spelling.
     """
     chemistry = _rdkit()
     molecule = chemistry.MolFromSmiles(smiles.strip()) if smiles.strip() else None
@@ -60,7 +56,8 @@ def canonical_smiles(smiles: str, salts: Salts = "largest") -> str | None:
     active = [each for text, each in plain if text not in COUNTER_IONS]
     active = active or [each for text, each in plain if text not in MINERALS]
     spelled = {chemistry.MolToSmiles(each): each for each in active}
-    if not active or (len(spelled) > 1 and any(map(_is_metal, active))):
+    atoms = {atom.GetSymbol() for each in active for atom in each.GetAtoms()}
+    if not active or (len(spelled) > 1 and atoms - NON_METALS):
         return complete
     weight = _rdkit("Chem.Descriptors").MolWt
     return str(min((-each.GetNumHeavyAtoms(), -weight(each), text) for text, each in spelled.items())[-1])
@@ -69,15 +66,14 @@ def canonical_smiles(smiles: str, salts: Salts = "largest") -> str | None:
 def plain_smiles(smiles: str) -> str:
     """Return what stereoisomers, isotopes, salts and charge forms of a molecule have in common, as SMILES.
 
-    Fingerprints and most tokenizers of molecules cannot distinguish these. Of several fragments it is that of
-    the largest.
+    Fingerprints and most tokenizers of molecules cannot distinguish these. It is of the largest fragment.
     """
     molecule = _molecule(canonical_smiles(smiles) or smiles)
     fragments = _rdkit().GetMolFrags(molecule, asMols=True)
     return min((-each.GetNumHeavyAtoms(), _plain(each)) for each in fragments)[-1]
 
 
-def molecule_clusters(smiles: Sequence[str]) -> npt.NDArray[np.int64]:
+def molecule_clusters(smiles: Sequence[str]) -> Rows:
     """Return a number for each molecule, [M], that is equal for molecules of one `plain_smiles`."""
     known: dict[str, int] = {}
     clusters = [known.setdefault(plain_smiles(each), len(known)) for each in smiles]
@@ -85,36 +81,37 @@ def molecule_clusters(smiles: Sequence[str]) -> npt.NDArray[np.int64]:
 
 
 def scaffold(smiles: str) -> str:
-    """Return the Bemis-Murcko scaffold of a molecule: its rings and what joins them; "" without a ring.
-
-    It is that of the molecule without stereo and charges: its isomers have the same.
-    """
+    """Return the Bemis-Murcko scaffold of a molecule without stereo and charges; "" without a ring."""
     molecule = _molecule(plain_smiles(smiles))
     rings = _rdkit("Chem.Scaffolds.MurckoScaffold").GetScaffoldForMol(molecule)
     return str(_rdkit().MolToSmiles(rings))
 
 
-def morgan_bits(smiles: str, radius: int = RADIUS, bits: int = BITS) -> npt.NDArray[np.int64]:
+def morgan_bits(smiles: str, radius: int = RADIUS, bits: int = BITS) -> Rows:
     """Return which bits of a molecule's Morgan fingerprint are set, ascending, [K]; `radius` in bonds."""
-    generator = _rdkit("Chem.rdFingerprintGenerator").GetMorganGenerator(radius=radius, fpSize=bits)
-    return np.array(generator.GetFingerprint(_molecule(smiles)).GetOnBits(), dtype=np.int64)
+    return np.array([bit for bit, _ in _morgan(_molecule(smiles), radius, bits)], dtype=np.int64)
 
 
 def morgan_atoms(smiles: str, radius: int = RADIUS, bits: int = BITS) -> list[tuple[int, ...]]:
     """Return the atoms of each bit of `morgan_bits`, ascending, [K].
 
-    They are those of all substructures that set the bit: of each the central atom, and every atom within as
-    many bonds of it as its radius.
+    Of each substructure that sets the bit, every atom within as many bonds of the central one as its radius.
     """
-    library, molecule = _rdkit("Chem.rdFingerprintGenerator"), _molecule(smiles)
-    output = library.AdditionalOutput()
-    output.AllocateBitInfoMap()
-    library.GetMorganGenerator(radius=radius, fpSize=bits).GetFingerprint(molecule, additionalOutput=output)
+    molecule = _molecule(smiles)
     bonds = _rdkit().GetDistanceMatrix(molecule)  # from atom to atom, [A, A]
     return [
         tuple(np.flatnonzero(np.any([bonds[atom] <= reach for atom, reach in centres], axis=0)).tolist())
-        for _, centres in sorted(output.GetBitInfoMap().items())
+        for _, centres in _morgan(molecule, radius, bits)
     ]
+
+
+def _morgan(molecule: Any, radius: int, bits: int) -> list[tuple[int, list[tuple[int, int]]]]:
+    """Return the bits of a fingerprint, ascending, with the central atoms and radii that set each."""
+    library = _rdkit("Chem.rdFingerprintGenerator")
+    output = library.AdditionalOutput()
+    output.AllocateBitInfoMap()
+    library.GetMorganGenerator(radius=radius, fpSize=bits).GetFingerprint(molecule, additionalOutput=output)
+    return sorted(output.GetBitInfoMap().items())
 
 
 def atom_symbols(smiles: str) -> list[str]:
@@ -122,31 +119,24 @@ def atom_symbols(smiles: str) -> list[str]:
     return [atom.GetSymbol() for atom in _molecule(smiles).GetAtoms()]
 
 
-def atom_spans(smiles: str) -> npt.NDArray[np.int64]:
+def atom_spans(smiles: str) -> Rows:
     """Return the characters of each atom, 0-based half-open, [A, 2]: a bracket atom, or a symbol.
 
-    Raises:
-        InputError: also if `smiles` is not canonical, and spells hydrogens that are no atoms of the molecule.
+    InputError also if `smiles` is not canonical, and spells hydrogens that are no atoms of the molecule.
     """
     count = _molecule(smiles).GetNumAtoms()
     spans = np.array([each.span() for each in ATOM.finditer(smiles)], dtype=np.int64).reshape(-1, 2)
     if len(spans) != count:
-        raise InputError(
-            f"expected a canonical SMILES, got {smiles!r}: it spells {len(spans)} atoms and has {count}"
-        )
+        raise InputError(f"expected a canonical SMILES of {count} atoms, got {smiles!r}, of {len(spans)}")
     return spans
 
 
-def draw_molecule(
-    smiles: str, colors: Sequence[tuple[float, float, float]] | None, width: int, height: int
-) -> bytes:
+def draw_molecule(smiles: str, colors: Sequence[Color] | None, width: int, height: int) -> bytes:
     """Return a picture of a molecule as PNG, of `width` and `height` in pixels, with a disc behind each atom.
 
-    `colors` are red, green and blue of each disc, from 0 to 1, [A]; None: no discs, and atoms without their
-    number.
+    `colors` are red, green and blue of each disc, 0 to 1, [A]; None: no discs, and atoms without numbers.
     """
     molecule, drawing = _molecule(smiles), _rdkit("Chem.Draw.rdMolDraw2D")
-    assert colors is None or molecule.GetNumAtoms() == len(colors)
     drawer = drawing.MolDraw2DCairo(width, height)
     options = drawer.drawOptions()
     options.useBWAtomPalette()  # so that no colour is that of an element
@@ -154,7 +144,7 @@ def draw_molecule(
     options.highlightRadius, options.addAtomIndices = 0.42, colors is not None
     options.bondLineWidth, options.fixedBondLength, options.padding = 3, width / 11, 0.02
     options.prepareMolsBeforeDrawing = False  # done below, without added hydrogens
-    discs = {atom: tuple(color) for atom, color in enumerate(colors or ())}
+    discs = dict(enumerate(map(tuple, colors or ())))
     ready = drawing.PrepareMolForDrawing(molecule, addChiralHs=False)
     drawer.DrawMolecule(ready, highlightAtoms=list(discs), highlightAtomColors=discs, highlightBonds=[])
     drawer.FinishDrawing()
@@ -168,11 +158,6 @@ def _plain(molecule: Any) -> str:
     for atom in bare.GetAtoms():
         atom.SetIsotope(0)
     return str(chemistry.MolToSmiles(chemistry.RemoveHs(bare), isomericSmiles=False))
-
-
-def _is_metal(fragment: Any) -> bool:
-    """Return whether a fragment has an atom of a metal."""
-    return any(atom.GetSymbol() not in NON_METALS for atom in fragment.GetAtoms())
 
 
 def _molecule(smiles: str) -> Any:

@@ -1,8 +1,7 @@
 """Splits of windows into train, validation and test.
 
-Neighbouring windows, and windows that are near-copies of each other, let a model remember instead of
-predict. So contiguous stretches of a contig go to one part, with gaps between parts;
-`similarity.near_duplicates` counts the near-copies across parts.
+Neighbouring windows and near-copies let a model remember instead of predict. So contiguous stretches of a
+contig go to one part, with gaps between parts; `similarity.near_duplicates` counts the near-copies.
 
 Shapes: N windows.
 """
@@ -15,23 +14,16 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from dnalm.data.epochs import Rows
 from dnalm.dna import Interval
 from dnalm.errors import InputError
 
-Indices = npt.NDArray[np.int64]
-
 PUBLISHED_SEED, PUBLISHED_FRACTION = 42, 0.2
-"""Of the published split."""
-FRACTIONS = {"train": 0.70, "validation": 0.15, "test": 0.15}
-"""Of the windows, aimed at by `blocks_split`."""
-BLOCK = 1_000_000
-"""Most bases in a block."""
-BLOCKS = 20
-"""Least number of blocks, where the contigs are short."""
-GAP = 1000
-"""Least bases between windows of different parts."""
-ASSIGNMENTS = 20
-"""Random assignments of the blocks; the one nearest to `FRACTIONS` is taken."""
+FRACTIONS = {"train": 0.70, "validation": 0.15, "test": 0.15}  # of the windows, aimed at by `blocks_split`
+BLOCK = 1_000_000  # most bases in a block
+BLOCKS = 20  # least number of blocks, where the contigs are short
+GAP = 1000  # least bases between windows of different parts
+ASSIGNMENTS = 20  # random assignments of the blocks; the one nearest to `FRACTIONS` is taken
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,12 +31,10 @@ class Split:
     """Which windows are for what: indices. If the set is split, each window is in one of the four."""
 
     kind: Literal["blocks", "published", "none"]
-    train: Indices
-    validation: Indices
-    test: Indices
-    """Empty in the published split."""
-    left_out: Indices
-    """Too near to a window of another part."""
+    train: Rows
+    validation: Rows
+    test: Rows  # Empty in the published split
+    left_out: Rows  # Too near to a window of another part
 
     @property
     def windows(self) -> dict[str, int]:
@@ -56,9 +46,6 @@ def published_split(count: int) -> Split:
     """Return the split of the published scripts, in their order: seed 42, a shuffle, the first fifth.
 
     Neighbours are separated, and there is no test part: for comparison with published figures alone.
-
-    Raises:
-        InputError: if a fifth of the windows is none.
     """
     first = int(PUBLISHED_FRACTION * count)
     if first < 1:
@@ -71,8 +58,7 @@ def published_split(count: int) -> Split:
 
 def no_split() -> Split:
     """Return the split of windows that are not divided: every part is empty."""
-    none = np.empty(0, dtype=np.int64)
-    return Split("none", train=none, validation=none, test=none, left_out=none)
+    return Split("none", *np.empty((4, 0), dtype=np.int64))
 
 
 def blocks_split(intervals: Sequence[Interval], *, seed: int = 0, gap: int = GAP) -> Split:
@@ -82,28 +68,14 @@ def blocks_split(intervals: Sequence[Interval], *, seed: int = 0, gap: int = GAP
     are shuffled and each is given to the part that lacks most. A window nearer than `gap` to a window of
     another part is left out, of the larger of the two parts. The order of the windows changes nothing.
 
-    Args:
-        intervals: [N], of any lengths; they may overlap.
-        seed: of the shuffle.
-        gap: bases; with 0, windows of different parts may touch, but not overlap.
-
-    Raises:
-        InputError: if an interval is empty, or a part would be.
+    `intervals`, [N], may overlap. With a `gap` of 0, windows of different parts may touch, but not overlap.
+    InputError if a part would be empty.
     """
-    if gap < 0:
-        raise InputError(f"`gap` must be at least 0, got {gap}")
-    if not intervals:
-        raise InputError("expected windows to split, got none")
-    for one in intervals:
-        if one.start < 0 or one.end <= one.start:
-            raise InputError(f"expected windows of at least one base, got {one.contig}:{one.start}-{one.end}")
     names, contigs = np.unique([one.contig for one in intervals], return_inverse=True)
-    starts = np.array([one.start for one in intervals], dtype=np.int64)
-    ends = np.array([one.end for one in intervals], dtype=np.int64)
+    starts, ends = np.array([[one.start, one.end] for one in intervals], dtype=np.int64).T
     spanned = sum(int(ends[contigs == c].max() - starts[contigs == c].min()) for c in range(len(names)))
     positions = np.stack([contigs, starts // max(1, min(BLOCK, spanned // BLOCKS))], axis=1)
-    blocks, block = np.unique(positions, axis=0, return_inverse=True)
-    counts = np.bincount(block.reshape(-1), minlength=len(blocks))
+    blocks, block, counts = np.unique(positions, axis=0, return_inverse=True, return_counts=True)
     part = _assign(counts, seed)[block.reshape(-1)]  # [N]
 
     isolated = np.ones(len(part), dtype=np.bool_)
@@ -116,16 +88,15 @@ def blocks_split(intervals: Sequence[Interval], *, seed: int = 0, gap: int = GAP
             isolated[own] = ~_near(starts[own], ends[own], starts[others], ends[others], gap)
     train, validation, test = (np.flatnonzero((part == number) & isolated) for number in range(3))
     if not (len(train) and len(validation) and len(test)):
+        parts = f"train {len(train)}, validation {len(validation)}, test {len(test)}"
         raise InputError(
             f"too few windows or too small a region for the blocks split: {len(intervals):,} windows over "
-            f"{spanned:,} bases, less those within {gap:,} bases of another part, give train {len(train)}, "
-            f"validation {len(validation)}, test {len(test)}; take more windows, a smaller `gap`, or the "
-            "published split"
+            f"{spanned:,} bases give {parts} at a `gap` of {gap:,}; take more windows, or the published split"
         )
-    return Split("blocks", train, validation, test, left_out=np.flatnonzero(~isolated))
+    return Split("blocks", train, validation, test, np.flatnonzero(~isolated))
 
 
-def _assign(counts: Indices, seed: int) -> Indices:
+def _assign(counts: Rows, seed: int) -> Rows:
     """Return the part of each block; of several seeded assignments the one nearest to `FRACTIONS`."""
     goal = np.array(list(FRACTIONS.values())) * counts.sum()
     draws = np.random.Generator(np.random.PCG64(seed))
@@ -142,9 +113,7 @@ def _assign(counts: Indices, seed: int) -> Indices:
     return best
 
 
-def _near(
-    starts: Indices, ends: Indices, other_starts: Indices, other_ends: Indices, gap: int
-) -> npt.NDArray[np.bool_]:
+def _near(starts: Rows, ends: Rows, other_starts: Rows, other_ends: Rows, gap: int) -> npt.NDArray[np.bool_]:
     """Return which windows are nearer than `gap` to one of the others, on the same contig."""
     order = np.argsort(other_starts, kind="stable")
     furthest = np.maximum.accumulate(np.append(-1, other_ends[order]))  # end of those that start before

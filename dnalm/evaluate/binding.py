@@ -168,7 +168,7 @@ def read_evaluation_set(
     """
     longest = min(each.model.shape.longest or sys.maxsize for each in models.values())
     config = _split_config(models, split, part)
-    data = read_split_set(sequences, scores, config, longest, allow_unsplit=part == "all")
+    data = read_split_set(sequences, scores, config, longest, part == "all")
     if not data.part(part).names:
         raise InputError(
             f"`part` {part}: the {data.split.kind} split has no such part; use `part` validation, or train "

@@ -141,7 +141,7 @@ class InputEncoder:
         """Return how many genes and molecules frozen encoders would have to encode first."""
         read = {"gene": texts.sequences, "molecule": texts.smiles}
         return sum(
-            self._cache(config).count_missing(read[side])
+            len(self._cache(config).missing(read[side]))
             for side, config in shape.pretrained.items()
             if config.frozen
         )
@@ -168,7 +168,7 @@ class InputEncoder:
     ) -> Source:
         """Return windows of tokens, or of a frozen encoder cached states; means unless attended to."""
         cache = self._cache(config) if config.frozen else None
-        missing = cache is not None and cache.count_missing(texts)
+        missing = cache is not None and cache.missing(texts)
         if opened is None and (missing or cache is None):
             opened = reopen(side, config)
         if opened is not None and (losses := opened.report_losses(texts)):

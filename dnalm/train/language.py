@@ -69,9 +69,7 @@ class LanguageTask:
     def windows(self, batch_size: int, seed: int) -> LanguageWindows:
         """Return the training windows."""
         length, weight = self.encoder.block_size, self.config.repeat_weight
-        return LanguageWindows(
-            self.genome, "train", length=length, batch_size=batch_size, seed=seed, repeat_weight=weight
-        )
+        return LanguageWindows(self.genome, length, batch_size, seed, weight)
 
     def build_model(self) -> LanguageModel:
         """Return an untrained model."""

@@ -3,11 +3,18 @@
 import numpy as np
 import pytest
 
+from dnalm.data.negatives import Clusters
 from dnalm.data.pair_splits import FRACTIONS, split_pairs
 from dnalm.errors import InputError
 
-KINDS = ("random", "cold-molecule", "scaffold", "cold-gene", "cold-both")
 GENES, MOLECULES, PAIRS = 300, 200, 6000
+COLD = {  # what no two parts share
+    "random": ["pairs"],
+    "cold-molecule": ["molecule", "isomers"],
+    "scaffold": ["molecule", "isomers", "scaffolds"],
+    "cold-gene": ["gene", "clusters"],
+    "cold-both": ["gene", "clusters", "molecule", "isomers"],
+}
 
 
 @pytest.fixture(scope="module")
@@ -20,91 +27,48 @@ def made():
     clusters = np.arange(GENES) // 2
     molecule_cluster = np.arange(MOLECULES) % 180  # the last 20 are isomers of the first
     scaffolds = [f"ring {row % 90}" if row % 4 else "" for row in molecule_cluster.tolist()]
-    return keys // MOLECULES, keys % MOLECULES, clusters, molecule_cluster, scaffolds
+    return keys // MOLECULES, keys % MOLECULES, Clusters(clusters, molecule_cluster), scaffolds
 
 
-def values(made, parts, what):
-    gene, molecule, clusters, molecule_cluster, scaffolds = made
-    column = {
-        "pairs": gene * MOLECULES + molecule,
-        "genes": gene,
-        "clusters": clusters[gene],
-        "molecules": molecule,
-        "isomers": molecule_cluster[molecule],
-        "scaffolds": np.array([scaffolds[row] or f"none {molecule_cluster[row]}" for row in molecule]),
-        "twins": clusters[gene] * MOLECULES + molecule_cluster[molecule],
-    }[what]
-    return [set(column[parts[name]].tolist()) for name in FRACTIONS]
-
-
-@pytest.mark.parametrize(
-    ("kind", "cold"),
-    [
-        ("random", ["pairs", "twins"]),
-        ("cold-molecule", ["pairs", "molecules", "isomers"]),
-        ("scaffold", ["pairs", "molecules", "isomers", "scaffolds"]),
-        ("cold-gene", ["pairs", "genes", "clusters"]),
-        ("cold-both", ["pairs", "genes", "clusters", "molecules", "isomers"]),
-    ],
-)
-def test_no_two_parts_share_what_is_cold(made, kind, cold):
-    parts = split_pairs(kind, *made, seed=1)
-    for what in cold:
-        train, validation, test = values(made, parts, what)
-        assert not train & validation
-        assert not train & test
-        assert not validation & test
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_pair_is_in_one_part_unless_its_gene_and_molecule_are_of_two(made, kind):
-    parts = split_pairs(kind, *made, seed=1)
+@pytest.mark.parametrize("kind", COLD)
+@pytest.mark.parametrize("seed", range(3))
+def test_every_pair_is_in_one_part_and_parts_have_80_10_10_and_share_nothing(made, kind, seed):
+    gene, molecule, clusters, scaffolds = made
+    parts = split_pairs(kind, *made, seed=seed)
     rows = np.sort(np.concatenate(list(parts.values())))
     assert len(np.unique(rows)) == len(rows)
-    if kind != "cold-both":
-        assert len(rows) == len(made[0])
-        return
-    genes, molecules = values(made, parts, "clusters"), values(made, parts, "isomers")
-    gene, molecule, clusters, *_ = made
-    for row in np.setdiff1d(np.arange(len(gene)), rows):
-        other = made[3][molecule[row]]
-        at = [clusters[gene[row]] in each for each in genes], [other in each for each in molecules]
-        assert at[0] != at[1] or not any(at[0])
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("seed", range(3))
-def test_shares_of_the_pairs_kept_are_80_10_10(made, kind, seed):
-    parts = split_pairs(kind, *made, seed=seed)
-    total = sum(map(len, parts.values()))
     # Of both, the pairs that two groups happen to have in common decide: four standard deviations and more.
     near = {"random": 0.001, "cold-both": 0.05}.get(kind, 0.01)
-    for name, rows in parts.items():
-        assert len(rows) / total == pytest.approx(FRACTIONS[name], abs=near)
-    if kind == "cold-both":
-        assert total / len(made[0]) == pytest.approx(0.43, abs=0.05)
+    for name in FRACTIONS:
+        assert len(parts[name]) / len(rows) == pytest.approx(FRACTIONS[name], abs=near)
+    same, other = (split_pairs(kind, *made, seed=each) for each in (seed, seed + 1))
+    assert all(np.array_equal(parts[name], same[name]) for name in FRACTIONS)
+    assert not np.array_equal(parts["test"], other["test"])
+    columns = {"gene": gene, "molecule": molecule, "pairs": clusters.keys(gene, molecule)}
+    columns |= {"clusters": clusters.genes[gene], "isomers": clusters.molecules[molecule]}
+    rings = [scaffold or f"none {row}" for scaffold, row in zip(scaffolds, clusters.molecules, strict=True)]
+    columns["scaffolds"] = np.array(rings)[molecule]
+    for what in COLD[kind]:
+        held_out = [set(columns[what][part].tolist()) for part in parts.values()]
+        assert sum(map(len, held_out)) == len(set.union(*held_out))
+    if kind != "cold-both":
+        assert len(rows) == len(gene)
+        return
+    # A pair whose gene and molecule are of two parts is in none.
+    assert len(rows) / len(gene) == pytest.approx(0.43, abs=0.05)
+    for row in np.setdiff1d(np.arange(len(gene)), rows):
+        at = [[columns[what][row] in columns[what][part] for part in parts.values()] for what in COLD[kind]]
+        assert at[1] != at[3] or not any(at[1])
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_seed_decides(made, kind):
-    one, same, other = (split_pairs(kind, *made, seed=seed) for seed in (1, 1, 2))
-    assert all(np.array_equal(one[name], same[name]) for name in FRACTIONS)
-    assert not np.array_equal(one["test"], other["test"])
-
-
-def test_molecules_without_rings_have_no_scaffold_in_common():
-    molecule = np.repeat(np.arange(30), 10)
-    parts = split_pairs(
-        "scaffold", np.zeros(300, dtype=np.int64), molecule, np.zeros(1, int), np.arange(30), [""] * 30
-    )
+def test_molecules_without_rings_have_no_scaffold_in_common_and_a_hub_goes_to_train():
+    gene, none = np.zeros(300, dtype=np.int64), np.zeros(1, dtype=np.int64)
+    clusters = Clusters(none, np.arange(51))
+    parts = split_pairs("scaffold", gene, np.repeat(np.arange(30), 10), clusters, [""] * 51)
     assert [len(rows) for rows in parts.values()] == [240, 30, 30]
-
-
-def test_a_hub_goes_to_train():
     molecule = np.concatenate([np.zeros(500, dtype=np.int64), np.repeat(np.arange(1, 51), 10)])
     for seed in range(10):
-        genes, molecules = np.arange(1000), np.arange(51)
-        parts = split_pairs("cold-molecule", genes, molecule, genes, molecules, [""] * 51, seed=seed)
+        parts = split_pairs("cold-molecule", 0 * molecule, molecule, clusters, [""] * 51, seed=seed)
         assert 0 in molecule[parts["train"]]
         assert [len(rows) for rows in parts.values()] == [800, 100, 100]
 
@@ -112,13 +76,13 @@ def test_a_hub_goes_to_train():
 @pytest.mark.parametrize("groups", [3, 4, 7])
 def test_three_groups_are_enough(groups):
     molecule = np.repeat(np.arange(groups), 5)
-    gene, none = np.zeros(len(molecule), dtype=np.int64), np.zeros(1, dtype=np.int64)
-    parts = split_pairs("cold-molecule", gene, molecule, none, np.arange(groups), [""] * groups)
+    clusters = Clusters(np.zeros(1, dtype=np.int64), np.arange(groups))
+    parts = split_pairs("cold-molecule", 0 * molecule, molecule, clusters, [""] * groups)
     assert [len(rows) // 5 for rows in parts.values()] == [groups - 2, 1, 1]
 
 
 @pytest.mark.parametrize(
-    ("kind", "said"),
+    ("kind", "message"),
     [
         ("cold-molecule", "at least 3 molecules.*got 2"),
         ("scaffold", "at least 3 scaffolds.*got 1"),
@@ -126,14 +90,10 @@ def test_three_groups_are_enough(groups):
         ("cold-both", "at least 3 genes"),
     ],
 )
-def test_fewer_than_three_groups_are_refused(kind, said):
-    gene, molecule = np.arange(8), np.arange(8) % 2
-    with pytest.raises(InputError, match=said):
-        split_pairs(kind, gene, molecule, np.zeros(8, dtype=np.int64), np.arange(2), ["ring", "ring"])
-
-
-def test_a_part_of_both_without_a_pair_is_refused():
-    gene = np.array([0, 1, 2])
-    molecule = np.array([0, 1, 2])  # each gene has one molecule: three parts of both only by chance
+def test_fewer_than_three_groups_and_empty_parts_are_refused(kind, message):
+    clusters = Clusters(np.zeros(8, dtype=np.int64), np.arange(2))
+    with pytest.raises(InputError, match=message):
+        split_pairs(kind, np.arange(8), np.arange(8) % 2, clusters, ["ring", "ring"])
+    rows = np.arange(3)  # each gene has one molecule: three parts of both only by chance
     with pytest.raises(InputError, match="no pair would be in"):
-        split_pairs("cold-both", gene, molecule, gene, molecule, [""] * 3, seed=0)
+        split_pairs("cold-both", rows, rows, Clusters(rows, rows), [""] * 3, seed=0)

@@ -25,13 +25,11 @@ MADE = PairSet(
     parts={"train": np.array([0, 3]), "validation": np.array([1]), "test": np.array([2])},
     meta={"split": "random", "seed": 1, "counts": {"read": 5}},
 )
-ORDER = np.array([3, 0, 1, 2])
+DROPPED = [("p.csv", 5, "9", "C C", "no sequence")]
 
 
 def written(folder, pairs=MADE):
-    return write_pairs(
-        folder, pairs, ["a", "b", ""], [("p.csv", 5, "9", "C C", "no sequence")], {"shared": {}}
-    )
+    return write_pairs(folder, pairs, ["a", "b", ""], DROPPED, {"shared": {}})
 
 
 def test_what_is_written_is_read_and_the_same_set_is_the_same_bytes(tmp_path):
@@ -53,10 +51,7 @@ def test_what_is_written_is_read_and_the_same_set_is_the_same_bytes(tmp_path):
     written(tmp_path / "two")
     for path in (tmp_path / "set").iterdir():
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
-
-
-def test_pairs_with_a_transcript_are_those_whose_gene_has_mrna_or_cds():
-    assert MADE.has_transcript().tolist() == [True, False, True, True]
+    assert pairs.has_transcript().tolist() == [True, False, True, True]  # genes with mRNA or CDS
 
 
 @pytest.mark.parametrize(
@@ -70,9 +65,10 @@ def test_pairs_with_a_transcript_are_those_whose_gene_has_mrna_or_cds():
     ],
 )
 def test_what_a_split_holds_out_together_is_resampled_together(split, name, units):
-    found, clusters = replace(MADE, meta={"split": split}).resampling_units(ORDER)
+    order = np.array([3, 0, 1, 2])
+    found, clusters = replace(MADE, meta={"split": split}).resampling_units(order)
     assert found == name
-    assert [each.tolist() for each in clusters] == [[unit[row] for row in ORDER] for unit in units]
+    assert [each.tolist() for each in clusters] == np.array(units)[:, order].tolist()
 
 
 def test_the_digest_is_of_all_that_decides_a_result():
@@ -106,12 +102,16 @@ def test_a_folder_is_replaced_completely_or_not_at_all(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
 
 
-def test_refuses_what_is_no_folder_of_pairs(tmp_path):
-    with pytest.raises(InputError, match="with a meta.json"):
-        open_pairs(tmp_path)
-    (tmp_path / "meta.json").write_text('{"format": "dnalm-genome"}')
-    with pytest.raises(InputError, match="expected format dnalm-pairs version 1"):
-        open_pairs(tmp_path)
+def test_refuses_what_is_no_folder_of_pairs_and_unpickles_nothing(tmp_path):
+    for text in ("", '{"format": "dnalm-genome"}', '{"format": "dnalm-pairs", "format_version": 2}'):
+        if text:
+            (tmp_path / "meta.json").write_text(text)
+        with pytest.raises(InputError, match="with a meta.json"):
+            open_pairs(tmp_path)
+    written(tmp_path / "set")
+    np.save(tmp_path / "set" / "test.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(InputError, match="damaged"):
+        open_pairs(tmp_path / "set")
 
 
 @pytest.mark.parametrize("name", sorted(TABLES | PART_FILES))
@@ -129,11 +129,4 @@ def test_refuses_a_folder_with_a_damaged_file(tmp_path, name, harm):
         written(tmp_path / "other", replace(other, label=np.ones(4)))
         path.write_bytes((tmp_path / "other" / name).read_bytes())
     with pytest.raises(InputError, match="the digest differs" if harm == "other" else "damaged"):
-        open_pairs(tmp_path / "set")
-
-
-def test_nothing_is_unpickled(tmp_path):
-    written(tmp_path / "set")
-    np.save(tmp_path / "set" / "test.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    with pytest.raises(InputError, match="damaged"):
         open_pairs(tmp_path / "set")

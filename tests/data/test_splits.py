@@ -14,41 +14,24 @@ from dnalm.dna import Interval
 from dnalm.formats.binding import parse_name, read_sequences
 
 PARTS = ("train", "validation", "test")
-LENGTH = 300
 
 
-def tiles(count, length=LENGTH, contig="chr1"):
-    return [Interval(contig, i * length, (i + 1) * length) for i in range(count)]
+def tiles(count, contig="chr1"):
+    return [Interval(contig, i * 300, (i + 1) * 300) for i in range(count)]
 
 
 def all_of(split):
     return np.concatenate([split.train, split.validation, split.test, split.left_out])
 
 
-class TestPublished:
-    def test_equals_pythons_own_shuffle(self):
-        expected = list(range(23_139))
-        shuffler = random.Random()
-        shuffler.seed(42)
-        shuffler.shuffle(expected)
-        split = published_split(23_139)
-        assert split.validation.tolist() == expected[:4627]  # int(0.2 * 23139)
-        assert split.train.tolist() == expected[4627:]
-        assert split.windows == {"train": 18_512, "validation": 4_627, "test": 0, "left_out": 0}
-
-    def test_values_of_a_small_one(self):
-        # random.seed(42); x = list(range(10)); random.shuffle(x), as Python's documentation promises to keep
-        split = published_split(10)
-        assert split.validation.tolist() == [7, 3]
-        assert split.train.tolist() == [2, 8, 5, 6, 9, 4, 0, 1]
-
-    def test_the_global_generator_is_left_alone(self):
-        before = random.getstate()
-        published_split(100)
-        assert random.getstate() == before
-
-    @pytest.mark.parametrize("count", [0, 4])
-    def test_too_few(self, count):
+def test_the_published_split_is_pythons_own_shuffle():
+    # random.seed(42); x = list(range(10)); random.shuffle(x), as Python's documentation promises to keep
+    before, small, split = random.getstate(), published_split(10), published_split(23_139)
+    assert (small.validation.tolist(), small.train.tolist()) == ([7, 3], [2, 8, 5, 6, 9, 4, 0, 1])
+    assert split.windows == {"train": 18_512, "validation": 4_627, "test": 0, "left_out": 0}  # int(0.2 * N)
+    assert sorted(all_of(split)) == list(range(23_139))
+    assert random.getstate() == before
+    for count in (0, 4):
         with pytest.raises(ValueError, match=f"expected 5 windows or more, .* got {count}"):
             published_split(count)
 
@@ -103,7 +86,7 @@ class TestBlocks:
         apart = [[max(a.start, b.start) - min(a.end, b.end) for b in there] for a in here]
         assert found.tolist() == [any(between < gap for between in row) for row in apart]
 
-    def test_stretches_stay_together(self):
+    def test_stretches_stay_together_and_what_is_too_near_leaves_the_larger_part(self):
         # 2,000 tiles of 300 are 600 kb: blocks of 30 kb, 100 tiles; parts change at 19 places at most, and at
         # each 3 tiles or 4 lie within 1,000 bases of the other part.
         split = blocks_split(tiles(2_000))
@@ -114,18 +97,10 @@ class TestBlocks:
         changes = int((kept[1:] != kept[:-1]).sum())
         assert 4 <= changes <= 19
         assert 3 * changes <= len(split.left_out) <= 4 * changes
-
-    def test_what_is_too_near_leaves_the_larger_part(self):
-        split = blocks_split(tiles(2_000))
         # Blocks are whole hundreds of tiles; of 20, train has 14 and the others 3 each.
         assert len(split.train) < 1400
         assert max(len(split.validation), len(split.test)) == 300  # one of the two gives way to none
         assert min(len(split.validation), len(split.test)) >= 300 - 4 * 3  # and the other to that one alone
-
-    def test_contigs_are_no_neighbours(self):
-        intervals = [*tiles(700, contig="chr1"), *tiles(700, contig="chr2"), *tiles(700, contig="chr3")]
-        gapless = blocks_split(intervals, gap=0)
-        assert gapless.windows["left_out"] == 0  # tiles touch, and do not overlap
 
     def test_shares_are_near_the_aim_though_blocks_are_unequal(self):
         draws = np.random.default_rng(0)
@@ -134,28 +109,16 @@ class TestBlocks:
         for name, share in (("train", 0.70), ("validation", 0.15), ("test", 0.15)):
             assert counts[name] / len(starts) == pytest.approx(share, abs=0.03)  # a block is a 20th or less
 
-    def test_a_seed_is_another_deal(self):
+    def test_a_seed_is_another_deal_contigs_are_no_neighbours_and_few_windows_are_refused(self):
         deals = {tuple(blocks_split(tiles(2_000), seed=seed).test.tolist()) for seed in range(5)}
         assert len(deals) == 5
-        assert np.array_equal(blocks_split(tiles(2_000)).test, blocks_split(tiles(2_000)).test)
-
-    @pytest.mark.parametrize(
-        ("intervals", "message"),
-        [
-            ([], "expected windows to split, got none"),
-            (tiles(1), "too few windows or too small a region .*: 1 windows over 300 bases"),
-            (tiles(20), "too few windows .* give train .*, validation 0.*; take more windows"),
-            ([Interval("c", 0, 300), Interval("c", 5, 5)], "at least one base, got c:5-5"),
-            ([Interval("c", -1, 300)], "at least one base, got c:-1-300"),
-        ],
-    )
-    def test_bad_input(self, intervals, message):
-        with pytest.raises(ValueError, match=message):
-            blocks_split(intervals)
-
-    def test_bad_gap(self):
-        with pytest.raises(ValueError, match="gap"):
-            blocks_split(tiles(2_000), gap=-1)
+        contigs = [*tiles(700, contig="chr1"), *tiles(700, contig="chr2"), *tiles(700, contig="chr3")]
+        assert blocks_split(contigs, gap=0).windows["left_out"] == 0  # tiles touch, and do not overlap
+        for count in (1, 20):
+            with pytest.raises(
+                ValueError, match=f"too small a region .*: {count} windows over {300 * count:,} "
+            ):
+                blocks_split(tiles(count))
 
 
 def test_the_real_set(shared_data):

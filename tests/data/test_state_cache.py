@@ -1,6 +1,5 @@
-"""Tests for dnalm/state_store.py."""
+"""Tests for dnalm/data/state_cache.py."""
 
-import json
 import os
 
 import numpy as np
@@ -10,6 +9,7 @@ import torch
 from dnalm.data import state_cache
 from dnalm.data.state_cache import StateStore
 from dnalm.errors import InputError
+from dnalm.process import silent
 
 WIDTH = 6
 IDENTITY = {"name": "letters", "weights": "abc"}
@@ -35,52 +35,44 @@ class Counting:
         return [states_of(text) for text in texts]
 
 
-def silent(_message):
-    """Take no notice."""
+@pytest.fixture
+def opened(tmp_path):
+    """A function that opens the store anew."""
+    return lambda identity=IDENTITY: StateStore(tmp_path / "my store", identity, WIDTH)
 
 
 @pytest.fixture
-def store(tmp_path):
-    return StateStore(tmp_path / "my store", IDENTITY, WIDTH)
+def store(opened):
+    return opened()
 
 
-def test_each_distinct_text_is_encoded_once_ever(store, tmp_path):
+def test_each_distinct_text_is_encoded_once_ever_the_shortest_first(store, opened):
     encode = Counting()
-    assert store.count_missing(TEXTS + TEXTS[:2]) == 5
+    assert store.missing(TEXTS + TEXTS[:2]) == sorted(TEXTS, key=len)
     assert store.fill(TEXTS + TEXTS[:2], encode, silent) == 5
-    assert store.count_missing([*TEXTS, "T"]) == 1
-    assert sorted(encode.asked) == sorted(TEXTS)
+    assert store.missing([*TEXTS, "T"]) == ["T"]
+    assert encode.asked == sorted(TEXTS, key=len)
     assert store.fill(TEXTS, encode, silent) == 0
-    again = StateStore(tmp_path / "my store", IDENTITY, WIDTH)
+    again = opened()
+    assert 0 < again.seconds(TEXTS[:2]) < again.seconds(TEXTS) == store.seconds(TEXTS)
     assert again.fill([*TEXTS, "T"], encode, silent) == 1
     assert encode.asked[5:] == ["T"]
+    for other in ({"name": "letters", "weights": "abd"}, {**IDENTITY, "pooling": 16}):
+        assert opened(other).fill(TEXTS, Counting(), silent) == 5
 
 
-def test_texts_are_encoded_the_shortest_first(store):
-    encode = Counting()
-    store.fill(TEXTS, encode, silent)
-    assert encode.asked == sorted(TEXTS, key=len)
-
-
-def test_states_come_back_in_any_order_padded_with_zeros(store, monkeypatch):
+def test_states_come_back_in_any_order_padded_with_zeros_or_their_mean(store, monkeypatch):
     monkeypatch.setattr(state_cache, "PER_SHARD", 2)  # three shards
     store.fill(TEXTS, Counting(), silent)
-    kept = store.states(TEXTS)
-    rows = np.array([2, 0, 2, 1])
-    states, real = kept.take(rows)
-    assert states.shape == (4, 9, WIDTH)
-    assert states.dtype == torch.bfloat16
-    assert real.sum(1).tolist() == [9, 4, 9, 1]
-    assert kept.lengths(rows).tolist() == [9, 4, 9, 1]
+    cached, rows = store.states(TEXTS), np.array([2, 0, 2, 1])
+    states, real = cached.take(rows)
+    assert (states.shape, states.dtype) == ((4, 9, WIDTH), torch.bfloat16)
+    assert real.sum(1).tolist() == cached.lengths(rows).tolist() == [9, 4, 9, 1]
     for place, row in enumerate(rows):
         wanted = states_of(TEXTS[row])[1:].to(torch.bfloat16)
         assert torch.equal(states[place, : len(wanted)], wanted)
         assert not states[place, len(wanted) :].any()
-
-
-def test_the_mean_alone_is_one_state(store):
-    store.fill(TEXTS, Counting(), silent)
-    means = store.states(TEXTS).only_means()
+    means = cached.only_means()
     states, real = means.take(np.array([4, 1]))
     assert states.shape == (2, 1, WIDTH)
     assert real.all()
@@ -88,75 +80,50 @@ def test_the_mean_alone_is_one_state(store):
     assert means.lengths(np.array([4, 1])).tolist() == [1, 1]
 
 
-def test_what_was_encoded_before_a_crash_is_kept(store, tmp_path, monkeypatch):
+def test_what_was_encoded_before_a_crash_is_kept(store, opened, monkeypatch):
     monkeypatch.setattr(state_cache, "PER_SHARD", 2)
     monkeypatch.setattr(state_cache, "AT_ONCE", 1)
     with pytest.raises(KeyboardInterrupt):
         store.fill(TEXTS, Counting(fail_at=3), silent)  # in the second shard
-    encode = Counting()
-    again = StateStore(tmp_path / "my store", IDENTITY, WIDTH)
-    assert again.fill(TEXTS, encode, silent) == 3
-    assert len(encode.asked) == 3
+    again, encode = opened(), Counting()
+    assert again.fill(TEXTS, encode, silent) == len(encode.asked) == 3
     assert not list(again.folder.glob(".*.part"))
 
 
-def test_another_identity_is_another_folder(store, tmp_path):
-    store.fill(TEXTS, Counting(), silent)
-    for other in ({"name": "letters", "weights": "abd"}, {**IDENTITY, "pooling": 16}):
-        encode = Counting()
-        assert StateStore(tmp_path / "my store", other, WIDTH).fill(TEXTS, encode, silent) == 5
-
-
-def test_a_second_process_adds_beside_the_first(store, tmp_path):
-    other = StateStore(tmp_path / "my store", IDENTITY, WIDTH)
+def test_a_second_process_adds_beside_the_first(store, opened):
+    other = opened()
     store.fill(TEXTS[:2], Counting(), silent)
-    encode = Counting()
-    assert other.fill(TEXTS, encode, silent) == 3  # it sees what the first has written
+    assert other.fill(TEXTS, Counting(), silent) == 3  # it sees what the first has written
     states, _ = other.states(TEXTS).take(np.arange(5))
     assert torch.equal(states[1, 0], states_of("A")[1].to(torch.bfloat16))
 
 
-def test_states_of_other_weights_are_refused(store, tmp_path):
+def test_a_damaged_or_foreign_store_is_refused(store, opened):
     store.fill(TEXTS, Counting(), silent)
-    path = store.folder / "store.json"
-    content = json.loads(path.read_text())
-    content["identity"]["weights"] = "other"
-    path.write_text(json.dumps(content))
-    with pytest.raises(ValueError, match="of other weights"):
-        StateStore(tmp_path / "my store", IDENTITY, WIDTH)
+    path, shard = store.folder / "store.json", store.folder / "000000.safetensors"
+    before = path.read_text()
+    for text, message in (
+        (before.replace('"abc"', '"other"'), "expected states of these weights"),
+        ('{"format": "other"}', "expected states of these weights"),
+        (before, "000000.safetensors: damaged"),
+    ):
+        path.write_text(text)
+        if text == before:
+            shard.write_bytes(shard.read_bytes()[:-8])
+        with pytest.raises(InputError, match=message):
+            opened()
 
 
-def test_a_shard_cut_short_is_named(store, tmp_path):
-    store.fill(TEXTS, Counting(), silent)
-    path = store.folder / "000000.safetensors"
-    path.write_bytes(path.read_bytes()[:-8])
-    with pytest.raises(ValueError, match=r"000000.safetensors: damaged"):
-        StateStore(tmp_path / "my store", IDENTITY, WIDTH)
-
-
-def test_a_shard_that_was_removed_is_computed_again_and_replaces_no_other(store, tmp_path, monkeypatch):
+def test_a_shard_that_was_removed_is_computed_again_and_replaces_no_other(store, opened, monkeypatch):
     monkeypatch.setattr(state_cache, "PER_SHARD", 2)
     store.fill(TEXTS, Counting(), silent)  # three shards
     (store.folder / "000001.safetensors").unlink()
-    again = StateStore(tmp_path / "my store", IDENTITY, WIDTH)
+    again = opened()
     assert again.fill(TEXTS, Counting(), silent) == 2
-    last = StateStore(tmp_path / "my store", IDENTITY, WIDTH)
-    assert last.count_missing(TEXTS) == 0
+    last = opened()
+    assert last.missing(TEXTS) == []
     assert last.fill(["T"], Counting(), silent) == 1
     assert again.fill([*TEXTS, "T"], Counting(), silent) == 0
-
-
-def test_a_foreign_folder_is_refused(store, tmp_path):
-    store.folder.mkdir(parents=True)
-    (store.folder / "store.json").write_text('{"format": "other"}')
-    with pytest.raises(ValueError, match="expected a store of states"):
-        StateStore(tmp_path / "my store", IDENTITY, WIDTH)
-
-
-def test_the_time_of_encoding_is_known_whenever_it_was(store, tmp_path):
-    store.fill(TEXTS, Counting(), silent)
-    again = StateStore(tmp_path / "my store", IDENTITY, WIDTH)
-    assert 0 < again.seconds(TEXTS[:2]) < again.seconds(TEXTS) == store.seconds(TEXTS)
 
 
 def stores(root):
@@ -183,5 +150,5 @@ def test_states_larger_than_the_limit_are_refused_and_the_others_stay(store):
     store.fill(TEXTS, Counting(), silent)
     with pytest.raises(InputError, match="`max_cache`"):
         store.make_room(["new", "more"], 100, 199, silent)
-    assert store.count_missing(TEXTS) == 0
+    assert store.missing(TEXTS) == []
     assert store.folder.exists()
