@@ -15,7 +15,6 @@ from dnalm.data.binding import (
 )
 from dnalm.data.state_cache import CachedStates
 from dnalm.errors import InputError
-from dnalm.formats.binding import read_binding
 
 LETTERS = np.frombuffer(b"ACGT", np.uint8)
 N = ord("N")
@@ -124,13 +123,3 @@ def test_other_strand_of_every_iupac_letter_and_copies_behind_the_windows():
     assert np.array_equal(many[20:40], shifted_copies(letters, scores, max_shift=3, seed=2)[0])
     assert np.array_equal(many[40:], reverse_complements(many[:40], many_scores[:40])[0])
     assert AugmentConfig(max_shift=0).augmented(letters, scores, seed=2)[0].shape == (20, 40)
-
-
-def test_no_site_of_the_real_set_is_cut(shared_data):
-    folder = shared_data / "binding"
-    real = read_binding(folder / "chr22_sequences.txt.gz", folder / "chr22_scores.txt.gz")
-    moved, scores, rows = shifted_copies(real.letters, real.scores, max_shift=10, seed=0)
-    assert len(moved) == len(rows) > 0.99 * len(real.names)
-    assert np.array_equal(np.sort(scores, axis=1), np.sort(real.scores[rows], axis=1))
-    assert (moved == N).sum(axis=1).min() == 1
-    assert (moved == N).sum(axis=1).max() == 10
