@@ -72,7 +72,7 @@ class LabelSettings:
         ]
         if len(sources) != 1:
             got = " and ".join(sources) or "none"
-            wrong.append(f"labels come from one of `motif`, `peaks` and `track`, got {got}")
+            wrong.append(f"expected one of `motif`, `peaks` and `track`, got {got}")
         if self.window < 1:
             wrong.append(f"`window` must be 1 or more, got {self.window}")
         refuse(wrong)

@@ -188,9 +188,8 @@ class Windows(ContigFile):
             return
         one_of = {interval.length: window_name(interval) for interval in reversed(intervals)}
         if 0 in one_of or len(one_of) != 1:
-            found = [f"{length:,} ({name})" for length, name in sorted(one_of.items())[:3]]
-            got = ", ".join(found) or "a file without any"
-            raise InputError(f"{path}: expected windows, all of one length above 0, got {got}")
+            got = ", ".join(f"{length:,} ({name})" for length, name in sorted(one_of.items())[:3])
+            raise InputError(f"{path}: expected windows of one length, got {got or 'a file without any'}")
         (interval, times), *_ = Counter(intervals).most_common(1)
         if times > 1:
             raise InputError(f"{path}: expected each window once, got {window_name(interval)} several times")

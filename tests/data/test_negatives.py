@@ -90,19 +90,10 @@ def test_leakage_is_counted_by_hand():
     Molecules 0 and 2 differ in their stereo alone.
     """
     rows = np.array([(0, 0), (0, 1), (1, 1), (2, 2), (3, 1), (3, 3), (0, 1), (1, 0)])
-    pairs = PairSet(
-        gene_ids=["1", "2", "3", "4"],
-        sequences=["AAAA", "CCCC", "GGGG", "AAAA"],
-        kinds=["CDS"] * 4,
-        clusters=np.array([0, 1, 2, 0]),
-        smiles=["C", "Cc1ccccc1", "CC", "Oc1ccccc1"],
-        scaffolds=["", "c1ccccc1", "", "c1ccccc1"],
-        gene=rows[:, 0],
-        molecule=rows[:, 1],
-        label=np.ones(len(rows), dtype=np.uint8),
-        parts={"train": np.array([0, 1, 2, 7]), "validation": np.array([3]), "test": np.array([4, 5, 6])},
-        meta={},
-    )
+    parts = {"train": np.array([0, 1, 2, 7]), "validation": np.array([3]), "test": np.array([4, 5, 6])}
+    scaffolds, clusters = ["", "c1ccccc1", "", "c1ccccc1"], np.array([0, 1, 2, 0])
+    tables = (list("1234"), ["AAAA", "CCCC", "GGGG", "AAAA"], ["CDS"] * 4, clusters, list("abcd"), scaffolds)
+    pairs = PairSet(*tables, rows[:, 0], rows[:, 1], np.ones(len(rows), dtype=np.uint8), parts, {})
     report = leakage_report(pairs, np.array([0, 1, 0, 2]))
     assert json.loads(json.dumps(report)) == report
     shared = report["shared"]["train, test"]

@@ -43,10 +43,10 @@ def test_padding_is_behind_and_zero():
     assert len(ragged) == 3
 
 
-@pytest.mark.parametrize(("count", "size"), [(1, 4), (4, 1)])
-def test_refuses_what_batch_normalisation_cannot_take(tokens, count, size):
-    with pytest.raises(ValueError, match=f"at least 2 pairs, got {count} pairs .* batch size of {size}"):
-        PairBatches(tokens, pairs(count), size, seed=0)
+def test_refuses_what_batch_normalisation_cannot_take(tokens):
+    for count, size in ((1, 4), (4, 1)):
+        with pytest.raises(ValueError, match=f"at least 2 pairs, got {count} pairs .* batch size of {size}"):
+            PairBatches(tokens, pairs(count), size, seed=0)
 
 
 def test_other_tokens_take_the_place_of_the_first_epochs_and_no_longer(tokens):

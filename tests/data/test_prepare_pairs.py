@@ -135,16 +135,6 @@ def test_every_dropped_row_is_counted_and_listed(inputs):
     assert counts["dropped"] == {reason: reasons.count(reason) for reason in reasons}
 
 
-def test_both_parts_of_a_folder_are_read_and_a_dropped_row_names_its_file(inputs):
-    digest = prepared(inputs).digest
-    header, *rows = (inputs / "pairs.csv").read_text().splitlines()
-    for part, some in (("train", rows[:200]), ("test", [*rows[200:], "999,CCO,1"])):
-        (inputs / "both" / part).mkdir(parents=True)
-        (inputs / "both" / part / "a.csv").write_text("\n".join([header, *some]) + "\n")
-    assert prepared(inputs, pairs="both", out="two").digest == digest
-    assert [row[:3] for row in dropped(inputs / "two")] == [["test/a.csv", "42", "999"]]
-
-
 def test_half_of_the_smiles_may_be_none_and_salts_may_be_kept(inputs):
     pairs = prepared(inputs, [(gene, text, 1) for gene in range(1, 21) for text in ("CCO", "")])
     assert pairs.meta["counts"]["dropped"] == {"no SMILES": 20}

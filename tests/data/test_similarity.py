@@ -10,7 +10,7 @@ from dnalm.dna import BASES, COMPLEMENT
 from dnalm.errors import InputError
 from dnalm.formats.binding import parse_name, read_sequences
 
-LENGTH = 300
+LENGTH = 300  # of a window
 
 
 def random_gene(draws, length=60):

@@ -85,9 +85,9 @@ def test_what_was_encoded_before_a_crash_is_kept(store, opened, monkeypatch):
     monkeypatch.setattr(state_cache, "AT_ONCE", 1)
     with pytest.raises(KeyboardInterrupt):
         store.fill(TEXTS, Counting(fail_at=3), silent)  # in the second shard
-    again, encode = opened(), Counting()
-    assert again.fill(TEXTS, encode, silent) == len(encode.asked) == 3
-    assert not list(again.folder.glob(".*.part"))
+    encode = Counting()
+    assert opened().fill(TEXTS, encode, silent) == len(encode.asked) == 3
+    assert not list(store.folder.glob(".*.part"))
 
 
 def test_a_damaged_or_foreign_store_is_refused(store, opened):
