@@ -150,6 +150,6 @@ class PairBatches(EpochBatches):
         if tokens.distinct_genes:
             genes, gene = np.unique(genes, return_inverse=True)
         bits = (None, None) if tokens.bits is None else tokens.bits.take(molecules)
-        sides = (*tokens.genes.take(genes), *tokens.molecules.take(molecules))
-        labels = torch.from_numpy(pairs.label.astype(np.float32))
-        return PairBatch(*sides, torch.from_numpy(gene), torch.from_numpy(molecule), *bits, labels)
+        taken = [*tokens.genes.take(genes), *tokens.molecules.take(molecules)]
+        rows = [torch.from_numpy(gene), torch.from_numpy(molecule)]
+        return PairBatch._make([*taken, *rows, *bits, torch.from_numpy(pairs.label.astype(np.float32))])

@@ -140,8 +140,10 @@ def open_pairs(folder: Path) -> PairSet:
         clusters = np.array(numbers, dtype=np.int64)
         smiles, scaffolds = _read_table(folder / MOLECULES, MOLECULE_COLUMNS)
         with np.load(folder / PAIRS, allow_pickle=False) as arrays:
-            gene, molecule, label = (arrays[name].astype(kind) for name, kind in PAIR_COLUMNS.items())
-        parts = {part: np.load(folder / f"{part}.npy", allow_pickle=False).astype(np.int64) for part in PARTS}
+            gene, molecule, label = (arrays[key].astype(kind) for key, kind in PAIR_COLUMNS.items())
+        parts: dict[str, Rows] = {}
+        for name in PARTS:
+            parts[name] = np.load(folder / f"{name}.npy", allow_pickle=False).astype(np.int64)
         pairs = PairSet(
             gene_ids, sequences, kinds, clusters, smiles, scaffolds, gene, molecule, label, parts, meta
         )
