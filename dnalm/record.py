@@ -20,20 +20,13 @@ from dnalm.files import read_json, write_json
 
 FORMAT = "dnalm-run"
 FORMAT_VERSION = 1
-PACKAGES = ("torch", "numpy", "lightning-fabric", "safetensors", "pysam")
-"""Packages whose versions can change a result."""
+PACKAGES = ("torch", "numpy", "lightning-fabric", "safetensors", "pysam")  # that can change a result
 
 
 class Record:
     """A `run.json`, written when the run begins and again when it ends.
 
-    Args:
-        path: the file.
-        verb: the command, for example pretrain.
-        recipe: every setting of the run, resolved.
-        seed: of all random numbers.
-        data: digests and names of the inputs.
-        device: the device in words.
+    `recipe` has every setting, resolved; `data` names the inputs with their digests.
     """
 
     def __init__(
@@ -62,8 +55,7 @@ class Record:
     def ending(self, so_far: Callable[[], dict[str, Any]] = dict) -> Iterator[None]:
         """Record the end of a run that Ctrl-C (interrupted) or an error (failed) stops inside the block.
 
-        Args:
-            so_far: returns the metrics that are known then.
+        `so_far` returns the metrics that are known then.
         """
         try:
             yield
@@ -106,11 +98,8 @@ def read_versioned(path: Path, form: str, version: int) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Return the versions of dnalm, Python and the packages that can change a result."""
-    found = {"dnalm": dnalm.__version__, "python": platform.python_version()}
-    for package in PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[package] = importlib.metadata.version(package)
-    return found
+    packages = {package: importlib.metadata.version(package) for package in PACKAGES}
+    return {"dnalm": dnalm.__version__, "python": platform.python_version()} | packages
 
 
 def hardware() -> dict[str, Any]:

@@ -8,7 +8,7 @@ Shapes: L bases in a window, K bins of a histogram, E epochs (the untrained mode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from dnalm.bootstrap import Estimate
 from dnalm.errors import InputError
@@ -176,17 +176,13 @@ class Difference(NamedTuple):
     high: float
 
 
-@dataclass(frozen=True)
-class BindingResults:
+@dataclass(frozen=True, kw_only=True)
+class BindingResults(BindingEntry):
     """results_NAME.json, written by `finetune` and `baseline`."""
-
-    FORMAT: ClassVar[str] = "dnalm-binding-results"
 
     model: BindingModelInfo
     split: Split
     training: Training
-    scores: BindingScores
-    detail: BindingDetail | None = None
     peak_memory_bytes: float | None = None
     device: str | None = None
 
@@ -198,8 +194,6 @@ class BindingResults:
 @dataclass(frozen=True)
 class BindingEvaluation:
     """evaluation_*.json, written by `evaluate`."""
-
-    FORMAT: ClassVar[str] = "dnalm-binding-evaluation"
 
     part: str
     split: Split
@@ -259,24 +253,17 @@ class Gain(NamedTuple):
     low: float
     high: float
 
-    @property
-    def interval(self) -> Estimate:
-        """The difference with its interval."""
-        return Estimate(self.value, self.low, self.high)
-
 
 @dataclass(frozen=True)
 class PairEntry:
-    """A model or a baseline (`model` is None) in an evaluation.
+    """A model or a baseline (`model` is None); of a training's own results only scores and model are known.
 
-    `sequenced` is over the pairs whose gene has an mRNA or a CDS; shuffled: with each gene or molecule
-    replaced by another one. Of a training's own results only `scores` and `model` are known.
+    `sequenced`: over the pairs whose gene has an mRNA or a CDS; shuffled: with other genes or molecules.
     """
 
     scores: PairScores
     sequenced: PairScores | None = None
     model: PairModelInfo | None = None
-    path: str = ""
     shuffled_genes: PairScores | None = None
     shuffled_molecules: PairScores | None = None
     minus_best_rung: Gain | None = None
@@ -302,8 +289,6 @@ class Protocol:
 class PairResults(Protocol):
     """results.json, written by `interact train`."""
 
-    FORMAT: ClassVar[str] = "dnalm-interaction-results"
-
     name: str
     model: PairModelInfo
     training: Training
@@ -318,8 +303,6 @@ class PairResults(Protocol):
 class PairEvaluation(Protocol):
     """evaluation*.json, written by `interact evaluate`."""
 
-    FORMAT: ClassVar[str] = "dnalm-interaction-evaluation"
-
     part: str
     models: dict[str, PairEntry]
     ladder: dict[str, PairEntry]
@@ -333,17 +316,16 @@ class PairEvaluation(Protocol):
 
 
 SCHEMAS: dict[str, type[Any]] = {
-    kind.FORMAT: kind for kind in (BindingResults, BindingEvaluation, PairResults, PairEvaluation)
+    "dnalm-binding-results": BindingResults,
+    "dnalm-binding-evaluation": BindingEvaluation,
+    "dnalm-interaction-results": PairResults,
+    "dnalm-interaction-evaluation": PairEvaluation,
 }
 """The class of each format."""
 
 
 def read(path: Path, kind: type[T]) -> T:
-    """Read a result file as one of the classes above that have a FORMAT.
-
-    Raises:
-        InputError: naming the file and the field, if it has another format or version, or is damaged.
-    """
+    """Read a result file as one of the classes in SCHEMAS; raises InputError as `decode` does."""
     (form,) = (form for form, schema in SCHEMAS.items() if schema is kind)
     return decode(read_versioned(path, form, VERSION), kind, path)
 
@@ -357,9 +339,8 @@ def decode(content: Any, kind: type[T], path: Path) -> T:
     try:
         made: T = from_json(content, kind)
     except FieldError as error:
-        raise InputError(
-            f"{path}: damaged: {error} is missing or of the wrong type; make it again"
-        ) from error
+        what = f"{error} is missing or of the wrong type"
+        raise InputError(f"{path}: damaged: {what}; make it again") from error
     return made
 
 

@@ -113,7 +113,7 @@ def test_a_written_file_reads_back_and_keeps_what_the_schema_does_not_know(conte
         assert read(path, schema) == decode(content, schema, path)
         assert read_json(path) == content | {"more": 1}
         with pytest.raises(FieldError):
-            write(path, {"format": schema.FORMAT, "more": 1})
+            write(path, {"format": content["format"], "more": 1})
 
 
 def test_null_is_nan(contents, tmp_path):

@@ -12,7 +12,7 @@ from dnalm.files import finite
 from dnalm.models.binding import TuneConfig
 from dnalm.models.heads import RegressionHeadConfig
 from dnalm.report.binding import draw_comparisons
-from dnalm.report.figures import binding_curves, save
+from dnalm.report.figures import epoch_curves, save
 from dnalm.results import BindingResults, decode
 from dnalm.train.binding import BindingConfig, BindingRun
 from dnalm.train.binding_start import BindingStart, Vocabulary, start_from_core, start_from_model
@@ -116,7 +116,7 @@ def train(options: BindingOptions, start: BindingStart) -> None:
     if results is None:
         return
     curves = decode(finite(results), BindingResults, training.paths["results"]).training
-    save(binding_curves(curves, f"Training, {options.name}"), training.paths["curves"])
+    save(epoch_curves(curves, f"Training, {options.name}"), training.paths["curves"])
     print(_summary(options, results))
     print(f"model {options.out / options.name}, results {training.paths['results']}")
     try:

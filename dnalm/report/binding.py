@@ -1,6 +1,6 @@
 """The chapter on binding models: which is better, by how much, how certainly."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -8,11 +8,11 @@ from matplotlib.figure import Figure
 from dnalm.bootstrap import RESAMPLES
 from dnalm.report import figures_predictions as predictions
 from dnalm.report.comparisons import BindingComparison, BindingRuns, ranked, read_binding
-from dnalm.report.figures import binding_curves, duration, save, time_comparison
+from dnalm.report.figures import duration, epoch_curves, save, time_comparison
 from dnalm.report.figures_scores import Panel, performance_comparison
 from dnalm.report.pages import Chapter, Picture, Table, how_made, picture
 from dnalm.report.sentences import binding_findings, interval, number, paragraphs, twins, verdict
-from dnalm.results import BindingDetail, BindingModelInfo, Split
+from dnalm.results import BindingModelInfo, Split
 
 TIME_PLOT, PERFORMANCE_PLOT = "finetuning_time_comparison.png", "performance_comparison.png"
 MOST_LINES = 4
@@ -20,14 +20,7 @@ MOST_LINES = 4
 
 
 def binding_chapter(folders: Sequence[Path]) -> Chapter:
-    """Return the chapter on the binding models in some folders.
-
-    Args:
-        folders: each was `out` of `dnalm finetune` and `dnalm baseline`.
-
-    Raises:
-        InputError: if there are no results, or a file is damaged.
-    """
+    """Return the chapter on the binding models in some folders; raises InputError as `read_binding` does."""
     runs = read_binding(folders)
     titled = _titled(runs)
     models = {name: one.model for c in runs.comparisons for name, one in c.models.items() if one.model}
@@ -55,17 +48,9 @@ def binding_chapter(folders: Sequence[Path]) -> Chapter:
 
 
 def draw_comparisons(folders: Sequence[Path], out: Path) -> list[Path]:
-    """Write the two figures that compare the binding models in some folders.
+    """Write the two figures that compare the binding models in some folders, and return their paths.
 
-    Args:
-        folders: each was `out` of `dnalm finetune` and `dnalm baseline`.
-        out: the folder for the figures.
-
-    Returns:
-        The paths written; where only evaluations are known, there are no times to draw.
-
-    Raises:
-        InputError: if there are no results, or a file is damaged.
+    Where only evaluations are known, there are no times to draw. Raises InputError as `read_binding` does.
     """
     runs = read_binding(folders)
     figures = {TIME_PLOT: _times(runs)} if runs.trained else {}
@@ -194,7 +179,7 @@ def _figures(runs: BindingRuns) -> list[Picture]:
             shown |= {c.split.digest} if made else set()
     for name, content in runs.trained.items():
         caption = f"{name}: loss (left) and Pearson R (right) during training; epoch 0 is untrained."
-        curves = binding_curves(content.training, f"Training: {name}")
+        curves = epoch_curves(content.training, f"Training: {name}")
         pictures.append(picture(curves, caption, f"Training curves of {name}"))
     if runs.trained:
         caption = "Time of each training, with that of computing the states of a frozen core."
@@ -213,7 +198,7 @@ def _predictions(title: str, comparison: BindingComparison, names: Sequence[str]
     errors = {name: one.error_by_position for name, one in best.items()}
     drawn = [
         (
-            predictions.tracks(_common_windows(best), names),
+            predictions.tracks(best, names),
             f"True scores are a filled area, models are lines; the genome is counted from 1.{which}",
         ),
         (
@@ -227,17 +212,3 @@ def _predictions(title: str, comparison: BindingComparison, names: Sequence[str]
         ),
     ]
     return [picture(figure, f"{title}. {caption}", figure.get_suptitle()) for figure, caption in drawn]
-
-
-def _common_windows(details: Mapping[str, BindingDetail]) -> list[predictions.Window]:
-    """Return the windows of the best model, with the predictions of all models for them."""
-    windows = []
-    for track in next(iter(details.values())).tracks:
-        predicted = {
-            name: other.predicted
-            for name, one in details.items()
-            for other in one.tracks
-            if (other.window, other.truth) == (track.window, track.truth)
-        }
-        windows.append(predictions.Window(track.window, track.truth, predicted))
-    return windows

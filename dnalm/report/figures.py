@@ -2,7 +2,8 @@
 
 Each function returns a figure; `save` writes it and `png` gives its bytes. The colours are those of Okabe
 and Ito (2008), which differ for every kind of colour vision; lines also differ in dash or marker. Figures are
-made without pyplot, so that they can be drawn from any thread.
+made without pyplot, so that they can be drawn from any thread. `everyone`: all models of a page, so that each
+looks the same in every figure.
 """
 
 import io
@@ -16,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from dnalm.files import atomic_file
-from dnalm.results import LanguageMetrics, MarkovModel, Training
+from dnalm.results import LanguageMetrics, Training
 
 DPI = 150
 BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"
@@ -35,11 +36,13 @@ ABOVE: dict[str, Any] = {
     "fontsize": 9.5,
 }
 """A legend above the panel, where it hides no curve."""
-MIN_BCE_RANGE, MIN_AUROC_RANGE = 0.05, 0.1
-"""Least length of an axis of cross-entropy and AUROC, so that noise does not look like a change."""
-
-
-# Saving and style
+EPOCH_AXES = {
+    "val_loss": ("loss (mean squared error)", 0.0),
+    "pearson_r": ("Pearson R over all bases", 0.0),
+    "val_bce": ("cross-entropy (nats a pair)", 0.05),
+    "val_auroc": ("AUROC of the validation part", 0.1),
+}
+"""Names of the axes of curves, and their least lengths, so that noise does not look like a change."""
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -88,24 +91,17 @@ def style_panel(axes: Axes) -> None:
     axes.yaxis.label.set_fontsize(11)
 
 
-def colors(names: Sequence[str]) -> dict[str, str]:
-    """Return the colour of each name; those of the two vocabularies are always the same."""
-    others = [name for name in names if name not in MODE_COLORS]
-    return MODE_COLORS | {name: OTHER_COLORS[row % len(OTHER_COLORS)] for row, name in enumerate(others)}
-
-
 def styles(names: Sequence[str], everyone: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:
-    """Return colour and dash of each model; names outside of `everyone` are grey.
+    """Return colour and dash of each model; names outside of `everyone` (`names` if None) are grey.
 
-    Args:
-        names: of the models in this figure.
-        everyone: all models of the page, so that each looks the same in every figure; `names` if None.
+    The colours of the two vocabularies are always the same.
     """
+    looks = {}
     shared = list(names if everyone is None else everyone)
-    hues = colors(shared)
-    looks = {
-        name: {"color": hues[name], "linestyle": DASHES[row % len(DASHES)]} for row, name in enumerate(shared)
-    }
+    others = [name for name in shared if name not in MODE_COLORS]
+    hues = MODE_COLORS | {name: OTHER_COLORS[row % len(OTHER_COLORS)] for row, name in enumerate(others)}
+    for row, name in enumerate(shared):
+        looks[name] = {"color": hues[name], "linestyle": DASHES[row % len(DASHES)]}
     return {name: looks.get(name, {"color": GREY, "linestyle": ":"}) for name in names}
 
 
@@ -120,9 +116,6 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
-# Curves
-
-
 def loss_curve(metrics: LanguageMetrics, title: str) -> Figure:
     """Draw losses against step and, beside them, bits per base with those of the best Markov model."""
     history, best = metrics.history, metrics.ladder.best
@@ -135,58 +128,38 @@ def loss_curve(metrics: LanguageMetrics, title: str) -> Figure:
     left.legend(**ABOVE, ncols=2)
     _curve(right, steps, history["bits_per_base"], "language model, validation", BLUE, "-o")
     right.set(xlabel="step", ylabel="bits per base")
-    right.axhline(best.bits, color=INK, linestyle="--", linewidth=1.4, label=markov_name(best))
+    label = f"best Markov model (order {best.order}, {'both strands' if best.strands == 2 else 'one strand'})"
+    right.axhline(best.bits, color=INK, linestyle="--", linewidth=1.4, label=label)
     _fit_height(right, [history["bits_per_base"], [best.bits]])
     right.legend(**ABOVE)
     return figure
 
 
-def binding_curves(training: Training, title: str) -> Figure:
-    """Draw loss and Pearson's R against epoch, the best epoch marked."""
-    return _epoch_curves(
-        training, title, {"val_loss": "loss (mean squared error)", "pearson_r": "Pearson R over all bases"}
-    )
-
-
-def pair_curves(training: Training, title: str, node_rate: float) -> Figure:
-    """Draw cross-entropy and AUROC of the validation part against epoch; the node rate is a line."""
-    axes = {"val_bce": "cross-entropy (nats a pair)", "val_auroc": "AUROC of the validation part"}
-    ranges = (MIN_BCE_RANGE, MIN_AUROC_RANGE)
-    return _epoch_curves(training, title, axes, ranges, {f"node rate ({node_rate:.4f})": node_rate})
-
-
-def _epoch_curves(
-    training: Training,
-    title: str,
-    axis_names: Mapping[str, str],
-    ranges: tuple[float, float] = (0.0, 0.0),
-    floor: Mapping[str, float] | None = None,
-) -> Figure:
-    """Draw losses (left) and a score (right) against epoch.
+def epoch_curves(training: Training, title: str, node_rate: float | None = None) -> Figure:
+    """Draw losses (left) and the score of the validation part (right) against epoch, the best epoch marked.
 
     Args:
-        training: with its history.
+        training: of a binding model, or of a pair model.
         title: above the figure.
-        axis_names: of the validation loss and of the score, by their names in the history.
-        ranges: least lengths of the two axes.
-        floor: a score to exceed, by its label.
+        node_rate: of pair models, a line.
     """
-    epochs = [int(epoch) for epoch in training.history["epoch"]]
-    train, loss, score = (training.history[name] for name in ("train_loss", *axis_names))
-    figure, (left, right) = new_figure(title, 9.6, 4.2, panels=2)
-    _curve(left, epochs, train, "training", ORANGE, "--s")
-    _curve(left, epochs, loss, "validation", BLUE, "-o")
-    _fit_height(left, [train, loss])
-    _curve(right, epochs, score, "_validation" if floor else "validation", BLUE, "-o")
-    for label, value in (floor or {}).items():
-        right.axhline(value, color=VERMILION, linestyle="--", linewidth=1.6, label=label, zorder=1)
-    for axes, name, least in zip((left, right), axis_names.values(), ranges, strict=True):
+    history, best = training.history, training.best_epoch
+    names = [name for name in EPOCH_AXES if name in history]
+    epochs = [int(epoch) for epoch in history["epoch"]]
+    figure, panels = new_figure(title, 9.6, 4.2, panels=2)
+    _curve(panels[0], epochs, history["train_loss"], "training", ORANGE, "--s")
+    for axes, name in zip(panels, names, strict=True):
+        _curve(axes, epochs, history[name], "validation", BLUE, "-o")
+    _fit_height(panels[0], [history["train_loss"], history[names[0]]])
+    if node_rate is not None:
+        line: dict[str, Any] = {"color": VERMILION, "linestyle": "--", "linewidth": 1.6, "zorder": 1}
+        panels[1].axhline(node_rate, label=f"node rate ({node_rate:.4f})", **line)
+    for axes, (name, least) in zip(panels, map(EPOCH_AXES.__getitem__, names), strict=True):
         axes.set(xlabel="epoch", ylabel=name, xlim=(min(epochs) - 0.5, max(epochs) + 0.5))
         low, high = axes.get_ylim()
         margin = max(0.0, least - (high - low)) / 2
         axes.set_ylim(low - margin, high + margin)
-        label = f"best epoch ({training.best_epoch})"
-        axes.axvline(training.best_epoch, label=label, color=GREEN, linestyle=":", linewidth=1.8, zorder=1)
+        axes.axvline(best, label=f"best epoch ({best})", color=GREEN, linestyle=":", linewidth=1.8, zorder=1)
         axes.legend(**ABOVE, ncols=3)
     return figure
 
@@ -216,24 +189,16 @@ def _fit_height(axes: Axes, curves: Sequence[Sequence[float]]) -> None:
         )
 
 
-# Times and Markov models
-
-
 def time_comparison(
     seconds: Mapping[str, float], title: str = "Pretraining time", everyone: Sequence[str] | None = None
 ) -> Figure:
-    """Draw one bar a model, labelled with its time; for `everyone` see `styles`."""
+    """Draw one bar a model, labelled with its time."""
     figure, (axes,) = new_figure(title, 6.4, 1.3 + 0.6 * max(1, len(seconds)))
-    longest = max(seconds.values(), default=0.0)
-    units = [(3600.0, "hours", 7200), (60.0, "minutes", 120), (1.0, "s", 0)]
-    scale, unit = next((scale, unit) for scale, unit, least in units if longest >= least)
-    hues = colors(list(everyone or seconds))
-    lengths = [value / scale for value in seconds.values()]
-    bars = axes.barh(list(seconds), lengths, color=[hues[name] for name in seconds], height=0.6)
+    hues = [style["color"] for style in styles(list(seconds), everyone).values()]
+    minutes = [value / 60 for value in seconds.values()]
+    bars = axes.barh(list(seconds), minutes, color=hues, height=0.6)
     axes.bar_label(bars, [duration(value) for value in seconds.values()], padding=5, fontsize=10)
-    axes.set(
-        xlim=(0, max(longest / scale * 1.22, 1e-9)), xlabel=f"elapsed time ({unit})"
-    )  # room for the label
+    axes.set(xlim=(0, max([1.22 * value for value in minutes], default=1.0)), xlabel="elapsed time (minutes)")
     axes.invert_yaxis()
     axes.grid(False, axis="y")
     axes.tick_params(axis="y", length=0)
@@ -243,13 +208,11 @@ def time_comparison(
 def markov_ladder(runs: Mapping[str, LanguageMetrics], title: str = "Against Markov models") -> Figure:
     """Draw bits per base against Markov order, with each language model as a line and its 95 % band.
 
-    Args:
-        runs: by label; those evaluated on the same bases share a panel.
-        title: above the figure.
+    Runs that were evaluated on the same bases share a panel.
     """
     groups = same_bases(runs)
     figure, panels = new_figure(title, 6.8 * len(groups), 4.9, panels=len(groups))
-    hues = colors(list(runs))
+    looks = styles(list(runs))
     markers: dict[str, Any] = {"markersize": 4.5, "linewidth": 1.4}
     for axes, names in zip(panels, groups, strict=True):
         ladder = runs[names[0]].ladder
@@ -259,10 +222,10 @@ def markov_ladder(runs: Mapping[str, LanguageMetrics], title: str = "Against Mar
         best = ladder.best
         axes.plot(best.order, best.bits, "*", color=INK, markersize=14, label="best Markov", zorder=5)
         for name in names:
-            bits, line = runs[name].bits_per_base, "-." if name == "full" else "-"
-            axes.axhspan(bits.low, bits.high, color=hues[name], alpha=0.18, linewidth=0)
+            bits, hue, line = runs[name].bits_per_base, looks[name]["color"], "-." if name == "full" else "-"
+            axes.axhspan(bits.low, bits.high, color=hue, alpha=0.18, linewidth=0)
             label = f"{name} language model"
-            axes.axhline(bits.value, color=hues[name], linestyle=line, linewidth=1.8, label=label)
+            axes.axhline(bits.value, color=hue, linestyle=line, linewidth=1.8, label=label)
         axes.set(xlabel="order of the Markov model (bases of context)", ylabel="bits per base")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=len(orders) + 1))
         axes.margins(y=0.08)
@@ -278,9 +241,3 @@ def same_bases(runs: Mapping[str, LanguageMetrics]) -> list[list[str]]:
         bits = (round(value, 5) for value in ladder.both_strands[:3])  # the last digits may differ
         groups.setdefault((ladder.train_bases, ladder.validation_bases, *bits), []).append(name)
     return list(groups.values())
-
-
-def markov_name(model: MarkovModel) -> str:
-    """Name the best Markov model, as in "best Markov model (order 11, both strands)"."""
-    strands = "both strands" if model.strands == 2 else "one strand"
-    return f"best Markov model (order {model.order}, {strands})"

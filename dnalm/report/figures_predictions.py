@@ -7,7 +7,6 @@ Shapes used below
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from io import BytesIO
 
 import numpy as np
@@ -22,51 +21,41 @@ from matplotlib.ticker import MaxNLocator
 from dnalm.errors import InputError
 from dnalm.formats.binding import parse_name
 from dnalm.report.figures import ABOVE, INK, VERMILION, legend_below, new_figure, styles
-from dnalm.results import Density
+from dnalm.results import BindingDetail, Density
 
 SHADES = LinearSegmentedColormap.from_list("attention", ["#FBF3EE", VERMILION])
 """From no attention to the most; letters are readable on all of them."""
 DRAWING_SIZE = (1200, 640)
 """Pixels of a molecule's drawing."""
-FEW = 150
-"""Ranges whose steps have an outline: with more, a step is narrower than the line."""
 CAUTION = "Attention is not an explanation: what is attended to need not be what decides."
 
 Fractions = Sequence[float] | npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Window:
-    """A window to draw."""
-
-    name: str
-    truth: Sequence[float]
-    """[L]."""
-    predicted: Mapping[str, Sequence[float]]
-    """By model, each [L]."""
-
-
-def tracks(windows: Sequence[Window], everyone: Sequence[str] | None = None) -> Figure:
+def tracks(details: Mapping[str, BindingDetail], everyone: Sequence[str] | None = None) -> Figure:
     """Draw windows one below the other: the truth as a filled area, each model as a line.
 
-    Args:
-        windows: at least one.
-        everyone: see `figures.styles`.
+    The windows are those of the first model; of the others, predictions for the same windows are drawn.
     """
-    names = list(dict.fromkeys(name for window in windows for name in window.predicted))
-    figure, panels = new_figure("Predicted and true tracks", 9.6, 1.1 + 1.5 * len(windows), rows=len(windows))
-    every = [values for w in windows for values in (w.truth, *w.predicted.values())]
-    low, high = min(0.0, *map(np.nanmin, every)), max(0.0, *map(np.nanmax, every))
-    margin = 0.06 * (high - low) or 1.0
+    windows = next(iter(details.values())).tracks
+    height = 1.1 + 1.5 * len(windows)
+    figure, panels = new_figure("Predicted and true tracks", 9.6, height, rows=len(windows))
+    low, high = 0.0, 0.0
     for axes, window in zip(panels, windows, strict=True):
         bases = range(1, len(window.truth) + 1)
         axes.fill_between(bases, window.truth, color="#C9CED3", step="mid", linewidth=0, label="truth")
-        for name, style in styles(names, everyone).items():
-            if name in window.predicted:
-                axes.plot(bases, window.predicted[name], label=name, linewidth=1.3, **style)
-        axes.set_title(genome_position(window.name), loc="left", fontsize=10, color=INK)
-        axes.set(xlim=(0.5, len(bases) + 0.5), ylim=(low - margin, high + margin))  # heights compare
+        for name, style in styles(list(details), everyone).items():
+            for track in details[name].tracks:
+                if (track.window, track.truth) == (window.window, window.truth):
+                    axes.plot(bases, track.predicted, label=name, linewidth=1.3, **style)
+                    low, high = min(low, np.nanmin(track.predicted)), max(high, np.nanmax(track.predicted))
+        low, high = min(low, np.nanmin(window.truth)), max(high, np.nanmax(window.truth))
+        axes.set_title(genome_position(window.window), loc="left", fontsize=10, color=INK)
+        axes.set_xlim(0.5, len(bases) + 0.5)
         axes.tick_params(labelbottom=axes is panels[-1])
+    margin = 0.06 * (high - low) or 1.0
+    for axes in panels:
+        axes.set_ylim(low - margin, high + margin)  # one scale, so that heights compare
     panels[-1].set_xlabel("base of the window, from its left")
     figure.supylabel("score", fontsize=11, color=INK)
     legend_below(figure, panels[0])
@@ -99,12 +88,7 @@ def density(densities: Mapping[str, Density]) -> Figure:
 
 
 def error_by_position(errors: Mapping[str, Sequence[float]], everyone: Sequence[str] | None = None) -> Figure:
-    """Draw the root mean squared error at each base of the window.
-
-    Args:
-        errors: [L] of each model, in units of the score.
-        everyone: see `figures.styles`.
-    """
+    """Draw the root mean squared error at each base of the window, [L], in units of the score."""
     figure, (axes,) = new_figure("Error by position in the window", 8.4, 4.2)
     for name, style in styles(list(errors), everyone).items():
         axes.plot(range(1, len(errors[name]) + 1), errors[name], label=name, linewidth=1.4, **style)
@@ -125,11 +109,7 @@ def genome_position(name: str) -> str:
 
 
 def atom_colors(weights: Fractions) -> list[tuple[float, float, float]]:
-    """Return red, green and blue of each atom, from 0 to 1, [A]: the more attention the darker.
-
-    Args:
-        weights: of the attention on the molecule, [A].
-    """
+    """Return red, green and blue of each atom, from 0 to 1, [A]: the more attention the darker."""
     shades = SHADES(_scale(weights)(100 * np.asarray(weights)))
     return [(red, green, blue) for red, green, blue, _ in shades.tolist()]
 
@@ -175,12 +155,8 @@ def _attention_track(axes: Axes, ranges: Sequence[tuple[int, int]], weights: Fra
             heights.append(math.nan)
         edges.append(min(end, after))
         heights.append(100 * weight)
-    few = len(ranges) <= FEW
-    axes.stairs(heights, edges, fill=True, color=VERMILION, alpha=0.3 if few else 0.8, linewidth=0)
-    if few:
-        axes.stairs(heights, edges, color=VERMILION, linewidth=1.4)
-    even = 100 / len(ranges)
-    axes.axhline(even, color=INK, linestyle="--", linewidth=1.2, label="uniform attention")
+    axes.stairs(heights, edges, fill=True, color=VERMILION, alpha=0.8, linewidth=0)
+    axes.axhline(100 / len(ranges), color=INK, linestyle="--", linewidth=1.2, label="uniform attention")
     last = max(end for _, end in ranges)
     rest = f"; read up to {last:,} of {length:,}" if last < length else ""
     axes.tick_params(labelsize=9.5)

@@ -83,28 +83,24 @@ def _interval_panels(
     looks = styles([name for panel in panels for name in panel.scores], everyone)
     for axes, panel in zip(grid, panels, strict=True):
         axes.set_title(panel.heading, loc="left", fontsize=10.5, color=INK)
-        _interval_rows(axes, panel.scores, [looks[name]["color"] for name in panel.scores])
+        axes.spines["left"].set_visible(False)
+        axes.grid(False, axis="y")
+        for row, (name, (value, low, high)) in enumerate(panel.scores.items()):
+            hue = looks[name]["color"]
+            axes.hlines(row, low, high, color=hue, linewidth=2.2, zorder=4)
+            axes.plot([low, high], [row, row], "|", color=hue, markersize=9, markeredgewidth=1.6, zorder=4)
+            axes.plot(value, row, "o", color=hue, markersize=7, zorder=5)
+            text = "undefined" if math.isnan(value) else f"{value:.4f}"
+            text += "" if math.isnan(low) or math.isnan(high) else f"  ({low:.4f} to {high:.4f})"
+            where = ("axes fraction", "data")  # right of the axes
+            axes.annotate(text, (1.02, row), xycoords=where, va="center", fontsize=9.5, color=INK)
         axes.plot([], [], "o-", color=INK, markersize=7, linewidth=1.8, label=label)
+        axes.set(ylim=(max(1, len(panel.scores)) - 0.4, -0.6), yticks=range(len(panel.scores)))
+        axes.set_yticklabels(panel.scores)
+        axes.tick_params(axis="y", length=0)
+        axes.tick_params(axis="x", labelsize=9.5)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
     return figure, grid
-
-
-def _interval_rows(axes: Axes, scores: Mapping[str, Estimate], hues: Sequence[str]) -> None:
-    """Draw the rows of a panel; the figures stand right of the axes."""
-    axes.spines["left"].set_visible(False)
-    axes.grid(False, axis="y")
-    for row, ((value, low, high), hue) in enumerate(zip(scores.values(), hues, strict=True)):
-        axes.hlines(row, low, high, color=hue, linewidth=2.2, zorder=4)
-        axes.plot([low, high], [row, row], "|", color=hue, markersize=9, markeredgewidth=1.6, zorder=4)
-        axes.plot(value, row, "o", color=hue, markersize=7, zorder=5)
-        text = "undefined" if math.isnan(value) else f"{value:.4f}"
-        text += "" if math.isnan(low) or math.isnan(high) else f"  ({low:.4f} to {high:.4f})"
-        at = (1.02, row)
-        axes.annotate(text, at, xycoords=("axes fraction", "data"), va="center", fontsize=9.5, color=INK)
-    axes.set_ylim(max(1, len(scores)) - 0.4, -0.6)
-    axes.set_yticks(range(len(scores)), list(scores))
-    axes.tick_params(axis="y", length=0)
-    axes.tick_params(axis="x", labelsize=9.5)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
 
 
 def _finite(panel: Panel) -> list[float]:
@@ -115,9 +111,7 @@ def _finite(panel: Panel) -> list[float]:
 
 def _r_limits(values: Sequence[float]) -> tuple[float, float]:
     """Return the axis of R that shows `values`: from 0 where they spread, or zoomed in, but never far."""
-    if not values:
-        return 0.0, 1.0
-    low, high = min(values), max(values)
+    low, high = min(values, default=0.0), max(values, default=1.0)
     if low < 0.5 * high or low <= 0:  # they spread over most of the axis
         return min(0.0, low - 0.05), max(high + 0.05, 0.1)
     margin = max(0.08 * (high - low), (MIN_R_RANGE - (high - low)) / 2)
@@ -125,12 +119,7 @@ def _r_limits(values: Sequence[float]) -> tuple[float, float]:
 
 
 def reliability(bins: Mapping[str, Reliability], everyone: Sequence[str] | None = None) -> Figure:
-    """Draw the fraction of positives against the mean prediction of each bin, and how many pairs it has.
-
-    Args:
-        bins: of each model.
-        everyone: see `figures.styles`.
-    """
+    """Draw the fraction of positives against the mean prediction of each bin, and how many pairs it has."""
     title = "Reliability: predicted against observed"
     figure, (left, right) = new_figure(title, 9.6, 4.9, panels=2)
     left.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1.2, label="perfect", zorder=1)
@@ -149,20 +138,19 @@ def reliability(bins: Mapping[str, Reliability], everyone: Sequence[str] | None 
     return figure
 
 
-def probabilities(values: npt.NDArray[np.float64], prevalence: float = math.nan) -> Figure:
-    """Draw how many pairs of a screen have which probability.
+def probabilities(values: npt.NDArray[np.float64], prevalence: float) -> Figure:
+    """Draw how many pairs of a screen have which probability, [N].
 
     Args:
-        values: [N], at least one.
-        prevalence: fraction of positives where the probabilities were calibrated; NaN where unknown.
+        values: at least one.
+        prevalence: fraction of positives where the probabilities were calibrated.
     """
     figure, (axes,) = new_figure("Probabilities of the ranked pairs", 8.4, 3.4)
     counts, edges = np.histogram(values, bins=BINS, range=(0.0, 1.0))
     axes.stairs(counts, edges, fill=True, color=BLUE)
-    if not math.isnan(prevalence):
-        label = f"fraction of positives in calibration ({prevalence:.2f})"
-        axes.axvline(prevalence, color=INK, linestyle="--", linewidth=1.4, label=label)
-        axes.legend(**ABOVE)
+    label = f"fraction of positives in calibration ({prevalence:.2f})"
+    axes.axvline(prevalence, color=INK, linestyle="--", linewidth=1.4, label=label)
+    axes.legend(**ABOVE)
     axes.set(xlabel="calibrated probability of an interaction", ylabel="pairs", xlim=(0, 1))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     axes.yaxis.set_major_formatter("{x:,.0f}")

@@ -13,14 +13,7 @@ CONTIGS_SHOWN = 30
 
 
 def language_chapter(folders: Sequence[Path]) -> Chapter:
-    """Return the chapter on the pretraining runs in some folders.
-
-    Args:
-        folders: each was `out` of `dnalm pretrain`.
-
-    Raises:
-        InputError: if there is no finished run, or a file is damaged.
-    """
+    """Return the chapter on pretraining runs in some folders; raises InputError as `read_language` does."""
     runs = read_language(folders)
     metrics = {name: run.metrics for name, run in runs.items()}
     ladder = picture(
@@ -75,11 +68,7 @@ def _column(run: LanguageRun) -> dict[str, str]:
 
 
 def genome_chapter(data: Path) -> Chapter:
-    """Return the chapter on a prepared genome.
-
-    Args:
-        data: a folder written by `dnalm prepare`, for example data/full.
-    """
+    """Return the chapter on a genome that `dnalm prepare` has written, for example data/full."""
     meta = read_json(data / "meta.json")
     parts = {(True, False): "training", (False, True): "validation", (True, True): "both, cut in two"}
     rows = [

@@ -47,11 +47,6 @@ class Table:
     printed: bool = False
     """Shown in the terminal too."""
 
-    @property
-    def has_pictures(self) -> bool:
-        """Whether it holds a picture, beside which long words must be broken."""
-        return any(isinstance(cell, Picture) for row in self.rows for cell in row)
-
     def text(self) -> str:
         """Return the table as lines whose columns are aligned."""
         lines = [list(map(str, line)) for line in (self.columns, *self.rows)]

@@ -6,11 +6,10 @@ from pathlib import Path
 
 from dnalm.bootstrap import RESAMPLES
 from dnalm.report.comparisons import NODE_RATE, PairComparison, PairRuns, ranked, read_pairs
-from dnalm.report.figures import duration, pair_curves
+from dnalm.report.figures import duration, epoch_curves
 from dnalm.report.figures_scores import MIN_PAIRS, Panel, auroc_intervals, reliability
 from dnalm.report.pages import Chapter, Picture, Table, how_made, picture
 from dnalm.report.sentences import conditions, gain_text, interval, number, pair_findings, paragraphs
-from dnalm.results import PairScores
 
 MOST_LINES = 4
 """Models drawn over each other in one figure; more could not be distinguished."""
@@ -20,14 +19,7 @@ Titled = Mapping[str, PairComparison]
 
 
 def pair_chapter(folders: Sequence[Path]) -> Chapter:
-    """Return the chapter on the models of genes and molecules in some folders.
-
-    Args:
-        folders: each was `out` of `dnalm interact train`, or holds such folders.
-
-    Raises:
-        InputError: if there are no results, or a file is damaged.
-    """
+    """Return the chapter on the pair models in some folders; raises InputError as `read_pairs` does."""
     runs = read_pairs(folders)
     titled = _titled(runs.comparisons)
     tested = {c.protocol.digest for c in runs.comparisons if c.part == "test"}
@@ -109,10 +101,7 @@ def _cost(runs: PairRuns) -> Table:
 
 def _figures(runs: PairRuns, titled: Titled) -> list[Picture]:
     names = list(dict.fromkeys(name for c in titled.values() for name in ranked(c.models)))
-    panels = [
-        _panel(title, {name: one.scores for name, one in c.entries.items()}, c.node_rate)
-        for title, c in titled.items()
-    ]
+    panels = [_panel(title, c, sequenced=False) for title, c in titled.items()]
     pictures = [
         picture(
             auroc_intervals(panels, everyone=names),
@@ -121,11 +110,8 @@ def _figures(runs: PairRuns, titled: Titled) -> list[Picture]:
             "AUROC of each model and baseline",
         )
     ]
-    panels = []
-    for title, c in titled.items():
-        if scores := {name: one.sequenced for name, one in c.entries.items() if one.sequenced}:
-            rate = scores[NODE_RATE].auroc.value if NODE_RATE in scores else math.nan
-            panels.append(_panel(title, scores, rate))
+    panels = [_panel(title, c, sequenced=True) for title, c in titled.items()]
+    panels = [panel for panel in panels if panel.scores]
     if panels:
         caption = (
             "The same over the pairs whose gene has an mRNA or a CDS, the sequenced part. A model that gains "
@@ -136,11 +122,14 @@ def _figures(runs: PairRuns, titled: Titled) -> list[Picture]:
     return [*pictures, *_reliability(titled, names), *_curves(runs)]
 
 
-def _panel(title: str, scores: Mapping[str, PairScores], node_rate: float) -> Panel:
+def _panel(title: str, comparison: PairComparison, *, sequenced: bool) -> Panel:
     """Return a panel of scores on the same pairs, with the node rate of these pairs in its heading."""
-    rows = next(iter(scores.values())).rows
-    heading = f"{title.rpartition(', node rate')[0]}; {rows:,} pairs, node rate {number(node_rate)}"
-    return Panel(heading, {name: one.auroc for name, one in scores.items()}, node_rate=node_rate)
+    every = {name: one.sequenced if sequenced else one.scores for name, one in comparison.entries.items()}
+    scores = {name: one for name, one in every.items() if one}
+    own = scores[NODE_RATE].auroc.value if NODE_RATE in scores else math.nan
+    rate, rows = own if sequenced else comparison.node_rate, max((s.rows for s in scores.values()), default=0)
+    heading = f"{title.rpartition(', node rate')[0]}; {rows:,} pairs, node rate {number(rate)}"
+    return Panel(heading, {name: one.auroc for name, one in scores.items()}, node_rate=rate)
 
 
 def _reliability(titled: Titled, names: Sequence[str]) -> list[Picture]:
@@ -170,13 +159,13 @@ def _curves(runs: PairRuns) -> list[Picture]:
     pictures = []
     for name, one in runs.trained.items():
         rate = one.node_rate_validation
-        figure = pair_curves(
-            one.training, f"Training: {name} ({one.split} split, negatives {one.negatives})", rate
-        )
+        title = f"Training: {name} ({one.split} split, negatives {one.negatives})"
         caption = (
             f"{name}: cross-entropy (left) and AUROC of the validation part (right) during training; epoch 0 "
             f"is untrained. {one.split.capitalize()} split, negatives {one.negatives}, node rate "
             f"{number(rate)}."
         )
-        pictures.append(picture(figure, caption, f"Training curves of {name}"))
+        pictures.append(
+            picture(epoch_curves(one.training, title, rate), caption, f"Training curves of {name}")
+        )
     return pictures

@@ -64,7 +64,7 @@ def evaluations(
     found: dict[Path, T] = {}
     for path in find(folders, pattern):
         content = read_json(path)
-        is_binding = isinstance(content, dict) and content.get("format") == BindingEvaluation.FORMAT
+        is_binding = isinstance(content, dict) and content.get("format") == "dnalm-binding-evaluation"
         one = read(path, BindingEvaluation if is_binding else PairEvaluation)
         if isinstance(one, kind):
             found[path] = one

@@ -6,6 +6,7 @@ sentences are in templates/, which end in .txt.j2; empty lines separate them.
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ import jinja2
 from dnalm.bootstrap import Estimate
 from dnalm.report.comparisons import BindingComparison, PairComparison, flipped, ranked
 from dnalm.report.figures import same_bases
-from dnalm.results import BindingModelInfo, LanguageMetrics, PairEntry
+from dnalm.results import BindingModelInfo, Gain, LanguageMetrics, PairEntry
 
 CHANCE = 0.5
 """AUROC of guessing."""
@@ -25,7 +26,7 @@ def number(value: float | None, digits: int = 4) -> str:
     return "undefined" if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
-def interval(estimate: Estimate, sign: str = "") -> str:
+def interval(estimate: Estimate | Gain, sign: str = "") -> str:
     """Write a figure with its interval, or "undefined"; small differences get more decimals.
 
     Args:
@@ -34,12 +35,13 @@ def interval(estimate: Estimate, sign: str = "") -> str:
     """
     if math.isnan(estimate.value):
         return "undefined"
-    digits = 6 if any(abs(part) < 0.0005 for part in estimate) else 4
-    value, low, high = (f"{part:{sign}.{digits}f}" for part in estimate)
-    return value if "nan" in (low, high) else f"{value} ({low} to {high})"
+    parts = (estimate.value, estimate.low, estimate.high)
+    digits = 6 if any(abs(part) < 0.0005 for part in parts) else 4
+    value, low, high = (f"{part:{sign}.{digits}f}" for part in parts)
+    return value if math.isnan(estimate.low + estimate.high) else f"{value} ({low} to {high})"
 
 
-def verdict(gap: Estimate | None) -> Literal["better", "worse", "undecided", "unknown"]:
+def verdict(gap: Estimate | Gain | None) -> Literal["better", "worse", "undecided", "unknown"]:
     """Return what a paired difference with its interval shows of the first of two models."""
     if gap is None or math.isnan(gap.low) or math.isnan(gap.value):
         return "unknown"
@@ -99,15 +101,14 @@ def binding_findings(comparison: BindingComparison) -> list[str]:
     models = ranked(comparison.models)
     gaps = {other: comparison.difference(models[0], other) for other in models[1:]}
     paired = {other: gap for other, gap in gaps.items() if isinstance(gap, Estimate)}
-    beaten = {other for other, gap in paired.items() if verdict(gap) == "better"}
     known = bool(models) and not math.isnan(comparison.models[models[0]].score.value)
     return paragraphs(
         "findings_binding",
         c=comparison,
         models=models,
         gaps=gaps,
-        beaten=[f"{other} by {interval(paired[other])}" for other in paired if other in beaten],
-        tied=[f"{other}, {interval(gap, '+')}" for other, gap in paired.items() if other not in beaten],
+        beaten=[f"{other} by {interval(gap)}" for other, gap in paired.items() if verdict(gap) == "better"],
+        tied=[f"{other}, {interval(gap, '+')}" for other, gap in paired.items() if verdict(gap) != "better"],
         twins={pair: comparison.difference(*pair) for pair in twins(comparison)},
         baselines={
             name: comparison.difference(models[0], name) if known else None
@@ -119,16 +120,15 @@ def binding_findings(comparison: BindingComparison) -> list[str]:
 def twins(comparison: BindingComparison) -> list[tuple[str, str]]:
     """Pair each pretrained model with those of the same size and training whose core is untrained."""
 
-    def key(model: BindingModelInfo) -> tuple[object, ...]:
-        size = (model.parameters, model.trained_parameters)
-        return model.kind, model.tune, model.both_strands, size, model.trained_as
+    def alike(model: BindingModelInfo) -> BindingModelInfo:
+        return replace(model, random_core=False, core=None, weights=None)
 
     models = {name: one.model for name, one in comparison.entries.items() if one.model}
     return [
         (name, twin)
         for name, model in models.items()
         for twin, other in models.items()
-        if other.random_core and not model.random_core and key(model) == key(other)
+        if other.random_core and not model.random_core and alike(model) == alike(other)
     ]
 
 
@@ -153,8 +153,8 @@ def gain_text(entry: PairEntry) -> str:
     gain = entry.minus_best_rung
     if gain is None or gain.rung is None or math.isnan(gain.value):
         return "unknown"
-    text = interval(gain.interval, "+")
-    return f"{text}, no interval" if math.isnan(gain.low) else f"{text}: {verdict(gain.interval)}"
+    text = interval(gain, "+")
+    return f"{text}, no interval" if math.isnan(gain.low) else f"{text}: {verdict(gain)}"
 
 
 def pair_findings(comparison: PairComparison) -> list[str]:
@@ -179,13 +179,8 @@ def trust(comparisons: Sequence[PairComparison]) -> str:
     """
     best = next((c for c in comparisons if c.part == "test"), comparisons[0])
     model = next(iter(best.models.values()))
-    (text,) = paragraphs(
-        "trust",
-        conditions=conditions(best),
-        auroc=model.score,
-        rate=best.node_rate,
-        chance=CHANCE,
-        unknown=any(map(math.isnan, (*model.score, best.node_rate))),
-        gain=model.minus_best_rung,
-    )
+    known = not any(map(math.isnan, (*model.score, best.node_rate)))
+    gain, floor = model.minus_best_rung, max(best.node_rate, CHANCE)
+    values = {"conditions": conditions(best), "auroc": model.score, "known": known, "gain": gain}
+    (text,) = paragraphs("trust", c=best, floor=floor, **values)
     return text

@@ -1,7 +1,5 @@
 """Invented results of every kind of run, as the commands write them."""
 
-import copy
-import json
 import math
 
 import numpy as np
@@ -61,21 +59,14 @@ def make_run(mode, bits=1.95, width=0.004, steps=1000, recipe="default", data="t
 
 
 def write_outputs(folder, *runs):
-    """Write the files that `pretrain` leaves in its --out folder, pictures aside."""
+    """Write the run.json files that `pretrain` leaves in its --out folder."""
     for run in runs:
-        metrics = run["metrics"]
-        mode = metrics["mode"]
-        (folder / mode).mkdir(parents=True)
-        (folder / mode / "run.json").write_text(json.dumps(run))
-        losses = {**copy.deepcopy(metrics["history"]), "vocab_size": metrics["vocab_size"]}
-        (folder / f"losses_{mode}.json").write_text(json.dumps(losses))
-        summary = {
-            "elapsed_time": run["timings"]["elapsed_s"], "best_val_loss": metrics["best_val_loss"],
-            "checkpoint": f"ckpt_{mode}.pt", "loss_curve": f"loss_{mode}.png",
-            "loss_data": f"losses_{mode}.json",
-        }  # fmt: skip
-        (folder / f"summary_{mode}.json").write_text(json.dumps(summary))
+        write_json(folder / run["metrics"]["mode"] / "run.json", run)
     return folder
+
+
+def rows_of(table):
+    return {row[0]: list(row[1:]) for row in table.rows}
 
 
 N, L = 60, 30

@@ -6,9 +6,7 @@ import pytest
 
 from dnalm.bootstrap import moments, paired_difference, pearson_estimate
 from dnalm.files import write_json
-from dnalm.report import binding, language, pairs
 from dnalm.report.binding import binding_chapter, draw_comparisons
-from dnalm.report.pages import Picture, write_page
 from dnalm.report.pairs import pair_chapter
 from dnalm.report.sentences import interval
 from tests.report.invented import (
@@ -22,27 +20,8 @@ from tests.report.invented import (
     make_results,
     make_scores,
     model_of,
+    rows_of,
 )
-
-PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + (300).to_bytes(4, "big") + (200).to_bytes(4, "big")
-NAN = float("nan")
-
-
-@pytest.fixture
-def no_pictures(monkeypatch):
-    """For tests of tables and text: figures are not rendered."""
-    for module in (language, binding, pairs):
-        monkeypatch.setattr(module, "picture", lambda figure, caption, alt: Picture(PNG, caption, alt))
-
-
-def page_of(tmp_path, *chapters):
-    write_page(chapters, tmp_path / "my page.html", "A title")
-    return (tmp_path / "my page.html").read_text()
-
-
-def rows_of(table):
-    return {row[0]: list(row[1:]) for row in table.rows}
-
 
 # Binding models
 
@@ -59,14 +38,6 @@ def test_the_better_model_is_named_with_the_paired_interval(no_pictures, tmp_pat
     assert rows_of(chapter.tables[0])["baseline"][0] == interval(r)
 
 
-def test_models_alike_have_no_winner(no_pictures, tmp_path):
-    add(tmp_path, "a", 2.0, seed=1)
-    add(tmp_path, "b", 2.0, seed=2)
-    chapter = binding_chapter([tmp_path])
-    assert not re.search("highest|beats", chapter.findings[0])
-    assert chapter.tables[1].rows[0][-1] == "undecided"
-
-
 @pytest.mark.parametrize(
     ("pretrained", "untrained", "words"),
     [(1.0, 4.0, "pretraining helped"), (4.0, 1.0, "did not help"), (2.0, 2.0, "no effect")],
@@ -78,6 +49,14 @@ def test_pretraining_is_compared_with_the_untrained_core(no_pictures, tmp_path, 
     add(tmp_path, "other", 3.0, seed=4, trained_as={"epochs": 9})
     (finding,) = (finding for finding in binding_chapter([tmp_path]).findings if "pretraining" in finding)
     assert words in finding
+
+
+def test_models_alike_have_no_winner(no_pictures, tmp_path):
+    for row, name in enumerate("ab"):
+        add(tmp_path, name, 2.0, seed=row)
+    chapter = binding_chapter([tmp_path])
+    assert not re.search("highest|beats", chapter.findings[0])
+    assert chapter.tables[1].rows[0][-1] == "undecided"
 
 
 def test_the_test_part_comes_first_with_its_baselines(no_pictures, tmp_path):
@@ -122,13 +101,13 @@ def test_without_a_paired_difference_the_own_intervals_speak(no_pictures, tmp_pa
     assert chapter.tables[1].rows[0][1] == "unknown"
 
 
-def test_a_binding_page_holds_every_picture(tmp_path):
+def test_a_binding_page_holds_every_picture(page_of, tmp_path):
     add(tmp_path, "vocab4", 4.0)
     predicted = add(tmp_path, "baseline", 1.0, **CNN)
     evaluate(tmp_path, {"baseline": (predicted, model_of(**CNN))})
     chapter = binding_chapter([tmp_path])
     assert len(chapter.figures) == 7  # performance; tracks, density, error; two curves; times
-    assert page_of(tmp_path, chapter).count("<img ") == 7
+    assert page_of(chapter).count("<img ") == 7
     for name in ("vocab4", "baseline"):
         change(tmp_path / f"results_{name}.json", "detail", to=None)
     (tmp_path / "evaluation_test.json").unlink()
@@ -193,8 +172,7 @@ def test_of_many_comparisons_each_gives_its_first_finding(no_pictures, tmp_path)
     for seed, folder in enumerate(folders):
         evaluation = make_evaluation({"original": 0.7}, seed=seed, digest=str(seed))
         write_json(folder / "evaluation_test.json", evaluation)
-    assert len(pair_chapter(folders).findings) == 4
-    assert len(pair_chapter(folders[:3]).findings) == 9
+    assert [len(pair_chapter(some).findings) for some in (folders, folders[:3])] == [4, 9]
     captions = [table.caption for table in pair_chapter(folders).tables]
     assert all(f"seed {seed}" in captions[2 * seed] for seed in range(4))
 
@@ -225,33 +203,23 @@ def test_a_training_alone_is_compared_with_the_node_rate(no_pictures, tmp_path, 
     assert rows_of(chapter.tables[0])["node rate"][:2] == ["0.5800", "not evaluated"]
 
 
-def test_the_test_part_speaks_for_its_validation_part(no_pictures, tmp_path):
+def test_the_test_part_speaks_for_its_validation_part_and_no_auroc_stands_alone(no_pictures, tmp_path):
     write_json(tmp_path / "results.json", make_results(0.72))
     write_json(tmp_path / "evaluation_test.json", make_evaluation({"original": 0.7}))
     cold = {"split": "cold-gene", "digest": "ee"}
     write_json(tmp_path / "cold" / "results.json", make_results(0.6, name="cold", **cold))
     chapter = pair_chapter([tmp_path])
-    assert {finding.partition(", neg")[0] for finding in chapter.findings} == {
-        "Test part, random split",
-        "Validation part, cold-gene split",
-    }
+    parts = {finding.partition(", neg")[0] for finding in chapter.findings}
+    assert parts == {"Test part, random split", "Validation part, cold-gene split"}
     text = " ".join(chapter.paragraphs)
     assert "for the split cold-gene." in text
     assert "2 different sets of pairs" in text
-
-
-def test_no_auroc_stands_without_split_negatives_and_node_rate(no_pictures, tmp_path):
-    write_json(tmp_path / "results.json", make_results(0.72))
-    write_json(tmp_path / "evaluation_test.json", make_evaluation({"original": 0.7}))
-    chapter = pair_chapter([tmp_path])
     scores = [table.caption for table in chapter.tables if "AUROC" in " ".join(table.columns)]
-    captions = [
-        f.caption for f in chapter.figures if "validation part" in f.caption or "probability" in f.caption
-    ]
-    assert len(scores) == 3
-    assert len(captions) == 2
+    words = ("validation part", "probability")
+    captions = [one.caption for one in chapter.figures if any(word in one.caption for word in words)]
+    assert (len(scores), len(captions)) == (4, 4)
     for text in [*chapter.findings, *scores, *captions]:
-        for word in ("random split", "negatives degree-matched", "node rate"):
+        for word in (" split", "negatives degree-matched", "node rate"):
             assert word in text.lower(), text
 
 
@@ -273,10 +241,10 @@ def test_the_pair_table_has_the_figures_of_the_file(no_pictures, tmp_path):
     assert "something is <odd>" in chapter.paragraphs[-1]
 
 
-def test_a_pair_page_holds_every_picture(tmp_path):
+def test_a_pair_page_holds_every_picture(page_of, tmp_path):
     write_json(tmp_path / "results.json", make_results(0.72))
     write_json(tmp_path / "evaluation_test.json", make_evaluation({"original": 0.7, "<kmer>": 0.65}))
     chapter = pair_chapter([tmp_path])
-    text = page_of(tmp_path, chapter)
+    text = page_of(chapter)
     assert text.count("data:image/png;base64,") == len(chapter.figures) == 4
     assert "<kmer>" not in text

@@ -13,9 +13,8 @@ from dnalm.bootstrap import Estimate
 from dnalm.report import figures as training
 from dnalm.report import figures_predictions as predictions
 from dnalm.report import figures_scores as scores
-from dnalm.report.figures_predictions import Window
 from dnalm.report.figures_scores import Panel
-from dnalm.results import Density, LanguageMetrics, Reliability, Training, decode
+from dnalm.results import BindingDetail, Density, LanguageMetrics, Reliability, Track, Training, decode
 from tests.report.invented import make_run
 
 NAN = math.nan
@@ -31,11 +30,16 @@ AUROC = Panel(
     "Test", {"a": Estimate(0.7, 0.69, 0.71), "node rate": Estimate(0.58, 0.57, 0.59)}, node_rate=0.58
 )
 UNKNOWN = Panel("Validation", {"a": Estimate(NAN, NAN, NAN), "b": Estimate(0.45, NAN, NAN)})
-WINDOWS = [
-    Window("chr22_300_599", [0.0, 7.0, 7.0, 0.0], {"a": [0.1, 6.0, 6.5, 0.2]}),
-    Window("my peak", [0.0, 0.0, 9.0, 9.0], {"a": [0.0, 1.0, 8.0, 9.5], "b": [1.0, NAN, 1.0, 1.0]}),
-]
 DENSITY = Density([0.0, 5.0, 10.0], [[100.0, 3.0], [0.0, 20.0]])
+NAMED = ("chr22_300_599", [0.0, 7.0, 7.0, 0.0]), ("my peak", [0.0, 0.0, 9.0, 9.0])
+TRACKS = {
+    "a": [[0.1, 6.0, 6.5, 0.2], [0.0, 1.0, 8.0, 9.5]],
+    "b": [[1.0, 1.0, 1.0, 1.0], [1.0, NAN, 1.0, 1.0]],
+}
+DETAILS = {
+    name: BindingDetail([Track(*one, each) for one, each in zip(NAMED, rows, strict=True)], DENSITY, [])
+    for name, rows in TRACKS.items()
+}
 BINS = Reliability(
     [0.0, 0.25, 0.5, 0.75, 1.0], [0.2, 0.4, NAN, 0.9], [0.1, 0.45, NAN, 0.8], [300, 500, 0, 200]
 )
@@ -61,13 +65,13 @@ EVERY = {
     "loss_curve": lambda: training.loss_curve(metrics(), "A title"),
     "markov_ladder": lambda: training.markov_ladder({"full": metrics(), "vocab4": metrics("vocab4", 1.972)}),
     "time_comparison": lambda: training.time_comparison({"full": 312.0, "vocab4": 80.4}),
-    "binding_curves": lambda: training.binding_curves(trained(BINDING), "A title"),
-    "pair_curves": lambda: training.pair_curves(trained(PAIRS, 1), "A title", 0.58),
+    "binding_curves": lambda: training.epoch_curves(trained(BINDING), "A title"),
+    "pair_curves": lambda: training.epoch_curves(trained(PAIRS, 1), "A title", 0.58),
     "performance_comparison": lambda: scores.performance_comparison([R, UNKNOWN]),
     "auroc_intervals": lambda: scores.auroc_intervals([AUROC, UNKNOWN]),
     "reliability": lambda: scores.reliability({"a": BINS}),
     "probabilities": lambda: scores.probabilities(np.array([0.1, 0.55, 1.0]), 0.25),
-    "tracks": lambda: predictions.tracks(WINDOWS),
+    "tracks": lambda: predictions.tracks(DETAILS),
     "density": lambda: predictions.density({"a": DENSITY, "b": DENSITY}),
     "error_by_position": lambda: predictions.error_by_position({"a": [0.5, 0.4], "b": [1.0, NAN]}),
     "attention": lambda: predictions.attention_picture(RANGES, WEIGHTS, 30, ATOMS, drawing(), "A $title"),
@@ -97,7 +101,7 @@ def upright(axes):
     return [line.get_xdata()[0] for line in axes.lines if list(line.get_ydata()) == [0, 1]]
 
 
-def test_loss_curve(tmp_path):
+def test_loss_curve():
     one = metrics("vocab4")
     left, right = training.loss_curve(one, "t").axes
     assert lines(left) == {"training": one.history["train_losses"], "validation": one.history["val_losses"]}
@@ -105,10 +109,7 @@ def test_loss_curve(tmp_path):
     assert model == one.history["bits_per_base"]
     assert markov == [one.ladder.best.bits] * 2
 
-
-def test_the_untrained_loss_does_not_flatten_the_rest():
     losses = {"train_losses": [3.69, *[1.38] * 10], "val_losses": [3.69, *[1.41] * 10]}
-    one = metrics()
     axes = training.loss_curve(replace(one, history=one.history | losses), "t").axes[0]
     assert 1.41 < axes.get_ylim()[1] < 1.5
     assert "3.690" in axes.texts[0].get_text()  # and the reader is told
@@ -116,23 +117,21 @@ def test_the_untrained_loss_does_not_flatten_the_rest():
 
 @pytest.mark.parametrize("best_epoch", [2, 3])
 def test_epoch_curves(best_epoch):
-    left, right = training.binding_curves(trained(BINDING, best_epoch), "t").axes
+    left, right = training.epoch_curves(trained(BINDING, best_epoch), "t").axes
     assert lines(left)["validation"] == BINDING["val_loss"]
     np.testing.assert_equal(lines(left)["training"], BINDING["train_loss"])
     np.testing.assert_equal(lines(right)["validation"], BINDING["pearson_r"])
     for axes in (left, right):
         assert list(axes.lines[-1].get_xdata()) == [best_epoch] * 2
         assert all(tick == int(tick) for tick in axes.get_xticks())
-    _, right = training.pair_curves(trained(PAIRS, 1), "t", 0.58).axes
+    _, right = training.epoch_curves(trained(PAIRS, 1), "t", 0.58).axes
     assert [0.58, 0.58] in lines(right).values()
     assert PAIRS["val_auroc"] in lines(right).values()
     one = {name: values[1:2] for name, values in BINDING.items()}
-    assert training.png(training.binding_curves(trained(one, 1), "t"))
+    assert training.png(training.epoch_curves(trained(one, 1), "t"))
 
-
-def test_noise_does_not_look_like_a_change():
     flat = PAIRS | {"train_loss": [0.693] * 2, "val_bce": [0.6931] * 2, "val_auroc": [0.5, 0.501]}
-    axes = training.pair_curves(trained(flat, 1), "t", 0.502).axes
+    axes = training.epoch_curves(trained(flat, 1), "t", 0.502).axes
     assert [high - low for low, high in (one.get_ylim() for one in axes)] == pytest.approx([0.05, 0.1])
 
 
@@ -141,14 +140,8 @@ def test_times_are_bars_as_long_as_they_say():
     assert [bar.get_width() for bar in axes.patches] == pytest.approx([5.2, 1.34])
     assert [text.get_text() for text in axes.texts] == ["5 min 12 s", "1 min 20 s"]
     assert "minutes" in axes.get_xlabel()
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, "0.0 s"), (9.96, "10 s"), (59.6, "1 min 0 s"), (185, "3 min 5 s"), (3599.7, "1 h 0 min")],
-)
-def test_duration(seconds, text):
-    assert training.duration(seconds) == text
+    texts = [training.duration(seconds) for seconds in (0, 9.96, 59.6, 185, 3599.7)]
+    assert texts == ["0.0 s", "10 s", "1 min 0 s", "3 min 5 s", "1 h 0 min"]
 
 
 def test_markov_ladder_shows_both_strands_and_each_model_with_its_band():
@@ -234,14 +227,14 @@ def test_a_probability_is_counted_in_its_bin():
     assert [counts[0], counts[2], counts[-1], counts.sum()] == [1, 2, 1, 4]
     assert edges[2] == pytest.approx(0.04)
     assert upright(axes) == [0.25]
-    assert scores.probabilities(np.array([0.5])).axes[0].get_legend() is None
 
 
 def test_tracks_show_truth_as_area_and_the_position_in_the_genome():
-    first, second = predictions.tracks(WINDOWS).axes
+    other = [replace(DETAILS["b"].tracks[0], window="elsewhere"), DETAILS["b"].tracks[1]]
+    first, second = predictions.tracks(DETAILS | {"b": DETAILS["b"]._replace(tracks=other)}).axes
     assert first.get_title("left") == "chr22:301-600"  # 0-based inclusive in the name, 1-based on the page
     assert second.get_title("left") == "my peak"
-    assert lines(first) == {"a": WINDOWS[0].predicted["a"]}
+    assert lines(first) == {"a": TRACKS["a"][0]}  # windows of the first model alone
     assert set(lines(second)) == {"a", "b"}
     assert list(first.lines[0].get_xdata()) == [1, 2, 3, 4]
     assert second.collections[0].get_paths()[0].vertices[:, 1].max() == 9.0
@@ -283,14 +276,6 @@ def test_each_range_is_a_step_and_what_is_not_read_is_empty():
     values, edges, _ = overlapping.patches[0].get_data()
     assert list(edges) == [0, 1, 2, 3, 4, 5, 9]  # each is drawn to the next
     np.testing.assert_allclose(values, 100 / 6)
-
-
-def test_many_ranges_have_no_outline_that_hides_them():
-    patches = [
-        len(attention([(at, at + 1) for at in range(count)], [1 / count] * count, count).axes[0].patches)
-        for count in (predictions.FEW, predictions.FEW + 1)
-    ]
-    assert patches == [2, 1]
 
 
 def test_the_more_attention_the_darker_the_atom():

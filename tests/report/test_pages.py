@@ -9,25 +9,14 @@ import pytest
 
 from dnalm.bootstrap import Estimate
 from dnalm.files import write_json
-from dnalm.report import binding, language, pairs
 from dnalm.report.language import genome_chapter, language_chapter
-from dnalm.report.pages import Chapter, Picture, Table, write_page
+from dnalm.report.pages import Chapter, Picture, Table
 from dnalm.report.sentences import interval, language_findings, verdict
 from dnalm.results import LanguageMetrics, decode
-from tests.report.invented import (
-    make_run,
-    write_outputs,
-)
+from tests.report.conftest import PNG
+from tests.report.invented import make_run, rows_of, write_outputs
 
-PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + (300).to_bytes(4, "big") + (200).to_bytes(4, "big")
 NAN = float("nan")
-
-
-@pytest.fixture
-def no_pictures(monkeypatch):
-    """For tests of tables and text: figures are not rendered."""
-    for module in (language, binding, pairs):
-        monkeypatch.setattr(module, "picture", lambda figure, caption, alt: Picture(PNG, caption, alt))
 
 
 class Page(HTMLParser):
@@ -51,18 +40,9 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
 
-def page_of(tmp_path, *chapters):
-    write_page(chapters, tmp_path / "my page.html", "A title")
-    return (tmp_path / "my page.html").read_text()
-
-
-def rows_of(table):
-    return {row[0]: list(row[1:]) for row in table.rows}
-
-
-def test_a_page_needs_nothing_but_itself(tmp_path):
+def test_a_page_needs_nothing_but_itself(page_of, tmp_path):
     folder = write_outputs(tmp_path / "my outputs", make_run("full", 1.945), make_run("vocab4", 1.972))
-    text = page_of(tmp_path, language_chapter([folder]))
+    text = page_of(language_chapter([folder]))
     page = Page(text)
     assert page.open == []
     assert len(page.images) == 4  # Markov models, two curves, times
@@ -77,25 +57,24 @@ def test_a_page_needs_nothing_but_itself(tmp_path):
         assert word in text
 
 
-def test_a_page_begins_with_at_most_five_findings_then_its_contents(tmp_path):
+def test_a_page_begins_with_at_most_five_findings_then_its_contents(page_of):
     findings = [f"finding {row}." for row in range(7)]
-    text = page_of(tmp_path, Chapter("One", findings, figures=[Picture(PNG, "the figure", "")]))
+    text = page_of(Chapter("One", findings, figures=[Picture(PNG, "the figure", "")]))
     order = ["finding 4.", "the figure", "<nav>", "finding 5."]
     assert [text.index(word) for word in order] == sorted(text.index(word) for word in order)
     assert all(text.count(finding) == 1 for finding in findings)
     assert text.count("the figure") == 1
-    text = page_of(tmp_path, Chapter("One", findings), Chapter("Two", ["another."]), Chapter("Three"))
+    text = page_of(Chapter("One", findings), Chapter("Two", ["another."]), Chapter("Three"))
     answer = text[: text.index("<nav>")]
     assert ["finding 1." in answer, "another." in answer, "finding 2." in answer] == [True, True, False]
     assert all(finding in text for finding in findings)
 
 
-def test_text_is_escaped_everywhere(tmp_path):
+def test_text_is_escaped_everywhere(page_of):
     nasty = "<b>&\"'"
     table = Table(nasty, [nasty], [[nasty, nasty]])
     chapter = Chapter(nasty, [nasty], [table], [Picture(PNG, nasty, nasty)], [nasty], [table])
-    write_page([chapter, chapter], tmp_path / "x.html", nasty)
-    text = (tmp_path / "x.html").read_text()
+    text = page_of(chapter, chapter, title=nasty)
     assert "<b>" not in text
     assert text.count("&lt;b&gt;") > 20
 
@@ -108,26 +87,20 @@ def test_pictures_have_their_size_in_inches_and_tables_align():
 
 
 @pytest.mark.parametrize(
-    ("gap", "expected"),
+    ("gap", "expected", "text"),
     [
-        (Estimate(0.2, 0.1, 0.3), "better"),
-        (Estimate(-0.2, -0.3, -0.1), "worse"),
-        (Estimate(0.2, -0.1, 0.3), "undecided"),
-        (Estimate(0.0, 0.0, 0.0), "undecided"),
-        (Estimate(0.2, NAN, NAN), "unknown"),
-        (None, "unknown"),
+        (Estimate(0.2, 0.1, 0.3), "better", "+0.2000 (+0.1000 to +0.3000)"),
+        (Estimate(-0.2, -0.3, -0.1), "worse", "-0.2000 (-0.3000 to -0.1000)"),
+        (Estimate(0.2, -0.1, 0.3), "undecided", "+0.2000 (-0.1000 to +0.3000)"),
+        (Estimate(0.0001, 0.0, 0.3), "undecided", "+0.000100 (+0.000000 to +0.300000)"),
+        (Estimate(0.2, NAN, NAN), "unknown", "+0.2000"),
+        (Estimate(NAN, 0.1, 0.2), "unknown", "undefined"),
     ],
 )
-def test_a_verdict_follows_the_interval(gap, expected):
+def test_a_verdict_follows_the_interval(gap, expected, text):
     assert verdict(gap) == expected
-
-
-def test_figures_are_written_with_their_interval():
-    assert interval(Estimate(0.7, 0.6, 0.8)) == "0.7000 (0.6000 to 0.8000)"
-    assert interval(Estimate(0.7, 0.6, 0.8), "+") == "+0.7000 (+0.6000 to +0.8000)"
-    assert interval(Estimate(0.0001, 0.00005, 0.3)) == "0.000100 (0.000050 to 0.300000)"
-    assert interval(Estimate(0.7, NAN, NAN)) == "0.7000"
-    assert interval(Estimate(NAN, 0.1, 0.2)) == "undefined"
+    assert interval(gap, "+") == text
+    assert verdict(None) == "unknown"
 
 
 # Language models

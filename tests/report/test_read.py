@@ -1,7 +1,6 @@
 """Tests for dnalm/report/read*.py: what is read from folders, and what is refused."""
 
 import json
-import math
 import subprocess
 import sys
 
@@ -117,18 +116,14 @@ def test_a_difference_matches_windows_by_name_and_checks_their_truth(tmp_path):
         return read_binding([tmp_path]).comparisons[0].difference("a", "b")
 
     assert difference(NAMES[::-1], sums[::-1]) == expected
+    add(tmp_path, "flat", None)
+    (comparison,) = read_binding([tmp_path]).comparisons
+    assert ranked(comparison.models) == ["a", "b", "flat"]  # an undefined score is last
+    assert isinstance(comparison.difference("a", "flat"), str)
     assert isinstance(difference(NAMES, moments(TRUTH + 1, other)), str)  # another truth
     assert isinstance(difference(NAMES[1:], sums[1:]), str)  # other windows
     (tmp_path / "b" / "moments.npz").unlink()
     assert isinstance(read_binding([tmp_path]).comparisons[0].difference("a", "b"), str)
-
-
-def test_an_undefined_score_is_last(tmp_path):
-    add(tmp_path, "flat", None)
-    add(tmp_path, "vocab4", 2.0)
-    (comparison,) = read_binding([tmp_path]).comparisons
-    assert ranked(comparison.models) == ["vocab4", "flat"]
-    assert isinstance(comparison.difference("vocab4", "flat"), str)
 
 
 @pytest.mark.parametrize(
@@ -136,13 +131,10 @@ def test_an_undefined_score_is_last(tmp_path):
     [
         {"names": np.array(["a"])},
         {"names": np.array(["a"]), "moments": np.zeros((2, 6))},
-        {"names": np.array(["a"]), "moments": np.zeros((1, 5))},
         {"names": np.array(["a"]), "moments": np.full((1, 6), np.nan)},
-        {"names": np.array(["a"], dtype=object), "moments": np.zeros((1, 6))},
         {"names": np.array(["a"]), "moments": np.array([["x"] * 6])},
         None,
     ],
-    ids=["one missing", "counts differ", "five sums", "not finite", "pickled", "text", "cut short"],
 )
 def test_damaged_moments_are_named(tmp_path, arrays):
     path = tmp_path / "moments.npz"
@@ -171,7 +163,7 @@ def test_pair_runs_are_read_by_split_the_test_part_first(tmp_path):
     ]  # fmt: skip
     assert (aurocs(test.models), aurocs(validation.models)) == ({"original": 0.7}, {"original": 0.71})
     gain = test.models["original"].minus_best_rung
-    assert (gain.rung, gain.interval) == ("matrix factorisation", (0.02, 0.01, 0.03))
+    assert gain == ("matrix factorisation", 0.02, 0.01, 0.03)
     assert test.node_rate == validation.node_rate == 0.58
     assert cold.models["cold"].minus_best_rung is None
     assert not cold.baselines
@@ -190,15 +182,13 @@ def test_trainings_of_one_name_are_named_by_folder(tmp_path):
 
 
 def test_evaluations_of_the_same_pairs_stand_together(tmp_path):
-    write_json(tmp_path / "a" / "evaluation_test.json", make_evaluation({"a": 0.7}))
+    write_json(tmp_path / "a" / "evaluation_test.json", make_evaluation({"a": None}))
     write_json(tmp_path / "b" / "evaluation_test.json", make_evaluation({"b": 0.71}))
+    other = make_evaluation({"c": 0.7}, rungs={"node rate": 0.59})
+    write_json(tmp_path / "c" / "evaluation_test.json", other)
     (comparison,) = read_pairs([tmp_path]).comparisons
-    assert set(comparison.models) == {"a", "b"}
+    assert ranked(comparison.models) == ["b", "c", "a"]  # null is NaN, and last
     assert len(comparison.baselines) == 4
-    write_json(
-        tmp_path / "c" / "evaluation_test.json", make_evaluation({"c": 0.7}, rungs={"node rate": 0.59})
-    )
-    (comparison,) = read_pairs([tmp_path]).comparisons
     assert comparison.node_rate == 0.58
 
 
@@ -219,13 +209,6 @@ def test_a_model_is_known_by_its_weights_whatever_its_name(tmp_path):
     assert list(read_pairs([tmp_path]).comparisons[0].models) == [
         f"a ({tmp_path.name}/evaluation_test, other weights)"
     ]
-
-
-def test_null_is_nan_and_ranks_last(tmp_path):
-    write_json(tmp_path / "evaluation.json", make_evaluation({"a": None, "b": 0.6}, gain=(None, None, None)))
-    (comparison,) = read_pairs([tmp_path]).comparisons
-    assert ranked(comparison.models) == ["b", "a"]
-    assert math.isnan(comparison.models["a"].scores.auroc.value)
 
 
 def test_a_run_is_read_with_evaluations_of_its_weights_and_pairs_in_it_and_beside_it(tmp_path):

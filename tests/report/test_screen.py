@@ -118,12 +118,6 @@ def test_hits_are_shown_with_what_is_known_of_them(page):
     assert text.count("data:image/png") == 3 + 1  # structures and the histogram
 
 
-def test_a_library_without_names_has_no_second_column_of_smiles(page):
-    assert ">SMILES</th>" in page()
-    first = [replace(each, name=each.shown) for each in SCREEN.first]
-    assert ">SMILES</th>" not in page(replace(SCREEN, first=first))
-
-
 def test_no_more_are_shown_than_said(page):
     first = [replace(SCREEN.first[2], name=f"n{row}") for row in range(SHOWN)]
     unread = [(f"line {row}", "x", "is no molecule") for row in range(UNREAD_SHOWN + 5)]
@@ -136,18 +130,20 @@ def test_no_more_are_shown_than_said(page):
     assert f'"row">line {UNREAD_SHOWN}<' not in text
 
 
-def test_a_ranking_that_does_not_spread_is_told(page):
-    assert "of each other" not in page()
-    assert "within 0.015 of each other" in page(replace(SCREEN, probabilities=np.array([0.5, 0.515])))
-    assert "of each other" not in page(replace(SCREEN, probabilities=np.array([0.5])))
-
-
-def test_what_was_not_judged_is_told(page):
-    assert "The test part was not evaluated" not in page()
+def test_what_was_not_judged_or_does_not_spread_is_told(page):
+    text = page()
+    assert "The test part was not evaluated" not in text
+    assert "of each other" not in text
+    assert ">SMILES</th>" in text
+    assert "<td>0.6100</td><td>not evaluated</td><td>not evaluated</td>" in text
     assert "The test part was not evaluated" in page(comparisons=[evaluated(part="validation")])
-    assert "<td>0.6100</td><td>not evaluated</td><td>not evaluated</td>" in page()
     screen = replace(SCREEN, query="molecule", name="CCO", drawing=png())
     assert "<td>0.6200</td><td>not evaluated</td>" in page(screen)  # within one molecule
+    first = [replace(each, name=each.shown) for each in SCREEN.first]  # a library without names
+    text = page(replace(SCREEN, first=first, probabilities=np.array([0.5, 0.515])))
+    assert "within 0.015 of each other" in text
+    assert ">SMILES</th>" not in text
+    assert "of each other" not in page(replace(SCREEN, probabilities=np.array([0.5])))
 
 
 def test_attention_stands_with_its_caution(page):
