@@ -170,6 +170,8 @@ class TrainingRun:
     ) -> dict[str, Any] | None:
         """Train to the end or from the last state on, evaluate and record it; the folder is locked.
 
+        The first process returns the results, the others None.
+
         Args:
             recipe: name of the settings.
             settings: every setting, in tables.
@@ -179,12 +181,6 @@ class TrainingRun:
             shape: of the model, for run.json.
             stop_at: the step after which to stop; None for the last one.
             options: of the loop.
-
-        Returns:
-            The results in the first process, None in the others.
-
-        Raises:
-            InputError: if another run writes to the folder, memory runs out, or the loss is no number.
         """
         flat = {key: value for table in settings.values() for key, value in table.items() if key not in free}
         loop = self._loop({**flat, **identity}, **options)
@@ -216,8 +212,8 @@ class TrainingRun:
                 except KeyboardInterrupt:
                     self.say(f"stopped at step {loop.step:,}; --resume goes on from step {loop.saved or 0:,}")
                     raise
-            status = "done" if complete else "interrupted"
             metrics = {key: results[key] for key in self.reported or results}
+            status = "done" if complete else "interrupted"
             record.finish(status, metrics, training_s=loop.elapsed, **self.timings)
             return results
 
