@@ -37,12 +37,9 @@ IUPAC = (BASES + AMBIGUOUS).encode()
 class BindingSet:
     """Windows, all of one length, and the score at each of their bases."""
 
-    names: list[str]
-    """Of the windows, all distinct, as in the file."""
-    letters: Letters
-    """[N, L]: upper-case ASCII letters, A C G T or another IUPAC code such as N."""
-    scores: Scores
-    """[N, L]"""
+    names: list[str]  # of the windows, all distinct, as in the file
+    letters: Letters  # [N, L]: upper-case ASCII letters, A C G T or another IUPAC code such as N
+    scores: Scores  # [N, L]
 
 
 def window_name(interval: Interval) -> str:
@@ -91,12 +88,7 @@ def read_binding(sequences: Path, scores: Path) -> BindingSet:
 
 
 def read_sequences(path: Path) -> tuple[list[str], Letters]:
-    """Read the table of sequences: names and upper-case letters [N, L]; columns besides the two are ignored.
-
-    Raises:
-        InputError: if columns are missing, there is no window, names repeat, lengths differ, or a character
-            is not an IUPAC code.
-    """
+    """Read the table of sequences: names and upper-case letters [N, L]; other columns are ignored."""
     names: list[str] = []
     rows: list[bytes] = []
     for number, row in read_table(path, COLUMNS):
@@ -110,8 +102,8 @@ def read_sequences(path: Path) -> tuple[list[str], Letters]:
         if strange := rows[-1].translate(None, IUPAC):
             at = rows[-1].index(strange[:1])
             raise InputError(
-                f"{path}: window {names[-1]}, position {at + 1:,}: {row['sequence'][at]!r} is no IUPAC code "
-                f"of DNA ({IUPAC.decode()})"
+                f"{path}: window {names[-1]}, position {at + 1:,}: {row['sequence'][at]!r} is no IUPAC "
+                f"code of DNA ({IUPAC.decode()})"
             )
     if not rows:
         raise InputError(f"{path}: there are no windows below the first line")
@@ -120,12 +112,7 @@ def read_sequences(path: Path) -> tuple[list[str], Letters]:
 
 
 def read_scores(path: Path) -> tuple[list[str], Scores]:
-    """Read the table of scores: names of the columns, and [N, L], a row a window.
-
-    Raises:
-        InputError: if there is no window or no row, names repeat, a row has too few or too many scores, or
-            one is not a finite number.
-    """
+    """Read the table of scores: names of the columns, and [N, L], a row a window."""
     lines = read_lines(path)
     names = next(lines, (1, ""))[1].split("\t")
     _check_names(names, path)

@@ -13,10 +13,8 @@ import numpy as np
 from dnalm.errors import InputError
 from dnalm.formats.text import AGAIN, GZIP_MAGIC, decompressed, gzip_errors
 
-CHUNK = 1 << 20
-"""Bytes of text read at a time."""
-LONGEST_HEADER = 1 << 15
-"""Bytes of a header line; a longer one shows that the file is not FASTA."""
+CHUNK = 1 << 20  # bytes of text read at a time
+LONGEST_HEADER = 1 << 15  # bytes; a longer one shows that the file is not FASTA
 BGZIP_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 """The empty block that ends every bgzip file (SAM specification, section 4.1.2)."""
 
@@ -24,10 +22,8 @@ BGZIP_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000
 class Block(NamedTuple):
     """A piece of one record of a genome."""
 
-    name: str | None
-    """The record's name in its first block, None in those after."""
-    text: bytes
-    """Sequence lines as in the file, a newline after each, none empty; may begin and end inside a line."""
+    name: str | None  # the record's name in its first block, None in those after
+    text: bytes  # sequence lines, a newline after each, none empty; may begin and end inside a line
 
 
 class Source:
@@ -81,11 +77,7 @@ class Source:
 
 
 def read_text(source: Source) -> Iterator[bytes]:
-    r"""Yield the text of a file in pieces, decompressed, each line ended by `\n` alone.
-
-    Raises:
-        InputError: if the file is empty, or if it is compressed and damaged or cut short.
-    """
+    r"""Yield the text of a file in pieces, decompressed, each line ended by `\n` alone."""
     held = b""  # a \r at the end of a piece: the next one shows whether \n follows
     empty = True
     for chunk in _read_ahead(_chunks(source)):
@@ -141,11 +133,7 @@ def read_fasta(source: Source) -> Iterator[Block]:
 
 
 def check_name(word: bytes, source: Source) -> str:
-    """Return the name of a record.
-
-    Raises:
-        InputError: if it is empty or not printable ASCII.
-    """
+    """Return the name of a record."""
     name = word.decode("utf-8", "replace")
     if not (name and name.isascii() and name.isprintable()):
         raise InputError(

@@ -14,8 +14,7 @@ from dnalm.formats.pairs import plain_gene_id
 from dnalm.formats.text import AGAIN, first_line, read_table
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
-UNKNOWN = "unknown"
-"""The kind of a sequence whose file gives none."""
+UNKNOWN = "unknown"  # the kind of a sequence whose file gives none
 NO_SEQUENCE = "SEQUENCEUNAVAILABLE"
 """What Ensembl's BioMart writes for a gene of which it has no sequence, without the blank."""
 
@@ -24,11 +23,9 @@ class GeneRow(NamedTuple):
     """One sequence of a gene; a gene may have several."""
 
     gene_id: str
-    kind: str
-    """What it is, in the file's words: CDS, mRNA, a promoter; or `UNKNOWN`."""
+    kind: str  # what it is, in the file's words: CDS, mRNA, a promoter; or `UNKNOWN`
     source_id: str
-    sequence: str
-    """Upper-case IUPAC DNA; U is read as T; empty where the file has none."""
+    sequence: str  # upper-case IUPAC DNA; U is read as T; empty where the file has none
 
 
 def read_gene_rows(path: Path) -> Iterator[GeneRow]:

@@ -98,11 +98,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def read_config(folder: Path, name: str = "config.json") -> dict[str, Any]:
-    """Read a JSON file of settings in a hub folder.
-
-    Raises:
-        InputError: if it is missing, or holds something else; the file is named.
-    """
+    """Read a JSON file of settings in a hub folder."""
     file = folder / name
     if not file.is_file():
         raise InputError(f"{file}: missing; expected the model's {name} beside its other files")
@@ -113,11 +109,7 @@ def read_config(folder: Path, name: str = "config.json") -> dict[str, Any]:
 
 
 def read_shape(path: Path, from_hub: Callable[[Mapping[str, Any]], T]) -> T:
-    """Return what `from_hub` makes of the config.json in a hub folder, or beside a weights file.
-
-    Raises:
-        InputError: if there is none, or it is of another model.
-    """
+    """Return what `from_hub` makes of the config.json in a hub folder, or beside a weights file."""
     folder = path.parent if path.is_file() else path
     content = read_config(folder)
     try:

@@ -22,8 +22,7 @@ Numbers = npt.NDArray[np.float64]
 Background = tuple[float, float, float, float]
 Lines = list[tuple[int, str]]  # lines that are not empty, with their numbers from 1
 
-SUM_TOLERANCE = 0.02
-"""How far from 1 a row of probabilities may sum: HOMER writes three decimals, others two."""
+SUM_TOLERANCE = 0.02  # how far from 1 a row may sum: HOMER writes three decimals, others two
 UNIFORM: Background = (0.25, 0.25, 0.25, 0.25)
 
 
@@ -32,12 +31,9 @@ class Motif:
     """A position weight matrix."""
 
     name: str
-    probabilities: Numbers
-    """[W, 4]: of A C G T at each position; each row sums to 1."""
-    threshold: float | None = None
-    """Least score of a site, sum of ln(probability / background); None where the file gives none."""
-    background: Background = UNIFORM
-    """Of A C G T; sums to 1."""
+    probabilities: Numbers  # [W, 4]: of A C G T at each position; each row sums to 1
+    threshold: float | None = None  # least score of a site, sum of ln(probability / background)
+    background: Background = UNIFORM  # of A C G T; sums to 1
 
     @property
     def width(self) -> int:

@@ -22,11 +22,7 @@ class PairRow(NamedTuple):
 
 
 def pair_files(path: Path) -> list[Path]:
-    """Return the tables that `path` stands for: itself, or those in train/ and test/ of a folder.
-
-    Raises:
-        InputError: if a folder has none.
-    """
+    """Return the tables that `path` stands for: itself, or those in train/ and test/ of a folder."""
     if not path.is_dir():
         return [path]
     inside = [*sorted(path.glob("train/*")), *sorted(path.glob("test/*"))]

@@ -24,9 +24,6 @@ def read_molecules(path: Path) -> Iterator[MoleculeRow]:
     Args:
         path: a table if its first line has a column SMILES, between tabs or commas; else lines of SMILES and,
             after a blank or a tab, a name.
-
-    Raises:
-        InputError: if it is a folder, or damaged gzip.
     """
     cells = first_line(path).replace("\t", ",").split(",")
     if "smiles" in (cell.strip().strip('"').lower() for cell in cells):

@@ -9,10 +9,8 @@ from dnalm.formats.text import AGAIN
 
 MAGIC = {b"\x43\x27\x41\x1a": "<", b"\x1a\x41\x27\x43": ">"}
 """The first bytes, and the byte order (UCSC, twoBit format)."""
-LINE = 60
-"""Bases in a line of text."""
-CHUNK = LINE << 14
-"""Bases read at a time."""
+LINE = 60  # bases in a line of text
+CHUNK = LINE << 14  # bases read at a time
 
 
 def read_twobit(source: Source) -> Iterator[Block]:
@@ -46,10 +44,6 @@ def check_complete(source: Source) -> None:
     Layout (UCSC, twoBit format), in numbers of 32 bits: signature, version, count of records, reserved; for
     each record the size of its name (one byte), its name, its offset (64 bits in version 1). A record: bases,
     stretches of N, their starts and sizes, stretches in lower case, likewise, reserved, four bases a byte.
-
-    Raises:
-        struct.error: if it leads past the end.
-        InputError: if a name is not printable ASCII.
     """
     with source.path.open("rb") as file:
         order = MAGIC[file.read(4)]

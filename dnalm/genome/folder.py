@@ -10,7 +10,7 @@ Shapes used below
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -49,18 +49,14 @@ SPLITS = {
 """Shape of `split`, by its kind."""
 Part = Literal["train", "val"]
 PARTS: tuple[Part, ...] = ("train", "val")
-PIECE = 1 << 24
-"""Bases yielded at a time."""
-STRIDE = 65_536
-"""Bases between two entries of the index."""
-TEXT_PIECE = 1 << 16
-"""Characters searched in one step: more than any header."""
+PIECE = 1 << 24  # bases yielded at a time
+STRIDE = 65_536  # bases between two entries of the index
+TEXT_PIECE = 1 << 16  # characters searched in one step: more than any header
 AGAIN = "run dnalm prepare again with --overwrite"
 
 Bytes = npt.NDArray[np.uint8]
 Int64 = npt.NDArray[np.int64]
-BYTES: Bytes = np.arange(256, dtype=np.uint8)
-"""The characters of tokens that are bytes of a text."""
+BYTES: Bytes = np.arange(256, dtype=np.uint8)  # the characters of tokens that are bytes of a text
 
 
 class PreparedGenome:
@@ -91,7 +87,7 @@ class PreparedGenome:
 
     @property
     def mode(self) -> str:
-        """Either "full" or "vocab4"."""
+        """Either full or vocab4."""
         return str(self.meta["mode"])
 
     @cached_property
@@ -106,11 +102,7 @@ class PreparedGenome:
         return hashlib.sha256((self.meta["characters"] + lines).encode()).hexdigest()
 
     def verify(self) -> None:
-        """Read every file and compare its SHA-256.
-
-        Raises:
-            InputError: if one differs.
-        """
+        """Read every file and compare its SHA-256."""
         for name in FILES[self.mode]:
             path = self.folder / name
             if files.sha256(path) != self.meta["files"][name]["sha256"]:
@@ -138,9 +130,6 @@ class PreparedGenome:
         """Return the tokens [first, last) of a part that hold its bases [start, end).
 
         In full, newlines and all else between those bases are inside the span; in vocab4 it is (start, end).
-
-        Raises:
-            InputError: if the part has no such bases.
         """
         bases = int(self.meta["counts"][f"{part}_bases"])
         if not 0 <= start <= end <= bases:
@@ -151,17 +140,13 @@ class PreparedGenome:
         return (last if start == end else self._offset(part, start)), last
 
     def bases(self, part: Part, start: int, end: int) -> Bytes:
-        """Return the base codes (A 0, C 1, G 2, T 3) of the bases [start, end) of a part, uint8 [L].
-
-        Raises:
-            InputError: if the part has no such bases.
-        """
+        """Return the base codes (A 0, C 1, G 2, T 3) of the bases [start, end) of a part, uint8 [L]."""
         first, last = self.text_span(part, start, end)
         tokens = self.tokens(part)[first:last]
         if self.mode == "vocab4":
             return np.array(tokens)
         text = self._characters[tokens]
-        codes: Bytes = BASE_CODES[text][base_mask(text, self._headers)]
+        codes: Bytes = BASE_CODES[text][base_mask(text, headers=not self.meta["published"])]
         return codes
 
     def bases_of(self, part: Part, piece: int = PIECE) -> Iterator[Bytes]:
@@ -169,11 +154,6 @@ class PreparedGenome:
         for _, _, length, offset in self.segments(part):
             for start in range(int(offset), int(offset + length), piece):
                 yield self.bases(part, start, min(start + piece, int(offset + length)))
-
-    @property
-    def _headers(self) -> bool:
-        # The published text counts the letters of its headers as bases.
-        return not self.meta["published"]
 
     @cached_property
     def _mapped(self) -> dict[str, npt.NDArray[Any]]:
@@ -200,7 +180,8 @@ class PreparedGenome:
 
     def _offset(self, part: Part, base: int) -> int:
         index = self._rows("base_index.npy", part)[:, 0]
-        return offset_of_base(self.tokens(part), self._characters, index, base, self._headers)
+        headers = not self.meta["published"]
+        return offset_of_base(self.tokens(part), self._characters, index, base, headers)
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
@@ -217,11 +198,8 @@ def read_meta(folder: Path) -> dict[str, Any]:
     meta = files.read_json(path)
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
         raise InputError(f"{folder}: expected a folder written by dnalm prepare, got another meta.json")
-    if meta.get("format_version") != FORMAT_VERSION:
-        raise InputError(
-            f"{folder}: prepared by another version of dnalm (format {meta.get('format_version')}, "
-            f"this one reads {FORMAT_VERSION}); {AGAIN}"
-        )
+    if (version := meta.get("format_version")) != FORMAT_VERSION:
+        raise InputError(f"{folder}: of format {version}, this dnalm reads {FORMAT_VERSION}; {AGAIN}")
     if wrong := _problems(meta):
         raise InputError(f"{path}: damaged: no {', '.join(wrong[:5])}, or not of its type; {AGAIN}")
     return meta
@@ -268,7 +246,7 @@ def base_mask(text: Bytes, headers: bool) -> npt.NDArray[np.bool_]:
 
     Args:
         text: characters, [L]; does not begin inside a header line.
-        headers: whether header lines are no sequence, so that no letter of theirs is a base.
+        headers: whether no letter of a header line is a base, as everywhere but in the published text.
     """
     mask: npt.NDArray[np.bool_] = BASE_CODES[text] != NOT_A_BASE
     starts = np.flatnonzero(text == ord(">")) if headers else ()
@@ -279,7 +257,9 @@ def base_mask(text: Bytes, headers: bool) -> npt.NDArray[np.bool_]:
     return mask
 
 
-def offset_of_base(tokens: Bytes, characters: Bytes, index: Int64, base: int, headers: bool) -> int:
+def offset_of_base(
+    tokens: Bytes, characters: Bytes, index: Sequence[int] | Int64, base: int, headers: bool
+) -> int:
     """Return the token offset of base number `base`, which the text has.
 
     Args:

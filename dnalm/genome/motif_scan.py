@@ -26,14 +26,11 @@ FLOOR = 0.001
 """Least probability: one below it, such as 0, counts as this; HOMER writes matrices with the same floor."""
 TOLERANCE = 3e-6
 """Nats by which a site may miss the threshold: files give six decimals, and scores are float32."""
-STEP = 1e-3
-"""Nats between two scores of the grid on which p-values are computed."""
+STEP = 1e-3  # nats between two scores of the grid on which p-values are computed
 WORD = 5
 """Bases whose scores are looked up at once: a table of 5^5 numbers stays in the nearest cache."""
-LETTERS = 5
-"""A C G T, and one for all that is no base."""
-BLOCK = 1 << 20
-"""Starts scored at a time."""
+LETTERS = 5  # A C G T, and one for all that is no base
+BLOCK = 1 << 20  # starts scored at a time
 
 
 class Sites(NamedTuple):
@@ -133,11 +130,7 @@ def site_scores(codes: Codes, matrix: Numbers, threshold: float, *, every_site: 
     inside a site that is scored there and cannot be seen from inside the window, and 219 of our sites have no
     published score.
 
-    Args:
-        codes: base codes of a contig, [L], or of windows, [N, L].
-        matrix: log-odds, [W, 4].
-        threshold: least score of a site, above 0, in nats.
-        every_site: score the bases of every site, close ones too (`better_of_close`).
+    Arguments are those of `find_sites`, with base codes of a contig, [L], or of windows, [N, L].
     """
     assert threshold > 0  # 0 stands for "in no site"
     gap = np.full((*codes.shape[:-1], len(matrix)), LETTERS - 1, dtype=np.uint8)
@@ -184,9 +177,6 @@ def threshold_for_pvalue(motif: Motif, pvalue: float) -> float:
 
     The probability is that of one strand of one start. It is computed exactly for scores on a grid of `STEP`
     nats (Staden 1989), each letter's score rounded up to it, so that the true probability is never more.
-
-    Raises:
-        InputError: if the probability is not above 0 and at most 1, or no score is that rare.
     """
     grid = np.ceil(log_odds(motif) / STEP - 1e-9).astype(np.int64)  # 1e-9: division is not exact
     lowest = grid.min(axis=1)

@@ -37,11 +37,7 @@ class Plan:
         return 1 - Fraction(str(self.val_fraction))
 
     def check(self) -> None:
-        """Find every mistake that shows before the full genome is read.
-
-        Raises:
-            InputError: at the first one.
-        """
+        """Find every mistake that shows before the full genome is read."""
         if not self.genomes:
             raise InputError("prepare needs at least one genome, a FASTA or .2bit file; got none")
         if not 0 < self.val_fraction < 1:
@@ -62,11 +58,7 @@ class Plan:
         files.need_space(self.out, self.disk)
 
     def check_folders(self) -> None:
-        """Check the folders that are to be replaced.
-
-        Raises:
-            InputError: if one may not be.
-        """
+        """Check the folders that are to be replaced."""
         for folder in (self.out / mode for mode in self.modes):
             if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
                 continue

@@ -19,20 +19,8 @@ from numpy.lib.format import write_array_header_1_0
 from dnalm import __version__, files
 from dnalm.dna import AMBIGUOUS
 from dnalm.errors import InputError
-from dnalm.genome.folder import (
-    BYTES,
-    COLUMNS,
-    FILES,
-    FORMAT,
-    FORMAT_VERSION,
-    PARTS,
-    STRIDE,
-    Int64,
-    offset_of_base,
-    origin,
-    read_meta,
-    same_bases,
-)
+from dnalm.genome import folder as layout
+from dnalm.genome.folder import Int64, offset_of_base, origin, read_meta, same_bases
 from dnalm.genome.plan import Plan
 from dnalm.genome.stream import Contig, OnRead, Slice, Stream, stream_genome, stream_published
 from dnalm.tokens.characters import HG38_CHARACTERS, VOCAB4, CharacterTokenizer
@@ -77,7 +65,7 @@ def _write_tables(mode: str, folder: Path, plan: Plan, stream: Stream) -> dict[s
     _write_rows(folder / "segments.npy", _segments(slices, stream.contigs[mode]))
     _write_rows(folder / "repeats.npy", _repeats(slices))
     segments = np.load(folder / "segments.npy", mmap_mode="r")
-    for number, name in enumerate(PARTS):
+    for number, name in enumerate(layout.PARTS):
         longest = segments[segments[:, 0] == number, 3].max(initial=0)
         if longest < SHORTEST:
             raise InputError(
@@ -126,18 +114,18 @@ def _repeats(slices: Sequence[Slice]) -> Iterator[Int64]:
 def _index(slices: Sequence[Slice], text: Path, headers: bool) -> Iterator[Int64]:
     """Yield the sparse index of bases in the text of train and val, [M, 2]; it is not yet cut."""
     for number, (part, low, high) in enumerate(slices):
-        offsets = part.index[: math.ceil(high.vocab4 / STRIDE)]
+        offsets = np.array(part.index[: math.ceil(high.vocab4 / layout.STRIDE)], dtype=np.int64)
         if low.vocab4:  # val begins elsewhere in the stream, and so do its strides
             tokens = np.memmap(text, dtype=np.uint8, mode="r")
-            bases = range(low.vocab4, high.vocab4, STRIDE)
-            where = [offset_of_base(tokens, BYTES, part.index, base, headers) for base in bases]
+            bases = range(low.vocab4, high.vocab4, layout.STRIDE)
+            where = [offset_of_base(tokens, layout.BYTES, part.index, base, headers) for base in bases]
             offsets = np.array(where, dtype=np.int64) - low.full
         yield np.stack([np.full_like(offsets, number), offsets], axis=1)
 
 
 def _write_rows(path: Path, pieces: Iterable[Int64]) -> None:
     """Write an int64 .npy file row by row; the number of rows is not known before the last."""
-    header = {"descr": "<i8", "fortran_order": False, "shape": (0, COLUMNS[path.name])}
+    header = {"descr": "<i8", "fortran_order": False, "shape": (0, layout.COLUMNS[path.name])}
     rows = 0
     with path.open("wb") as file:
         write_array_header_1_0(file, header)
@@ -145,12 +133,12 @@ def _write_rows(path: Path, pieces: Iterable[Int64]) -> None:
             file.write(np.ascontiguousarray(piece, dtype="<i8").data)
             rows += len(piece)
         file.seek(0)
-        write_array_header_1_0(file, header | {"shape": (rows, COLUMNS[path.name])})
+        write_array_header_1_0(file, header | {"shape": (rows, layout.COLUMNS[path.name])})
 
 
 def _check_others(plan: Plan, made: dict[str, Any]) -> None:
     """Refuse to leave full and vocab4 of different genomes or splits side by side."""
-    for folder in (plan.out / mode for mode in FILES if mode not in plan.modes):
+    for folder in (plan.out / mode for mode in layout.FILES if mode not in plan.modes):
         try:
             other = read_meta(folder)
         except InputError:
@@ -174,7 +162,9 @@ def _seal_files(folder: Path, meta: dict[str, Any]) -> dict[str, Any]:
     """Give the text its ids and return size and SHA-256 of every file."""
     ids = CharacterTokenizer(meta["characters"]).ids.astype("uint8").tobytes()
     in_text = ("train.bin", "val.bin") if meta["mode"] == "full" else ()
-    return {name: _seal(folder / name, ids if name in in_text else None) for name in FILES[meta["mode"]]}
+    return {
+        name: _seal(folder / name, ids if name in in_text else None) for name in layout.FILES[meta["mode"]]
+    }
 
 
 def _seal(path: Path, table: bytes | None) -> dict[str, Any]:
@@ -208,8 +198,8 @@ def _meta(mode: str, plan: Plan, stream: Stream) -> dict[str, Any]:
                 f"the genome has {foreign!r}, which hg38 has not; set `alphabet` to auto or file"
             )
     return {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
+        "format": layout.FORMAT,
+        "format_version": layout.FORMAT_VERSION,
         "dnalm_version": __version__,
         "mode": mode,
         "vocab_size": len(characters),
@@ -236,7 +226,7 @@ def _contig_meta(contig: Contig, mode: str, slices: Sequence[Slice]) -> dict[str
     bases = span.last.vocab4 - span.first.vocab4
     entry: dict[str, Any] = {"name": contig.name, "length": contig.length, "bases": bases}
     low, high = span.of(mode)
-    for name, taken in zip(PARTS, slices, strict=True):
+    for name, taken in zip(layout.PARTS, slices, strict=True):
         first, last = taken.of(mode)
         start, end = max(low, first), min(high, last)
         inside = taken.part is span.part and start < end

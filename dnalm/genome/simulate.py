@@ -46,42 +46,29 @@ FOLLOWS = np.array(
 )
 """[4, 4]: how much more often a base (column) follows another (row) than by chance; equal on both strands."""
 
-FAMILY_LENGTHS = (480, 420, 330, 300, 220, 150)
-"""Consensus of each repeat family, in bases; all have as many copies."""
+FAMILY_LENGTHS = (480, 420, 330, 300, 220, 150)  # of each repeat family's consensus
 DIVERGENCE = (0.05, 0.20)  # share of the bases of a copy that were substituted
 TRUNCATED = 0.3  # share of copies that lost their 5' part, 30 to 90 % of the consensus
 TANDEM_UNITS, TANDEM_LENGTHS, TANDEM_ERRORS = (2, 6), (40, 240), 0.03
 GAP_LENGTHS = (50, SLOT)
 
 MOTIF_NAME = "SIM1"
+_BEST = zip("GCATTAGACC", (0.91, 0.97, 0.91, 0.85, 0.97, 0.97, 0.85, 0.91, 0.91, 0.70), strict=True)
 MOTIF: Numbers = np.array(
-    [
-        [0.03, 0.03, 0.91, 0.03],
-        [0.01, 0.97, 0.01, 0.01],
-        [0.91, 0.03, 0.03, 0.03],
-        [0.05, 0.05, 0.05, 0.85],
-        [0.01, 0.01, 0.01, 0.97],
-        [0.97, 0.01, 0.01, 0.01],
-        [0.05, 0.05, 0.85, 0.05],
-        [0.91, 0.03, 0.03, 0.03],
-        [0.03, 0.91, 0.03, 0.03],
-        [0.10, 0.70, 0.10, 0.10],
-    ]
+    [[p if base == best else round((1 - p) / 3, 2) for base in BASES] for best, p in _BEST]
 )
-"""[W, 4]: probability of A C G T at each position of a site; invented, 13.9 bits, consensus GCATTAGACC."""
+"""[W, 4]: probability of A C G T at each position of a site; invented, 13.9 bits."""
 
 GENES, MOLECULES, PAIRS = 120, 300, 6_000
 GENE_LENGTHS = (300, 600)
-MOTIFS = ("GATTACAGGC", "CCTGAGTCAT")
-"""Of the two couples: by chance, one gene in a thousand would hold one."""
+MOTIFS = ("GATTACAGGC", "CCTGAGTCAT")  # of the two couples: by chance, in one gene of a thousand
 COPIES = 3  # of its motif in each gene
 FRAGMENTS = ("C(Br)(Br)", "S(=O)(=O)N")
 """Of the two couples; each is text that may stand in a SMILES after one atom and before another."""
 FILLERS = ("C", "CC", "CO", "CN", "C(C)", "C(=O)", "c1ccccc1", "C1CCCC1", "c1ccncc1")
 """The rest of a molecule; none holds a part of a planted fragment."""
 FILLER_COUNTS = (3, 6)
-MATCH_POSITIVE, OTHER_POSITIVE = 0.9, 0.1
-"""How probable it is that a pair is positive, if it matches and if not."""
+MATCH_POSITIVE, OTHER_POSITIVE = 0.9, 0.1  # how probable a positive pair is, if it matches and if not
 BEST_AUROC = (1 + MATCH_POSITIVE - OTHER_POSITIVE) / 2
 """AUROC of the rule itself: it finds 0.9 of the positives at the cost of 0.1 of the negatives."""
 

@@ -22,7 +22,8 @@ from dnalm.errors import InputError
 from dnalm.files import CHUNK
 from dnalm.formats import read_blocks
 from dnalm.formats.fasta import Source, read_text
-from dnalm.genome.folder import BYTES, STRIDE, Bytes, Int64, base_mask, offset_of_base
+from dnalm.genome import folder as layout
+from dnalm.genome.folder import Bytes, Int64, base_mask, offset_of_base
 from dnalm.genome.plan import Plan
 
 OnRead = Callable[[int], None]
@@ -36,10 +37,7 @@ ALLOWED = f"{BASES}{AMBIGUOUS}{BASES.lower()}{AMBIGUOUS.lower()}-".encode()
 
 
 def code_table(published: bool, soft_masked: bool) -> bytes:
-    """Return the code of each byte: base code, plus `SOFT` in lower case; else `BREAK` and the character.
-
-    Lower-case bases are bases only if `soft_masked`; a published text may hold any character.
-    """
+    """Return the code of each byte; lower-case bases are bases if `soft_masked`, `published` allows all."""
     table = bytearray(BREAK | byte if published or byte in ALLOWED else FOREIGN for byte in range(128))
     for code, base in enumerate(b"ACGT"):
         table[base] = code
@@ -114,12 +112,7 @@ class Part:
         folder = next(iter(folders.values()))
         self.segments = Runs(folder)  # in positions given by the caller
         self.repeats = Runs(folder)  # in base numbers
-        self._index = array("q")
-
-    @property
-    def index(self) -> Int64:
-        """Offsets in the text of base numbers 0, STRIDE, 2 STRIDE, ..., so far."""
-        return np.array(self._index, dtype=np.int64)
+        self.index = array("q")  # offsets in the text of base numbers 0, STRIDE, 2 STRIDE, ...
 
     def add_header(self, line: bytes) -> None:
         """Append a header line: text without bases."""
@@ -159,14 +152,16 @@ class Part:
         return codes
 
     def _add_index(self, text: bytes, is_base: npt.NDArray[np.bool_] | None, count: int) -> None:
-        wanted = np.arange(-self.end.vocab4 % STRIDE, count, STRIDE)  # bases of this block, counted from 0
+        wanted = np.arange(
+            -self.end.vocab4 % layout.STRIDE, count, layout.STRIDE
+        )  # bases of this block, counted from 0
         if not len(wanted):
             return
         at = wanted if is_base is None else np.flatnonzero(is_base)[wanted]  # newlines not counted
         newlines = np.flatnonzero(np.frombuffer(text, dtype=np.uint8) == ord("\n"))
         before = newlines - np.arange(len(newlines))  # characters before each newline
         at = at + np.searchsorted(before, at, side="right") + self.end.full
-        self._index.frombytes(at.astype(np.int64).tobytes())
+        self.index.frombytes(at.astype(np.int64).tobytes())
 
 
 class Slice(NamedTuple):
@@ -200,11 +195,7 @@ class Stream(NamedTuple):
 
 
 def stream_genome(plan: Plan, folders: dict[str, Path], on_read: OnRead | None) -> Stream:
-    """Write train.bin (and val.bin, when contigs are held out) of every folder, still uncut.
-
-    Raises:
-        InputError: if an input is no genome, or the plan needs contigs that it does not have.
-    """
+    """Write train.bin (and val.bin, when contigs are held out) of every folder, still uncut."""
     contigs: dict[str, Contig] = {}
     sources, position = [], 0
     with ExitStack() as stack:
@@ -253,7 +244,7 @@ def _split(plan: Plan, parts: list[Part], folders: dict[str, Path]) -> tuple[Sli
     base, token = int(part.end.vocab4 * plan.train_share), 0
     if "full" in folders and base < part.end.vocab4:
         text = np.memmap(folders["full"] / "train.bin", dtype=np.uint8, mode="r")
-        token = offset_of_base(text, BYTES, part.index, base, headers=True)
+        token = offset_of_base(text, layout.BYTES, part.index, base, headers=True)
     return _cut(part, Mark(token, base))
 
 
@@ -266,9 +257,6 @@ def stream_published(plan: Plan, folders: dict[str, Path], on_read: OnRead | Non
 
     vocab4 is every upper-case A, C, G or T of the files' text, headers included, joined, so that soft-masked
     bases are dropped and distant pieces meet. full is the text itself. Both are split by token.
-
-    Raises:
-        InputError: if a text is not ASCII.
     """
     slices, contigs, sources = {}, {}, []
     with ExitStack() as stack:

@@ -1,7 +1,6 @@
 """Tests for dnalm/formats/bigwig.py."""
 
 import struct
-import sys
 from contextlib import closing
 
 import numpy as np
@@ -70,16 +69,3 @@ def test_refuses_a_file_that_was_cut(track, kept):
 
     with pytest.raises(InputError, match="is damaged or was cut short"):
         read()
-
-
-def test_names_what_to_install(track, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pybigtools", None)
-    with pytest.raises(InputError, match=r'pip install "dnalm\[tracks\]"'):
-        BigWig(track)
-
-
-def test_reads_the_real_track(shared_data):
-    pytest.importorskip("pybigtools")
-    with closing(BigWig(shared_data / "tracks" / "hg38_chr22_K562_accessibility.bw")) as found:
-        assert found.contigs["chr22"] == 50_818_468
-        assert (found.values("chr22", 0, 50_818_468) > 0).any()

@@ -57,10 +57,6 @@ def test_nothing_of_a_sequence_is_lost(tmp_path_factory, bodies, chunk):
     assert [text.decode() for _, text in records] == expected
 
 
-def test_a_greater_sign_inside_a_line_is_no_header(tmp_path):
-    assert read(tmp_path / "g.fa", b">one\nAC>GT\n") == [("one", b"AC>GT\n")]
-
-
 def test_gzip_of_several_members_and_bgzip(tmp_path):
     plain = b">one first\nACGT\nacgt\nNN\n>two\nTTTT\n"
     members = b"".join(gzip.compress(plain[i : i + 9]) for i in range(0, len(plain), 9))
@@ -127,8 +123,3 @@ def test_refuses_a_bgzip_cut_between_two_blocks(tmp_path):
     zlib.decompress(cut, 31)  # a valid gzip file
     with pytest.raises(InputError, match="cut short"):
         read(tmp_path / "g.fa.bgz", cut)
-
-
-def test_refuses_a_folder(tmp_path):
-    with pytest.raises(InputError, match="got a folder"):
-        Source(tmp_path)

@@ -1,7 +1,6 @@
 """Tests for dnalm/formats/genes.py."""
 
 import gzip
-import sys
 
 import numpy as np
 import pytest
@@ -58,20 +57,6 @@ def test_a_table_may_say_kind_and_source_and_have_several_rows_a_gene(tmp_path):
         ("7", "mRNA", "", "AATG"),
         ("8", UNKNOWN, "P1", "AC"),
     ]
-
-
-@pytest.mark.parametrize("separator", ["\t", ","])
-def test_a_sequence_may_be_long(tmp_path, separator):
-    path = tmp_path / "genes.csv"
-    path.write_text(f"GeneID{separator}sequence\n7{separator}{'ACGT' * 50_000}\n")
-    assert [len(row.sequence) for row in read_gene_rows(path)] == [200_000]
-
-
-def test_without_h5py_the_command_to_install_it_is_named(tmp_path, monkeypatch):
-    hdf5(tmp_path / "genes.hdf5")
-    monkeypatch.setitem(sys.modules, "h5py", None)
-    with pytest.raises(InputError, match=r'pip install "dnalm\[interaction\]"'):
-        list(read_gene_rows(tmp_path / "genes.hdf5"))
 
 
 def test_a_gene_without_a_sequence_has_an_empty_one(tmp_path):

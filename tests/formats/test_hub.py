@@ -110,13 +110,6 @@ def test_a_file_cut_short_and_a_git_lfs_pointer_are_refused(tmp_path, name):
             read_tensors(tmp_path)
 
 
-def test_missing_weights_are_named(tmp_path):
-    (tmp_path / "weights.txt").write_text("")
-    for path in (tmp_path, tmp_path / "nowhere", tmp_path / "weights.txt"):
-        with pytest.raises(InputError, match=rf"{path}: .*expected a"):
-            read_tensors(path)
-
-
 def test_only_tensors_are_taken_and_nothing_is_run(tmp_path):
     write_pt(tmp_path / "pytorch_model.bin", TENSORS | {"epoch": 3})
     with pytest.raises(InputError, match="'epoch' is a int"):

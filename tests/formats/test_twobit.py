@@ -1,7 +1,6 @@
 """Tests for dnalm/formats/twobit.py."""
 
 import struct
-import sys
 
 import pytest
 
@@ -47,20 +46,6 @@ def test_gives_contigs_in_lines_of_60_with_their_soft_mask(tmp_path, monkeypatch
     assert {name: text.replace("\n", "") for name, text in found.items()} == records
     assert list(map(len, found["chrA"].split("\n"))) == [60, 60, 15, 0]
     assert source.summary["bytes"] == (tmp_path / "a b.2bit").stat().st_size
-
-
-def test_says_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "py2bit", None)
-    (tmp_path / "g.2bit").write_bytes(twobit_bytes({"chrA": "ACGT"}))
-    with pytest.raises(InputError, match=r'pip install "dnalm\[tracks\]"'):
-        list(read_blocks(Source(tmp_path / "g.2bit")))
-
-
-def test_refuses_a_damaged_file(tmp_path):
-    pytest.importorskip("py2bit")
-    (tmp_path / "g.2bit").write_bytes(twobit_bytes({"chrA": "ACGT" * 50})[:20])
-    with pytest.raises(InputError, match=r"g\.2bit.*damaged"):
-        list(read_blocks(Source(tmp_path / "g.2bit")))
 
 
 @pytest.mark.parametrize("order", "<>")

@@ -15,11 +15,10 @@ from hypothesis import strategies as st
 from dnalm import files
 from dnalm.errors import InputError
 from dnalm.formats import fasta
-from dnalm.genome import folder as folders
 from dnalm.genome import stream
 from dnalm.genome.folder import PreparedGenome
 from dnalm.genome.plan import Plan
-from dnalm.genome.prepare import SHORTEST, prepare
+from dnalm.genome.prepare import prepare
 
 PARTS = ("train", "val")
 
@@ -33,8 +32,6 @@ def small(monkeypatch):
 def shrink(monkeypatch, chunk=5, piece=64):
     for name, value in (
         ("prepare.SHORTEST", 1),
-        ("prepare.STRIDE", 4),
-        ("stream.STRIDE", 4),
         ("folder.STRIDE", 4),
         ("folder.TEXT_PIECE", piece),
         ("stream.ROWS", 2),
@@ -170,7 +167,10 @@ def test_whole_contigs_are_held_out_in_file_order(tmp_path, small):
 
 def test_split_and_counts_by_hand(tmp_path, small):
     # 13 + 10 + 8 = 31 bases; floor(0.8 * 31) = 24: base 24 is the second of chr3
-    metas = prepared(Plan((write(tmp_path / "g.fa", RECORDS),), tmp_path / "data", val_fraction=0.2))
+    genome = (write(tmp_path / "g.fa", RECORDS),)
+    with files.lock(tmp_path / "data"), pytest.raises(InputError, match="another dnalm"):
+        prepare(Plan(genome, tmp_path / "data"))
+    metas = prepared(Plan(genome, tmp_path / "data", val_fraction=0.2))
     split = {"kind": "fraction", "val_fraction": 0.2, "contig": "chr3", "position": 1}
     assert metas["full"]["split"] == split
     assert metas["vocab4"]["counts"] == {
@@ -185,13 +185,11 @@ def test_split_and_counts_by_hand(tmp_path, small):
     }
     chr2 = {"name": "chr2", "length": 10, "bases": 10, "train": [27, 18], "val": None}
     assert metas["full"]["contigs"][1] == chr2
-
-
-def test_the_fraction_is_the_decimal_number_typed(tmp_path, small):
-    # (1 - 0.9) * 10 is 0.9999... in binary, and its floor 0
-    genome = write(tmp_path / "g.fa", [("c", "ACGTACGTAC")])
-    meta = prepared(Plan((genome,), tmp_path / "data", val_fraction=0.9))
-    assert meta["full"]["counts"]["train_bases"] == 1
+    with pytest.raises(InputError, match=r"did you mean .*full or .*vocab4\?"):
+        PreparedGenome(tmp_path / "data")
+    # The fraction is the decimal number: (1 - 0.9) * 10 is 0.9999... in binary, and its floor 0.
+    ten = write(tmp_path / "ten.fa", [("c", "ACGTACGTAC")])
+    assert prepared(Plan((ten,), tmp_path / "1", val_fraction=0.9))["full"]["counts"]["train_bases"] == 1
 
 
 def test_several_files_are_one_genome(tmp_path, small):
@@ -304,11 +302,6 @@ def test_verify_sees_one_changed_byte(folder):
         genome.verify()
 
 
-def test_points_from_the_parent_to_the_folders(folder):
-    with pytest.raises(InputError, match=r"did you mean .*full or .*vocab4\?"):
-        PreparedGenome(folder.parent)
-
-
 def test_refuses_bases_and_parts_that_are_not_there(folder):
     genome = PreparedGenome(folder)
     with pytest.raises(InputError, match="train's 27, got 0 to 999"):
@@ -346,14 +339,3 @@ def test_says_beforehand_that_the_disk_is_too_small(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="MB are needed"):
         prepare(Plan((genome,), tmp_path / "data"))
     assert not (tmp_path / "data").exists()
-
-
-def test_two_at_once_in_one_folder_are_refused(tmp_path, small):
-    genome = write(tmp_path / "g.fa", RECORDS)
-    with files.lock(tmp_path / "data"), pytest.raises(InputError, match="another dnalm"):
-        prepare(Plan((genome,), tmp_path / "data"))
-
-
-def test_constants_agree():
-    assert (folders.STRIDE, SHORTEST) == (65_536, 301)
-    assert fasta.LONGEST_HEADER < folders.TEXT_PIECE
