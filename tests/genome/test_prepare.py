@@ -280,7 +280,7 @@ def edit(folder, **changes):
         (lambda f: (f / "meta.json").write_text("{"), "expected JSON"),
         (lambda f: (f / "meta.json").write_text("[]"), "another meta.json"),
         (lambda f: edit(f, format="other"), "another meta.json"),
-        (lambda f: edit(f, format_version=2), r"format 2, this one reads 1"),
+        (lambda f: edit(f, format_version=2), r"format 2, this dnalm reads 1"),
         (lambda f: (f / "val.bin").unlink(), "val.bin: damaged"),
         (lambda f: (f / "val.bin").write_bytes(b"\1"), r"val.bin: damaged: expected 6 bytes, got 1"),
         (lambda f: (f / "segments.npy").write_bytes(bytes(288)), r"segments\.npy: .*damaged"),
