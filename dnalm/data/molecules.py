@@ -124,9 +124,8 @@ def atom_spans(smiles: str) -> Rows:
 
     InputError also if `smiles` is not canonical, and spells hydrogens that are no atoms of the molecule.
     """
-    count = _molecule(smiles).GetNumAtoms()
     spans = np.array([each.span() for each in ATOM.finditer(smiles)], dtype=np.int64).reshape(-1, 2)
-    if len(spans) != count:
+    if len(spans) != (count := _molecule(smiles).GetNumAtoms()):
         raise InputError(f"expected a canonical SMILES of {count} atoms, got {smiles!r}, of {len(spans)}")
     return spans
 
