@@ -105,11 +105,7 @@ class _Recurrence(torch.autograd.Function):
         all_gates, three, last = (torch.split(x, sizes, 1) for x in parts)
         given = (gradient.clone(), through_cell, through_leave, slopes, forget)
         steps = zip(*(torch.split(x, sizes, 1) for x in given), strict=True)
-        after, carried, size = (
-            flat[:, :0],
-            cells[:, :0],
-            0,
-        )  # gradients of gates and cells, one step on
+        after, carried, size = flat[:, :0], cells[:, :0], 0  # gradients of gates and cells, a step on
         for time, (state, to_cell, to_leave, slope, kept) in reversed(list(enumerate(steps))):
             state[:, :size].baddbmm_(after, weight)
             memory = state * to_cell  # [2, size, H]

@@ -4,7 +4,7 @@ Shapes: N pairs that are ranked.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -108,13 +108,13 @@ def candidates_of(
     """Return one gene with each molecule of a library, or one molecule with each gene.
 
     Args:
-        pairs: that the model was trained on.
+        pairs: that the model was trained on; what is not given is as in them.
         gene: GeneID; either it or `molecule`.
-        molecules: library; those of the pairs unless given.
+        molecules: library.
         molecule: SMILES.
-        genes: file of sequences; those of the pairs unless given.
-        salts: how molecules are cleaned; as those of the pairs unless given.
-        gene_kind: which sequence of a gene is used, as in CDS,mRNA; as in the pairs unless given.
+        genes: file of sequences.
+        salts: how molecules are cleaned.
+        gene_kind: which sequence of a gene is used, as in CDS,mRNA.
         say: called with the rows that could not be read.
 
     Raises:
@@ -123,48 +123,52 @@ def candidates_of(
     if (gene is None) == (molecule is None) or (molecule is not None and molecules is not None):
         raise InputError("give either `gene`, to rank `molecules`, or `molecule`, to rank `genes`")
     salts = salts or ("keep" if pairs.meta.get("salts") == "keep" else "largest")
-    kinds = parse_kinds(gene_kind or str(pairs.meta.get("gene_kind", DEFAULT_KINDS)))
-    if not kinds:
-        raise InputError(f"`gene_kind` needs kinds, as in {DEFAULT_KINDS}")
-    sequences, unread, repeated = (
-        dict(zip(pairs.gene_ids, pairs.sequences, strict=True)),
-        list[UnreadRow](),
-        0,
-    )
+    sequences, repeated = dict(zip(pairs.gene_ids, pairs.sequences, strict=True)), 0
+    unread: list[UnreadRow] = []
     if genes is not None:
-        sequences, unread = _read_genes(genes, kinds)
-    if gene is not None:
-        gene = plain_gene_id(gene)
-        if gene not in sequences:
-            known = f"not among the {len(sequences):,} genes of {genes or 'the pairs'}"
-            raise InputError(f"`gene` {gene}: {known}; name one of them, or give its sequence with `genes`")
-        sequences, unread = {gene: sequences[gene]}, []
-        names = {each: each for each in pairs.smiles}
-        if molecules is not None:
-            names, unread, repeated = _read_library(molecules, salts, say)
-        smiles = list(names)
-    else:
-        canonical = canonical_smiles(molecule or "", salts)
-        if canonical is None:
+        sequences, unread = _read_genes(genes, gene_kind or str(pairs.meta.get("gene_kind", DEFAULT_KINDS)))
+    if gene is None:
+        smiles = canonical_smiles(molecule or "", salts)
+        if smiles is None:
             raise InputError(f"`molecule`: expected a molecule as SMILES, got {molecule!r}")
         for where, _, reason in unread:
             say(f"{genes}: {where}: {reason}; left out")
-        if not sequences:
-            raise InputError(f"{genes}: none of its genes has a base")
-        smiles = [canonical]
-    rows, columns = np.divmod(np.arange(len(sequences) * len(smiles)), len(smiles))
-    of_gene = _training_pairs(pairs, pairs.gene, pairs.gene_ids, sequences)
-    of_molecule = _training_pairs(pairs, pairs.molecule, pairs.smiles, smiles)
-    status = _status(pairs)
+        return _candidates(pairs, sequences, [smiles], None, unread, 0)
+    name = plain_gene_id(gene)
+    if name not in sequences:
+        known = f"not among the {len(sequences):,} genes of {genes or 'the pairs'}"
+        raise InputError(f"`gene` {name}: {known}; name one of them, or give its sequence with `genes`")
+    names, unread = {each: each for each in pairs.smiles}, []
+    if molecules is not None:
+        names, unread, repeated = _read_library(molecules, salts, say)
+    return _candidates(pairs, {name: sequences[name]}, list(names), list(names.values()), unread, repeated)
+
+
+def _candidates(
+    pairs: PairSet,
+    sequences: dict[str, str],
+    smiles: list[str],
+    names: list[str] | None,
+    unread: list[UnreadRow],
+    repeated: int,
+) -> Candidates:
+    """Return each gene with each molecule, of either of which there is one; no `names` rank genes."""
+    gene, molecule = np.divmod(np.arange(len(sequences) * len(smiles)), len(smiles))
+    train = pairs.parts["train"]
+    genes = Counter(pairs.gene_ids[row] for row in pairs.gene[train])
+    molecules = Counter(pairs.smiles[row] for row in pairs.molecule[train])
+    of_gene, of_molecule = [genes[each] for each in sequences], [molecules[each] for each in smiles]
+    starts = [each[:SEQUENCE_START] for each in sequences.values()]
+    ranks_genes, status = names is None, _status(pairs)
     return Candidates(
-        names=list(sequences) if gene is None else list(names.values()),
+        names=names or list(sequences),
         texts=PairTexts(list(sequences.values()), smiles),
-        gene=rows,
-        molecule=columns,
-        descriptions=[each[:SEQUENCE_START] for each in sequences.values()] if gene is None else smiles,
-        training_pairs=of_gene if gene is None else of_molecule,
+        gene=gene,
+        molecule=molecule,
+        descriptions=starts if ranks_genes else smiles,
+        training_pairs=of_gene if ranks_genes else of_molecule,
         known=[status.get((name, each), UNKNOWN_PAIR) for name in sequences for each in smiles],
-        query_pairs=(of_molecule if gene is None else of_gene)[0],
+        query_pairs=(of_molecule if ranks_genes else of_gene)[0],
         unread=unread,
         repeated=repeated,
     )
@@ -242,19 +246,17 @@ def _read_library(path: Path, salts: Salts, say: Say) -> tuple[dict[str, str], l
     return names, unread, repeated
 
 
-def _read_genes(path: Path, kinds: tuple[str, ...]) -> tuple[dict[str, str], list[UnreadRow]]:
-    """Return one sequence of each gene, and the genes that have none."""
+def _read_genes(path: Path, wanted: str) -> tuple[dict[str, str], list[UnreadRow]]:
+    """Return one sequence of each gene, of the `wanted` kinds first, and the genes that have none."""
+    if not (kinds := parse_kinds(wanted)):
+        raise InputError(f"`gene_kind` needs kinds, as in {DEFAULT_KINDS}")
     rows = list(read_gene_rows(path))
     chosen = choose_sequences(rows, kinds)[0]
+    if not chosen:
+        raise InputError(f"{path}: none of its genes has a base")
     missing = [gene for gene in dict.fromkeys(row.gene_id for row in rows) if gene not in chosen]
     sequences = {gene: row.sequence for gene, row in chosen.items()}
     return sequences, [(f"gene {gene}", "", "has no base") for gene in missing]
-
-
-def _training_pairs(pairs: PairSet, column: Rows, names: Sequence[str], wanted: Iterable[str]) -> list[int]:
-    """Return the number of training pairs of each wanted gene or molecule."""
-    counts = Counter(names[row] for row in column[pairs.parts["train"]].tolist())
-    return [counts[each] for each in wanted]
 
 
 def _status(pairs: PairSet) -> dict[tuple[str, str], str]:

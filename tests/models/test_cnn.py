@@ -29,16 +29,6 @@ def test_equals_a_convolution_of_one_hot_letters():
     torch.testing.assert_close(cnn(tokens, torch.ones(1, 7, dtype=torch.bool)), expected)
 
 
-def test_a_base_is_seen_by_the_states_around_it_alone():
-    cnn = CNN(CNNConfig(width=4, encoder_kernel=5))
-    tokens = torch.zeros(1, 20, dtype=torch.uint8)
-    changed = tokens.clone()
-    changed[0, 10] = 3
-    real = torch.ones(1, 20, dtype=torch.bool)
-    moved = (cnn(tokens, real) != cnn(changed, real)).any(dim=-1)[0]
-    assert moved.nonzero().flatten().tolist() == [8, 9, 10, 11, 12]
-
-
 @pytest.mark.parametrize("wrong", [{"width": 0}, {"encoder_kernel": 4}])
 def test_refuses_sizes_that_make_no_sense(wrong):
     with pytest.raises(ValueError, match="must be"):

@@ -51,11 +51,8 @@ def test_letters_that_are_no_vocabulary_of_the_model_are_refused(tmp_path, lette
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        ({"args": ARGS | {"vocab_size": [4]}}, "its config is not that of a GPT: vocab_size"),
-        ({"args": {key: ARGS[key] for key in ARGS if key != "n_head"}}, "n_head missing"),
         ({"args": 3}, "n_embd missing"),
         ({"args": ARGS | {"vocab_size": 13}, "model": state(13)}, "its characters to be 13 .*got 'None'"),
-        ({"model": {"transformer.wte.weight": 3}}, "expected model to be a dictionary of tensors"),
         ({"model": {1: torch.zeros(1)}}, "it holds others"),
         ({"args": ARGS | {"vocab_size": 13}}, "its tensors are not this model's.*wanted"),
     ],
@@ -63,12 +60,6 @@ def test_letters_that_are_no_vocabulary_of_the_model_are_refused(tmp_path, lette
 def test_refuses_a_damaged_or_foreign_checkpoint(tmp_path, made, message):
     with pytest.raises(ValueError, match=message):
         load_core(file(tmp_path, **made), "vocab4")
-
-
-def test_refuses_another_file_whatever_its_keys(tmp_path):
-    write_pt(tmp_path / "ckpt_vocab4.pt", {1: torch.zeros(1), "x": 2})
-    with pytest.raises(ValueError, match="checkpoint with model_args and model, got .*1, x"):
-        load_core(tmp_path, "vocab4")
 
 
 def folder(tmp_path, step, status):
@@ -107,13 +98,11 @@ def test_a_core_of_before_the_first_step_is_refused_unless_its_shape_alone_is_wa
 )
 def test_a_core_whose_training_is_not_done_is_called_so(tmp_path, step, status, trained):
     core, path = load_core(folder(tmp_path, step, status), "vocab4"), tmp_path / "vocab4"
+    (path / "run.json").unlink()  # without a record nothing is known
+    unknown = load_core(path, None)
+    assert (unknown.origin, unknown.caution) == (str(path), "")
     unfinished = "" if status == "done" else f", {trained}unfinished ({status})"
     assert core.origin == f"{path}, pretrained on g.fa{unfinished}"
     assert bool(core.caution) == bool(unfinished)
     if unfinished:
         assert core.caution.startswith(f"{path}: its pretraining is unfinished ({trained}status {status});")
-
-
-def test_of_a_core_without_a_record_nothing_is_known(tmp_path):
-    core = load_core(folder(tmp_path, 250, None), "vocab4")
-    assert (core.origin, core.caution) == (str(tmp_path / "vocab4"), "")

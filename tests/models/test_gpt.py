@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from dnalm.errors import InputError
 from dnalm.models.gpt import GPT, GPTConfig
 from dnalm.models.language import LanguageModel
-from dnalm.models.layers import rotary_angles, rotate
+from dnalm.models.layers import rotate
 from dnalm.models.local_start import start_local
 
 SMALL = {"n_layer": 2, "n_head": 2, "n_embd": 16, "block_size": 12}
@@ -90,55 +89,13 @@ def test_equals_a_reference_in_float64(tokens, position, bias):
     torch.testing.assert_close(states.detach(), torch.from_numpy(reference(gpt, tokens)), rtol=0, atol=2e-6)
 
 
-@POSITIONS
-def test_a_state_sees_itself_and_its_left_only(tokens, position):
-    gpt, real = make(position), torch.ones(3, 12, dtype=torch.bool)
-    changed = tokens.clone()
-    changed[:, 5] = (changed[:, 5] + 1) % 7
-    moved = (gpt(tokens, real) != gpt(changed, real)).any(-1)
-    assert not moved[:, :5].any()
-    assert moved[:, 5:].all()
-
-
-def test_order_matters(tokens):
-    """Without positions, a permutation of the left would leave the last state as it is."""
-    real = torch.ones(3, 12, dtype=torch.bool)
-    swapped = tokens.clone()
-    swapped[:, [2, 3]] = swapped[:, [3, 2]]
-    rows = tokens[:, 2] != tokens[:, 3]
-    for position in ("learned", "rotary"):
-        gpt = make(position, n_layer=1)
-        assert (gpt(tokens, real)[rows, -1] - gpt(swapped, real)[rows, -1]).abs().max() > 1e-3
-
-
-def test_rotary_states_depend_on_distances_and_not_on_places():
-    """The product of a rotated query and key is the same wherever the pair stands."""
-    cosines, sines = rotary_angles(20, 8)
-    query, key = torch.randn(8), torch.randn(8)
-    near = rotate(query.expand(20, 8), cosines, sines) @ rotate(key.expand(20, 8), cosines, sines).T
-    torch.testing.assert_close(near.diagonal(3), near[0, 3].expand(17), rtol=0, atol=1e-5)  # float32 angles
-
-
 @pytest.mark.parametrize(
-    ("vocab_size", "position", "count"),
-    [
-        (40, "learned", 7_211_904),
-        (4, "learned", 7_198_080),
-        (40, "rotary", 7_096_704),
-        (4, "rotary", 7_082_880),
-    ],
+    ("vocab_size", "position", "count"), [(40, "learned", 7_211_904), (4, "rotary", 7_082_880)]
 )
 def test_parameter_counts_are_the_published_ones(vocab_size, position, count):
     with torch.device("meta"):
         model = LanguageModel(GPTConfig(position=position), vocab_size)
     assert model.parameter_count == count
-
-
-def test_a_block_has_the_published_parts():
-    with torch.device("meta"):
-        block = GPT(GPTConfig(), 4).h[0]
-    sizes = [parameter.numel() for parameter in block.parameters()]
-    assert sizes == [384, 442_368, 147_456, 384, 589_824, 589_824]
 
 
 def test_first_weights_have_the_stated_spread():
@@ -148,14 +105,6 @@ def test_first_weights_have_the_stated_spread():
     assert gpt.h[0].attn.c_attn.weight.std().item() == pytest.approx(0.02, rel=0.03)
     assert gpt.h[0].mlp.c_proj.weight.std().item() == pytest.approx(0.02 / 4, rel=0.03)
     assert (gpt.ln_f.weight == 1).all()
-
-
-def test_dropout_works_in_training_and_never_in_evaluation(tokens):
-    gpt, real = make(dropout=0.5), torch.ones(3, 12, dtype=torch.bool)
-    assert (gpt(tokens, real) == gpt(tokens, real)).all()
-    torch.testing.assert_close(gpt(tokens, real), make(dropout=0.0)(tokens, real))
-    gpt.train()
-    assert (gpt(tokens, real) != gpt(tokens, real)).any()
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
@@ -204,14 +153,6 @@ def test_refuses_wrong_settings(wrong, message):
         GPTConfig(**wrong)
 
 
-def test_refuses_wrong_shapes(tokens):
-    gpt = make()
-    with pytest.raises(InputError, match="at most 12 tokens, got 13"):
-        gpt(torch.zeros(1, 13, dtype=torch.long), torch.ones(1, 13, dtype=torch.bool))
-    with pytest.raises(InputError, match=r"must be \[B, L\]"):
-        gpt(tokens, torch.ones(3, 11, dtype=torch.bool))
-
-
 def test_local_start_makes_each_head_look_at_its_own_distance():
     torch.manual_seed(0)
     model = GPT(GPTConfig(n_layer=3, n_head=4, n_embd=384, block_size=60, position="rotary"), 4)
@@ -254,13 +195,12 @@ def test_under_autocast_states_are_near_float32(tokens):
 
 
 @POSITIONS
-def test_in_training_a_share_of_the_embeddings_is_dropped(tokens, position):
-    seen = []
+def test_dropout_works_in_training_and_never_in_evaluation(tokens, position):
+    real, seen = torch.ones_like(tokens, dtype=torch.bool), []
     gpt = make(position, dropout=0.4)
+    torch.testing.assert_close(gpt(tokens, real), make(position)(tokens, real))
+    gpt.train()
+    assert (gpt(tokens, real) != gpt(tokens, real)).any()
     gpt.h[0].register_forward_pre_hook(lambda block, given: seen.append(given[0]))
-    real = torch.ones_like(tokens, dtype=torch.bool)
-    for training in (True, False):
-        gpt.train(training)(tokens, real)
-    dropped = [float((states == 0).float().mean()) for states in seen]
-    assert 0.3 < dropped[0] < 0.5
-    assert dropped[1] == 0
+    gpt(tokens, real)
+    assert 0.3 < float((seen[0] == 0).float().mean()) < 0.5  # of the embeddings

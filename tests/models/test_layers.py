@@ -10,7 +10,6 @@ from dnalm.models.layers import (
     check_tokens,
     mask_padding,
     masked_mean,
-    rotary_angles,
     rotate,
 )
 
@@ -38,13 +37,6 @@ def test_rotation_is_that_of_complex_numbers():
     turned = rotate(x, angles.cos(), angles.sin())
     wanted = torch.complex(*x.chunk(2, dim=-1)) * torch.polar(torch.ones_like(angles), angles)
     torch.testing.assert_close(turned, torch.cat([wanted.real, wanted.imag], dim=-1))
-
-
-def test_angles_by_hand():
-    cosines, sines = rotary_angles(4, 4)
-    wanted = torch.tensor([[place * 1.0, place * 0.01] for place in range(4)])
-    torch.testing.assert_close(cosines, wanted.cos())
-    torch.testing.assert_close(sines, wanted.sin())
 
 
 def test_wrong_shapes_are_refused():

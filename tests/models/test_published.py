@@ -38,15 +38,8 @@ torch.save(gpt | {"best_val_loss": 0.25, "name": "vocab4"}, sys.argv[3])
 """
 """Saves as the published scripts do, its own dataclass and numpy's numbers included."""
 SHAPE = GPTConfig(n_layer=1, n_head=2, n_embd=8, block_size=20, position="learned")
-CONFIG = {
-    "block_size": 20,
-    "vocab_size": 4,
-    "n_layer": 1,
-    "n_head": 2,
-    "n_embd": 8,
-    "dropout": 0.0,
-    "bias": False,
-}
+SIZES = {"block_size": 20, "vocab_size": 4, "n_layer": 1, "n_head": 2, "n_embd": 8}
+CONFIG = SIZES | {"dropout": 0.0, "bias": False}
 
 
 def head_of(width):
@@ -107,22 +100,19 @@ def published(tmp_path_factory):
     return words[1], words[2], states
 
 
-def test_the_published_cnn(published):
-    model, numbers = read_binding_file(published[0])
-    assert (model.shape, model.training) == (BindingShape(CNNConfig()), False)
-    assert same(published_states(model)["cnn"], published[2]["cnn"])
-    assert numbers == {"best_val_loss": 0.05, "pearson": 0.5, "elapsed_time": 6396.0, "epochs": 40.0}
-    assert model.parameter_count == 186_497  # published
-
-
-def test_the_published_gpt(published):
-    model, numbers = read_binding_file(published[1])
-    assert model.shape == BindingShape(GPTConfig(position="learned"), "ACGT")
-    found = published_states(model)
-    assert same(found["gpt"], published[2]["gpt"])
-    assert same(found["head"], published[2]["head"])
-    assert numbers == {"best_val_loss": 0.25}
-    assert model.parameter_count == 7_739_777  # published; the tied head is counted once
+@pytest.mark.parametrize(
+    ("which", "shape", "numbers", "count"),  # a tied head is counted once
+    [
+        (0, BindingShape(CNNConfig()), {"pearson": 0.5, "elapsed_time": 6396.0, "epochs": 40.0}, 186_497),
+        (1, BindingShape(GPTConfig(position="learned"), "ACGT"), {}, 7_739_777),
+    ],
+)
+def test_published_models(published, which, shape, numbers, count):
+    model, found = read_binding_file(published[which])
+    assert (model.shape, model.training, model.parameter_count) == (shape, False, count)
+    assert found == numbers | {"best_val_loss": 0.25 if which else 0.05}
+    states = published_states(model)
+    assert all(same(states[part], published[2][part]) for part in states)
 
 
 @pytest.mark.parametrize("which", [0, 1])
@@ -170,8 +160,8 @@ def test_rotary_positions_are_named_and_come_back(tmp_path):
         read_binding_file(gpt_file(tmp_path / "y.pt", gpt_state=content["gpt_state"]))
 
 
-@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])
-def test_what_wrappers_put_before_the_names_is_taken_off(tmp_path, prefix):
+def test_what_wrappers_put_before_the_names_is_taken_off(tmp_path):
+    prefix = "module._orig_mod."
     parts = {"gpt_state": gpt_state(), "regressor_state": head_of(8)}
     wrapped = {key: {prefix + name: each for name, each in state.items()} for key, state in parts.items()}
     found = published_states(read_binding_file(gpt_file(tmp_path / "x.pt", **wrapped))[0])
@@ -188,20 +178,16 @@ CHANGES = [
     ({"regressor_state": without(GOOD_HEAD, "fc.bias")}, r"regressor_state: .*missing fc\.bias"),
     ({"regressor_state": GOOD_HEAD | {"fc2.weight": torch.zeros(1)}}, r"not in this model fc2\.weight"),
     ({"regressor_state": GOOD_HEAD | {"conv1d.weight": torch.zeros(128, 8, 9)}}, r"wanted \[128, 8, 11\]"),
-    ({"regressor_state": head_of(12)}, r"layer_norm\.weight is \[12\], wanted \[8\]"),
     ({"regressor_state": GOOD_HEAD | {"module.fc.bias": torch.zeros(1)}}, r"holds fc\.bias twice"),
     ({"gpt_state": GOOD | {"lm_head.weight": torch.zeros(4, 8)}}, r"expected lm_head\.weight to equal"),
-    ({"gpt_state": GOOD | {"lm_head.weight": torch.zeros(5, 8)}}, r"expected lm_head\.weight to equal"),
     ({"gpt_state": {"a": 1}}, r"expected gpt_state to be a dictionary of tensors"),
     ({"config": CONFIG | {"vocab_size": 40}}, r"wte\.weight is \[4, 8\], wanted \[40, 8\]"),
     ({"config": CONFIG | {"n_layer": 2}}, r"has 2 layers, it holds others"),
     ({"config": CONFIG | {"n_head": 3}}, r"n_embd must be a multiple of n_head"),
-    ({"config": None}, r"config .*block_size missing"),
     ({"config": without(CONFIG, "n_embd")}, r"n_embd missing"),
     ({"config": CONFIG | {"n_head": "2", "bias": 0}}, r"n_head 2; bias 0"),
     ({"config": CONFIG | {"block_size": 1 << 40}}, r"block_size 1099511627776"),
     ({"config": CONFIG | {"experts": 2}}, r"unknown experts"),
-    ({"config": CONFIG | {"position": "alibi"}}, r"position must be learned or rotary"),
 ]
 
 

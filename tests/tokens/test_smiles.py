@@ -182,13 +182,6 @@ def test_refuses_what_is_no_such_vocabulary(tmp_path, change, merges, message):
         SmilesVocabulary(write(tmp_path, changed, merges))
 
 
-def test_refuses_what_is_not_there_or_damaged(tmp_path):
-    for message in ("missing", "expected JSON"):
-        with pytest.raises(InputError, match=rf"vocab\.json: {message}"):
-            SmilesVocabulary(tmp_path)
-        (tmp_path / "vocab.json").write_text('{"[PAD]": 0, ')
-
-
 @pytest.mark.parametrize(("how", "longest"), [("bpe", 9), ("hub", 2)])
 def test_refuses_other_options(vocabulary, how, longest):
     with pytest.raises(InputError, match=f"`longest` at least 3, got '{how}' and {longest}"):
