@@ -22,8 +22,7 @@ from dnalm.tokens.characters import CharacterTokenizer
 
 Letters = npt.NDArray[np.uint8]
 
-NO_BASE = len(BASES)
-"""Base code of every letter that is not A, C, G or T, in `base_codes`."""
+NO_BASE = len(BASES)  # base code of every letter that is not A, C, G or T
 
 Tune = Literal["frozen", "lora", "full"]
 

@@ -13,8 +13,7 @@ from dnalm.models.gpt import GPTConfig
 from dnalm.models.published import read_language_file
 from dnalm.tokens.characters import VOCAB4
 
-MADE_BY = {"language": "pretrain", "binding": "finetune", "interaction": "interact train"}
-"""Kinds of models, and the verb that makes one."""
+MADE_BY = {"language": "pretrain", "binding": "finetune", "interaction": "interact train"}  # verbs of kinds
 
 
 @dataclass(frozen=True)
@@ -33,11 +32,8 @@ class Core:
 def load_core(where: Path, config: str | None, *, untrained: bool = False) -> Core:
     """Load the core of vocabulary `config`, full or vocab4, that `where` holds; None for what `where` is.
 
-    Args:
-        where: a folder written by `dnalm pretrain` (with CONFIG/ or ckpt_CONFIG.pt in it), a model folder, or
-            a `.pt` file.
-        config: full or vocab4; None for whatever model `where` itself is.
-        untrained: take a core whose weights are those of before the first step too, for its shape.
+    `where` is a folder written by `dnalm pretrain` (with CONFIG/ or ckpt_CONFIG.pt in it), a model folder, or
+    a `.pt` file. `untrained` takes a core of before the first step too, for its shape.
 
     Raises:
         InputError: if there is none, it is of the other vocabulary, damaged or untrained.

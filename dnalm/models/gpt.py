@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from dnalm.config import check_fractions, check_minimum, check_multiple, refuse
 from dnalm.models.layers import Angles, Encoder, check_tokens, mask_padding, rotary_angles, rotate, run_layer
 
-INIT_STD = 0.02
-"""Standard deviation of untrained weights (Radford et al. 2019)."""
+INIT_STD = 0.02  # standard deviation of untrained weights (Radford et al. 2019)
 
 
 @dataclass(frozen=True)

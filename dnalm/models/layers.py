@@ -1,7 +1,6 @@
 """What several encoders and heads use: checks of their input, padding, rotary positions.
 
-Shapes: B sequences in the batch; L tokens per sequence; D width of the states; K width of an attention head,
-even.
+Shapes: B sequences; L tokens of each; D width of the states; K width of an attention head, even.
 """
 
 from typing import Any
@@ -12,16 +11,14 @@ from torch.utils.checkpoint import checkpoint
 
 from dnalm.errors import InputError
 
-Angles = tuple[Tensor, Tensor]
-"""Cosines and sines of rotary positions, each [L, K/2]."""
+Angles = tuple[Tensor, Tensor]  # Cosines and sines of rotary positions, each [L, K/2]
 
 
 class Encoder(nn.Module):
     """What a head expects of an encoder: `forward(tokens, real)` maps tokens to states.
 
     Tokens are integers, [B, L], anything at padding; `real`, bool [B, L], is False at padding. States are
-    float, [B, S, D], exactly 0 at padding; S is L unless `state_mask` has another. InputError is raised if
-    `tokens` is not [B, L], or `real` has another shape.
+    float, [B, S, D], exactly 0 at padding; S is L unless `state_mask` has another. InputError if not so.
     """
 
     width: int  # D, the width of its states

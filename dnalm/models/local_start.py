@@ -7,12 +7,9 @@ import torch
 from dnalm.models.gpt import GPT, INIT_STD, Block
 from dnalm.models.layers import rotary_speeds
 
-DISTANCES = 9
-"""Heads begin with distances of 0 to 8 tokens."""
-STRENGTH = 2.5
-"""Size of the added queries and keys, relative to those of the initialisation."""
-MIN_SPEED = 0.03
-"""Rotations slower than this, in radians per token, hardly depend on the distance and are left alone."""
+DISTANCES = 9  # heads begin with distances of 0 to 8 tokens
+STRENGTH = 2.5  # size of the added queries and keys, relative to those of the initialisation
+MIN_SPEED = 0.03  # radians per token: slower rotations hardly depend on the distance and are left alone
 
 
 @torch.no_grad()

@@ -139,10 +139,7 @@ OPENERS: dict[str, Callable[[Path], Opened]] = {
 
 
 def open_model(path: Path) -> Opened:
-    """Open a trained model of any kind.
-
-    Args:
-        path: a folder written by dnalm, or a published `.pt` file.
+    """Open a trained model of any kind: a folder written by dnalm, or a published `.pt` file.
 
     Raises:
         InputError: if it is no model, is damaged, or was written by a newer dnalm.

@@ -4,6 +4,7 @@ Read through the safe reader of `dnalm.checkpoint`; every tensor is checked by n
 left random. Ours are written in the same layout from plain values, and open without any allowance.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -20,22 +21,17 @@ from dnalm.models.gpt import GPT, GPTConfig
 from dnalm.models.heads import RegressionHeadConfig
 from dnalm.tokens.characters import HG38_CHARACTERS, VOCAB4
 
-PREFIXES = ("module.", "_orig_mod.")
-"""Put before each name by data-parallel training, and by `torch.compile`."""
+WRAPPERS = re.compile(r"^(module\.|_orig_mod\.)+")  # of data-parallel training and `torch.compile`
 FIELDS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("block_size", "vocab_size", "n_layer", "n_head", "n_embd"), (int,)),
     **{"dropout": (int, float), "bias": (bool,)},
 }
 """Fields of the published `GPTConfig` with their types; ours may have a position too."""
-LARGEST = 1 << 24
-"""Of any of them; more is damage, and would overflow."""
+LARGEST = 1 << 24  # of any of them; more is damage, and would overflow
 
 
 def read_binding_file(path: Path) -> tuple[BindingModel, dict[str, float]]:
-    """Read a binding model as the published scripts save it, or as `published_content` lays it out.
-
-    Returns:
-        The model, and the plain numbers beside its tensors, such as `best_val_loss`.
+    """Read a binding model, and the plain numbers beside its tensors, such as `best_val_loss`.
 
     Raises:
         InputError: if it is another kind of file, would run code, its tensors are not exactly those of a
@@ -92,10 +88,7 @@ def published_content(model: BindingModel, numbers: Mapping[str, float]) -> dict
 
 
 def read_language_file(path: Path) -> tuple[GPTConfig, str, dict[str, Tensor]]:
-    """Read a language model as the published scripts and `dnalm pretrain` save it, `ckpt_*.pt`.
-
-    Returns:
-        Its shape, its vocabulary in id order, and the tensors of `GPT` by their names in it.
+    """Return a language model's shape, its vocabulary in id order, and its tensors by their names in `GPT`.
 
     Raises:
         InputError: as `read_binding_file`.
@@ -126,15 +119,7 @@ def _tensors(content: Mapping[str, Any], key: str, path: Path) -> dict[str, Tens
     state = content[key]
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"{path}: expected {key} to be a dictionary of tensors, got something else")
-    tensors: dict[str, Tensor] = {}
-    for full, tensor in state.items():
-        name = str(full)
-        while name.startswith(PREFIXES):
-            name = name.removeprefix(PREFIXES[0]).removeprefix(PREFIXES[1])
-        if name in tensors:
-            raise InputError(f"{path}: {key} holds {name} twice, once as {full}; expected each tensor once")
-        tensors[name] = tensor.detach()
-    return tensors
+    return {WRAPPERS.sub("", str(name)): tensor.detach() for name, tensor in state.items()}
 
 
 def _config(found: Any, path: Path) -> tuple[GPTConfig, int]:

@@ -17,11 +17,6 @@ class Size(NamedTuple):
     n_head: int
     n_embd: int
 
-    @property
-    def parameters(self) -> int:
-        """Of the blocks' matrices: 12 L E^2."""
-        return 12 * self.n_layer * self.n_embd**2
-
     def rate(self, reference: float) -> float:
         """Return the learning rate of this width, where `reference` is that of width 384."""
         return reference * math.sqrt(384 / self.n_embd)

@@ -23,18 +23,15 @@ How = Literal["hub", "atomwise"]
 bonds and ring closures, [UNK] where there is no token."""
 FILE, MERGES = "vocab.json", "merges.txt"
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-UNUSED = "[unused"
-"""Prefix of the names of unused tokens."""
-LONGEST = 513
-"""Tokens of the published model's input, [CLS] and [SEP] among them."""
+UNUSED = "[unused"  # prefix of the names of unused tokens
+LONGEST = 513  # tokens of the published model's input, [CLS] and [SEP] among them
 PIECES = {
     "hub": re.compile(".", re.DOTALL),
     "atomwise": re.compile(r"\[[^\]]+\]|Br|Cl|@@|>>|%[0-9]{2}|%\([0-9]+\)|.", re.DOTALL),
 }
 """atomwise: a bracket atom, an atom of two letters, @@, >>, a ring closure above 9, or one character. After
 Schwaller et al. 2018 (Chemical Science 9, 6091), who have @@ and >> in two and no ring closures above 99."""
-SHOWN = 10
-"""Lost pieces that a report lists."""
+SHOWN = 10  # lost pieces that a report lists
 
 
 class SmilesTokens(NamedTuple):

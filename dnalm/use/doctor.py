@@ -21,16 +21,13 @@ from dnalm.process import silent
 from dnalm.train.pairs import InteractionTask
 
 LIBRARIES = ("rdkit", "scikit-learn", "h5py", "transformers", "tokenizers", "huggingface_hub", "peft")
-"""Libraries that genes and molecules may need, by their names on the package index."""
 SAMPLE = PairTexts(
     ["ATGGATTTATCTGCTCTTCGCGTTGAAGAAGTACAAAATGTC", "GATTACAGATTACAGATTACA", "CCGGAATTCCGGTTAACCGG"],
     ["CC(=O)Oc1ccccc1C(=O)O", "CCO"],
 )
-"""Arbitrary genes and molecules."""
 CHARACTERS = smiles_characters(SAMPLE.smiles, 200)
 PAIRS = PairRows(np.array([0, 1, 2, 0]), np.array([0, 1, 1, 1]), np.array([1, 0, 1, 0], dtype=np.uint8))
-ROUNDING = 1e-9
-"""A smaller gradient is 0 up to rounding."""
+ROUNDING = 1e-9  # a smaller gradient is 0 up to rounding
 
 
 def check_pair_model(

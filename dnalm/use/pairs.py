@@ -27,15 +27,8 @@ from dnalm.use.sequences import check_sequences
 class PairModel:
     """A model of genes and molecules.
 
-    Args:
-        opened: the model.
-        device: where to compute.
-        pairs: the prepared pairs that it was trained on, which know genes by their ids.
-        cache: a folder for the states of frozen encoders, so that each text is encoded once; a temporary one
-            unless given.
-
-    Raises:
-        InputError: if the model was trained on other pairs than `pairs`.
+    `pairs` are the prepared pairs that it was trained on, which know genes by their ids; InputError if they
+    are others. `cache` is a folder for the states of frozen encoders; a temporary one unless given.
     """
 
     def __init__(

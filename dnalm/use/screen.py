@@ -16,13 +16,7 @@ from dnalm.data.pair_batches import PairTokens
 from dnalm.data.pairs import PairSet
 from dnalm.data.prepare_pairs import DEFAULT_KINDS, choose_sequences, parse_kinds
 from dnalm.errors import InputError
-from dnalm.evaluate.attention import (
-    PairAttention,
-    attention_weights,
-    gene_spans,
-    molecule_atoms,
-    pair_attention,
-)
+from dnalm.evaluate import attention as attending
 from dnalm.evaluate.pair_scores import probability
 from dnalm.formats.genes import read_gene_rows
 from dnalm.formats.pairs import plain_gene_id
@@ -34,13 +28,10 @@ from dnalm.models.pretrained import PretrainedConfig, Spans
 from dnalm.process import Say, silent
 
 Rows = npt.NDArray[np.int64]
-UnreadRow = tuple[str, str, str]
-"""Where a row of a library is, its text, and why it could not be read."""
+UnreadRow = tuple[str, str, str]  # where a row of a library is, its text, and why it could not be read
 
-SEQUENCE_START = 30
-"""Bases of a gene that describe it in the table."""
-UNKNOWN_PAIR = "no"
-"""Status of a pair that the prepared set does not hold."""
+SEQUENCE_START = 30  # bases of a gene that describe it in the table
+UNKNOWN_PAIR = "no"  # status of a pair that the prepared set does not hold
 
 
 @dataclass(frozen=True)
@@ -69,7 +60,7 @@ class HitAttention:
     probability: float
     sequence: str
     smiles: str
-    attention: PairAttention
+    attention: attending.PairAttention
 
     def table_rows(self) -> list[tuple[object, ...]]:
         """Return side, begin, end, atoms, letters and weight of each range of bases and group of atoms."""
@@ -177,10 +168,9 @@ def _candidates(
 def rank(
     model: InteractionModel, encoder: InputEncoder, candidates: Candidates, temperature: float, top: int
 ) -> Ranking:
-    """Rank candidates by their calibrated probability, ties by name.
+    """Rank candidates by their calibrated probability, ties by name; several processes predict together.
 
-    Several processes predict together, and all return the same. The attention of the first `top` pairs is
-    computed too; the model's head must have one, see `dnalm.evaluate.attention.check_attends`.
+    The attention of the first `top` pairs is computed too, see `dnalm.evaluate.attention.check_attends`.
 
     Raises:
         InputError: if a pretrained encoder of the model is needed and missing.
@@ -205,23 +195,24 @@ def _attention(
     if isinstance(shape.gene, PretrainedConfig):
         spans = encoder.spans("gene", shape.gene, sequences)
     else:
-        spans = [gene_spans(shape, text) for text in sequences]
+        spans = [attending.gene_spans(shape, text) for text in sequences]
     characters: Sequence[Spans | None] = [None] * len(smiles)
     if isinstance(shape.molecule, PretrainedConfig):
         characters = encoder.spans("molecule", shape.molecule, smiles)
     bases = dict(zip(genes, spans, strict=True))
     atoms = {
-        row: molecule_atoms(shape, texts.smiles[row], each)
+        row: attending.molecule_atoms(shape, texts.smiles[row], each)
         for row, each in zip(molecules, characters, strict=True)
     }
     for number, row in enumerate(rows, 1):
         gene, molecule, name = int(candidates.gene[row]), int(candidates.molecule[row]), candidates.names[row]
-        weights = attention_weights(model, tokens, gene, molecule)
+        weights = attending.attention_weights(model, tokens, gene, molecule)
         if weights is None:
             encoder.say(f"{name}: its gene is too short to be attended to; left out of the attention")
             continue
         sequence, text = texts.sequences[gene], texts.smiles[molecule]
-        attention = pair_attention(weights, bases[gene], atoms[molecule], len(atom_symbols(text)))
+        symbols = len(atom_symbols(text))
+        attention = attending.pair_attention(weights, bases[gene], atoms[molecule], symbols)
         yield HitAttention(number, name, float(ranking.probability[row]), sequence, text, attention)
 
 

@@ -1,6 +1,5 @@
 """Tests for dnalm/models/published.py."""
 
-import os
 import subprocess
 import sys
 
@@ -178,7 +177,6 @@ CHANGES = [
     ({"regressor_state": without(GOOD_HEAD, "fc.bias")}, r"regressor_state: .*missing fc\.bias"),
     ({"regressor_state": GOOD_HEAD | {"fc2.weight": torch.zeros(1)}}, r"not in this model fc2\.weight"),
     ({"regressor_state": GOOD_HEAD | {"conv1d.weight": torch.zeros(128, 8, 9)}}, r"wanted \[128, 8, 11\]"),
-    ({"regressor_state": GOOD_HEAD | {"module.fc.bias": torch.zeros(1)}}, r"holds fc\.bias twice"),
     ({"gpt_state": GOOD | {"lm_head.weight": torch.zeros(4, 8)}}, r"expected lm_head\.weight to equal"),
     ({"gpt_state": {"a": 1}}, r"expected gpt_state to be a dictionary of tensors"),
     ({"config": CONFIG | {"vocab_size": 40}}, r"wte\.weight is \[4, 8\], wanted \[40, 8\]"),
@@ -206,15 +204,3 @@ def test_other_files_are_named_for_what_they_are(tmp_path):
         write_pt(tmp_path / "x.pt", content)
         with pytest.raises(ValueError, match=rf"x\.pt.*{message}"):
             read_binding_file(tmp_path / "x.pt")
-
-
-def test_a_hostile_config_is_not_run(tmp_path):
-    class Bomb:
-        def __reduce__(self):
-            return os.mkdir, (str(tmp_path / "owned"),)
-
-    content = {"gpt_state": GOOD, "regressor_state": GOOD_HEAD, "config": CONFIG | {"bias": Bomb()}}
-    torch.save(content, tmp_path / "x.pt")
-    with pytest.raises(ValueError, match=r"x\.pt: refused, .*mkdir"):
-        read_binding_file(tmp_path / "x.pt")
-    assert not (tmp_path / "owned").exists()

@@ -17,7 +17,6 @@ def test_a_size_has_the_parameters_of_its_name(name):
         count = sum(p.numel() for p in GPT(config, 4).parameters())
     assert count == pytest.approx(int(name[:-1]) * 1e6, rel=0.05)
     assert config.n_embd % (64 if name != "7M" else 96) == 0
-    assert count == pytest.approx(SIZES[name].parameters, rel=0.01)
 
 
 def test_larger_models_have_lower_rates_and_the_published_one_its_own():

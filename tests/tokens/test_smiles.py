@@ -58,14 +58,12 @@ def read(vocabulary, smiles, how):
     ("smiles", "hub", "hub_lost", "atomwise", "atomwise_lost"),
     [
         ("c1ccccc1Cl", "c 1 c c c c c 1 C", "l", "c 1 c c c c c 1 Cl", ""),
-        ("CBr", "C", "Br", "C Br", ""),
         ("[Na+].[Cl-]", "N . C -", "[a+][l]", "[Na+] . [Cl-]", ""),
         ("N[C@@H](F)C%12=O", "N C @ @ ( F ) C 1 2 = O", "[H]%", "N [C@@H] ( F ) C %12 = O", ""),
         ("[13CH4]C", "1 C C", "[3H4]", "[UNK] C", "[13CH4]"),
         ("C%34CC%(100)", "C C C ( 1 )", "%34%00", "C [UNK] C C [UNK]", "%34%(100)"),
         ("C[C", "C C", "[", "C [UNK] C", "["),
         ("[]Cé C", "C C", "[]é ", "[UNK] [UNK] C [UNK] [UNK] C", "[]é "),
-        ("C>>@@", "C @ @", ">>", "C >> @@", ""),
         ("[K+]", "", "[K+]", "[UNK]", "[K+]"),
         ("[MASK]", "", "[MASK]", "[UNK]", "[MASK]"),
         ("[unused1]", "n 1", "[uused]", "[UNK]", "[unused1]"),
@@ -91,8 +89,9 @@ def test_cut_keeps_the_first_tokens_and_both_ends(vocabulary):
     assert cut.ids.tolist() == [*whole.ids[:4].tolist(), whole.ids[-1]]
     assert cut.spans.tolist() == [[0, 0], [0, 1], [1, 3], [3, 4], [4, 4]]
     assert vocabulary.encode("C" * 10 + "l", "hub", 5).lost == ["l"]
-    assert len(vocabulary.encode("C" * 511, "hub").ids) == len(vocabulary.encode("C" * 600, "hub").ids) == 513
-    assert [vocabulary.encode("C" * length, "hub").cut for length in (511, 512)] == [False, True]
+    for length in (511, 512):
+        found = vocabulary.encode("C" * length, "hub")
+        assert (len(found.ids), found.cut) == (513, length == 512)
 
 
 @given(st.text() | st.text("cC(ON=.[]@+-l1Br%2>\\/ \né"))
@@ -182,7 +181,7 @@ def test_refuses_what_is_no_such_vocabulary(tmp_path, change, merges, message):
         SmilesVocabulary(write(tmp_path, changed, merges))
 
 
-@pytest.mark.parametrize(("how", "longest"), [("bpe", 9), ("hub", 2)])
-def test_refuses_other_options(vocabulary, how, longest):
-    with pytest.raises(InputError, match=f"`longest` at least 3, got '{how}' and {longest}"):
-        vocabulary.encode("C", how, longest)
+def test_refuses_other_options(vocabulary):
+    for options in (("bpe", 9), ("hub", 2)):
+        with pytest.raises(InputError, match="`longest` at least 3, got '{}' and {}".format(*options)):
+            vocabulary.encode("C", *options)
