@@ -14,7 +14,7 @@ from dnalm.checkpoint import load_strict
 from dnalm.config import check_minimum, refuse
 from dnalm.errors import import_extra
 from dnalm.formats.hub import encoder_tensors, read_shape
-from dnalm.models.bert import BERTConfig
+from dnalm.models.dnabert2 import BERTConfig
 from dnalm.models.layers import Encoder, check_tokens, mask_padding
 
 
@@ -59,9 +59,6 @@ class ChemBERTa(Encoder):
 
     Names of its tensors are those of the hub's file, `roberta.` before each. Without the pooler, which no
     masked-language checkpoint has and no state depends on, the published sizes make 3,279,600 parameters.
-
-    Raises:
-        InputError: if transformers is not installed.
     """
 
     def __init__(self, config: ChemBERTaConfig) -> None:
@@ -94,11 +91,7 @@ class ChemBERTa(Encoder):
             getattr(self.roberta, f"{prefix}_checkpointing_disable")()
 
     def forward(self, tokens: Tensor, real: Tensor) -> Tensor:
-        """Map tokens, [CLS] and [SEP] among them, to states; see `Encoder`. Padding may be on any side.
-
-        Raises:
-            InputError: also if L is more than `config.longest`.
-        """
+        """Map at most `config.longest` tokens, [CLS] and [SEP] among them; padding may be on any side."""
         check_tokens(tokens, real, self.config.longest)
         length, silent = tokens.shape[1], self.config.padding_idx
         # A row of nothing but padding attends to all of it, so that no softmax is over nothing.
@@ -114,14 +107,10 @@ class ChemBERTa(Encoder):
 
 
 def open_chemberta(path: Path) -> ChemBERTa:
-    """Read a ChemBERTa as it lies on the hub; in eval mode, float32, on the CPU.
-
-    Args:
-        path: a hub folder, or a weights file with config.json beside it.
+    """Read a ChemBERTa from a hub folder; in eval mode, float32, on the CPU.
 
     Raises:
-        InputError: if a file is missing, damaged or of another model, what does not fit is named; or if
-            transformers is not installed.
+        InputError: if a file is missing, damaged or of another model, or transformers is not installed.
     """
     config = read_shape(path, ChemBERTaConfig.from_hub)
     tensors = encoder_tensors(path, "roberta.", "lm_head.")

@@ -126,32 +126,21 @@ class CrossAttentionHead(nn.Module):
     def __init__(self, gene_width: int, molecule_width: int, config: CrossAttentionConfig) -> None:
         super().__init__()
         self.config, self.widths = config, {"gene": gene_width, "molecule": molecule_width}
+        self.one_vector = config.pooled  # a side is one vector: cheap to store, however many there are
         width = config.width
         self.gene_projection = nn.Linear(gene_width, width)
         self.molecule_projection = nn.Linear(molecule_width, width)
         self.gene_attending, self.molecule_attending = (CrossAttentionBlock(config) for _ in range(2))
         self.fusion = nn.Sequential(
-            nn.Linear(2 * width, 512),
-            nn.BatchNorm1d(512),
-            nn.ReLU(),
-            nn.Dropout(config.head_dropout),
+            *(nn.Linear(2 * width, 512), nn.BatchNorm1d(512), nn.ReLU(), nn.Dropout(config.head_dropout)),
             *hidden_layers(512, 256, dropout=config.head_dropout),
         )
         self.classifier = nn.Sequential(
             *hidden_layers(256, 128, 64, dropout=config.classifier_dropout), nn.Linear(64, 1)
         )
 
-    @property
-    def one_vector(self) -> bool:
-        """Whether a side is one vector: cheap to store, however many there are."""
-        return self.config.pooled
-
     def encode(self, side: Side, states: Tensor, real: Tensor) -> EncodedBatch:
-        """Project the states of genes or molecules [N, S, D] with their mask [N, S] to width W.
-
-        Raises:
-            InputError: if `states` is not [N, S, D], or `real` is not its [N, S].
-        """
+        """Project the states of genes or molecules [N, S, D] with their mask [N, S] to width W."""
         check_states(states, real, self.widths[side])
         batch = EncodedBatch(states, real)
         batch = batch.mean() if self.config.pooled else batch

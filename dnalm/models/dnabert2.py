@@ -8,22 +8,65 @@ feed_forward; H heads; K D / H, width of one head.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dnalm.checkpoint import load_strict
-from dnalm.config import check_minimum, refuse
-from dnalm.formats.hub import encoder_tensors, read_shape
-from dnalm.models.bert import BERTConfig
+from dnalm.config import check_fractions, check_minimum, check_multiple, refuse
+from dnalm.formats.hub import encoder_tensors, read_fields, read_shape
 from dnalm.models.layers import Encoder, check_tokens, mask_padding, run_layer
 
 INIT_STD = 0.02
 """Standard deviation of untrained weights (initializer_range of the published config)."""
+
+
+@dataclass(frozen=True)
+class BERTConfig:
+    """The sizes of a BERT; the defaults are those of the published DNABERT-2."""
+
+    vocab_size: int = 4096
+    hidden: int = 768  # Width of the states (D)
+    layers: int = 12
+    heads: int = 12  # Attention heads in each layer (H)
+    feed_forward: int = 3072  # Width of a layer's inner part (F)
+    eps: float = 1e-12  # Added to the variance in each LayerNorm
+    dropout: float = 0.1  # Share of values dropped in training: embeddings, and inside each layer
+    attention_dropout: float = 0.0  # Share of attention weights dropped in training
+
+    what: ClassVar[str] = "a BERT"
+    names: ClassVar[dict[str, str]] = {
+        "vocab_size": "vocab_size",
+        "hidden": "hidden_size",
+        "layers": "num_hidden_layers",
+        "heads": "num_attention_heads",
+        "feed_forward": "intermediate_size",
+        "eps": "layer_norm_eps",
+        "dropout": "hidden_dropout_prob",
+        "attention_dropout": "attention_probs_dropout_prob",
+    }
+    """The hub's name of each field."""
+    optional: ClassVar[set[str]] = {"hidden_dropout_prob", "attention_probs_dropout_prob"}
+    """Fields that a config.json may lack: they change nothing outside training."""
+    required: ClassVar[dict[str, Any]] = {"hidden_act": "gelu", "is_decoder": False}
+    """Fields that, where a config.json has them, can have this value alone: the exact GELU, an encoder."""
+
+    def __post_init__(self) -> None:
+        wrong = check_minimum(self, vocab_size=1, hidden=1, layers=1, heads=1, feed_forward=1)
+        if self.eps <= 0.0:
+            wrong.append(f"eps must be above 0, got {self.eps}")
+        wrong += check_multiple(self, "hidden", "heads")
+        refuse(wrong + check_fractions(self, "dropout", "attention_dropout"))
+
+    @classmethod
+    def from_hub(cls, content: Mapping[str, Any]) -> Self:
+        """Return the config that a config.json describes; InputError names all that does not fit."""
+        return cls(**read_fields(content, cls.what, cls.names, cls.optional, cls.required))
 
 
 @dataclass(frozen=True)
@@ -134,10 +177,7 @@ def alibi_slopes(heads: int) -> list[float]:
 
 
 def open_dnabert2(path: Path) -> DNABert2:
-    """Read a DNABERT-2, or a DNABERT-S, as it lies on the hub; in eval mode, float32, on the CPU.
-
-    Args:
-        path: a hub folder, or a weights file with config.json beside it.
+    """Read a DNABERT-2, or a DNABERT-S, from a hub folder; in eval mode, float32, on the CPU.
 
     Raises:
         InputError: if a file is missing, damaged or of another model; what does not fit is named.

@@ -105,11 +105,7 @@ class GeneCNN(Encoder):
         return padded.view(len(real), -1, self.stride).any(-1)
 
     def forward(self, tokens: Tensor, real: Tensor) -> Tensor:
-        """Map letter codes, 0 to 3 for A C G T and 4 for N, to L / 8 states, rounded up; see `Encoder`.
-
-        Raises:
-            InputError: also if padding is before a letter.
-        """
+        """Map letter codes, 0 to 3 for A C G T and 4 for N, to L / 8 states; padding must be on the right."""
         check_tokens(tokens, real)
         check_padding_on_right(real)
         spans = (real.sum(1) + self._gap).add(self.stride - 1) // self.stride * self.stride  # [B]

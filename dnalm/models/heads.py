@@ -97,11 +97,7 @@ class RegressionHead(nn.Module):
             self.whitening.copy_(directions * scale @ directions.T)
 
     def forward(self, states: Tensor, real: Tensor) -> Tensor:
-        """Map states, float [B, L, D], to a score per base, [B, L]; exactly 0 where `real` [B, L] is False.
-
-        Raises:
-            InputError: if `states` is not [B, L, D], or `real` is not its [B, L].
-        """
+        """Map states, float [B, L, D], to a score per base, [B, L]; exactly 0 where `real` is False."""
         check_states(states, real, self.width)
         # Masked before and after the norm: NaN at padding would spread, and the norm's bias would reach the
         # bases beside it.
@@ -236,11 +232,7 @@ class PairHead(nn.Module):
         )
 
     def encode(self, side: Side, states: Tensor, real: Tensor) -> EncodedBatch:
-        """Pool the states of genes or molecules [N, S, D] with their mask [N, S] into [N, 1, D].
-
-        Raises:
-            InputError: if `states` is not [N, S, D], or `real` is not its [N, S].
-        """
+        """Pool the states of genes or molecules [N, S, D] with their mask [N, S] into [N, 1, D]."""
         check_states(states, real, self.widths[side])
         vectors = getattr(self, f"{side}_pooling")(states, real)
         return EncodedBatch(vectors.unsqueeze(1), torch.ones_like(vectors[:, :1], dtype=torch.bool))

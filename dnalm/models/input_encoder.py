@@ -5,14 +5,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
+from dnalm.checkpoint import load_strict, weights_digest
 from dnalm.config import nearest
 from dnalm.data.pair_batches import PairTokens, Source
 from dnalm.data.pairs import PairSet
 from dnalm.data.state_cache import StateStore
 from dnalm.device import Processor
 from dnalm.errors import InputError
+from dnalm.formats.hub import hub_folder
 from dnalm.models.bags import MorganConfig
+from dnalm.models.chemberta import open_chemberta
+from dnalm.models.core import load_core
 from dnalm.models.cross_attention import CrossAttentionConfig, PooledAttentionConfig
+from dnalm.models.dnabert2 import open_dnabert2
+from dnalm.models.gpt import GPT
 from dnalm.models.heads import PairHeadConfig, Side
 from dnalm.models.pair_shape import (
     EncodersConfig,
@@ -20,15 +28,28 @@ from dnalm.models.pair_shape import (
     PairTexts,
     TuningConfig,
 )
-from dnalm.models.pretrained import PretrainedConfig, PretrainedEncoder, Spans, TokenWindows
-from dnalm.models.pretrained_open import (
-    open_gene_encoder,
-    open_molecule_encoder,
-    reopen,
-)
+from dnalm.models.pretrained import PretrainedConfig, PretrainedEncoder, Spans, TokenWindows, Window
 from dnalm.models.registry import encoders_for
+from dnalm.tokens.bpe import DNABPE, RUN, BPETokens
+from dnalm.tokens.characters import CharacterTokenizer
+from dnalm.tokens.smiles import How, SmilesTokens, SmilesVocabulary
 
 ModelName = Literal["original", "foundation", "foundation-pooled"]
+TOKENS = 510
+"""Tokens read of a gene, from its start, unless it is read in windows."""
+SEGMENTS = 32
+"""States of a gene: consecutive segments of equally many tokens, each with the mean of its states."""
+HUB_NAMES = {"dnabert2": "zhihan1996/DNABERT-2-117M", "chemberta": "DeepChem/ChemBERTa-77M-MLM"}
+"""Short names of models on the hub."""
+FILES = (
+    "config.json",
+    "tokenizer.json",
+    "vocab.json",
+    "merges.txt",
+    "model.safetensors",
+    "pytorch_model.bin",
+)
+"""Files of a hub folder that are read."""
 
 
 def attention_of(model: ModelName, attention: CrossAttentionConfig) -> CrossAttentionConfig | None:
@@ -47,11 +68,7 @@ def shape_of(
 ) -> tuple[InteractionShape, dict[str, PretrainedEncoder]]:
     """Return the shape of a new pair model, and the pretrained encoders that it needs, by side.
 
-    Args:
-        config: of the encoders.
-        characters: returns the vocabulary of an LSTM.
-        attention: of a cross-attention head; None for the published classifier.
-        tuning: which weights of pretrained encoders are trained; None for none.
+    `characters` returns the vocabulary of an LSTM; without `attention` the head is the published classifier.
 
     Raises:
         InputError: if an encoder does not exist or is damaged, or there is no pretrained encoder to tune.
@@ -77,15 +94,10 @@ def shape_of(
         )
     poolings: list[Any] = [entry.pooling if entry is not None else "mean" for entry in entries.values()]
     reads_characters = any(entry is not None and entry.has_vocabulary for entry in entries.values())
-    shape = InteractionShape(
-        gene,
-        molecule,
-        attention or PairHeadConfig(*poolings),
-        characters() if reads_characters else "",
-        config.dna_length,
-        config.smiles_length,
-        MorganConfig(width=molecule.width) if config.morgan else None,
-    )
+    head, vocabulary = attention or PairHeadConfig(*poolings), characters() if reads_characters else ""
+    morgan = MorganConfig(width=molecule.width) if config.morgan else None
+    lengths = config.dna_length, config.smiles_length
+    shape = InteractionShape(gene, molecule, head, vocabulary, *lengths, morgan)
     return shape, {str(side): opened for side, opened in pretrained.items()}
 
 
@@ -102,6 +114,169 @@ def _open(side: Side, config: EncodersConfig) -> PretrainedEncoder:
     except InputError as error:
         hint = nearest(name, [*encoders_for(side), short])
         raise InputError(f"`{option}`: {error}{hint}") from error
+
+
+def open_gene_encoder(name: str, revision: str, gene_windows: int) -> PretrainedEncoder:
+    """Open a pretrained encoder of genes.
+
+    Args:
+        name: a model of `dnalm pretrain` (folder or `.pt` file), dnabert2, a hub name, or a hub folder.
+        revision: commit of a hub name; empty for the pinned one.
+        gene_windows: 0 to read the first `TOKENS` tokens, or how many windows, evenly spaced, to read.
+
+    Raises:
+        InputError: if there is none, a file is missing, damaged or of another model, or it is untrained.
+    """
+    path = Path(name)
+    reading = {"windows": gene_windows or f"first {TOKENS}", "segments": SEGMENTS}
+    if path.suffix == ".pt" or any((path / file).exists() for file in ("checkpoint.json", "checkpoint")):
+        return _open_core(path, gene_windows, reading)
+    tokenizer, module = _open_hub(name, revision, DNABPE, open_dnabert2)
+
+    def tokenize(sequence: str) -> list[Window]:
+        if gene_windows:
+            return [_without_ends(each) for each in tokenizer.windows(sequence, gene_windows, TOKENS)]
+        return [_without_ends(tokenizer.encode(sequence, TOKENS))]
+
+    identity = _identity(name, module, tokenizer.digest) | reading
+    return PretrainedEncoder(name, module, identity, tokenize, SEGMENTS, revision=revision)
+
+
+def open_molecule_encoder(name: str, revision: str, smiles_tokenizer: How) -> PretrainedEncoder:
+    """Open a pretrained encoder of molecules.
+
+    Args:
+        name: chemberta, a hub name, or a hub folder.
+        revision: commit of a hub name; empty for the pinned one.
+        smiles_tokenizer: hub, as the hub's tokenizer splits a SMILES; atomwise, atom by atom.
+
+    Raises:
+        InputError: if there is none, or a file is missing, damaged or of another model.
+    """
+    vocabulary, module = _open_hub(name, revision, SmilesVocabulary, open_chemberta)
+    longest = module.config.longest
+
+    def tokenize(smiles: str) -> list[Window]:
+        return [_without_ends(vocabulary.encode(smiles, smiles_tokenizer, longest))]
+
+    def report_losses(molecules: Sequence[str]) -> str:
+        return str(vocabulary.report(molecules, smiles_tokenizer, longest))
+
+    identity = _identity(name, module, vocabulary.digest) | {"smiles_tokenizer": smiles_tokenizer}
+    return PretrainedEncoder(name, module, identity, tokenize, None, report_losses, revision)
+
+
+def reopen(side: str, config: PretrainedConfig) -> PretrainedEncoder:
+    """Open the pretrained encoder, gene or molecule, that a trained pair model was trained with.
+
+    Raises:
+        InputError: if it cannot be opened, or is another one than in training.
+    """
+    source, revision, identity = config.source, config.revision, config.identity
+    try:
+        if side == "gene":
+            windows = identity["windows"]
+            opened = open_gene_encoder(source, revision, windows if isinstance(windows, int) else 0)
+        else:
+            opened = open_molecule_encoder(source, revision, identity["smiles_tokenizer"])
+    except InputError as error:
+        raise InputError(
+            f"{source}: the encoder that the model was trained with cannot be opened ({error}); restore it "
+            "or train again"
+        ) from error
+    changed = [name for name, value in identity.items() if opened.identity.get(name) != value]
+    if not config.frozen and "weights" in changed:
+        changed.remove("weights")  # those that were trained further are in the model
+    if changed:
+        what = "weights" if "weights" in changed else " and ".join(changed)
+        raise InputError(
+            f"{source}: has other {what} than the encoder that the model was trained with; restore that one, "
+            "or train again"
+        )
+    return opened
+
+
+def _open_hub(
+    name: str, revision: str, tokenizer: Callable[[Path], Any], encoder: Callable[[Path], Any]
+) -> tuple[Any, Any]:
+    """Return the tokenizer and the module of a hub folder or a hub name."""
+    hub_name = name if Path(name).exists() else HUB_NAMES.get(name, name)
+    folder = hub_folder(hub_name, revision or None, FILES)
+    module, tokens = encoder(folder), tokenizer(folder)
+    if tokens.vocab_size > module.config.vocab_size:
+        raise InputError(
+            f"{folder}: its tokenizer has {tokens.vocab_size:,} tokens and its weights have rows for "
+            f"{module.config.vocab_size:,}: files of two models are mixed; fetch the model again"
+        )
+    return tokens, module
+
+
+def _open_core(path: Path, gene_windows: int, reading: dict[str, Any]) -> PretrainedEncoder:
+    """Open a core of `dnalm pretrain`, whose tokens are bases."""
+    core = load_core(path, None)
+    tokenizer = CharacterTokenizer(core.characters)
+    module = GPT(core.encoder, tokenizer.vocab_size)
+    load_strict(core.tensors, module.state_dict(), core.origin)
+
+    def tokenize(sequence: str) -> list[Window]:
+        windows = []
+        for begin, bases in cut(sequence, core.encoder.block_size, gene_windows):
+            first = begin + np.arange(len(bases))
+            ids = tokenizer.encode(bases).astype(np.int32)
+            windows.append(Window(ids, np.ones(len(bases), np.bool_), np.stack([first, first + 1], axis=1)))
+        return windows
+
+    identity = _identity(str(path), module, core.characters) | reading
+    return PretrainedEncoder(str(path), module, identity, tokenize, SEGMENTS, caution=core.caution)
+
+
+def _identity(source: str, module: Any, tokenizer: str) -> dict[str, Any]:
+    """Return what determines an encoder's states, but for how it reads: its name, weights and shape."""
+    path = Path(source)
+    return {
+        "name": path.parent.name if path.name == "checkpoint" else path.name,
+        "weights": weights_digest(module),
+        "config": asdict(module.config),
+        "tokenizer": tokenizer,
+    }
+
+
+def _without_ends(tokens: BPETokens | SmilesTokens) -> Window:
+    """Return a window whose special tokens at both ends have no state, except in a text without a token."""
+    has_state = np.ones(len(tokens.ids), dtype=np.bool_)
+    has_state[[0, -1]] = len(tokens.ids) == 2
+    return Window(tokens.ids, has_state, tokens.spans)
+
+
+def cut(sequence: str, longest: int, count: int) -> list[tuple[int, str]]:
+    """Cut a gene into the pieces that an encoder reads whose tokens are bases: first base, from 0, and bases.
+
+    Args:
+        sequence: DNA or RNA, in either case; it is cut at every other letter, N above all.
+        longest: bases of a piece, at most.
+        count: 0 for the first `TOKENS` bases, or how many pieces, evenly spaced over the gene.
+
+    Raises:
+        InputError: if there is no base.
+    """
+    pieces = [
+        (run.start() + at, run[0][at : at + longest].upper().replace("U", "T"))
+        for run in RUN.finditer(sequence)
+        for at in range(0, len(run[0]), longest)
+    ]
+    if not pieces:
+        raise InputError(
+            f"a gene has no base: expected A, C, G and T, got {sequence[:20]!r} ({len(sequence):,} letters)"
+        )
+    if count:
+        chosen = np.unique(np.linspace(0, len(pieces) - 1, min(count, len(pieces))).round().astype(int))
+        return [pieces[at] for at in chosen]
+    first, left = [], TOKENS
+    for begin, bases in pieces:
+        if left > 0:
+            first.append((begin, bases[:left]))
+        left -= len(bases)
+    return first
 
 
 def store_of(store: Path | None, data: Path) -> Path:
@@ -125,10 +300,7 @@ class InputEncoder:
     ) -> PairTokens:
         """Return what the encoders of a model read; a frozen one encodes each gene and molecule once, ever.
 
-        `pretrained` encoders are those that are open already; others are opened if needed.
-
-        Raises:
-            InputError: if a pretrained encoder is needed and is gone, or is another one than in training.
+        `pretrained` encoders are open already; others are opened if needed, InputError if they are gone.
         """
         sources: dict[str, Source] = {}
         for side, config in shape.pretrained.items():
@@ -147,11 +319,7 @@ class InputEncoder:
         )
 
     def spans(self, side: Side, config: PretrainedConfig, texts: Sequence[str]) -> list[Spans]:
-        """Return which letters of each text its states stand for, [S, 2]; opens the pretrained encoder.
-
-        Raises:
-            InputError: if the encoder is gone, or is another one than in training.
-        """
+        """Return which letters of each text its states stand for, [S, 2]; opens the pretrained encoder."""
         opened = reopen(side, config)
         return [opened.spans(text) for text in texts]
 

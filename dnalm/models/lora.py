@@ -11,11 +11,7 @@ TARGETS = ["c_attn", "c_proj", "c_fc", "Wqkv", "gated_layers", "wo", "dense", "q
 
 
 def add_lora(encoder: nn.Module, rank: int) -> None:
-    """Put an update of rank `rank` beside each linear layer of the blocks, in place; all else is frozen.
-
-    Raises:
-        InputError: if peft is not installed.
-    """
+    """Put an update of rank `rank` beside each linear layer of the blocks, in place; all else is frozen."""
     peft = import_extra("peft", "tune", "training by low-rank updates (LoRA)")
     encoder.requires_grad_(False)
     with warnings.catch_warnings():

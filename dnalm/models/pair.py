@@ -36,9 +36,7 @@ CALIBRATION = 1024
 class InteractionModel(Model):
     """An encoder of genes and one of molecules under a head that pairs them.
 
-    Args:
-        shape: of all of it.
-        pretrained: the encoders whose weights the trained ones begin with, by side; only of a new model.
+    `pretrained` encoders have the weights that trained ones begin with, by side; only of a new model.
     """
 
     gene: Any
@@ -63,11 +61,7 @@ class InteractionModel(Model):
         self.head = head(self.gene.width, self.molecule.width, shape.head)  # type: ignore[arg-type]
 
     def prepare_training(self, tuning: TuningConfig) -> None:
-        """Choose which weights of pretrained encoders are trained, and how; once, with all weights loaded.
-
-        Raises:
-            InputError: if more layers are to be trained than there are.
-        """
+        """Choose which weights of pretrained encoders are trained, and how; once, with all weights loaded."""
         for side in self.shape.pretrained:
             states = getattr(self, side)
             if states.encoder is not None:
@@ -87,10 +81,7 @@ class InteractionModel(Model):
 
     @torch.no_grad()
     def calibrate(self, tokens: PairTokens, genes: Rows, molecules: Rows) -> None:
-        """Fit the scale of pretrained encoders' states to training genes and molecules, up to `CALIBRATION`.
-
-        `genes` and `molecules` are rows of those of the training part.
-        """
+        """Fit the scale of pretrained encoders' states to rows of the training part, up to `CALIBRATION`."""
         sources = {"gene": (tokens.genes, genes), "molecule": (tokens.molecules, molecules)}
         for side in self.shape.pretrained:
             module, (source, rows) = getattr(self, side).eval(), sources[side]
@@ -152,9 +143,9 @@ def predict(
 
     Args:
         model: an `InteractionModel`, or what the training loop made of one.
-        tokens: of a set's genes and molecules.
-        gene: rows of the genes, [N].
-        molecule: rows of the molecules, [N].
+        tokens: of a set's genes and molecules, whose rows [N] are `gene` and `molecule`.
+        gene: rows.
+        molecule: rows.
         together: whether all processes call this at once: each then predicts a part.
     """
     if together and process.current().world_size > 1:

@@ -122,7 +122,7 @@ class InteractionShape:
 
     @property
     def frozen_parameters(self) -> int:
-        """Parameters of the frozen encoders, which are not in the model."""
+        """Parameters of frozen encoders, which are not in the model."""
         return sum(each.parameters for each in self.pretrained.values() if each.frozen)
 
     @property
@@ -144,9 +144,6 @@ class InteractionShape:
         """Return what the encoders read of all genes and molecules of a set.
 
         `genes` and `molecules` are cached states or windows of those whose encoder is pretrained.
-
-        Raises:
-            InputError: if RDKit cannot compute a fingerprint that is needed.
         """
         gene, molecule = entry_of(self.gene), entry_of(self.molecule)
         if gene is not None:
@@ -172,15 +169,13 @@ class InteractionShape:
     def from_dict(cls, content: Mapping[str, Any]) -> "InteractionShape":
         """Return the shape that `as_dict` has written."""
         head, morgan = dict(content["head"]), content.get("morgan")  # no `morgan` in older models
-        return cls(
+        shape = cls(
             _from_dict(content["gene"], "gene"),
             _from_dict(content["molecule"], "molecule"),
             HEADS[head.pop("name", "pair")](**head),  # nor a name of the head
-            content["characters"],
-            content["dna_length"],
-            content["smiles_length"],
-            None if morgan is None else MorganConfig(**morgan),
+            *(content[key] for key in ("characters", "dna_length", "smiles_length")),
         )
+        return shape if morgan is None else replace(shape, morgan=MorganConfig(**morgan))
 
 
 def _name(config: Any) -> str:

@@ -45,10 +45,7 @@ Tokenize = Callable[[str], list[Window]]
 class TokenWindows:
     """Texts as windows of tokens, with the index of the state that each token contributes to.
 
-    Args:
-        texts: genes or molecules.
-        tokenize: of the encoder.
-        segments: most states of a text, each the mean over consecutive tokens; None for a state per token.
+    `segments` is the most states of a text, each the mean over consecutive tokens; None: a state per token.
 
     Raises:
         InputError: if a text has no token.
@@ -143,10 +140,7 @@ def state_mask(state_of: Tensor) -> Tensor:
 def encode_windows(encoder: nn.Module, tokens: Tensor, state_of: Tensor) -> Tensor:
     """Return the states of texts, each the mean over its tokens, float [B, S, D], 0 at padding.
 
-    Args:
-        encoder: maps tokens [N, L] and their mask to states [N, L, D].
-        tokens: integers, [B, W, L].
-        state_of: index of each token's state, `NO_STATE` or `PADDING`, int [B, W, L].
+    `state_of` has the index of each token's state, `NO_STATE` or `PADDING`, int [B, W, L].
 
     Raises:
         InputError: if `tokens` is not [B, W, L], or `state_of` has another shape.
@@ -202,16 +196,10 @@ class PretrainedEncoder:
     def config(self, trained: bool = False, lora_rank: int = 0) -> "PretrainedConfig":
         """Return what a pair model saves of this encoder; `trained` with the model, or frozen."""
         module: Any = self.module
-        return PretrainedConfig(
-            module.width,
-            module.causal,
-            sum(parameter.numel() for parameter in module.parameters()),
-            self.source,
-            self.revision,
-            dict(self.identity),
-            architecture_of(module) if trained else None,
-            lora_rank,
-        )
+        count = sum(parameter.numel() for parameter in module.parameters())
+        opened = self.source, self.revision, dict(self.identity)
+        architecture = architecture_of(module) if trained else None
+        return PretrainedConfig(module.width, module.causal, count, *opened, architecture, lora_rank)
 
     def encode(self, texts: Sequence[str]) -> list[Tensor]:
         """Return the states of each text, float [1 + S, D]: first the mean over its tokens, then the states.
@@ -219,21 +207,15 @@ class PretrainedEncoder:
         Raises:
             InputError: if a text has no token.
         """
-        windows = TokenWindows(texts, self.tokenize, self.segments)
-        states = ComputedStates(self.module, windows, np.arange(len(texts))).states
-        with_mean = []
-        for row in range(len(texts)):
+        windows, with_mean = TokenWindows(texts, self.tokenize, self.segments), []
+        computed = ComputedStates(self.module, windows, np.arange(len(texts))).states
+        for row, states in sorted(computed.items()):
             weight = windows.tokens_per_state(row).unsqueeze(-1)
-            mean = (weight * states[row]).sum(0, keepdim=True) / weight.sum()
-            with_mean.append(torch.cat([mean, states[row]]))
+            with_mean.append(torch.cat([(weight * states).sum(0, keepdim=True) / weight.sum(), states]))
         return with_mean
 
     def spans(self, text: str) -> Spans:
-        """Return the letters of a text that each of its states stands for, [S, 2]; nothing is encoded.
-
-        Raises:
-            InputError: if the text has no token.
-        """
+        """Return the letters of a text that each of its states stands for, [S, 2]; nothing is encoded."""
         return TokenWindows([text], self.tokenize, self.segments).spans(0)
 
 
@@ -307,11 +289,7 @@ class PretrainedStates(nn.Module):
             add_lora(self.encoder, self.config.lora_rank)
 
     def train_last(self, count: int) -> None:
-        """Train the last `count` layers (and a norm after them) alone.
-
-        Raises:
-            InputError: if there are fewer layers.
-        """
+        """Train the last `count` layers (and a norm after them) alone; InputError if there are fewer."""
         assert self.encoder is not None
         layers: Any = self.encoder.layers
         if count > len(layers):

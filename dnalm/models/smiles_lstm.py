@@ -49,10 +49,6 @@ class SmilesLSTM(Encoder):
     With the published sizes and V characters it has 659,456 + 128 (V + 1) parameters: 264,192 of the first
     layer, 395,264 of the second, and a vector for each character and the unknown one. That one is 0 and is
     never trained, since the vocabulary holds every character of the training part.
-
-    Args:
-        config: sizes.
-        characters: how many the vocabulary has (V).
     """
 
     def __init__(self, config: SmilesLSTMConfig, characters: int) -> None:
@@ -66,11 +62,7 @@ class SmilesLSTM(Encoder):
         )
 
     def forward(self, tokens: Tensor, real: Tensor) -> Tensor:
-        """Map tokens to states, each of which has seen the whole molecule; see `Encoder`.
-
-        Raises:
-            InputError: also if padding stands before a character.
-        """
+        """Map tokens to states, each of which has seen the whole molecule; padding must be on the right."""
         check_tokens(tokens, real)
         check_padding_on_right(real)
         vectors = self.embedding(tokens.masked_fill(~real, UNKNOWN).long())  # [B, L, I]

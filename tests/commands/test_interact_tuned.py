@@ -19,12 +19,11 @@ from dnalm.errors import InputError
 from dnalm.files import read_json
 from dnalm.models import pretrained
 from dnalm.models.core import load_core
-from dnalm.models.input_encoder import InputEncoder
+from dnalm.models.input_encoder import InputEncoder, open_gene_encoder
 from dnalm.models.open import open_interaction
 from dnalm.models.pair import predict
 from dnalm.models.pair_shape import EncodersConfig, TuningConfig
 from dnalm.models.pretrained import PADDING, PretrainedEncoder, encode_windows
-from dnalm.models.pretrained_open import open_gene_encoder
 from dnalm.train.pairs import InteractionTask
 
 CPU = Compute(device="cpu", precision="fp32")

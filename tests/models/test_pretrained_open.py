@@ -1,4 +1,4 @@
-"""Tests for dnalm/models/pretrained_open.py: a small core, and small random encoders in the hub's layout."""
+"""Tests for opening pretrained encoders: a small core, and small random encoders in the hub's layout."""
 
 import json
 import shutil
@@ -13,8 +13,8 @@ from dnalm.errors import InputError
 from dnalm.models.chemberta import ChemBERTa, ChemBERTaConfig
 from dnalm.models.dnabert2 import DNABert2, DNABert2Config
 from dnalm.models.gpt import GPT, GPTConfig
+from dnalm.models.input_encoder import SEGMENTS, cut, open_gene_encoder, open_molecule_encoder
 from dnalm.models.pretrained import PADDING, TokenWindows, encode_windows, state_mask
-from dnalm.models.pretrained_open import SEGMENTS, cut, open_gene_encoder, open_molecule_encoder
 
 tokenizers = pytest.importorskip("tokenizers")
 pytest.importorskip("transformers")
@@ -221,7 +221,7 @@ def test_hub_tokens_lose_chlorine_and_the_report_says_so(chemberta):
 def test_of_a_hub_name_all_that_a_vocabulary_is_checked_by_is_asked_for(chemberta, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        "dnalm.models.pretrained_open.hub_folder",
+        "dnalm.models.input_encoder.hub_folder",
         lambda _name, _revision, files: asked.extend(files) or chemberta,
     )
     open_molecule_encoder("chemberta", "0" * 40, "hub")
