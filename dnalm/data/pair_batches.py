@@ -30,7 +30,7 @@ class Source(Protocol):
     def take(self, rows: Rows) -> tuple[Tensor, Tensor]:
         """Return `rows`, tokens [B, L] or states [B, L, D], and which of them are real, bool [B, L].
 
-        Windows: tokens [B, W, L], and the index of each token's state, int [B, W, L] (`token_windows`).
+        Windows: tokens [B, W, L], and the index of each token's state, int [B, W, L] (`models.pretrained`).
         """
 
 

@@ -26,11 +26,7 @@ class GeneCNNConfig:
 
     embedding: int = 128  # Width of a letter's vector
     channels: tuple[int, ...] = (64, 128, 256)  # Of each block; the last is the width of the states (D)
-    kernels: tuple[int, ...] = (
-        3,
-        5,
-        7,
-    )  # Of each block: odd, so that no position is shifted
+    kernels: tuple[int, ...] = (3, 5, 7)  # Of each block: odd, so that none is shifted
     dropout: float = 0.3  # Dropout rate at the end of each block
 
 

@@ -14,7 +14,7 @@ from dnalm.data.pairs import PairSet
 from dnalm.data.state_cache import StateStore
 from dnalm.device import Processor
 from dnalm.errors import InputError
-from dnalm.formats.hub import hub_folder
+from dnalm.formats.hub import WEIGHTS, hub_folder
 from dnalm.models.bags import MorganConfig
 from dnalm.models.chemberta import open_chemberta
 from dnalm.models.core import load_core
@@ -22,12 +22,7 @@ from dnalm.models.cross_attention import CrossAttentionConfig, PooledAttentionCo
 from dnalm.models.dnabert2 import open_dnabert2
 from dnalm.models.gpt import GPT
 from dnalm.models.heads import PairHeadConfig, Side
-from dnalm.models.pair_shape import (
-    EncodersConfig,
-    InteractionShape,
-    PairTexts,
-    TuningConfig,
-)
+from dnalm.models.pair_shape import EncodersConfig, InteractionShape, PairTexts, TuningConfig
 from dnalm.models.pretrained import PretrainedConfig, PretrainedEncoder, Spans, TokenWindows, Window
 from dnalm.models.registry import encoders_for
 from dnalm.tokens.bpe import DNABPE, RUN, BPETokens
@@ -41,14 +36,7 @@ SEGMENTS = 32
 """States of a gene: consecutive segments of equally many tokens, each with the mean of its states."""
 HUB_NAMES = {"dnabert2": "zhihan1996/DNABERT-2-117M", "chemberta": "DeepChem/ChemBERTa-77M-MLM"}
 """Short names of models on the hub."""
-FILES = (
-    "config.json",
-    "tokenizer.json",
-    "vocab.json",
-    "merges.txt",
-    "model.safetensors",
-    "pytorch_model.bin",
-)
+FILES = ("config.json", "tokenizer.json", "vocab.json", "merges.txt", *WEIGHTS)
 """Files of a hub folder that are read."""
 
 
@@ -303,10 +291,9 @@ class InputEncoder:
         `pretrained` encoders are open already; others are opened if needed, InputError if they are gone.
         """
         sources: dict[str, Source] = {}
-        for side, config in shape.pretrained.items():
+        for side in shape.pretrained:
             read = texts.sequences if side == "gene" else texts.smiles
-            opened = (pretrained or {}).get(side)
-            sources[side] = self._source(side, config, read, opened, shape.attends)
+            sources[side] = self._source(side, shape, read, (pretrained or {}).get(side))
         return shape.tokens(texts, sources.get("gene"), sources.get("molecule"))
 
     def missing(self, shape: InteractionShape, texts: PairTexts | PairSet) -> int:
@@ -327,14 +314,10 @@ class InputEncoder:
         return StateStore(self.store, config.identity, config.width)
 
     def _source(
-        self,
-        side: str,
-        config: PretrainedConfig,
-        texts: Sequence[str],
-        opened: PretrainedEncoder | None,
-        attends: bool,
+        self, side: str, shape: InteractionShape, texts: Sequence[str], opened: PretrainedEncoder | None
     ) -> Source:
         """Return windows of tokens, or of a frozen encoder cached states; means unless attended to."""
+        config, attends = shape.pretrained[side], shape.attends
         cache = self._cache(config) if config.frozen else None
         missing = cache is not None and cache.missing(texts)
         if opened is None and (missing or cache is None):

@@ -163,13 +163,10 @@ def test_opens_the_hubs_files_with_and_without_prefix_and_head(tmp_path, kind, f
             assert model.config == wanted.config
 
 
-def test_what_is_saved_opens_as_the_same(tmp_path, kind):
+def test_what_is_saved_opens_as_the_same_and_half_precision_becomes_float32(tmp_path, kind):
     model = kind.open(write(kind, tmp_path / "hub", tensors(kind)))
     again = kind.open(write(kind, tmp_path / "again", model.state_dict()))
     assert torch.equal(states(again), states(model))
-
-
-def test_half_precision_weights_become_float32(tmp_path, kind):
     halves = {name: tensor.half() for name, tensor in tensors(kind).items()}
     model = kind.open(write(kind, tmp_path / "half", halves))
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
@@ -204,14 +201,6 @@ def test_names_what_is_of_another_shape(tmp_path, name, message, config):
     refused(kind, tmp_path / "hub", tensors(kind), message, **config)
 
 
-@pytest.mark.parametrize("file", ["safetensors", "bin"])
-def test_a_file_cut_short_is_refused_by_name(tmp_path, kind, file):
-    path = weights_file(write(kind, tmp_path / "hub", tensors(kind), file))
-    path.write_bytes(path.read_bytes()[:-1000])
-    with pytest.raises(InputError, match=rf"{path.name}: .*(cut short|damaged)"):
-        kind.open(path.parent)
-
-
 def test_needs_weights_and_the_config_beside_them(tmp_path, kind):
     folder = write(kind, tmp_path / "hub", tensors(kind))
     (folder / "config.json").rename(tmp_path / "config.json")
@@ -243,13 +232,10 @@ def test_refuses_a_config_of_what_it_cannot_do(tmp_path, names, change, message)
         refused(kind, tmp_path / "hub", tensors(kind), message, **change)
 
 
-def test_a_config_that_lacks_sizes_is_refused_by_name(kind):
-    with pytest.raises(InputError, match="no vocab_size; no hidden_size"):
-        kind.config.from_hub({})
-
-
 def test_the_published_config_is_the_default(shared_data, kind):
     folder = shared_data / "hub" / kind.published
     assert kind.config.from_hub(read_config(folder)) == kind.config()
+    with pytest.raises(InputError, match="no vocab_size; no hidden_size"):
+        kind.config.from_hub({})
     with pytest.raises(InputError, match=rf"{kind.published}: expected a folder with model\.safetensors or"):
         kind.open(folder)

@@ -1,7 +1,4 @@
-"""Tests for dnalm/tasks/interaction.py and interaction_load.py."""
-
-import json
-import math
+"""Tests for dnalm/models/pair.py and pair_shape.py."""
 
 import numpy as np
 import pytest
@@ -10,7 +7,6 @@ import torch
 from dnalm import checkpoint
 from dnalm.data.pair_batches import PairRows
 from dnalm.data.pairs import PairSet
-from dnalm.evaluate.auroc import auroc
 from dnalm.models.bags import KmerConfig, MorganConfig
 from dnalm.models.gene_cnn import GeneCNNConfig
 from dnalm.models.heads import PairHeadConfig
@@ -41,20 +37,9 @@ def pair_set(genes=12) -> PairSet:
     label = (gene % 2 * np.array(["N" in text for text in SMILES])[molecule]).astype(np.uint8)
     rows = np.arange(len(gene))
     parts = {"train": rows[rows % 3 > 0], "validation": rows[rows % 3 == 0], "test": rows[:0]}
-    nothing = [""] * len(SMILES)
-    return PairSet(
-        [f"g{row}" for row in range(genes)],
-        sequences,
-        ["promoter"] * genes,
-        np.arange(genes),
-        SMILES,
-        nothing,
-        gene,
-        molecule,
-        label,
-        parts,
-        {"digest": "d", "split": "random"},
-    )
+    of_genes = [f"g{row}" for row in range(genes)], sequences, ["promoter"] * genes, np.arange(genes)
+    of_pairs = gene, molecule, label, parts, {"digest": "d", "split": "random"}
+    return PairSet(*of_genes, SMILES, [""] * len(SMILES), *of_pairs)
 
 
 def model(name="original") -> InteractionModel:
@@ -62,16 +47,10 @@ def model(name="original") -> InteractionModel:
     return InteractionModel(SHAPES[name])
 
 
-def part(pairs, name) -> PairRows:
-    rows = pairs.parts[name]
-    return PairRows(pairs.gene[rows], pairs.molecule[rows], pairs.label[rows])
-
-
 def task(pairs, name="original") -> InteractionTask:
     shape = SHAPES[name]
-    return InteractionTask(
-        shape, shape.tokens(pairs), part(pairs, "train"), part(pairs, "validation"), {"kind": shape.kind}
-    )
+    train, validation = (PairRows.of(pairs, part) for part in ("train", "validation"))
+    return InteractionTask(shape, shape.tokens(pairs), train, validation, {"kind": shape.kind})
 
 
 @pytest.fixture(params=sorted(SHAPES))
@@ -93,51 +72,36 @@ def test_size_of_the_published_model():
     assert shape.kind == "original"
 
 
-def test_shape_survives_json(name):
-    shape = SHAPES[name]
-    assert InteractionShape.from_dict(json.loads(json.dumps(shape.as_dict()))) == shape
-
-
 def test_genes_and_molecules_are_cut_to_what_is_read():
     shape = InteractionShape(CNN, LSTM, characters="CNO", dna_length=10, smiles_length=3)
     tokens = shape.tokens(pair_set())
     assert tokens.genes.take(np.arange(12))[0].shape == (12, 10)
     assert tokens.molecules.take(np.arange(8))[0].shape == (8, 3)
-    assert tokens.molecules.take(np.array([1, 2]))[0].tolist() == [
-        [1, 1, 2],
-        [0, 0, 0],
-    ]  # CCN, and c1c unknown
+    found = tokens.molecules.take(np.array([1, 2]))[0]
+    assert found.tolist() == [[1, 1, 2], [0, 0, 0]]  # CCN, and c1c unknown
 
 
-def test_prediction_encodes_each_once_and_is_that_of_the_batch(name, monkeypatch):
-    pairs, made = pair_set(), model(name).eval()
+def test_prediction_is_that_of_the_batch_and_leaves_the_model_as_it_was(name, monkeypatch):
+    pairs, made = pair_set(), model(name).train()
+    before = {key: tensor.clone() for key, tensor in made.state_dict().items()}
     job = task(pairs, name)
     rows = np.random.default_rng(1).permutation(len(pairs.label))
-    logits = predict(made, job.tokens, pairs.gene[rows], pairs.molecule[rows])
+    given = job.tokens, pairs.gene[rows], pairs.molecule[rows]
+    logits = predict(made, *given)
     assert logits.dtype == np.float64
+    assert np.array_equal(predict(made, *given), logits)  # no dropout
+    assert made.training
+    assert all(torch.equal(tensor, before[key]) for key, tensor in made.state_dict().items())
     for batch in (1, 5):
         monkeypatch.setattr("dnalm.models.pair.ENCODE_BATCH", batch)
         monkeypatch.setattr("dnalm.models.pair.CLASSIFY_BATCH", batch)
-        other = predict(made, job.tokens, pairs.gene[rows], pairs.molecule[rows])
-        np.testing.assert_allclose(other, logits, atol=1e-5)  # float32, sums in another order
+        np.testing.assert_allclose(predict(made, *given), logits, atol=1e-5)  # sums in another order
     batch = job.windows(200, 0).batch(0)
     with torch.no_grad():
-        whole = made(*batch[:-1])
+        whole = made.eval()(*batch[:-1])
     train = job.train.take(job.windows(200, 0).rows(0))
     np.testing.assert_allclose(predict(made, job.tokens, train.gene, train.molecule), whole, atol=1e-5)
-    np.testing.assert_array_equal(
-        predict(made, SHAPES[name].tokens(pairs), pairs.gene[rows], pairs.molecule[rows]), other
-    )
     assert len(predict(made, job.tokens, rows[:0], rows[:0])) == 0
-
-
-def test_prediction_leaves_the_model_as_it_was(name):
-    made, pairs = model(name).train(), pair_set()
-    before = {key: tensor.clone() for key, tensor in made.state_dict().items()}
-    first, second = (predict(made, SHAPES[name].tokens(pairs), pairs.gene, pairs.molecule) for _ in range(2))
-    assert np.array_equal(first, second)  # no dropout
-    assert made.training
-    assert all(torch.equal(tensor, before[key]) for key, tensor in made.state_dict().items())
 
 
 def test_a_molecule_encoded_once_has_the_gradients_of_one_encoded_for_each_pair():
@@ -175,16 +139,6 @@ def test_loss_and_scores_worked_out_by_hand():
     assert scores["val_bce"] == pytest.approx(cross_entropy(job.validation.label, held))
 
 
-def test_auroc_counts_ties_half_and_minds_no_scale():
-    label = np.array([1, 0, 1, 0, 0], dtype=np.uint8)
-    score = np.array([3.0, 3.0, -1.0, -1.0, -2.0])
-    area = (0.5 + 1 + 1 + 0 + 0.5 + 1) / 6
-    for scale in (1.0, 1e-9, 1e9):
-        assert auroc(label, score * scale) == pytest.approx(area, abs=1e-12)
-    assert auroc(label, np.zeros(5)) == 0.5
-    assert math.isnan(auroc(label, score * np.nan))
-
-
 def test_can_learn_a_rule_that_needs_gene_and_molecule(name):
     torch.manual_seed(0)
     pairs, made = pair_set(), model(name)
@@ -208,6 +162,7 @@ def test_saved_and_opened_it_predicts_the_same(name, tmp_path):
     made(*job.windows(16, 0).batch(0)[:-1])  # moves the running statistics
     checkpoint.save(tmp_path / "mine" / "checkpoint", job.weights(made), job.describe())
     opened = open_interaction(tmp_path / "mine")
+    assert opened.model.shape == job.shape
     assert (opened.name, opened.about) == ("mine", {"kind": job.shape.kind})
     assert not opened.model.training
     wanted = predict(made, job.tokens, pairs.gene, pairs.molecule)

@@ -13,7 +13,7 @@ from dnalm.errors import InputError
 from dnalm.models.chemberta import ChemBERTa, ChemBERTaConfig
 from dnalm.models.dnabert2 import DNABert2, DNABert2Config
 from dnalm.models.gpt import GPT, GPTConfig
-from dnalm.models.input_encoder import SEGMENTS, cut, open_gene_encoder, open_molecule_encoder
+from dnalm.models.input_encoder import FILES, SEGMENTS, cut, open_gene_encoder, open_molecule_encoder
 from dnalm.models.pretrained import PADDING, TokenWindows, encode_windows, state_mask
 
 tokenizers = pytest.importorskip("tokenizers")
@@ -202,30 +202,17 @@ def test_windows_over_the_gene_see_its_end(dnabert2):
     assert first.identity != spread.identity
 
 
-def test_states_of_a_molecule_are_the_encoders_without_its_special_tokens(chemberta):
-    encoder = open_molecule_encoder(str(chemberta), "", "atomwise")
-    ids = torch.tensor([[2, *(SMILES_TOKENS.index(token) for token in ("c", "1", "Cl", "C")), 3]])
-    wanted = encoder.module(ids, torch.ones_like(ids, dtype=torch.bool))[0, 1:-1]
-    torch.testing.assert_close(encoder.encode(["c1ClC"])[0][1:], wanted)
-
-
 def test_hub_tokens_lose_chlorine_and_the_report_says_so(chemberta):
+    assert {"vocab.json", "merges.txt", "config.json"} <= set(FILES)  # fetched of a hub name
     hub, atomwise = (open_molecule_encoder(str(chemberta), "", how) for how in ("hub", "atomwise"))
+    ids = torch.tensor([[2, *(SMILES_TOKENS.index(token) for token in ("c", "1", "Cl", "C")), 3]])
+    wanted = atomwise.module(ids, torch.ones_like(ids, dtype=torch.bool))[0, 1:-1]  # no special tokens
+    torch.testing.assert_close(atomwise.encode(["c1ClC"])[0][1:], wanted)
     lossy, whole = hub.encode(["CCCl", "CCC"]), atomwise.encode(["CCCl", "CCC"])
     torch.testing.assert_close(lossy[0], lossy[1])  # l is no token
     assert not torch.allclose(whole[0], whole[1])
     assert hub.identity != atomwise.identity
     assert "'l'" in hub.report_losses(["CCCl", "CCC"])
-
-
-def test_of_a_hub_name_all_that_a_vocabulary_is_checked_by_is_asked_for(chemberta, monkeypatch):
-    asked = []
-    monkeypatch.setattr(
-        "dnalm.models.input_encoder.hub_folder",
-        lambda _name, _revision, files: asked.extend(files) or chemberta,
-    )
-    open_molecule_encoder("chemberta", "0" * 40, "hub")
-    assert {"vocab.json", "merges.txt", "config.json"} <= set(asked)
 
 
 def test_a_molecule_without_a_token_has_the_state_of_its_ends_and_a_long_one_is_cut(chemberta):
