@@ -113,13 +113,6 @@ def test_states_are_those_of_the_frozen_core_and_the_mean_stands_first(core):
     torch.testing.assert_close(long[0], (40 * parts[0][0] + 10 * parts[1][0]) / 50)
 
 
-def test_a_text_has_the_same_states_alone_and_among_others(core):
-    encoder = open_gene_encoder(str(core), "", 0)
-    genes = random_genes(3, 90, 41, 7, 40, 200, 1, 66) * 3
-    for gene, states in zip(genes, encoder.encode(genes), strict=True):
-        torch.testing.assert_close(states, encoder.encode([gene])[0])
-
-
 def test_identity_tells_weights_and_windows_apart(core):
     one, other = open_gene_encoder(str(core), "", 0).identity, open_gene_encoder(str(core), "", 3).identity
     assert one["weights"] == other["weights"]
@@ -233,27 +226,27 @@ def test_an_encoder_of_the_other_kind_and_a_gene_without_a_token_are_refused(dna
         open_gene_encoder(str(dnabert2), "", 0).encode(["NNNN"])
 
 
+def changed(folder, path, **changes):
+    """A copy of a hub folder in `path` with other settings and as many words as they say."""
+    shutil.copytree(folder, path)
+    config = json.loads((folder / "config.json").read_text()) | changes
+    (path / "config.json").write_text(json.dumps(config))
+    tensors = safetensors.torch.load_file(path / "model.safetensors")
+    name = next(name for name in tensors if name.endswith("word_embeddings.weight"))
+    tensors[name] = tensors[name][: config["vocab_size"]].clone()
+    safetensors.torch.save_file(tensors, path / "model.safetensors")
+    return str(path)
+
+
 def test_files_of_two_models_mixed_are_refused(dnabert2, chemberta, tmp_path):
-    for folder in (dnabert2, chemberta):
-        mixed = tmp_path / folder.name
-        shutil.copytree(folder, mixed)
-        config = json.loads((mixed / "config.json").read_text())
-        (mixed / "config.json").write_text(json.dumps(config | {"vocab_size": 9}))
-        tensors = safetensors.torch.load_file(mixed / "model.safetensors")
-        name = next(name for name in tensors if name.endswith("word_embeddings.weight"))
-        tensors[name] = tensors[name][:9].clone()
-        safetensors.torch.save_file(tensors, mixed / "model.safetensors")
     with pytest.raises(InputError, match="its weights have rows for 9: files of two models are mixed"):
-        open_gene_encoder(str(tmp_path / dnabert2.name), "", 0)
+        open_gene_encoder(changed(dnabert2, tmp_path / "dna", vocab_size=9), "", 0)
     with pytest.raises(InputError, match="files of two models are mixed"):
-        open_molecule_encoder(str(tmp_path / chemberta.name), "", "hub")
+        open_molecule_encoder(changed(chemberta, tmp_path / "molecules", vocab_size=9), "", "hub")
 
 
 def test_the_shape_of_an_encoder_is_part_of_its_identity(chemberta, tmp_path):
-    other = tmp_path / chemberta.name
-    shutil.copytree(chemberta, other)
-    config = json.loads((other / "config.json").read_text())
-    (other / "config.json").write_text(json.dumps(config | {"num_attention_heads": 2}))  # no tensor shows it
+    other = changed(chemberta, tmp_path / chemberta.name, num_attention_heads=2)  # no tensor shows it
     one, two = (open_molecule_encoder(str(folder), "", "hub").identity for folder in (chemberta, other))
     assert one["weights"] == two["weights"]
     assert one != two

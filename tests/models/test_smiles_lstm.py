@@ -59,7 +59,7 @@ def test_both_directions_see_their_own_molecule_whole_and_no_other():
         assert moved.tolist() == [[False] * 6, [True] * 4 + [False] * 2]
 
 
-def test_a_molecule_without_characters_has_no_state():
+def test_a_molecule_without_characters_has_no_state_and_padding_before_one_is_refused():
     made = make()
     tokens, real = batch([4, 2])
     real[1] = False
@@ -67,6 +67,8 @@ def test_a_molecule_without_characters_has_no_state():
     assert (states[1] == 0).all()
     states.sum().backward()
     assert all(parameter.grad.isfinite().all() for parameter in made.parameters())
+    with pytest.raises(InputError, match="padding must follow"):
+        made(torch.zeros(1, 3, dtype=torch.int16), torch.tensor([[False, True, True]]))
 
 
 def test_vocabulary_is_what_is_read_of_training_and_the_rest_is_unknown():
@@ -74,8 +76,3 @@ def test_vocabulary_is_what_is_read_of_training_and_the_rest_is_unknown():
     assert characters == "1COc"
     assert character_ids("OCNc#", characters, longest=4).tolist() == [3, 2, UNKNOWN, 4]
     assert (SmilesLSTM(SMALL, 4).embedding.weight[UNKNOWN] == 0).all()  # no random vector at first sight
-
-
-def test_padding_before_a_character_is_refused():
-    with pytest.raises(InputError, match="padding must follow"):
-        make()(torch.zeros(1, 3, dtype=torch.int16), torch.tensor([[False, True, True]]))
