@@ -172,14 +172,12 @@ def reopen(side: str, config: PretrainedConfig) -> PretrainedEncoder:
             f"{source}: the encoder that the model was trained with cannot be opened ({error}); restore it "
             "or train again"
         ) from error
-    changed = [name for name, value in identity.items() if opened.identity.get(name) != value]
-    if not config.frozen and "weights" in changed:
-        changed.remove("weights")  # those that were trained further are in the model
-    if changed:
-        what = "weights" if "weights" in changed else " and ".join(changed)
+    ignored = () if config.frozen else ("weights",)  # those that were trained further are in the model
+    different = [name for name, value in identity.items() if opened.identity.get(name) != value]
+    if changed := " and ".join(name for name in different if name not in ignored):
         raise InputError(
-            f"{source}: has other {what} than the encoder that the model was trained with; restore that one, "
-            "or train again"
+            f"{source}: has other {changed} than the encoder that the model was trained with; restore that "
+            "one, or train again"
         )
     return opened
 
