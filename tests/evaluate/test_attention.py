@@ -1,7 +1,5 @@
 """Tests for dnalm/evaluate/attention.py."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -93,16 +91,6 @@ def test_attention_lands_on_the_right_bases_and_atoms(bags, atoms, by_atom):
     assert found.gene[10, 14] == pytest.approx(1.0, abs=EVEN)
     assert found.molecule[atoms] == pytest.approx(1.0, abs=EVEN)
     np.testing.assert_allclose(found.atoms, by_atom, atol=EVEN)
-
-
-def test_what_occurs_twice_has_half_each(bags):
-    found = looked(bags, "GATACCCCgatacc", "CCO")
-    assert found.gene[0, 4] == pytest.approx(0.5, abs=EVEN)
-    assert found.gene[8, 12] == pytest.approx(0.5, abs=EVEN)
-    bits = len(morgan_bits("CCO"))
-    assert sum(found.molecule.values()) == pytest.approx(1.0, abs=EVEN)
-    tokens = bags.shape.tokens(PairTexts([GENE], ["CCO"]))
-    np.testing.assert_allclose(attention_weights(bags, tokens, 0, 0).molecule, 1 / bits)
 
 
 def test_attention_to_kept_states_lands_on_the_planted_ones_whatever_stands_beside():
@@ -221,10 +209,3 @@ def test_a_model_that_chooses_nothing_is_refused(head, message):
     with pytest.raises(InputError, match=message):
         check_attends(InteractionShape(KmerConfig(), MorganConfig(), head), "run")
     check_attends(InteractionShape(KmerConfig(), MorganConfig(), HEAD), "run")
-
-
-def test_the_bits_of_a_fingerprint_beside_characters_have_places_too():
-    shape = InteractionShape(KmerConfig(), SmilesLSTMConfig(), HEAD, "CO", morgan=MorganConfig())
-    places = molecule_atoms(shape, "CCO")
-    assert places[:3] == [(0,), (1,), (2,)]
-    assert places[3:] == molecule_atoms(replace(shape, molecule=MorganConfig(), morgan=None), "CCO")

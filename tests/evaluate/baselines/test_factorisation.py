@@ -1,11 +1,8 @@
 """Tests for dnalm/evaluate/baselines/factorisation.py."""
 
-import sys
-
 import numpy as np
 import pytest
 
-from dnalm.errors import InputError
 from dnalm.evaluate.baselines.factorisation import factorisation
 
 
@@ -51,10 +48,3 @@ def test_what_is_not_in_training_scores_0(planted):
     cold = (pairs.gene == 7) | (pairs.molecule == 9)
     assert (scores[cold] == 0.5).all()  # (1 + 0) / 2
     assert (scores[~cold] != 0.5).any()
-
-
-def test_names_the_package_to_install(planted, monkeypatch):
-    monkeypatch.setitem(sys.modules, "scipy.sparse", None)
-    pairs = planted("blocks")
-    with pytest.raises(InputError, match=r'pip install "dnalm\[interaction\]"'):
-        factorisation(pairs, pairs.parts["train"], pairs.parts["test"])

@@ -104,14 +104,6 @@ def test_no_context_crosses_the_end_of_a_stretch_or_piece():
     assert pair.one_strand[1] == pytest.approx(sum(one.one_strand[1] for one in each) / 2, rel=1e-14)
 
 
-def test_a_periodic_sequence_is_known_beforehand():
-    period = np.tile(encode("ACGGT"), 20_000)
-    found = ladder([period], [period[:1_000]], max_order=4)
-    # G is followed by G or T until two bases are seen; then all is known but for w / (20,000 + w)
-    assert found.one_strand[1] > 0.3
-    assert found.one_strand[2] < 0.002
-
-
 def test_best_is_the_lowest_and_the_simplest_of_equals():
     found = Ladder(
         20.0, 9, 8, one_strand=[1.9, 1.7, 1.8], both_strands=[1.9, 1.7, 1.6], pieces=np.zeros((2, 3, 0))

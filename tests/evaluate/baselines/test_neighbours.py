@@ -12,12 +12,6 @@ def test_finds_the_family_that_each_gene_takes_to(planted, auroc_of):
     assert auroc_of(nearest_molecules, planted("family")) > 0.9
 
 
-def test_does_not_see_what_chemistry_does_not_tell(planted, auroc_of):
-    # 4 standard errors of an AUROC of 720 pairs are 0.086. Each gene has as many 1 as 0: those it had in
-    # training are lacking in test, so that it may be below 0.5.
-    assert auroc_of(nearest_molecules, planted("blocks")) < 0.586
-
-
 def test_tanimoto_worked_out_by_hand_and_by_rdkit():
     one = np.array([[1, 1, 0, 0], [0, 0, 0, 0]], dtype=np.uint8)
     other = np.array([[1, 0, 1, 0], [1, 1, 0, 0], [0, 0, 0, 0]], dtype=np.uint8)
