@@ -1,5 +1,6 @@
 """Settings and fixtures shared by all tests."""
 
+import json
 import os
 import subprocess
 import sys
@@ -64,15 +65,26 @@ def second_of_three(monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def torchrun():
-    """A function that runs a command in two processes of one thread."""
-    root = Path(__file__).resolve().parents[1]
+def two_processes():
+    """A function that does jobs of tests/train/ranks_worker.py in two processes of one thread.
 
-    def run(*command):
-        env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
-        command = ["-m", "torch.distributed.run", "--nproc-per-node", "2", *map(str, command)]
-        return subprocess.run(
-            [sys.executable, *command], capture_output=True, text=True, env=env, timeout=240, cwd=root
-        )
+    It returns how torchrun ended, and of each command line the exit codes and the texts that both printed.
+    """
+    worker = Path(__file__).with_name("train") / "ranks_worker.py"
+
+    def run(folder, jobs):
+        (folder / "jobs.json").write_text(json.dumps(jobs))
+        env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(worker.parents[2])}
+        command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+        command += [str(worker), str(folder / "jobs.json")]
+        ended = subprocess.run(command, capture_output=True, text=True, env=env, timeout=300)
+        shown = []
+        for number in [at for at, job in enumerate(jobs) if job["task"] == "command"]:
+            ranks = [folder / f"shown{number}-{rank}.json" for rank in (0, 1)]
+            assert all(path.exists() for path in ranks), ended.stderr[-3000:]
+            one, two = (json.loads(path.read_text()) for path in ranks)
+            texts = {key: one[key] + two[key] for key in ("out", "err")}
+            shown.append(texts | {"code": [one["code"], two["code"]]})
+        return ended, shown
 
     return run

@@ -10,28 +10,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("dnalm", "tests", "bench", "runs")
 SOURCES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
-TEXTS = sorted(
-    path
-    for path in [
-        *SOURCES,
-        *ROOT.glob("*"),
-        *(ROOT / "docs").rglob("*"),
-        *(ROOT / ".ci").glob("*"),
-        *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*")),
-    ]
-    if path.suffix in {"", ".py", ".md", ".toml", ".txt", ".j2", ".cff", ".json", ".sh"} and path.is_file()
-)
-MACHINE = re.compile(
-    "|".join(
-        [
-            re.escape(f"{ROOT}/"),
-            re.escape(f"{ROOT.parent}/shared"),
-            r"/(home|Users)/\w",
-            r"index[-]url",
-            r"find[-]links",
-        ]
-    )
-)
+SUFFIXES = {"", ".py", ".md", ".toml", ".txt", ".j2", ".cff", ".json", ".sh"}
+FILES = [ROOT.glob("*"), (ROOT / ".ci").glob("*"), *((ROOT / f).rglob("*") for f in (*FOLDERS, "docs"))]
+TEXTS = sorted(path for files in FILES for path in files if path.suffix in SUFFIXES and path.is_file())
+PLACES = [re.escape(f"{ROOT}/"), re.escape(f"{ROOT.parent}/shared"), r"/(home|Users)/\w"]
+MACHINE = re.compile("|".join([*PLACES, r"index[-]url", r"find[-]links"]))
 MOST_LINES = 400
 MOST_FUNCTION_LINES = 60
 
@@ -49,14 +32,12 @@ def test_there_is_something_to_look_at():
 def test_files_and_functions_are_short(path):
     text = path.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= MOST_LINES
-    functions = (
-        n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)
-    )
+    functions = (n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.FunctionDef))
     lengths = {f.name: f.end_lineno - f.lineno + 1 for f in functions}
     assert {f: n for f, n in lengths.items() if n > MOST_FUNCTION_LINES} == {}
 
 
-@pytest.mark.parametrize("path", sorted(set(TEXTS)), ids=name)
+@pytest.mark.parametrize("path", TEXTS, ids=name)
 def test_nothing_names_the_machine_or_where_packages_came_from(path):
     found = MACHINE.search(path.read_text(encoding="utf-8"))
     assert found is None, f"{name(path)} holds {found.group()!r}"

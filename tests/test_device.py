@@ -9,22 +9,17 @@ from dnalm.device import Compute, Processor, choose_compiled, choose_precision, 
 from dnalm.errors import InputError
 
 
-def test_auto_takes_something_that_is_there():
+def test_auto_takes_something_that_is_there_and_a_fabric_computes_in_its_precision(monkeypatch):
     processor = Compute().processor()
     assert processor.device in ("cpu", "cuda", "mps")
     assert processor.precision in ("fp32", "bf16", "fp16")
-
-
-def test_a_fabric_computes_in_its_precision():
-    for precision, dtype in (("bf16", torch.bfloat16), ("fp32", torch.float32)):
-        with Processor("cpu", precision).fabric().autocast():
-            assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
-
-
-def test_one_process_in_a_batch_script_of_several_tasks_is_a_run_of_one(monkeypatch):
-    for name, value in {"NTASKS": "4", "JOB_ID": "7", "PROCID": "0"}.items():
+    for name, value in {"NTASKS": "4", "JOB_ID": "7", "PROCID": "0"}.items():  # a batch script, not srun
         monkeypatch.setenv(f"SLURM_{name}", value)
-    assert Processor("cpu", "fp32").fabric().world_size == 1
+    for precision, dtype in (("bf16", torch.bfloat16), ("fp32", torch.float32)):
+        fabric = Processor("cpu", precision).fabric()
+        assert fabric.world_size == 1
+        with fabric.autocast():
+            assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
 
 
 @pytest.mark.parametrize(
@@ -44,19 +39,18 @@ def test_refuses_what_the_machine_has_not(settings, named, monkeypatch):
         Compute(**settings).processor()
 
 
-def test_bf16_on_a_cuda_device_that_lacks_it(monkeypatch):
+def test_bf16_and_fsdp_where_they_cannot_be(second_of_three, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
     assert choose_precision("auto", "cuda") == "fp16"
-    with pytest.raises(InputError):
-        choose_precision("bf16", "cuda")
-
-
-def test_fsdp_needs_bf16_or_fp32(second_of_three):
     assert choose_strategy("auto", "cpu", "fp16") == "ddp"
-    with pytest.raises(InputError):
-        choose_strategy("fsdp", "cpu", "fp16")
-    with pytest.raises(InputError):
-        choose_strategy("auto", "mps", "fp32")
+    for choose, wanted in (
+        (choose_precision, ("bf16", "cuda")),
+        (choose_strategy, ("fsdp", "cpu", "fp16")),
+        (choose_strategy, ("auto", "mps", "fp32")),
+        (choose_compiled, ("on", Processor("cuda", "bf16", "fsdp"), 4000)),
+    ):
+        with pytest.raises(InputError):
+            choose(*wanted)
 
 
 @pytest.mark.parametrize(
@@ -75,20 +69,10 @@ def test_compiles_where_it_pays_or_as_wanted(wanted, device, strategy, steps, co
     assert choose_compiled(wanted, Processor(device, "bf16", strategy), steps) is compiled
 
 
-def test_refuses_to_compile_a_sharded_model():
-    with pytest.raises(InputError):
-        choose_compiled("on", Processor("cuda", "bf16", "fsdp"), 4000)
-
-
 @pytest.mark.parametrize(
-    ("device", "world", "accumulate", "mode"),
-    [
-        ("cuda", 1, 1, "reduce-overhead"),
-        ("cuda", 1, 2, None),  # gradients of two micro-batches are added
-        ("cuda", 2, 1, None),
-        ("cpu", 1, 1, None),
-    ],
+    ("device", "world", "accumulate"), [("cuda", 1, 1), ("cuda", 1, 2), ("cuda", 2, 1), ("cpu", 1, 1)]
 )
-def test_one_graph_for_one_process_and_one_micro_batch_on_cuda(device, world, accumulate, mode):
+def test_one_graph_for_one_process_and_one_micro_batch_on_cuda(device, world, accumulate):
     fabric = SimpleNamespace(device=torch.device(device), world_size=world)
-    assert compile_mode(fabric, accumulate) == mode
+    one = (device, world, accumulate) == ("cuda", 1, 1)
+    assert compile_mode(fabric, accumulate) == ("reduce-overhead" if one else None)

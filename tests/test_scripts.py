@@ -60,56 +60,50 @@ def test_slurm_starts_a_process_a_gpu_that_is_told_its_cores():
 
 @pytest.fixture
 def slurm(tmp_path):
-    """A function that runs slurm.sh with an srun that ends with a code; what it told srun and scontrol."""
-    told = tmp_path / "told"
+    """A function that runs slurm.sh with an srun that ends with a code: that of the script, and the calls."""
+    calls, out = tmp_path / "calls", tmp_path / "out"
     save = 'if [ -n "$STEP" ]; then mkdir -p "$OUT/last"; echo "$STEP" > "$OUT/last/checkpoint.json"; fi'
     for name, end in (("srun", f"{save}; exit $CODE"), ("scontrol", "exit 0")):
         path = tmp_path / name
-        path.write_text(f'#!/usr/bin/env bash\necho "{name} $*" >> "{told}"\n{end}\n')
+        path.write_text(f'#!/usr/bin/env bash\necho "{name} $*" >> "{calls}"\n{end}\n')
         path.chmod(0o755)
 
-    def run(code, out, saves=""):
-        told.unlink(missing_ok=True)
-        env = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "CODE": str(code)}
-        env |= {"SLURM_JOB_ID": "7", "SLURM_CPUS_PER_TASK": "8", "PYTHON": "python"}
-        env |= {"OUT": str(out / "vocab4"), "STEP": saves}
-        script = [
-            shutil.which("bash"),
-            str(ROOT / "runs" / "slurm.sh"),
-            "data/vocab4",
-            str(out),
-            "--steps",
-            "9",
-        ]
-        ended = subprocess.run(script, env=env)
-        return ended.returncode, told.read_text().splitlines()
+    def run(code, saves=""):
+        calls.unlink(missing_ok=True)
+        env = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "CODE": str(code), "STEP": saves}
+        env |= {
+            "SLURM_JOB_ID": "7",
+            "SLURM_CPUS_PER_TASK": "8",
+            "PYTHON": "python",
+            "OUT": str(out / "vocab4"),
+        }
+        script = [shutil.which("bash"), str(ROOT / "runs" / "slurm.sh")]
+        ended = subprocess.run([*script, "data/vocab4", str(out), "--steps", "9"], env=env)
+        return ended.returncode, calls.read_text().splitlines()
 
     return run
 
 
 def test_a_job_that_slurm_stops_goes_on_later(slurm, tmp_path):
-    code, told = slurm(130, tmp_path / "out", saves="7")
-    assert code == 0
-    assert told[0].endswith(
-        f"-m dnalm pretrain --data data/vocab4 --out {tmp_path}/out --device cuda --steps 9"
-    )
-    assert told[1:] == ["scontrol requeue 7"]
-    code, told = slurm(143, tmp_path / "out", saves="9")  # a process was hit by a signal as it ended
-    assert (code, told[1:]) == (0, ["scontrol requeue 7"])
-    code, told = slurm(0, tmp_path / "out", saves="20")
-    assert code == 0
-    assert told[0].endswith("--device cuda --resume --steps 9")
-    assert len(told) == 1
+    code, (first, *others) = slurm(130, saves="7")
+    assert (code, others) == (0, ["scontrol requeue 7"])
+    flags = f"--data data/vocab4 --out {tmp_path}/out --device cuda --steps 9"
+    assert first.endswith(f"-m dnalm pretrain {flags}")
+    code, (_, *others) = slurm(143, saves="9")  # a process was hit by a signal as it ended
+    assert (code, others) == (0, ["scontrol requeue 7"])
+    code, (first, *others) = slurm(0, saves="20")
+    assert (code, others) == (0, [])
+    assert first.endswith("--device cuda --resume --steps 9")
 
 
 @pytest.mark.parametrize("there", [False, True])
 @pytest.mark.parametrize("code", [2, 130, 143])  # srun tells of the processes that it ended, not of the first
-def test_a_mistake_is_not_tried_again(slurm, tmp_path, code, there):
+def test_a_mistake_is_not_tried_again(slurm, code, there):
     if there:
-        slurm(0, tmp_path / "out", saves="7")
-    assert slurm(code, tmp_path / "out")[0] == code
-    assert len(slurm(code, tmp_path / "out")[1]) == 1
-    assert len(slurm(2, tmp_path / "out", saves="8")[1]) == 1  # as where a loss becomes no number
+        slurm(0, saves="7")
+    found, calls = slurm(code)
+    assert (found, len(calls)) == (code, 1)
+    assert len(slurm(2, saves="8")[1]) == 1  # as where a loss becomes no number
 
 
 @pytest.mark.slow

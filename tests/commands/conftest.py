@@ -1,4 +1,4 @@
-"""A small binding set and cores to fine-tune, and a small set of pairs, made once."""
+"""A small binding set, cores to fine-tune and models of them, and a small set of pairs, made once."""
 
 import contextlib
 from pathlib import Path
@@ -20,6 +20,7 @@ from dnalm.train.optim import EpochConfig
 
 CORE = ["--n-layer", "1", "--n-head", "2", "--n-embd", "16", "--block-size", "40", "--batch-size", "4"]
 CORE += ["--eval-bases", "300", "--final-bases", "600", "--device", "cpu", "--steps", "3", "--warmup", "1"]
+SHORT = ["--epochs", "2", "--gap", "100", "--precision", "fp32"]
 SITE = np.frombuffer(b"GATAAC", dtype=np.uint8)
 
 
@@ -35,6 +36,15 @@ class Binding(NamedTuple):
     def flags(self) -> list[str]:
         """What tells the verbs where the windows are, on one processor in full precision."""
         return ["--sequences", str(self.sequences), "--scores", str(self.scores), "--device", "cpu"]
+
+    def finetune(self, out, *flags, core=None):
+        """Train a short time; return the exit code."""
+        args = ["--checkpoint-dir", str(core or self.outputs), "--out", str(out), *self.flags, *SHORT]
+        return main(["finetune", *args, *map(str, flags)])
+
+    def baseline(self, out, *flags):
+        """Train the CNN a short time; return the exit code."""
+        return main(["baseline", "--out", str(out), *self.flags, *SHORT, *map(str, flags)])
 
 
 @pytest.fixture(scope="session")
@@ -56,25 +66,19 @@ def binding(toy, tmp_path_factory) -> Binding:
     return made
 
 
-@pytest.fixture
-def stopped_core(toy, tmp_path, monkeypatch):
-    """A function: stopped_core(step) pretrains a vocab4 core up to a step, and returns its --out."""
-    take = Loop._take_step
-
-    def stopped_core(step: int) -> Path:
-        def stop(loop):
-            if loop.step == step:
-                raise KeyboardInterrupt
-            return take(loop)
-
-        out = tmp_path / f"cores of step {step}"
-        with monkeypatch.context() as patch:
-            patch.setattr(Loop, "_take_step", stop)
-            args = ["--data", str(toy["vocab4"].folder), "--out", str(out), "--eval-every", "1"]
-            assert main(["pretrain", *args, *CORE]) == 130
-        return out
-
-    return stopped_core
+@pytest.fixture(scope="session")
+def models(binding, tmp_path_factory) -> Path:
+    """A folder with both vocabularies, a random core, LoRA, and the baseline."""
+    out = tmp_path_factory.mktemp("finetuned") / "my models"
+    for flags in (
+        ["--config", "full"],
+        [],
+        ["--random-core"],
+        ["--tune", "lora", "--both-strands", "--name", "lora"],
+    ):
+        assert binding.finetune(out, *flags) == 0
+    assert binding.baseline(out) == 0
+    return out
 
 
 @pytest.fixture
@@ -102,23 +106,20 @@ SMILES = ["CCO", "CCN", "c1ccccc1", "c1ccccc1N", "CC(=O)O", "CC(=O)N", "CCCCCCO"
 
 def make_pairs() -> PairSet:
     """Sixteen genes with every molecule; the last one is in no training pair."""
-    draws = np.random.default_rng(0)
-    genes = 16
+    draws, genes = np.random.default_rng(0), 16
     sequences = ["".join(draws.choice(list("ACGT"), 30)) for _ in range(genes)]
     gene, molecule = np.divmod(np.arange(genes * len(SMILES)), len(SMILES))
     label = (gene % 2 * (molecule % 2)).astype(np.uint8)
     rows = np.arange(len(gene))
     trained = (rows % 4 > 0) & (molecule < len(SMILES) - 1)
-    held = (rows % 4 == 0) | (molecule == len(SMILES) - 1)
     parts = {
         "train": rows[trained],
-        "validation": rows[held & (gene < 12)],
-        "test": rows[held & (gene >= 12)],
+        "validation": rows[~trained & (gene < 12)],
+        "test": rows[~trained & (gene >= 12)],
     }
     meta = {"split": "random", "negatives": "degree-matched", "ratio": 1, "seed": 7, "sources": []}
-    ids = [f"g{row}" for row in range(genes)]
+    ids, kinds = [f"g{row}" for row in range(genes)], ["promoter"] * genes
     scaffolds = [""] * len(SMILES)
-    kinds = ["promoter"] * genes
     return PairSet(
         ids, sequences, kinds, np.arange(genes), SMILES, scaffolds, gene, molecule, label, parts, meta
     )

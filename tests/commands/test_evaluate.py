@@ -11,27 +11,20 @@ import dnalm.evaluate.binding
 from dnalm.cli import main
 from dnalm.files import sha256
 from dnalm.formats.binding import BindingSet, write_binding
-from dnalm.models.binding import BindingModel
 from dnalm.report.binding import kind_of
 from dnalm.report.comparisons import ranked, read_binding
 from dnalm.results import BindingModelInfo, decode
 
-SHORT = ["--epochs", "1", "--gap", "100", "--precision", "fp32"]
 OLDER = ["vocab4 (models/evaluation_test, other weights)"]
-
-
-@pytest.fixture(scope="module")
-def models(binding, tmp_path_factory):
-    out = tmp_path_factory.mktemp("evaluated")
-    assert main(["baseline", "--out", str(out), *binding.flags, *SHORT]) == 0
-    assert main(finetune(binding, out)) == 0
-    return out
 
 
 @pytest.fixture
 def copied(models, tmp_path):
-    """The folder of the models, to be changed."""
-    return shutil.copytree(models, tmp_path / "models")
+    """A folder with two of the models, to be changed."""
+    for name in ("vocab4", "baseline"):
+        shutil.copytree(models / name, tmp_path / "models" / name)
+        shutil.copy(models / f"results_{name}.json", tmp_path / "models")
+    return tmp_path / "models"
 
 
 @pytest.fixture
@@ -41,10 +34,6 @@ def motif(tmp_path):
     head = "MEME version 4\n\nALPHABET= ACGT\n\nMOTIF GATAAC\nletter-probability matrix: "
     (tmp_path / "m.meme").write_text(f"{head}alength= 4 w= 6 nsites= 20 E= 0\n{rows}\n")
     return ["--motif", tmp_path / "m.meme"]
-
-
-def finetune(binding, out):
-    return ["finetune", "--checkpoint-dir", str(binding.outputs), "--out", str(out), *binding.flags, *SHORT]
 
 
 def evaluate(binding, *args):
@@ -57,8 +46,12 @@ def compared(folder, part="test"):
     return ranked(one.models)
 
 
-def write_set(binding, folder, windows):
+def subset(binding, folder, *, count=240, cut=np.s_[:], **fields):
+    """Write some windows, and of each a stretch, as a set of its own."""
+    letters, scores = (each[:count, cut] for each in (binding.windows.letters, binding.windows.scores))
+    names = [f"chr9_{100 * i}_{100 * i + letters.shape[1] - 1}" for i in range(count)]
     folder.mkdir()
+    windows = BindingSet(**({"names": names, "letters": letters, "scores": scores} | fields))
     write_binding(folder / "s.gz", folder / "y.gz", windows)
     return binding._replace(sequences=folder / "s.gz", scores=folder / "y.gz")
 
@@ -95,34 +88,29 @@ def test_test_part_with_baselines_and_pairs(binding, models, tmp_path, capsys, m
     assert all(name in table for name in ("baseline", "vocab4", "mean score", "motif scan", "95 % interval"))
 
 
-@pytest.mark.parametrize(
-    ("file", "folder"), [("cnn_baseline_model.pt", "baseline"), ("gpt_binding_model_vocab4.pt", "vocab4")]
-)
-def test_a_pt_file_scores_as_its_folder(binding, models, tmp_path, file, folder):
-    out = tmp_path / "r.json"
-    flags = ["--part", "all", "--split", "blocks", "--out", out]
-    assert evaluate(binding, models / file, models / folder, *flags) == 0
-    found = json.loads(out.read_text())
-    one, other = map(r_of, found["models"].values())
-    assert one == other
-    assert len(found["warnings"]) == 2  # the file does not name its windows, the folder was trained on some
-
-
-def test_of_a_pt_file_it_is_not_known_how_it_was_trained(binding, models, tmp_path):
-    name = "gpt_binding_model_vocab4"
-    file = shutil.copy(models / f"{name}.pt", tmp_path)  # A C G T: it needs nothing else
+def test_a_pt_file_scores_as_its_folder_but_it_is_not_known_how_it_was_trained(binding, models, tmp_path):
     out = tmp_path / "evaluation_all.json"
-    assert evaluate(binding, file, "--part", "all", "--out", out) == 0
-    about = json.loads(out.read_text())["models"][name]["model"]
-    assert (about["tune"], about["trained_parameters"]) == ("unknown", None)
-    assert "from a .pt file" in kind_of(decode(about, BindingModelInfo, tmp_path))
-    assert main(["compare", str(tmp_path)]) == 0  # the page takes such a model
+    files = [
+        shutil.copy(models / f"{name}.pt", tmp_path)
+        for name in ("cnn_baseline_model", "gpt_binding_model_vocab4")
+    ]
+    given = (*files, models / "baseline", models / "vocab4")  # letters A C G T need no other file
+    assert evaluate(binding, *given, "--part", "all", "--split", "blocks", "--out", out) == 0
+    found = json.loads(out.read_text())
+    cnn, gpt, *folders = found["models"].values()
+    assert [r_of(cnn), r_of(gpt)] == list(map(r_of, folders))
+    assert (
+        len(found["warnings"]) == 4
+    )  # the files do not name their windows, the folders were trained on some
+    assert (gpt["model"]["tune"], gpt["model"]["trained_parameters"]) == ("unknown", None)
+    assert "from a .pt file" in kind_of(decode(gpt["model"], BindingModelInfo, tmp_path))
+    assert main(["compare", str(tmp_path)]) == 0  # the page takes such models
 
 
-def test_models_of_different_splits_are_not_mixed(binding, models, tmp_path, capsys):
+def test_models_of_different_splits_and_windows_are_not_mixed(binding, models, tmp_path, capsys):
     for name, gap in (("a", "7"), ("b", "9")):  # the gap does not decide the published split
-        flags = ["--split", "published", "--gap", gap, "--name", name]
-        assert main(["baseline", "--out", str(tmp_path), *binding.flags, *SHORT, *flags]) == 0
+        flags = ["--split", "published", "--gap", gap, "--name", name, "--epochs", "1"]
+        assert binding.baseline(tmp_path, *flags) == 0
     assert evaluate(binding, tmp_path / "a", tmp_path / "b") == 0
     capsys.readouterr()
     for given, message in (
@@ -137,52 +125,34 @@ def test_models_of_different_splits_are_not_mixed(binding, models, tmp_path, cap
     assert "vocab4: " in first
     assert "trained on some of them" in first
     assert "a: trained on other windows or another split" in second
-
-
-def test_other_windows_give_a_warning(binding, models, tmp_path, capsys):
+    capsys.readouterr()
     scores = np.ascontiguousarray(binding.windows.scores[:, ::-1])
-    other = BindingSet(binding.windows.names, binding.windows.letters, scores)
-    assert evaluate(write_set(binding, tmp_path / "other", other), models / "baseline") == 0
+    other = subset(binding, tmp_path / "other", names=binding.windows.names, scores=scores)
+    assert evaluate(other, models / "baseline") == 0
     assert "trained on other windows" in capsys.readouterr().err
 
 
-def test_compare_knows_a_model_by_its_weights_and_distinguishes_an_older_one(binding, copied):
-    for part in ("test", "validation"):
-        out = copied / f"evaluation_{part}.json"
+def test_compare_knows_a_model_by_its_weights_and_distinguishes_an_older_one(binding, copied, stopping):
+    evaluations = {part: copied / f"evaluation_{part}.json" for part in ("test", "validation")}
+    for part, out in evaluations.items():
         assert evaluate(binding, copied / "vocab4", "--part", part, "--out", out) == 0
-    # Cached states are in bfloat16, evaluated ones are not: one model still.
+    # Cached states are in bfloat16, evaluated ones are not: one model still, known by its file on disk.
     assert "vocab4" in compared(copied, "validation")
-    assert len(compared(copied, "validation")) == 2
-    assert main([*finetune(binding, copied), "--lr", "1e-5", "--overwrite"]) == 0
-    assert compared(copied) == OLDER
-
-
-def test_a_model_is_known_where_merging_gives_other_bits(binding, copied, monkeypatch):
-    """As on another device, or with another code path of the CPU's matrix library."""
-    out = copied / "evaluation_test.json"
-    merge = BindingModel.merge
-
-    @torch.no_grad()
-    def nudged(model):
-        merge(model)
-        weight = model.head.conv1d.weight
-        weight.copy_(torch.nextafter(weight, torch.full_like(weight, torch.inf)))
-
-    monkeypatch.setattr(BindingModel, "merge", nudged)
-    assert evaluate(binding, copied / "vocab4", "--part", "test", "--out", out) == 0
-    assert compared(copied) == ["vocab4"]
     weights = sha256(copied / "vocab4" / "checkpoint" / "model.safetensors")
-    for file in (copied / "results_vocab4.json", out):
+    for file in (copied / "results_vocab4.json", *evaluations.values()):
         content = json.loads(file.read_text())
         assert content.get("models", {}).get("vocab4", content)["model"]["weights"] == weights
-
-
-def test_models_trained_otherwise_are_no_twins(binding, copied, capsys):
-    for flags, twins in ((["--epochs", "2"], False), (["--overwrite"], True)):
-        assert main([*finetune(binding, copied), "--random-core", *flags]) == 0
-        capsys.readouterr()
-        assert main(["compare", str(copied)]) == 0
-        assert ("untrained core" in capsys.readouterr().out) == twins
+    assert len(compared(copied, "validation")) == 2
+    with stopping():
+        assert binding.finetune(copied, "--overwrite", "--lr", "1e-5") == 130
+    assert not (copied / "results_vocab4.json").exists()
+    assert compared(copied) == OLDER
+    again = (copied / "vocab4", "--part", "test", "--out", evaluations["test"])
+    assert evaluate(binding, *again) == 2  # it exists
+    assert evaluate(binding, *again, "--overwrite") == 0
+    assert compared(copied) == ["vocab4"]  # of the checkpoint that the unfinished run has come to
+    assert binding.finetune(copied, "--resume", "--lr", "1e-5") == 0
+    assert compared(copied) == OLDER
 
 
 class Evil:
@@ -190,26 +160,13 @@ class Evil:
         return (open, ("/tmp/never", "w"))
 
 
-def test_refuses_what_is_no_model(binding, tmp_path, capsys):
-    torch.save({"model_state": Evil()}, tmp_path / "evil.pt")
-    for path in (binding.outputs / "vocab4", tmp_path, binding.sequences, tmp_path / "evil.pt"):
-        assert evaluate(binding, path) == 2
-        assert str(path) in capsys.readouterr().err
-
-
-def test_an_interrupted_evaluation_is_recorded_so(binding, models, tmp_path, monkeypatch):
-    def stop(*_, **_how):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(dnalm.evaluate.binding, "predict", stop)
-    assert evaluate(binding, models / "baseline", "--out", tmp_path / "r.json") == 130
-    assert json.loads((tmp_path / "run_r.json").read_text())["status"] == "interrupted"
-    assert not (tmp_path / "r.json").exists()
-
-
-def test_mistakes_are_refused_before_anything_is_written(binding, models, tmp_path, capsys, motif):
-    cnn, out = models / "baseline", tmp_path / "r.json"
+def test_mistakes_are_refused_before_anything_is_written(
+    binding, models, tmp_path, capsys, motif, monkeypatch
+):
+    cnn, out, evil = models / "baseline", tmp_path / "r.json", tmp_path / "evil.pt"
+    torch.save({"model_state": Evil()}, evil)
     for given, message in (
+        *(([path], str(path)) for path in (binding.outputs / "vocab4", tmp_path, binding.sequences, evil)),
         ([cnn, "--motif", tmp_path / "none.meme"], "no such file"),
         ([cnn, *motif, "--threshold", "99"], "at most"),
         ([cnn, *motif, "--threshold", "5", "--pvalue", "0.1"], "choose one"),
@@ -219,44 +176,41 @@ def test_mistakes_are_refused_before_anything_is_written(binding, models, tmp_pa
     ):
         assert evaluate(binding, *given, "--out", out) == 2
         assert message in capsys.readouterr().err
-        assert {path.name for path in tmp_path.iterdir()} == {"m.meme"}
+        assert {path.name for path in tmp_path.iterdir()} == {"m.meme", "evil.pt"}
     out.write_text("mine")
     assert evaluate(binding, cnn, "--out", out) == 2
     assert out.read_text() == "mine"
 
+    def stop(*_, **_how):
+        raise KeyboardInterrupt
 
-def small_set(binding, folder, count, length):
-    """Write a stretch of some windows as a set of its own."""
-    names = [f"chr9_{100 * i}_{100 * i + length - 1}" for i in range(count)]
-    cut = np.s_[:count, 15 : 15 + length] if length < 40 else np.s_[:count]
-    windows = binding.windows
-    return write_set(binding, folder, BindingSet(names, windows.letters[cut], windows.scores[cut]))
+    monkeypatch.setattr(dnalm.evaluate.binding, "predict", stop)
+    assert evaluate(binding, cnn, "--out", tmp_path / "s.json") == 130
+    assert json.loads((tmp_path / "run_s.json").read_text())["status"] == "interrupted"
+    assert not (tmp_path / "s.json").exists()
 
 
-@pytest.mark.parametrize(("length", "split"), [(40, "auto"), (10, "published")])
-def test_all_of_a_set_too_small_to_split_is_evaluated(
-    binding, models, tmp_path, capsys, length, split, motif
+@pytest.mark.parametrize(
+    ("count", "length", "split", "kind"),
+    [(3, 40, "auto", "none"), (3, 10, "published", "none"), (240, 10, "auto", "blocks")],
+)
+def test_all_of_a_set_too_small_or_too_short_to_split_is_evaluated(
+    binding, models, tmp_path, capsys, motif, count, length, split, kind
 ):
-    few = small_set(binding, tmp_path / "few", 3, length)
+    some = subset(
+        binding, tmp_path / "few", count=count, cut=np.s_[15 : 15 + length] if length < 40 else np.s_[:]
+    )
     out = tmp_path / "evaluation_all.json"
     flags = [*motif, "--threshold", "5", "--split", split, "--out", out]
-    assert evaluate(few, models / "baseline", *flags) == 2  # of the validation part there is none
+    assert evaluate(some, models / "baseline", *flags) == 2  # there is no validation part, or no search
     assert not out.exists()
     capsys.readouterr()
-    assert evaluate(few, models / "baseline", *flags, "--part", "all") == 0
-    assert capsys.readouterr().err.count("the mean score is no baseline here") == 1
+    assert evaluate(some, models / "baseline", *flags, "--part", "all") == 0
+    assert capsys.readouterr().err.count("the mean score is no baseline here") == (kind == "none")
     found = json.loads(out.read_text())
-    assert (found["windows"], found["bases"], set(found["baselines"])) == (3, 3 * length, {"motif scan"})
-    assert (found["split"]["kind"], found["split"]["near_duplicates"]) == ("none", None)
-    assert main(["compare", str(tmp_path)]) == 0  # the page takes it
-    assert "without a split" in (tmp_path / "report.html").read_text()
-
-
-def test_all_of_a_set_too_short_to_search_is_evaluated_with_the_mean_score(binding, models, tmp_path):
-    short = small_set(binding, tmp_path / "short", 240, 10)
-    out = tmp_path / "r.json"
-    assert evaluate(short, models / "baseline", "--out", out) == 2
-    assert evaluate(short, models / "baseline", "--out", out, "--part", "all") == 0
-    found = json.loads(out.read_text())
-    assert (found["split"]["kind"], found["split"]["near_duplicates"]) == ("blocks", None)
-    assert set(found["baselines"]) == {"mean score"}
+    baselines = {"motif scan"} if kind == "none" else {"mean score", "motif scan"}
+    assert (found["windows"], found["bases"], set(found["baselines"])) == (count, count * length, baselines)
+    assert (found["split"]["kind"], found["split"]["near_duplicates"]) == (kind, None)
+    if length == 40:  # the page takes it
+        assert main(["compare", str(tmp_path)]) == 0
+        assert "without a split" in (tmp_path / "report.html").read_text()

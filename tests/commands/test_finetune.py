@@ -16,17 +16,6 @@ from dnalm.models.local_start import start_local
 from dnalm.models.open import open_binding
 from dnalm.train.run import TrainingRun
 
-SHORT = ["--epochs", "2", "--gap", "100", "--precision", "fp32"]
-
-
-def finetune(binding, out, *flags):
-    args = ["--checkpoint-dir", str(binding.outputs), "--out", str(out), *binding.flags, *SHORT, *flags]
-    return main(["finetune", *args])
-
-
-def baseline(binding, out, *flags):
-    return main(["baseline", "--out", str(out), *binding.flags, *SHORT, *flags])
-
 
 def results(out, name="vocab4"):
     return json.loads((out / f"results_{name}.json").read_text())
@@ -35,18 +24,6 @@ def results(out, name="vocab4"):
 def refused(capsys, code):
     assert code == 2
     return capsys.readouterr().err
-
-
-@pytest.fixture(scope="module")
-def models(binding, tmp_path_factory):
-    """A folder with both vocabularies, a random core, LoRA, and the baseline."""
-    out = tmp_path_factory.mktemp("finetuned") / "my models"
-    assert finetune(binding, out, "--config", "full") == 0
-    assert finetune(binding, out) == 0
-    assert finetune(binding, out, "--random-core") == 0
-    assert finetune(binding, out, "--tune", "lora", "--both-strands", "--name", "lora") == 0
-    assert baseline(binding, out) == 0
-    return out
 
 
 @pytest.fixture
@@ -81,15 +58,15 @@ def test_every_file_is_there_and_opens(models, name):
 
 
 def test_what_was_trained_is_in_the_results(models):
-    vocab4, random, lora, cnn = (
-        results(models, name)["model"] for name in ("vocab4", "vocab4_random", "lora", "baseline")
-    )
+    names = ("vocab4", "vocab4_random", "lora", "baseline")
+    vocab4, random, lora, cnn = (results(models, name)["model"] for name in names)
     assert vocab4["trained_parameters"] == 2 * 16 + 16 * 128 * 11 + 128 + 129 < vocab4["parameters"]
     assert cnn["trained_parameters"] == cnn["parameters"] == 186_497
     assert (vocab4["causal"], cnn["causal"]) == (True, False)
     assert (vocab4["random_core"], random["random_core"]) == (False, True)
     assert (lora["tune"], lora["both_strands"]) == ("lora", True)
     assert "toy.fa" in vocab4["core"]
+    assert vocab4["trained_as"] == random["trained_as"]  # they are compared
 
 
 def test_a_frozen_core_is_the_pretrained_one_and_a_random_one_begins_as_pretraining_did(models, binding):
@@ -105,9 +82,20 @@ def test_a_frozen_core_is_the_pretrained_one_and_a_random_one_begins_as_pretrain
     assert not torch.equal(random["wte.weight"], stored["wte.weight"])
 
 
-def test_training_goes_on_from_core_and_head_of_a_trained_model(models, binding, tmp_path):
-    flags = ["--init-from", str(models / "vocab4"), "--tune", "full", "--checkpoint-dir", "none"]
-    assert finetune(binding, tmp_path, "--name", "second", "--lr", "1e-4", *flags) == 0
+def test_training_goes_on_from_core_and_head_of_a_trained_model(models, binding, tmp_path, capsys):
+    for name, flags, message in (
+        ("baseline", [], "--config vocab4"),
+        ("full", [], "--config vocab4"),
+        ("lora", [], "add --both-strands"),
+        ("vocab4", ["--both-strands"], "leave out --both-strands"),
+        ("vocab4", ["--random-core"], "choose one"),
+        ("vocab4", ["--split", "published"], "other windows or another split"),
+    ):
+        code = binding.finetune(tmp_path / "r", "--init-from", models / name, *flags)
+        assert message in refused(capsys, code)
+        assert not (tmp_path / "r").exists()
+    flags = ["--init-from", models / "vocab4", "--tune", "full", "--name", "second", "--lr", "1e-4"]
+    assert binding.finetune(tmp_path, *flags, core="none") == 0
     found = results(tmp_path, "second")
     history = found["training"]["history"]
     before = results(models)["training"]["best_val_loss"]  # on states in bf16
@@ -120,24 +108,10 @@ def test_training_goes_on_from_core_and_head_of_a_trained_model(models, binding,
     assert identity["core weights"] == checkpoint.stored_digest(checkpoint.describe(models / "vocab4"))
 
 
-def test_refuses_to_go_on_from_what_does_not_fit(models, binding, tmp_path, capsys):
-    for name, flags, message in (
-        ("baseline", [], "--config vocab4"),
-        ("full", [], "--config vocab4"),
-        ("lora", [], "add --both-strands"),
-        ("vocab4", ["--both-strands"], "leave out --both-strands"),
-        ("vocab4", ["--random-core"], "choose one"),
-        ("vocab4", ["--split", "published"], "other windows or another split"),
-    ):
-        code = finetune(binding, tmp_path / "r", "--init-from", str(models / name), *flags)
-        assert message in refused(capsys, code)
-        assert not (tmp_path / "r").exists()
-
-
 def test_the_best_weights_are_stored_not_the_last(binding, tmp_path):
     # a rate that ruins the head after the first epochs: what is stored must be the best epoch's
     flags = ["--lr", "1.0", "--warmup-share", "0", "--epochs", "4", "--patience", "1"]
-    assert finetune(binding, tmp_path, *flags) == 0
+    assert binding.finetune(tmp_path, *flags) == 0
     found = results(tmp_path)
     losses = found["training"]["history"]["val_loss"]
     best = int(np.argmin(losses))
@@ -145,17 +119,9 @@ def test_the_best_weights_are_stored_not_the_last(binding, tmp_path):
     assert found["scores"]["mse"] == pytest.approx(losses[best], rel=1e-5)
 
 
-def test_the_head_starts_from_the_cores_states_and_the_cnns_does_not(binding, tmp_path):
-    flags = ["--lr", "1e-30", "--min-lr", "0", "--epochs", "1"]  # at no rate a head stays as it started
-    for verb, name in ((finetune, "vocab4"), (baseline, "baseline")):
-        assert verb(binding, tmp_path, "--weight-decay", "0", *flags) == 0
-        scale = open_binding(tmp_path / name).model.head.layer_norm.weight
-        assert (scale == 1).any() == (name == "baseline")
-
-
 def test_a_foreign_file_in_the_folder_does_not_fail_a_finished_run(binding, tmp_path, capsys):
     (tmp_path / "results_old.json").write_text("{}")
-    assert baseline(binding, tmp_path, "--channels", "8") == 0
+    assert binding.baseline(tmp_path, "--channels", "8", "--epochs", "1") == 0
     shown = capsys.readouterr()
     assert "Pearson R" in shown.out
     assert "results_old.json" in shown.err
@@ -165,28 +131,30 @@ def test_a_foreign_file_in_the_folder_does_not_fail_a_finished_run(binding, tmp_
 
 
 def test_cached_states_change_nothing_and_are_computed_once(models, binding, tmp_path, capsys):
-    assert finetune(binding, tmp_path, "--max-cache", "0") == 0
+    assert binding.finetune(tmp_path, "--max-cache", "0") == 0
     assert not (tmp_path / "cache").exists()
-    for r in results(tmp_path)["scores"]["pearson_r"], results(models)["scores"]["pearson_r"]:
-        assert r["value"] == pytest.approx(results(models)["scores"]["pearson_r"]["value"], abs=0.02)  # bf16
+    cached, computed = (results(out)["scores"]["pearson_r"]["value"] for out in (models, tmp_path))
+    assert computed == pytest.approx(cached, abs=0.02)  # bf16
     shutil.copytree(models / "cache", tmp_path / "cache")
-    capsys.readouterr()
-    for flags in (["--lr", "1e-4"], ["--max-shift", "0"]):  # without the copies fewer windows are read
-        assert finetune(binding, tmp_path, "--overwrite", *flags) == 0
-        assert "encoding" not in capsys.readouterr().err
-        assert results(tmp_path)["training"]["states_seconds"] > 0  # whenever they were computed
+    capsys.readouterr()  # without the copies fewer windows are read
+    assert binding.finetune(tmp_path, "--overwrite", "--lr", "1e-4", "--max-shift", "0") == 0
+    assert "encoding" not in capsys.readouterr().err
+    assert results(tmp_path)["training"]["states_seconds"] > 0  # whenever they were computed
+    assert results(tmp_path)["model"]["trained_as"] != results(models)["model"]["trained_as"]
 
 
 def test_each_window_and_each_copy_is_given_its_own_states(binding, tmp_path, monkeypatch):
-    runs, train = [], TrainingRun.fit
+    loops, scales, train = [], [], TrainingRun.fit
 
-    def seen(*given, **more):
-        runs.append(given[0])
-        return train(*given, **more)
+    def seen(self, loop, **more):
+        loops.append(loop)
+        scales.append(loop.model.head.layer_norm.weight.clone())
+        return train(self, loop, **more)
 
     monkeypatch.setattr(TrainingRun, "fit", seen)
-    assert finetune(binding, tmp_path, "--max-shift", "4", "--epochs", "1", "--both-strands") == 0
-    task, model = runs[0].task, runs[0].model.eval()
+    assert binding.finetune(tmp_path, "--max-shift", "4", "--epochs", "1", "--both-strands") == 0
+    assert (scales[0] != 1).all()  # it starts from the core's states
+    task, model = loops[0].task, loops[0].model.eval()
     assert len(task.train) > 1.5 * results(tmp_path)["split"]["windows"]["train"]  # copies too
     for part in (task.train, task.validation):
         for rows in np.array_split(np.arange(len(part)), 8):
@@ -196,115 +164,55 @@ def test_each_window_and_each_copy_is_given_its_own_states(binding, tmp_path, mo
             torch.testing.assert_close(batch.states.float(), wanted, rtol=0.01, atol=0.01)  # bfloat16
 
 
-def test_a_stopped_run_resumes_to_the_same_bits(models, binding, tmp_path, stopping, capsys):
-    with stopping():
-        assert baseline(binding, tmp_path) == 130
-    assert baseline(binding, tmp_path, "--lr", "9e-3", "--resume") == 2  # other settings
-    assert baseline(binding, tmp_path, "--resume") == 0
-    one, other = (open_binding(out / "baseline").model.state_dict() for out in (models, tmp_path))
-    assert all(torch.equal(one[name], other[name]) for name in one)
-    flags = ["--config", "full", "--resume"]
-    capsys.readouterr()
-    message = refused(capsys, finetune(binding, models, *flags, "--max-cache", "0"))
-    assert "was True, is False" in message  # states cached or not are not one run
-    assert finetune(binding, models, *flags) == 0
-
-
 def test_the_test_part_is_not_looked_at(models, binding, tmp_path, changed):
     hidden = split_of(binding.windows, SplitConfig(gap=100)).test
     scores = binding.windows.scores.copy()
     scores[hidden] = 0.0
     scores[hidden, 3] = 500.0  # would ruin any loss it entered
-    assert baseline(changed(scores=scores), tmp_path) == 0
+    assert changed(scores=scores).baseline(tmp_path) == 0
     assert results(tmp_path, "baseline")["scores"] == results(models, "baseline")["scores"]
 
 
-def test_plot_only_draws_and_trains_nothing(models, capsys):
-    before = (models / "results_baseline.json").read_bytes()
+def test_plot_only_draws_and_a_dry_run_writes_nothing(models, binding, tmp_path, capsys):
+    before = {path: path.read_bytes() for path in models.glob("results_*.json")}
     (models / "performance_comparison.png").unlink()
     assert main(["baseline", "--out", str(models), "--plot-only"]) == 0
     assert str(models / "performance_comparison.png") in capsys.readouterr().out
     assert (models / "performance_comparison.png").is_file()
-    assert (models / "results_baseline.json").read_bytes() == before
-
-
-def test_dry_run_writes_nothing(binding, tmp_path):
-    assert finetune(binding, tmp_path / "new", "--dry-run") == 0
+    assert before == {path: path.read_bytes() for path in models.glob("results_*.json")}
+    assert binding.finetune(tmp_path / "new", "--dry-run") == 0
     assert not (tmp_path / "new").exists()
 
 
 def test_a_published_checkpoint_is_a_core(binding, models, tmp_path):
     shutil.copy(binding.outputs / "ckpt_vocab4.pt", tmp_path)
-    assert finetune(binding, tmp_path / "m", "--checkpoint-dir", str(tmp_path)) == 0
+    assert binding.finetune(tmp_path / "m", core=tmp_path) == 0
     assert results(tmp_path / "m")["scores"] == results(models)["scores"]
-
-
-def test_refuses_a_core_that_does_not_fit(binding, tmp_path, capsys, changed):
-    long = np.tile(binding.windows.letters, 2)
-    doubled = changed(letters=long, scores=np.zeros(long.shape, "f4"))
-    for windows, flags, message in (
-        (binding, ["--config", "full", "--checkpoint-dir", str(binding.outputs / "vocab4")], "--config full"),
-        (binding, ["--checkpoint-dir", str(tmp_path)], "run dnalm pretrain"),
-        (doubled, [], "80 bases and the model's block 40"),
-        (binding, ["--max-cache", "1e-6"], "--max-cache"),
-    ):
-        assert message in refused(capsys, finetune(windows, tmp_path / "m", *flags))
-        assert not (tmp_path / "m" / "vocab4" / "run.json").exists()
 
 
 def test_names_without_a_position_are_for_the_published_split(tmp_path, capsys, changed):
     unnamed = changed(names=[f"peak{i}" for i in range(240)])
-    assert "use --split published" in refused(capsys, baseline(unnamed, tmp_path / "m"))
-    assert baseline(unnamed, tmp_path / "m", "--split", "published", "--epochs", "1") == 0
+    assert "use --split published" in refused(capsys, unnamed.baseline(tmp_path / "m"))
+    assert unnamed.baseline(tmp_path / "m", "--split", "published", "--epochs", "1") == 0
 
 
-def test_mistakes_are_refused_and_nothing_is_written(models, binding, tmp_path, capsys):
-    assert "--overwrite" in refused(capsys, baseline(binding, models))
-    for flags, message in (
-        (["--resume", "--overwrite"], "choose one"),
-        (["--resume"], "nothing to resume"),
-        (["--seed", "-1"], "seed"),
-        (["--name", "a/b"], "--name"),
-        (["--epochs", "0"], "epochs"),
-        (["--kernel", "4"], "kernel"),
-        (["--recipe", "basline"], "did you mean baseline?"),
-        (["--max-shift", "40"], "max-shift"),
+def test_mistakes_are_refused_and_nothing_is_written(models, binding, tmp_path, capsys, changed):
+    long = np.tile(binding.windows.letters, 2)
+    doubled, cores = changed(letters=long, scores=np.zeros(long.shape, "f4")), str(binding.outputs / "vocab4")
+    for train, flags, message in (
+        (binding.finetune, ["--config", "full", "--checkpoint-dir", cores], "--config full"),
+        (binding.finetune, ["--checkpoint-dir", str(tmp_path)], "run dnalm pretrain"),
+        (doubled.finetune, [], "80 bases and the model's block 40"),
+        (binding.finetune, ["--max-cache", "1e-6"], "--max-cache"),
+        (binding.baseline, ["--resume", "--overwrite"], "choose one"),
+        (binding.baseline, ["--resume"], "nothing to resume"),
+        (binding.baseline, ["--seed", "-1"], "seed"),
+        (binding.baseline, ["--name", "a/b"], "--name"),
+        (binding.baseline, ["--epochs", "0"], "epochs"),
+        (binding.baseline, ["--kernel", "4"], "kernel"),
+        (binding.baseline, ["--recipe", "basline"], "did you mean baseline?"),
+        (binding.baseline, ["--max-shift", "40"], "max-shift"),
     ):
-        assert message in refused(capsys, baseline(binding, tmp_path / "m", *flags))
-        assert not (tmp_path / "m").exists()
-
-
-def test_an_untrained_core_is_refused_and_an_unfinished_one_gives_a_warning(
-    binding, stopped_core, tmp_path, capsys
-):
-    untrained, unfinished = (["--checkpoint-dir", str(stopped_core(step))] for step in (0, 2))
-    capsys.readouterr()
-    assert "untrained" in refused(capsys, finetune(binding, tmp_path / "m", *untrained))
-    assert not (tmp_path / "m").exists()
-    assert finetune(binding, tmp_path / "m", *untrained, "--random-core", "--epochs", "1") == 0
-    assert "unfinished" not in capsys.readouterr().err  # its weights are not taken
-    assert finetune(binding, tmp_path / "m", *unfinished, "--epochs", "1") == 0
-    assert capsys.readouterr().err.count("pretraining is unfinished (2 steps, status interrupted)") == 1
-    assert results(tmp_path / "m")["model"]["core"].endswith("toy.fa, 2 steps, unfinished (interrupted)")
-
-
-def test_what_training_begins_from_is_not_replaced(models, binding, tmp_path, capsys):
-    shutil.copytree(binding.outputs, tmp_path / "o")
-    shutil.copytree(models, tmp_path / "m")
-    core = tmp_path / "c" / "vocab4"  # without a record it is not known to be a run
-    shutil.copytree(binding.outputs / "vocab4" / "checkpoint", core / "checkpoint")
-    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    of_core = ["--checkpoint-dir", str(tmp_path / "o")]
-    for start in (of_core, []):  # another core, too
-        for flags in ([], ["--overwrite"], ["--resume"]):
-            message = refused(capsys, finetune(binding, tmp_path / "o", *start, *flags))
-            assert "a run of dnalm pretrain" in message
-            assert "--overwrite" not in message
-    starts = [("m", "--init-from", f"m/{path}") for path in ("vocab4", "vocab4/checkpoint")]
-    starts += [("m", "--init-from", "m/gpt_binding_model_vocab4.pt"), ("c", "--checkpoint-dir", "c/vocab4")]
-    for out, flag, path in starts:
-        for more in (["--overwrite"], []) if out == "m" else (["--overwrite"],):
-            code = finetune(binding, tmp_path / out, flag, str(tmp_path / path), *more)
-            assert "would begin from it" in refused(capsys, code)
-    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    assert finetune(binding, tmp_path / "o", *of_core, "--name", "tuned", "--epochs", "1") == 0
+        assert message in refused(capsys, train(tmp_path / "m", *flags))
+        assert not list(tmp_path.glob("m/*/run.json"))
+    assert "--overwrite" in refused(capsys, binding.baseline(models))

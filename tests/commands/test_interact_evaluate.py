@@ -7,7 +7,7 @@ from unittest.mock import Mock
 import pytest
 
 from dnalm import checkpoint
-from dnalm.commands.interact_evaluate import Options, _verdict, run
+from dnalm.commands.interact_evaluate import Options, run
 from dnalm.commands.runs import EvaluationOptions
 from dnalm.data.pairs import open_pairs
 from dnalm.device import Compute
@@ -27,26 +27,23 @@ pytest.importorskip("sklearn")
 def evaluate(pair_folder, tmp_path, monkeypatch):
     """Evaluates untrained models by their names, and returns the results that were written."""
     monkeypatch.setitem(LADDER, "gradient boosting", partial(boosting, trees=5))
-    digest = open_pairs(pair_folder).digest
+    shape = InteractionShape(KmerConfig(), MorganConfig(), PairHeadConfig("mean", "mean"))
+    about = {
+        "kind": shape.kind,
+        "parameters": 3,
+        "trained_parameters": 2,
+        "set": open_pairs(pair_folder).digest,
+    }
+    content = {"kind": "interaction", **shape.as_dict(), "about": about}
 
-    def start(*names, data=pair_folder, out=tmp_path / "results" / "evaluation_test.json", **flags):
+    def start(*names, data=pair_folder, part="test", out=tmp_path / "results" / "a.json", how=None, **flags):
         for name in names:
-            shape = InteractionShape(KmerConfig(), MorganConfig(), PairHeadConfig("mean", "mean"))
-            model = InteractionModel(shape)
-            about = {"kind": shape.kind, "parameters": 3, "trained_parameters": 2, "set": digest}
-            content = {"kind": "interaction", **shape.as_dict(), "about": about}
-            checkpoint.save(tmp_path / name / "checkpoint", dict(model.state_dict()), content)
-        judging = {key: flags.pop(key) for key in ("overwrite", "quiet") if key in flags}
-        options = Options(
-            tuple(tmp_path / name for name in names),
-            data=data,
-            part=flags.pop("part", "test"),
-            judging=EvaluationOptions(out=out, compute=Compute(device="cpu", precision="fp32"), **judging),
-            **flags,
-        )
+            checkpoint.save(tmp_path / name / "checkpoint", InteractionModel(shape).state_dict(), content)
+        judging = EvaluationOptions(out=out, compute=Compute(device="cpu", precision="fp32"), **(how or {}))
         if out is not None:
             out.parent.mkdir(exist_ok=True)
-        run(options)
+        folders = tuple(tmp_path / name for name in names)
+        run(Options(folders, data=data, part=part, judging=judging, **flags))
         return None if out is None else json.loads(out.read_text())
 
     return start
@@ -66,43 +63,27 @@ def test_no_auroc_is_printed_without_its_protocol_and_the_baselines(evaluate, pa
     (pair,) = found["pairs"]
     assert any(line.startswith(f"a less b: {pair['value']:+.4f}, 95 % paired interval") for line in lines)
     assert any(found["best_rung"] in line for line in lines if "best baseline" in line)
+    (warning,) = evaluate("a", part="validation", how={"overwrite": True})["warnings"]
+    assert warning in capsys.readouterr().err
+    evaluate("a", part="validation", out=None, how={"quiet": True})
+    assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize(
-    ("low", "high", "words"), [(0.01, 0.03, "beats"), (-0.03, -0.01, "behind"), (-0.01, 0.01, "not differ")]
-)
-def test_the_verdict_is_that_of_the_paired_interval(low, high, words):
-    gain = {"rung": "node rate", "value": (low + high) / 2, "low": low, "high": high}
-    ladder = {"node rate": {"scores": {"auroc": {"value": 0.6}}}}
-    models = {"m": {"minus_best_rung": gain}}
-    assert words in _verdict({"best_rung": "node rate", "ladder": ladder, "models": models})
-
-
-def test_the_ladder_alone_and_its_record(evaluate, tmp_path):
+def test_the_ladder_alone_and_its_record(evaluate, tmp_path, monkeypatch):
     found = evaluate(ladder_only=True)
     assert (found["models"], found["warnings"], list(found["ladder"])) == ({}, [], list(LADDER))
-    record = json.loads((tmp_path / "results" / "run_evaluation_test.json").read_text())
+    record = json.loads((tmp_path / "results" / "run_a.json").read_text())
     assert (record["verb"], record["status"]) == ("interact evaluate", "done")
     assert record["data"]["digest"] == found["digest"]
     scores = record["metrics"]["ladder"]["node rate"]["scores"]
     assert scores["auroc"] == found["ladder"]["node rate"]["scores"]["auroc"]
     assert "reliability" not in scores
-
-
-def test_an_interrupted_evaluation_is_recorded_and_writes_no_results(evaluate, tmp_path, monkeypatch):
     monkeypatch.setitem(LADDER, "node rate", Mock(side_effect=KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
-        evaluate(ladder_only=True)
-    (written,) = (tmp_path / "results").glob("*.json")
-    assert written.name == "run_evaluation_test.json"
+        evaluate(ladder_only=True, out=tmp_path / "stopped" / "b.json")
+    (written,) = (tmp_path / "stopped").glob("*.json")
+    assert written.name == "run_b.json"
     assert json.loads(written.read_text())["status"] == "interrupted"
-
-
-def test_warnings_are_printed_unless_quiet(evaluate, capsys):
-    (warning,) = evaluate("a", part="validation")["warnings"]
-    assert warning in capsys.readouterr().err
-    evaluate("a", part="validation", out=None, quiet=True)
-    assert capsys.readouterr().err == ""
 
 
 def test_mistakes_are_refused_before_anything_is_written(evaluate, pair_set, write_set, tmp_path):
@@ -127,4 +108,3 @@ def test_mistakes_are_refused_before_anything_is_written(evaluate, pair_set, wri
     with pytest.raises(InputError, match="exists already"):
         evaluate(ladder_only=True, out=out)
     assert out.read_text() == "mine"
-    assert evaluate(ladder_only=True, out=out, overwrite=True)["best_rung"]

@@ -13,7 +13,7 @@ from dnalm.data.pairs import open_pairs
 from dnalm.device import Compute
 from dnalm.errors import InputError
 from dnalm.evaluate.baselines.node_rate import node_rate
-from dnalm.evaluate.pair_scores import fit_temperature, interaction_scores, probability
+from dnalm.evaluate.pair_scores import fit_temperature
 from dnalm.files import read_json
 from dnalm.models.open import open_interaction
 from dnalm.models.pair import predict
@@ -21,28 +21,23 @@ from dnalm.models.pair_shape import EncodersConfig
 from dnalm.train.optim import EpochConfig, learning_rate
 
 QUICK = EpochConfig(epochs=2, batch_size=16, lr=1e-3, min_lr=1e-3, warmup_share=0.0, weight_decay=1e-4)
-RUN = RunOptions(compute=Compute(device="cpu", precision="fp32"), quiet=True)
 
 
-@pytest.fixture(scope="module")
-def data(pair_folder):
-    return pair_folder
-
-
-def options(data, out, *, train=QUICK, encoders=None, **run_options):
-    encoders = encoders or EncodersConfig()
-    return Options(data=data, out=out, train=train, encoders=encoders, run=replace(RUN, **run_options))
+def options(data, out, *, train=QUICK, quiet=True, **how):
+    compute = Compute(device="cpu", precision="fp32")
+    return Options(data=data, out=out, train=train, run=RunOptions(compute=compute, quiet=quiet, **how))
 
 
 def results_of(run_folder):
     return read_json(run_folder / "results.json")
 
 
-def validation(model, pairs):
-    """Return the logits and the labels of the validation pairs."""
-    rows = pairs.parts["validation"]
-    tokens = model.shape.tokens(pairs)
-    return predict(model, tokens, pairs.gene[rows], pairs.molecule[rows]), pairs.label[rows]
+def validation(folder, pairs):
+    """Return the logits of a run's best model and the labels of the validation pairs."""
+    model, rows = open_interaction(folder).model, pairs.parts["validation"]
+    return predict(model, model.shape.tokens(pairs), pairs.gene[rows], pairs.molecule[rows]), pairs.label[
+        rows
+    ]
 
 
 def area_under(score, label):
@@ -52,9 +47,9 @@ def area_under(score, label):
 
 
 @pytest.fixture(scope="module")
-def trained(data, tmp_path_factory):
+def trained(pair_folder, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "original"
-    run(options(data, out))
+    run(options(pair_folder, out))
     return out
 
 
@@ -69,60 +64,35 @@ def test_the_recipe_is_the_published_one():
         default_options("no-such-recipe")
 
 
-def test_the_interval_resamples_what_the_split_holds_out(data, tmp_path, monkeypatch):
-    cold = open_pairs(data)
-    cold.meta["split"] = "cold-both"
-    monkeypatch.setattr("dnalm.train.pairs.open_pairs", lambda _folder: cold)
-    run(options(data, tmp_path / "r"))
-    results, rows = results_of(tmp_path / "r"), cold.parts["validation"]
-    assert results["drawn"] == "genes and molecules"
-    logits, label = validation(open_interaction(tmp_path / "r").model, cold)
-    pairs = (label, probability(logits), cold.gene[rows], cold.molecule[rows])
-    wanted = interaction_scores(*pairs, cold.resampling_units(rows)[1])["auroc"]
-    assert results["validation"]["auroc"] == pytest.approx(wanted)
-
-
-def test_every_file_is_written_with_what_was_done(trained, data):
-    pairs, results, record = open_pairs(data), results_of(trained), read_json(trained / "run.json")
+def test_every_file_is_written_and_the_model_opens_as_the_one_that_was_evaluated(trained, pair_folder):
+    pairs, results, record = open_pairs(pair_folder), results_of(trained), read_json(trained / "run.json")
     assert (results["format"], results["format_version"]) == ("dnalm-interaction-results", 1)
     assert record["status"] == "done"
     assert record["metrics"]["validation"] == results["validation"]
     assert results["digest"] == record["data"]["digest"] == pairs.digest
-    for key in ("split", "negatives", "ratio", "seed"):
-        assert results[key] == pairs.meta[key]
-    training = results["training"]
-    assert (results["name"], training["epochs"], training["history"]["epoch"]) == ("original", 2, [0, 1, 2])
-    assert all(
-        len(training["history"][key]) == 3 for key in ("train_loss", "val_bce", "val_auroc", "elapsed")
-    )
+    assert all(results[key] == pairs.meta[key] for key in ("split", "negatives", "ratio", "seed"))
+    history = results["training"]["history"]
+    assert (results["name"], results["training"]["epochs"], history["epoch"]) == ("original", 2, [0, 1, 2])
+    assert all(len(history[key]) == 3 for key in ("train_loss", "val_bce", "val_auroc", "elapsed"))
     assert (trained / "metrics.jsonl").exists()
     assert (trained / "last").is_dir()
-
-
-def test_the_model_opens_and_is_the_one_that_was_evaluated(trained, data):
-    pairs, opened, results = open_pairs(data), open_interaction(trained), results_of(trained)
+    opened = open_interaction(trained)
     assert results["model"] == opened.about | {"weights": checkpoint.weights_digest(opened.model)}
     # CCBr is in no training pair: 8 characters of C O N c 1 ( = ) and the unknown one
     count = 296_896 + 9 * 128 + 264_192 + 395_264 + 33_024 + 172_545
-    assert opened.about == {
-        "kind": "original",
-        "parameters": count,
-        "trained_parameters": count,
-        "set": pairs.digest,
-        "split": "random",
-        "seed": 0,
-    }
+    about = {"kind": "original", "parameters": count, "trained_parameters": count}
+    assert opened.about == about | {"set": pairs.digest, "split": "random", "seed": 0}
     assert opened.model.shape.characters == "()1=CNOc"
-    area = area_under(*validation(opened.model, pairs))
+    area = area_under(*validation(trained, pairs))
     assert results["validation"]["auroc"]["value"] == pytest.approx(area, abs=1e-12)
-    assert max(results["training"]["history"]["val_auroc"]) == pytest.approx(area, abs=1e-12)
+    assert max(history["val_auroc"]) == pytest.approx(area, abs=1e-12)
 
 
-def test_the_checkpoint_holds_the_temperature_that_fits_the_validation_part(trained, data, tmp_path):
-    opened = open_interaction(trained)
-    wanted = fit_temperature(*validation(opened.model, open_pairs(data)))
-    assert opened.temperature == results_of(trained)["temperature"] == pytest.approx(wanted, rel=1e-6)
-    assert opened.temperature != 1.0
+def test_the_checkpoint_holds_the_temperature_that_fits_the_validation_part(trained, pair_folder, tmp_path):
+    wanted = fit_temperature(*validation(trained, open_pairs(pair_folder)))
+    found = open_interaction(trained).temperature
+    assert found == results_of(trained)["temperature"] == pytest.approx(wanted, rel=1e-6)
+    assert found != 1.0
     # dnalm 0.1.0 had it in results.json alone, and an unfinished run has none.
     tensors, content = checkpoint.load(trained)
     for key in ("temperature", "sha256"):
@@ -133,53 +103,37 @@ def test_the_checkpoint_holds_the_temperature_that_fits_the_validation_part(trai
     assert open_interaction(tmp_path / "old").temperature == 1.5
 
 
-def test_node_rate_is_computed_on_the_same_rows_and_no_auroc_is_printed_without_it(data, tmp_path, capsys):
-    run(options(data, tmp_path / "r"))
-    shown, results, pairs = capsys.readouterr(), results_of(tmp_path / "r"), open_pairs(data)
+def test_two_runs_are_equal_to_the_bit_and_another_seed_is_not(trained, pair_folder, tmp_path, capsys):
+    out = tmp_path / "r"
+    run(options(pair_folder, out, quiet=False, dry_run=True))
+    assert "1,163,073 parameters" in capsys.readouterr().err
+    assert not out.exists()
+    run(options(pair_folder, out))
+    shown, same, pairs = capsys.readouterr(), results_of(out), open_pairs(pair_folder)
     rows = pairs.parts["validation"]
     area = area_under(node_rate(pairs, pairs.parts["train"], rows), pairs.label[rows])
-    assert results["node_rate_validation"] == pytest.approx(area, abs=1e-12)
+    assert same["node_rate_validation"] == pytest.approx(area, abs=1e-12)
     (line,) = [each for each in shown.out.splitlines() if "AUROC" in each]
-    assert f"AUROC {results['validation']['auroc']['value']:.4f}" in line
-    assert f"{results['node_rate_validation']:.4f}" in line
+    for part in (f"AUROC {same['validation']['auroc']['value']:.4f}", f"{area:.4f}"):
+        assert part in line  # no AUROC is printed without the node rate
     assert "split random, negatives degree-matched, ratio 1" in line
     assert "AUROC" not in shown.err
-
-
-def test_a_dry_run_writes_nothing(data, tmp_path, capsys):
-    run(options(data, tmp_path / "r", quiet=False, dry_run=True))
-    assert "1,163,073 parameters" in capsys.readouterr().err
-    assert not (tmp_path / "r").exists()
-
-
-def test_two_runs_are_equal_to_the_bit_and_another_seed_is_not(trained, data, tmp_path):
-    run(options(data, tmp_path / "a"))
-    run(options(data, tmp_path / "b", seed=1))
-    runs = (trained, tmp_path / "a", tmp_path / "b")
-    first, same, other = (open_interaction(each).model.state_dict() for each in runs)
-    assert all(torch.equal(first[key], same[key]) for key in first)
+    first, second = (open_interaction(each).model.state_dict() for each in (trained, out))
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match="begin from it"):
+        run(replace(options(pair_folder, out, overwrite=True), init_from=out))
+    run(options(pair_folder, out, seed=1, overwrite=True))  # replaces the run and nothing else
+    assert (out / "notes.txt").read_text() == "mine"
+    other = open_interaction(out).model.state_dict()
     assert not torch.equal(first["head.classifier.0.weight"], other["head.classifier.0.weight"])
-    begun, _, other = (results_of(each)["training"]["history"]["val_bce"][0] for each in runs)
+    begun, other = (results_of(each)["training"]["history"]["val_bce"][0] for each in (trained, out))
     assert begun != other  # the first weights differ too, not the order of batches alone
 
 
-def test_a_stopped_run_resumes_to_the_same_bits(trained, data, tmp_path, stopping):
-    out = tmp_path / "r"
-    with stopping(), pytest.raises(KeyboardInterrupt):
-        run(options(data, out))
-    assert read_json(out / "run.json")["status"] == "interrupted"
-    with pytest.raises(InputError, match="`resume`"):
-        run(options(data, out))
-    with pytest.raises(InputError, match="dna_length was 1000, is 20"):
-        run(options(data, out, encoders=EncodersConfig(dna_length=20), resume=True))
-    run(options(data, out, resume=True))
-    first, resumed = (open_interaction(x).model.state_dict() for x in (trained, out))
-    assert all(torch.equal(first[key], resumed[key]) for key in first)
-
-
-def test_the_best_weights_are_saved_not_the_last(data, tmp_path):
+def test_the_best_weights_are_saved_not_the_last(pair_folder, tmp_path):
     diverging = replace(QUICK, epochs=6, lr=0.1, min_lr=0.0, patience=2)
-    run(options(data, tmp_path / "r", train=diverging))
+    run(options(pair_folder, tmp_path / "r", train=diverging))
     results = results_of(tmp_path / "r")
     areas = results["training"]["history"]["val_auroc"]
     best = int(np.argmax(areas))
@@ -188,64 +142,18 @@ def test_the_best_weights_are_saved_not_the_last(data, tmp_path):
     assert results["validation"]["auroc"]["value"] == pytest.approx(areas[best], abs=1e-12)
 
 
-def test_the_test_part_is_not_used(trained, tmp_path, pair_set, write_set):
+def test_the_test_part_is_not_used_and_mistakes_write_nothing(
+    trained, pair_folder, tmp_path, pair_set, write_set
+):
     pair_set.label[pair_set.parts["test"]] ^= 1
     run(options(write_set(tmp_path / "other", pair_set), tmp_path / "r"))
     one, other = results_of(trained), results_of(tmp_path / "r")
     assert one["validation"] == other["validation"]
     assert one["digest"] != other["digest"]
-
-
-def test_mistakes_are_refused_before_anything_is_written(data, tmp_path, pair_set, write_set):
     pair_set.label[pair_set.parts["validation"]] = 1
     one_class = write_set(tmp_path / "set", pair_set)
-    for folder, change in (
-        (one_class, {}),
-        (data, {"train": replace(QUICK, batch_size=1)}),
-        (data, {"resume": True}),
-    ):
+    small = {"train": replace(QUICK, batch_size=1)}
+    for folder, change in ((one_class, {}), (pair_folder, small), (pair_folder, {"resume": True})):
         with pytest.raises(InputError):
-            run(options(folder, tmp_path / "r", **change))
-        assert not (tmp_path / "r").exists()
-
-
-def test_overwrite_replaces_a_run_and_nothing_else(data, tmp_path):
-    out = tmp_path / "r"
-    run(options(data, out))
-    (out / "notes.txt").write_text("mine")
-    run(options(data, out, overwrite=True, train=replace(QUICK, epochs=1)))
-    assert (out / "notes.txt").read_text() == "mine"
-    assert results_of(out)["training"]["epochs"] == 1
-
-
-def test_an_untrained_core_is_refused_and_one_of_a_stopped_run_gives_a_caution(
-    foundation, stopped_core, capsys
-):
-    def on(core):
-        encoders = replace(foundation.encoders, dna_encoder=str(core / "vocab4"))
-        return replace(foundation, encoders=encoders, run=replace(foundation.run, quiet=False))
-
-    with pytest.raises(InputError, match="untrained"):
-        run(on(stopped_core(0)))
-    assert not foundation.out.exists()
-    begun = stopped_core(2)
-    capsys.readouterr()
-    run(on(begun))
-    (caution,) = results_of(foundation.out)["model"]["cautions"]
-    assert caution.startswith(str(begun / "vocab4"))
-    assert "2 steps, status interrupted" in caution
-    assert capsys.readouterr().err.count(caution) == 1
-
-
-def test_what_training_begins_from_is_not_replaced(trained, data, foundation, stopped_core):
-    for overwrite in (False, True):
-        again = options(data, trained, overwrite=overwrite)
-        with pytest.raises(InputError, match="begin from it"):
-            run(replace(again, init_from=trained))
-    assert (trained / "results.json").exists()
-    core = stopped_core(2) / "vocab4"
-    encoders = replace(foundation.encoders, dna_encoder=str(core))
-    for how in ({}, {"overwrite": True}, {"resume": True}):
-        with pytest.raises(InputError, match="a run of dnalm pretrain"):
-            run(replace(foundation, encoders=encoders, out=core, run=replace(RUN, **how)))
-    assert (core / "checkpoint").exists()
+            run(options(folder, tmp_path / "s", **change))
+        assert not (tmp_path / "s").exists()

@@ -1,7 +1,6 @@
-"""Tests for `dnalm label`; those of tracks are in test_label_tracks.py."""
+"""Tests for `dnalm label`."""
 
 import gzip
-import json
 import re
 
 import numpy as np
@@ -10,22 +9,16 @@ import pytest
 from dnalm.cli import main
 from dnalm.data import labels
 from dnalm.dna import BASE_CODES
-from dnalm.formats.binding import parse_name
+from dnalm.files import write_json
+from dnalm.formats.binding import parse_name, read_binding, read_scores
 from dnalm.formats.motif import choose_motif
 from dnalm.genome.motif_scan import log_odds, scan, site_scores
 from dnalm.genome.simulate import MOTIF, simulate_genome
 from dnalm.record import read_record
-from tests.commands.labelling import binding, refuse, run, write_genome
 
 THRESHOLD = 7.0
 HOMER = ">AAACC\tx\t5\n" + "0.97\t0.01\t0.01\t0.01\n" * 3 + "0.01\t0.97\t0.01\t0.01\n" * 2
 """AAACC, and GGTTT on the other strand."""
-
-
-def contigs_of(path):
-    """{name: letters as in the file} of a FASTA."""
-    records = path.read_text().split(">")[1:]
-    return {r.split(maxsplit=1)[0]: "".join(r.split("\n")[1:]) for r in records}
 
 
 @pytest.fixture
@@ -35,9 +28,31 @@ def motif(tmp_path):
     return path
 
 
+def run(capsys, *arguments, code=0):
+    """Run the verb, which must end with a code: (stdout, stderr)."""
+    ended = main(["label", *map(str, arguments)])
+    out, err = capsys.readouterr()
+    assert ended == code, err
+    return out, err
+
+
+def refuse(capsys, *arguments):
+    """Run the verb, which must refuse: its message."""
+    return run(capsys, *arguments, code=2)[1]
+
+
+def binding(out):
+    """The windows and scores that a run has written."""
+    return read_binding(out / "sequences.txt.gz", out / "scores.txt.gz")
+
+
 @pytest.fixture
 def genome(tmp_path):
-    return write_genome(tmp_path)
+    """In tiles of 10: chr1 holds a site, one across two tiles, an N, and a rest of 4; chr2 holds none."""
+    path = tmp_path / "my genome.fa"
+    chr1 = "".join(["ttaaacctgt", "CTCTCTCTAA", "ACCTCTCTCT", "CTCTNCTCTC", "CTCTCTCTCT", "GGTT"])
+    path.write_text(f">chr1 words\n{chr1[:17]}\n{chr1[17:]}\n>empty\n>chr2\n{'CT' * 10}\n")
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -45,65 +60,50 @@ def simulated(tmp_path_factory):
     return simulate_genome(tmp_path_factory.mktemp("sim") / "genome.fa", bases=200_000, contigs=2, seed=3)
 
 
-@pytest.fixture(scope="module")
-def labelled(simulated, tmp_path_factory):
-    out = tmp_path_factory.mktemp("labelled") / "a set"
-    flags = ["--motif", str(simulated.motif_file), "--threshold", str(THRESHOLD), "--window", "200", "--all"]
-    assert main(["label", str(simulated.genome), *flags, "--out", str(out), "--quiet"]) == 0
-    return binding(out)
+def codes_of(letters):
+    return BASE_CODES[np.frombuffer(letters.encode(), np.uint8)]
 
 
-def whole(labelled, simulated):
-    """{contig: scores of every base}, NaN where no window lies."""
-    scores = {name: np.full(length, np.nan) for name, length in simulated.contigs}
-    for name, row in zip(labelled.names, labelled.scores, strict=True):
-        contig, start, end = parse_name(name)
-        scores[contig][start:end] = row
-    return scores
-
-
-def test_windows_are_all_tiles_without_n_and_their_letters_those_of_the_genome(labelled, simulated):
+def test_planted_sites_are_labelled_at_their_places_on_either_strand(simulated, tmp_path, capsys):
+    flags = ["--motif", simulated.motif_file, "--threshold", THRESHOLD, "--window", 200, "--all", "--quiet"]
+    run(capsys, simulated.genome, *flags, "--out", tmp_path / "a set")
+    labelled = binding(tmp_path / "a set")
+    records = simulated.genome.read_text().split(">")[1:]
+    contigs = {record.split(maxsplit=1)[0]: "".join(record.split("\n")[1:]) for record in records}
+    # Windows are all tiles without N, and their letters those of the genome.
     wanted = {
         f"{contig}_{start}_{start + 199}": text[start : start + 200].upper()
-        for contig, text in contigs_of(simulated.genome).items()
+        for contig, text in contigs.items()
         for start in range(0, len(text) - 199, 200)
         if "N" not in text[start : start + 200]
     }
     letters = (row.tobytes().decode() for row in labelled.letters)
     assert dict(zip(labelled.names, letters, strict=True)) == wanted
-
-
-def test_every_planted_site_is_labelled_at_its_place_on_either_strand(labelled, simulated):
+    # Labels are those of the whole contig, cut at the edges: a scan of the windows alone misses sites there.
     matrix, width = log_odds(choose_motif(simulated.motif_file)), len(MOTIF)
-    scores, contigs = whole(labelled, simulated), contigs_of(simulated.genome)
+    scores = {name: np.full(length, np.nan) for name, length in simulated.contigs}
+    for name, row in zip(labelled.names, labelled.scores, strict=True):
+        contig, start, end = parse_name(name)
+        scores[contig][start:end] = row
+    for contig, found in scores.items():
+        inside = ~np.isnan(found)
+        whole = site_scores(codes_of(contigs[contig]), matrix, THRESHOLD)
+        np.testing.assert_array_equal(found[inside], whole[inside])
+    assert (labelled.scores != site_scores(BASE_CODES[labelled.letters], matrix, THRESHOLD)).any()
+    # Each planted site has its score, where it was planted and on its strand.
     met = {"+": 0, "-": 0}
     for site in simulated.sites:
-        codes = BASE_CODES[np.frombuffer(site.sequence.encode(), dtype=np.uint8)]
-        score = float(matrix[np.arange(width), codes].sum())
-        here = scores[site.contig][site.start : site.start + width]
-        if score < THRESHOLD or np.isnan(here).any():
+        score = float(matrix[np.arange(width), codes_of(site.sequence)].sum())
+        found = scores[site.contig][site.start : site.start + width]
+        if score < THRESHOLD or np.isnan(found).any():
             continue
         # 1e-5: float32. A better site within half a width would take its place; this genome has no such one.
-        assert (here >= score - 1e-5).all(), site
-        codes = BASE_CODES[np.frombuffer(contigs[site.contig][site.start :][:width].encode(), np.uint8)]
+        assert (found >= score - 1e-5).all(), site
+        codes = codes_of(contigs[site.contig][site.start :][:width])
         forward = codes if site.strand == "+" else 3 - codes[::-1]
         assert "".join("ACGT"[code] for code in forward) == site.sequence
         met[site.strand] += 1
     assert min(met.values()) > 20
-
-
-def test_labels_are_those_of_the_whole_contig_cut_at_the_edges(labelled, simulated):
-    matrix, threshold = log_odds(choose_motif(simulated.motif_file)), THRESHOLD
-    cut = 0
-    for contig, scores in whole(labelled, simulated).items():
-        text = contigs_of(simulated.genome)[contig]
-        wanted = site_scores(BASE_CODES[np.frombuffer(text.encode(), np.uint8)], matrix, threshold)
-        inside = ~np.isnan(scores)
-        np.testing.assert_array_equal(scores[inside], wanted[inside])
-        cut += sum(wanted[200:][::200] > 0)
-    alone = site_scores(BASE_CODES[labelled.letters], matrix, threshold)
-    assert cut  # some sites cross an edge, and a scan of the windows alone misses them
-    assert (labelled.scores != alone).any()
 
 
 def test_by_hand(genome, motif, tmp_path, capsys, monkeypatch):
@@ -112,9 +112,8 @@ def test_by_hand(genome, motif, tmp_path, capsys, monkeypatch):
     score = np.float32(log_odds(choose_motif(motif)).max(axis=1).sum())
     assert found.names == ["chr1_0_9", "chr1_10_19", "chr1_20_29"]
     assert found.letters[0].tobytes() == b"TTAAACCTGT"
-    np.testing.assert_array_equal(found.scores[0] / score, [0, 0, 1, 1, 1, 1, 1, 0, 0, 0])
-    np.testing.assert_array_equal(found.scores[1] / score, [0, 0, 0, 0, 0, 0, 0, 0, 1, 1])
-    np.testing.assert_array_equal(found.scores[2] / score, [1, 1, 1, 0, 0, 0, 0, 0, 0, 0])
+    sites = [[0, 0, 1, 1, 1, 1, 1, 0, 0, 0], [0] * 8 + [1, 1], [1, 1, 1] + [0] * 7]
+    np.testing.assert_array_equal(found.scores / score, sites)
     for part in ("3 windows of 10 bases (30 bases), 33.33%", "2 sites of x", "1 window with N"):
         assert part in out
     record = read_record(tmp_path / "o/run.json")
@@ -133,7 +132,7 @@ def test_by_hand(genome, motif, tmp_path, capsys, monkeypatch):
     assert before == [(tmp_path / "o" / name).read_bytes() for name in files]
 
 
-def test_thresholds(genome, motif, simulated, tmp_path, capsys):
+def test_thresholds_and_every_site(genome, motif, simulated, tmp_path, capsys):
     flags = [genome, "--motif", motif, "--window", 10, "--dry-run"]
     assert "nothing was written" in run(capsys, *flags)[0]
     assert not (tmp_path / "data").exists()
@@ -143,28 +142,23 @@ def test_thresholds(genome, motif, simulated, tmp_path, capsys):
         (["--pvalue", 0.01, "--threshold", 5], "choose one"),
     ):
         assert re.search(message, refuse(capsys, *flags, *more))
-    motif = simulated.motif_file  # which names no threshold
-    assert "--threshold" in refuse(capsys, genome, "--motif", motif)
-    run(capsys, simulated.genome, "--motif", motif, "--pvalue", 1e-5, "--out", tmp_path / "p")
+    planted = simulated.motif_file  # which names no threshold
+    assert "--threshold" in refuse(capsys, genome, "--motif", planted)
+    run(capsys, simulated.genome, "--motif", planted, "--pvalue", 1e-5, "--out", tmp_path / "p")
     threshold = read_record(tmp_path / "p/run.json")["recipe"]["threshold"]
     found = binding(tmp_path / "p")
     assert found.scores[found.scores > 0].min() >= threshold - 1e-5  # float32
-    matrix = log_odds(choose_motif(motif))
+    matrix = log_odds(choose_motif(planted))
     best = np.array([scan(BASE_CODES[row], matrix)[0].max() for row in found.letters])
     assert (best >= threshold - 1e-5).mean() > 0.9  # the rest hold sites cut by an edge
+    motif.write_text(">AAAA\tx\t4\n" + "0.97\t0.01\t0.01\t0.01\n" * 4)
+    genome.write_text(">c\nCAAAAAAC\n")
+    for more, sites in (([], [0] * 3 + [1] * 4 + [0]), (["--every-site"], [0] + [1] * 6 + [0])):
+        run(capsys, genome, "--motif", motif, "--window", 8, "--out", tmp_path / "q", "--overwrite", *more)
+        assert (binding(tmp_path / "q").scores > 0).tolist() == [list(map(bool, sites))]
 
 
-def test_every_site(tmp_path, capsys):
-    (tmp_path / "m").write_text(">AAAA\tx\t4\n" + "0.97\t0.01\t0.01\t0.01\n" * 4)
-    (tmp_path / "g.fa").write_text(">c\nCAAAAAAC\n")
-    flags = [tmp_path / "g.fa", "--motif", tmp_path / "m", "--window", 8]
-    run(capsys, *flags, "--out", tmp_path / "one")
-    run(capsys, *flags, "--out", tmp_path / "two", "--every-site")
-    assert (binding(tmp_path / "one").scores > 0).tolist() == [[False] * 3 + [True] * 4 + [False]]
-    assert (binding(tmp_path / "two").scores > 0).tolist() == [[False] + [True] * 6 + [False]]
-
-
-def test_peaks(genome, tmp_path, capsys):
+def test_peaks_and_windows_of_a_file(genome, tmp_path, capsys):
     (tmp_path / "p.narrowPeak").write_text(
         "track name=x\nchr1\t8\t12\ta\t9\t.\t1\t-1\t-1\t2\nchr1\t11\t13\nchr1\t50\t99\nchr7\t1\t2\n"
     )
@@ -180,88 +174,68 @@ def test_peaks(genome, tmp_path, capsys):
     assert notes["p.narrowPeak"].endswith("every label is 0: chr2")  # of the empty contig there is no window
     run(capsys, *flags, "--out", tmp_path / "all", "--all")
     assert len(binding(tmp_path / "all").names) == 6  # of seven tiles, one holds an N
-
-
-def test_windows_of_a_file(genome, tmp_path, capsys):
     (tmp_path / "w.bed").write_text("1\t33\t37\n1\t3\t7\n1\t51\t55\n9\t1\t5\n")
     (tmp_path / "names").write_text("# here there\n1\tchr1\n9 chr9\n")
     (tmp_path / "p.bed").write_text("1\t0\t4\n")
-    flags = [genome, "--peaks", tmp_path / "p.bed", "--windows", tmp_path / "w.bed"]
-    out, err = run(capsys, *flags, "--rename", tmp_path / "names", "--all", "--out", tmp_path / "o")
-    found = binding(tmp_path / "o")
+    flags = [genome, "--peaks", tmp_path / "p.bed", "--windows", tmp_path / "w.bed", "--all"]
+    out, err = run(capsys, *flags, "--rename", tmp_path / "names", "--out", tmp_path / "w")
+    found = binding(tmp_path / "w")
     assert found.names == ["chr1_3_6", "chr1_33_36"]
     assert [row.tobytes() for row in found.letters] == [b"AACC", b"TNCT"]  # N stays: the windows were named
     np.testing.assert_array_equal(found.scores, [[1, 0, 0, 0], [0, 0, 0, 0]])
     assert "1 window beyond the end of the contig" in out
     assert "w.bed: 1 contig is not in the genome: 9" in err
-
-
-def test_refuses_windows(genome, motif, tmp_path, capsys):
-    flags = [genome, "--motif", motif, "--windows", tmp_path / "w.bed", "--out", tmp_path / "o"]
-    for text, message in (
-        ("chr1\t0\t4\nchr1\t5\t10\n", "got 4 (chr1_0_3), 5 (chr1_5_9)"),
-        ("chr1\t4\t4\n", "got 0 (chr1_4_3)"),
-        ("", "got a file without any"),
-        ("chr1\t0\t4\nchr1\t0\t4\n", "got chr1_0_3 several times"),
-        ("1\t0\t4\n2\t0\t4\n", "none of its contigs is in the genome"),
-        ("chr1\t5\n", "line 1: "),
-    ):
-        (tmp_path / "w.bed").write_text(text)
-        assert message in refuse(capsys, *flags)
-        assert {path.name for path in (tmp_path / "o").glob("*")} <= {".lock"}
-
-
-def test_contigs_of_another_style(genome, tmp_path, capsys):
-    (tmp_path / "p.bed").write_text("1\t0\t4\n")
-    flags = [genome, "--peaks", tmp_path / "p.bed", "--window", 10, "--out", tmp_path / "o"]
+    flags = [genome, "--peaks", tmp_path / "p.bed", "--window", 10, "--out", tmp_path / "chr"]
     assert "set --rename to chr" in refuse(capsys, *flags)
     run(capsys, *flags, "--rename", "chr")
-    assert binding(tmp_path / "o").names == ["chr1_0_9"]
-    (tmp_path / "names").write_text("1 chr1 x\n")
-    for name, message in (("names", "line 1: "), ("none", "no such file")):
-        assert message in refuse(capsys, *flags, "--overwrite", "--rename", tmp_path / name)
+    assert binding(tmp_path / "chr").names == ["chr1_0_9"]
 
 
 def test_refuses(genome, motif, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").touch()
-    for flags, message in (
-        ([], "one of --motif, --peaks and --track, got none"),
-        (["--motif", "m", "--peaks", "p"], "got --motif and --peaks"),
-        (["--peaks", "p", "--threshold", "1", "--every-site"], "--threshold is of a motif"),
-        (["--peaks", "p", "--window", "0"], "--window"),
-        (["--peaks", "none.bed"], "none.bed"),
-        (["--peaks", "empty"], "without any"),
-        (["--track", "empty"], "expected a bigWig file"),
-        (["--motif", "empty"], "got 'an empty file'"),
-        (["--motif", "x.motif", "--name", "y"], "'y'"),
-        (["--motif", "x.motif", "--out", "x.motif"], "got a file"),
-        (["--motif", "x.motif", "--window", "60"], "no window is left of 74 bases"),
+    (tmp_path / "names").write_text("1 chr1 x\n")
+    of_motif, listed = ["--motif", "x.motif"], ["--motif", "x.motif", "--windows", "w.bed"]
+    usual = genome.read_text()
+    for flags, text, message in (
+        ([], usual, "one of --motif, --peaks and --track, got none"),
+        (["--motif", "m", "--peaks", "p"], usual, "got --motif and --peaks"),
+        (["--peaks", "p", "--threshold", "1", "--every-site"], usual, "--threshold is of a motif"),
+        (["--peaks", "p", "--window", "0"], usual, "--window"),
+        (["--peaks", "none.bed"], usual, "none.bed"),
+        (["--peaks", "empty"], usual, "without any"),
+        (["--peaks", "empty", "--rename", "names"], usual, "line 1: "),
+        (["--track", "empty"], usual, "expected a bigWig file"),
+        (["--motif", "empty"], usual, "got 'an empty file'"),
+        ([*of_motif, "--name", "y"], usual, "'y'"),
+        ([*of_motif, "--out", "x.motif"], usual, "got a file"),
+        ([*of_motif, "--window", "60"], usual, "no window is left of 74 bases"),
+        ([*of_motif, "--window", "25"], f">c\n{'N' * 25}\n>d\n{'C' * 25}\n", "1 window with N"),
+        (of_motif, ">c\nACG\n>c\nACG\n", "contig 'c' is there twice"),
+        (of_motif, ">c\nACGU\n", "contig 'c', position 4: 'U'"),
+        (listed, "chr1\t0\t4\nchr1\t5\t10\n", "got 4 (chr1_0_3), 5 (chr1_5_9)"),
+        (listed, "chr1\t4\t4\n", "got 0 (chr1_4_3)"),
+        (listed, "", "got a file without any"),
+        (listed, "chr1\t0\t4\nchr1\t0\t4\n", "got chr1_0_3 several times"),
+        (listed, "1\t0\t4\n2\t0\t4\n", "none of its contigs is in the genome"),
+        (listed, "chr1\t5\n", "line 1: "),
     ):
+        sequence, bed = (usual, text) if flags is listed else (text, "")
+        genome.write_text(sequence)
+        (tmp_path / "w.bed").write_text(bed)
         assert message in refuse(capsys, genome, *flags)
-        assert {path.name for path in tmp_path.glob("data/binding/*")} <= {".lock"}
-    for text, message in (
-        (f">c\n{'N' * 25}\n>d\n{'C' * 25}\n", "1 window with N"),
-        (">c\nACG\n>c\nACG\n", "contig 'c' is there twice"),
-        (">c\nACGU\n", "contig 'c', position 4: 'U'"),
-    ):
-        genome.write_text(text)
-        assert message in refuse(capsys, genome, "--motif", "x.motif", "--window", "25")
         assert {path.name for path in tmp_path.glob("data/binding/*")} <= {".lock"}
 
 
 def test_what_is_there_is_not_replaced(genome, motif, tmp_path, capsys):
     flags = [genome, "--motif", motif, "--window", 10, "--out", tmp_path / "o"]
     run(capsys, *flags)
-    before = {path: path.read_bytes() for path in (tmp_path / "o").glob("*.*")}
+    before = {path: path.read_bytes() for path in (tmp_path / "o").glob("[!.]*")}
     assert "there is a set already" in refuse(capsys, *flags)
     genome.write_text(genome.read_text() + "CTXCT\n")  # found at the very end
     assert "position 23: 'X'" in refuse(capsys, *flags, "--overwrite")
-    after = {path: path.read_bytes() for path in (tmp_path / "o").glob("*.*")}
-    del before[tmp_path / "o/.lock"], after[tmp_path / "o/.lock"]
-    assert after == before
-    (tmp_path / "q").mkdir()
-    (tmp_path / "q/run.json").write_text(json.dumps({"format": "dnalm-run", "verb": "pretrain"}))
+    assert before == {path: path.read_bytes() for path in (tmp_path / "o").glob("[!.]*")}
+    write_json(tmp_path / "q/run.json", {"format": "dnalm-run", "verb": "pretrain"})
     message = refuse(capsys, genome, "--motif", motif, "--overwrite", "--out", tmp_path / "q")
     assert "run.json is of another run (pretrain)" in message
 
@@ -275,3 +249,98 @@ def test_real_chr2(shared_data, tmp_path, capsys):
     # Another contig than the published one, so only alike: there 3.90 % of the bases are in a site.
     assert (found.scores > 0).mean() == pytest.approx(0.039, abs=0.003)
     assert all(name.startswith("chr2_") for name in found.names)
+
+
+def bigwig(path, rows, lengths):
+    pybigtools = pytest.importorskip("pybigtools")
+    pybigtools.open(str(path), "w").write(lengths, iter(rows))
+    return path
+
+
+def test_tracks_come_back_exactly(genome, tmp_path, capsys):
+    lengths = {"1": 54, "2": 20, "chrX": 9}
+    rows = [("1", 0, 3, 0.1), ("1", 9, 11, -2.5), ("2", 0, 1, 0.0), ("chrX", 1, 2, 1.0)]
+    one = bigwig(tmp_path / "one.bw", rows, lengths)
+    two = bigwig(tmp_path / "two.bw", [("1", 0, 1, 0.0), ("2", 19, 20, 7.0)], {"1": 54, "2": 20})
+    flags = [genome, "--window", 10, "--rename", "chr"]
+    _, err = run(capsys, *flags, "--track", one, two, "--out", tmp_path / "o")
+    names, first = read_scores(tmp_path / "o/scores_one.txt.gz")
+    assert names == ["chr1_0_9", "chr1_10_19", "chr2_10_19"]  # those with signal in either
+    wanted = np.zeros((3, 10), dtype=np.float32)
+    wanted[0, :3], wanted[0, 9], wanted[1, 0] = 0.1, -2.5, -2.5
+    np.testing.assert_array_equal(first, wanted)
+    found = read_binding(tmp_path / "o/sequences.txt.gz", tmp_path / "o/scores_two.txt.gz")
+    np.testing.assert_array_equal(found.scores[2], [0] * 9 + [7])
+    assert not found.scores[:2].any()
+    assert "1 contig is not in the genome: chrX" in err
+    # A set of one track in the same place leaves no table of the other behind.
+    run(capsys, *flags, "--track", two, "--out", tmp_path / "o", "--overwrite")
+    assert {path.name for path in (tmp_path / "o").glob("*.gz")} == {"scores.txt.gz", "sequences.txt.gz"}
+    (tmp_path / "deep").mkdir()
+    other = bigwig(tmp_path / "deep/one.bw", [("1", 0, 3, 0.1)], {"1": 54})
+    message = refuse(capsys, *flags, "--track", one, other, "--out", tmp_path / "p")
+    assert "two files are called one" in message
+
+
+def test_windows_of_a_contig_that_a_track_lacks_are_no_zeros(genome, tmp_path, capsys):
+    one = bigwig(tmp_path / "one.bw", [("chr1", 0, 3, 0.5)], {"chr1": 54})
+    both = bigwig(tmp_path / "both.bw", [("chr1", 0, 1, 1.0), ("chr2", 0, 1, 1.0)], {"chr1": 54, "chr2": 20})
+    flags = [genome, "--window", 10, "--all"]
+    out, err = run(capsys, *flags, "--track", one, "--out", tmp_path / "o")
+    assert binding(tmp_path / "o").names == [f"chr1_{i}_{i + 9}" for i in (0, 10, 20, 40)]  # 30 has an N
+    assert "2 windows on a contig that a track does not have" in out
+    message = "one.bw: nothing for 1 contig of the genome, whose windows are left out: chr2"
+    assert message in err
+    metrics = read_record(tmp_path / "o/run.json")["metrics"]
+    assert message in metrics["not_in_labels"]["one.bw"]
+    assert metrics["left_out"]["on a contig that a track does not have"] == 2
+    # Nor are they where another track has it: the scores of the first would be zeros that nobody measured.
+    _, err = run(capsys, *flags, "--track", both, one, "--out", tmp_path / "p")
+    assert read_scores(tmp_path / "p/scores_both.txt.gz")[0] == binding(tmp_path / "o").names
+    assert message in err
+    assert "both.bw" not in err
+    run(capsys, *flags, "--track", both, "--out", tmp_path / "q")
+    assert binding(tmp_path / "q").names[-2:] == ["chr2_0_9", "chr2_10_19"]
+    two = bigwig(tmp_path / "two.bw", [("chr2", 0, 1, 1.0)], {"chr2": 20})
+    message = refuse(capsys, *flags, "--track", one, two, "--out", tmp_path / "r")
+    assert "7 windows on a contig that a track does not have; every track must" in message
+
+
+def test_a_track_of_another_length_is_refused_or_reported(tmp_path, capsys):
+    genome = tmp_path / "g.fa"
+    genome.write_text(f">chr1\n{'ACGTC' * 6}\n>chr2\n{'ACGTC' * 4}\n")
+    rows = [("chr1", 2, 3, 1.0), ("chr2", 0, 1, 2.0)]
+    same = bigwig(tmp_path / "same.bw", rows, {"chr1": 30, "chr2": 20})
+    _, err = run(capsys, genome, "--track", same, "--window", 10, "--out", tmp_path / "same")
+    assert err == ""
+    assert read_record(tmp_path / "same/run.json")["metrics"]["other_lengths"] == {}
+    # shorter by less than a window: no window reaches beyond it, and yet it is another chr2
+    short = bigwig(tmp_path / "short.bw", rows, {"chr1": 30, "chr2": 19})
+    message = refuse(capsys, genome, "--track", short, "--window", 15, "--out", tmp_path / "short")
+    assert "short.bw: chr2 has 19 bases in the track and 20 in the genome" in message
+    assert {path.name for path in (tmp_path / "short").glob("*")} <= {".lock"}
+    # longer: a piece of chr1, or another assembly; a contig without windows is not reported
+    long = bigwig(tmp_path / "long.bw", rows, {"chr1": 1031, "chr2": 20})
+    _, err = run(capsys, genome, "--track", long, "--window", 10, "--out", tmp_path / "long")
+    note = read_record(tmp_path / "long/run.json")["metrics"]["other_lengths"]["long.bw"]
+    assert "chr1 (1,031 bases there, 30 in the genome)" in note
+    assert note in err
+    assert binding(tmp_path / "long").names == binding(tmp_path / "same").names
+    (tmp_path / "w.bed").write_text("chr2\t0\t10\n")
+    flags = ["--track", long, "--windows", tmp_path / "w.bed"]
+    assert run(capsys, genome, *flags, "--out", tmp_path / "listed")[1] == ""
+
+
+def test_real_track_on_the_published_windows(shared_data, tmp_path, capsys):
+    """The names agree, the assemblies do not (hg19 and hg38): the files are read, and the user is told."""
+    pytest.importorskip("pybigtools")
+    names, _ = read_scores(shared_data / "binding/chr22_scores.txt.gz")
+    rows = ("{}\t{}\t{}\n".format(*parse_name(name)) for name in names)
+    (tmp_path / "w.bed").write_text("".join(rows))
+    track = shared_data / "tracks/hg38_chr22_K562_accessibility.bw"
+    flags = ["--track", track, "--windows", tmp_path / "w.bed", "--rename", "chr", "--out", tmp_path / "o"]
+    _, err = run(capsys, shared_data / "genomes/hg19_chr22_1-22000000.fa.gz", *flags)
+    assert ": 22 (50,818,468 bases there, 22,000,000 in the genome)" in err
+    found = binding(tmp_path / "o")
+    assert len(found.names) > 2_000
+    assert (found.scores >= 0).all()

@@ -7,9 +7,8 @@ import torch
 
 from dnalm.commands import progress as bars
 from dnalm.commands.progress import progress_bar
-from dnalm.commands.runs import EvaluationOptions, prepare_process
+from dnalm.commands.runs import prepare_process
 from dnalm.device import Compute, Processor
-from dnalm.errors import InputError
 from dnalm.process import ProcessInfo
 
 
@@ -58,13 +57,6 @@ def test_processes_of_srun_need_not_be_given_their_number_on_a_machine(monkeypat
     assert prepare_process(Compute(device="cpu", precision="fp32")).strategy == "ddp"
     assert os.environ["SLURM_NTASKS_PER_NODE"] == "4"
     assert joined == [True, "met"]
-
-
-def test_results_are_not_replaced_without_asking(tmp_path):
-    (tmp_path / "evaluation.json").write_text("{}")
-    options = EvaluationOptions(out=tmp_path / "evaluation.json", compute=Compute(device="cpu"))
-    with pytest.raises(InputError):
-        options.prepare()
 
 
 @pytest.mark.parametrize("terminal", [True, False])

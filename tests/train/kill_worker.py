@@ -1,6 +1,6 @@
 """What test_kills.py starts: a run in a child process that is stopped at random moments, and resumed.
 
-The child is forked, so that Python and torch are started once, however often it is killed.
+The child is forked, so that Python and its libraries are loaded once, however often it is killed.
 """
 
 import json
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+from dnalm.device import Processor
 from dnalm.train.optim import TrainConfig
 from dnalm.train.resume import has_state, recover_run
 from tests.train.tasks import make_loop
@@ -25,24 +26,18 @@ CONFIG = TrainConfig(
 SIGNALS = [signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT]
 
 
-def train(data, folder):
-    """Train to the end as a new process would, from the state that exists."""
-    torch.set_num_threads(1)
-    recover_run(folder)
-    loop = make_loop("language", folder, CONFIG, data, dropout=0.2)
-    if has_state(folder):
-        loop.resume(print)
-    loop.run()
-
-
 def child(data, folder):
-    """Fork a child that trains; return its number."""
+    """Fork a child that trains to the end as a new process would, from the state that exists."""
     number = os.fork()
     if number:
         return number
     code = 1
     try:
-        train(data, folder)
+        recover_run(folder)
+        loop = make_loop("language", folder, CONFIG, data, dropout=0.2)
+        if has_state(folder):
+            loop.resume(print)
+        loop.run()
         code = 0
     except KeyboardInterrupt:
         code = 130
@@ -50,21 +45,6 @@ def child(data, folder):
         traceback.print_exc()
     finally:
         os._exit(code)
-
-
-def main(data, out, kills, seed):
-    """Train once undisturbed and once with `kills` stops; print how each process ended."""
-    (out / "undisturbed").mkdir()
-    begin = time.monotonic()
-    _, status = os.waitpid(child(data, out / "undisturbed"), 0)
-    span = time.monotonic() - begin
-    assert status == 0
-    random_numbers, ends = random.Random(seed), []
-    while len([code for code in ends if code]) < kills // 3:  # too rarely: the machine is less busy now
-        shutil.rmtree(out / "stopped", ignore_errors=True)
-        ends = stopped(data, out / "stopped", kills, span, random_numbers)
-        span /= 2
-    print(json.dumps({"ends": ends}))
 
 
 def stopped(data, folder, kills, span, random_numbers):
@@ -82,6 +62,23 @@ def stopped(data, folder, kills, span, random_numbers):
         if code == 0:
             return ends
         assert code in (130, -signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT), code
+
+
+def main(data, out, kills, seed):
+    """Train once undisturbed and once with `kills` stops; print how each process ended."""
+    torch.set_num_threads(1)
+    Processor("cpu", "fp32").fabric()  # loads it
+    (out / "undisturbed").mkdir()
+    begin = time.monotonic()
+    _, status = os.waitpid(child(data, out / "undisturbed"), 0)
+    span = time.monotonic() - begin
+    assert status == 0
+    random_numbers, ends = random.Random(seed), []
+    while len([code for code in ends if code]) < kills // 3:  # too rarely: the machine is less busy now
+        shutil.rmtree(out / "stopped", ignore_errors=True)
+        ends = stopped(data, out / "stopped", kills, span, random_numbers)
+        span /= 2
+    print(json.dumps({"ends": ends}))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
-"""What test_processes.py starts by torchrun: each job that a JSON file lists, one after the other."""
+"""What the tests start by torchrun in two processes: each job that a JSON file lists, one after the other."""
 
+import contextlib
+import io
 import json
 import sys
 from pathlib import Path
@@ -8,6 +10,7 @@ from unittest.mock import patch
 import torch
 
 from dnalm import process
+from dnalm.cli import main
 from dnalm.data.state_cache import StateStore
 from dnalm.device import Processor
 from dnalm.train.optim import TrainConfig
@@ -15,21 +18,16 @@ from dnalm.train.sharding import synchronize_batch_norm
 from tests.train.tasks import make_loop
 
 STEPS = {"warmup": 1, "lr": 0.01, "min_lr": 0.001, "schedule": "cosine"}
-STEPS |= {"eval_every": 3, "checkpoint_every": 3}
+STEPS |= {"steps": 6, "eval_every": 3, "checkpoint_every": 3}
 
 
-def train(job, strategy="single"):
+def train(job):
     """Run a job, from its start or from where it was stopped; count what this process scores."""
-    folder = Path(job["folder"])
+    folder, strategy = Path(job["folder"]), job.get("strategy", "single")
     started = (folder / "last").exists()
-    loop = make_loop(
-        job["task"],
-        folder,
-        TrainConfig(batch_size=8, **(STEPS | job["train"])),
-        job["data"],
-        weight=job.get("weight", 1.0),
-        processor=Processor("cpu", "fp32", strategy),
-    )
+    config = TrainConfig(batch_size=8, accumulate=job.get("accumulate", 1), **STEPS)
+    how = {"weight": job.get("weight", 1.0), "processor": Processor("cpu", "fp32", strategy)}
+    loop = make_loop(job["task"], folder, config, job["data"], **how)
     scored = []
     part = loop.model.head if job["task"] == "pairs" else loop.model
 
@@ -45,11 +43,6 @@ def train(job, strategy="single"):
         loop.run(stop_at=job.get("stop_at"))
     (folder / f"scored{process.current().rank}.json").write_text(json.dumps(sum(scored)))
     return loop
-
-
-def letters(texts):
-    """States of texts: as many as they have letters, behind their mean."""
-    return [torch.full((1 + len(text), 2), float(ord(text[0]))) for text in texts]
 
 
 def normalise():
@@ -75,36 +68,48 @@ def normalise():
 
 
 def fill(job):
-    """Fill a store of states, and say how many this process has encoded."""
+    """Fill a store of states, as many a text as it has letters; save what this process has encoded."""
     calls = []
 
     def encode(texts):
         calls.extend(texts)
-        return letters(texts)
+        return [torch.full((1 + len(text), 2), float(ord(text[0]))) for text in texts]
 
     store = StateStore(Path(job["folder"]), {"name": "letters"}, 2)
     filled = store.fill(job["texts"], encode, lambda _message: None)
-    kept = store.states(job["texts"])
-    assert kept.lengths(torch.arange(len(job["texts"])).numpy()).tolist() == [len(t) for t in job["texts"]]
-    own = {"rank": process.current().rank, "texts": sorted(calls), "filled": filled}
-    (Path(job["folder"]) / f"rank{own['rank']}.json").write_text(json.dumps(own))
+    lengths = store.states(job["texts"]).lengths(torch.arange(len(job["texts"])).numpy())
+    assert lengths.tolist() == [len(text) for text in job["texts"]]
+    own = {"texts": sorted(calls), "filled": filled}
+    (Path(job["folder"]) / f"rank{process.current().rank}.json").write_text(json.dumps(own))
 
 
-def main(path):
-    """Do every job of the file."""
+def command(job, path):
+    """Run a command line; save its exit code and what this process has printed."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main(job["words"])
+    path.write_text(json.dumps({"code": code, "out": out.getvalue(), "err": err.getvalue()}))
+    return code
+
+
+def run(path):
+    """Do every job of the file; return the exit code of the last one."""
     torch.set_num_threads(1)
-    for job in json.loads(Path(path).read_text()):
-        if job["task"] == "norm":
+    jobs, code = json.loads(path.read_text()), 0
+    for number, job in enumerate(jobs):
+        if number:
+            process.barrier()  # not after the last one: a process may have left the others in the middle
+            torch.distributed.distributed_c10d._get_default_store().set(process.ERROR_REPORTERS, "0")
+            process.barrier()
+        if job["task"] == "command":
+            code = command(job, path.with_name(f"shown{number}-{process.current().rank}.json"))
+        elif job["task"] in ("norm", "states"):
             Processor("cpu", "fp32", "ddp").fabric()
-            normalise()
-        elif job["task"] == "states":
-            Processor("cpu", "fp32", "ddp").fabric()
-            fill(job)
+            normalise() if job["task"] == "norm" else fill(job)
         else:
-            train(job, job["strategy"])
-        process.barrier()
+            train(job)
+    return code
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
-    process.end(0)
+    process.end(run(Path(sys.argv[1])))

@@ -11,12 +11,9 @@ from dnalm.evaluate.language import score
 from dnalm.train.optim import TrainConfig
 from tests.train.tasks import content_of, log_of, make_loop
 
-ON_CUDA = (
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
-)
+ON_CUDA = (pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"))
 CONFIG = TrainConfig(
-    steps=30, batch_size=4, lr=0.01, min_lr=0.001, warmup=2, eval_every=15, checkpoint_every=10
+    steps=30, batch_size=4, lr=0.01, min_lr=1e-3, warmup=2, eval_every=15, checkpoint_every=10
 )
 
 
@@ -72,11 +69,11 @@ def test_losses_in_bf16_are_near_those_in_fp32(start, tmp_path, device):
 
 
 def test_the_final_evaluation_is_not_compiled(start, tmp_path, device):
-    loop = start(tmp_path / "a", device, compiled=True)
+    loop, stats = start(tmp_path / "a", device, compiled=True), torch._dynamo.utils.counters["stats"]
     loop.run(stop_at=1)
-    before = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    before = stats["unique_graphs"]
     score(loop.eval_model(), loop.task.genome, "val", 300, loop.task.encoder.block_size)
-    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == before > 0
+    assert stats["unique_graphs"] == before > 0
 
 
 @pytest.mark.parametrize("compiled", [False, True])

@@ -35,19 +35,11 @@ def score_of(task, model, bases=0):
     return score(model, task.genome, "val", bases, SHAPE.block_size)
 
 
-def test_state_dict_has_the_published_names():
-    names = set(LanguageModel(GPTConfig(n_layer=1, position="learned"), 4).state_dict())
+def test_the_state_dict_has_the_published_names_and_the_head_is_tied():
+    model = LanguageModel(GPTConfig(n_layer=1, position="learned"), 4)
     block = {"ln_1", "attn.c_attn", "attn.c_proj", "ln_2", "mlp.c_fc", "mlp.c_proj"}
-    assert names == {f"transformer.h.0.{part}.weight" for part in block} | {
-        "transformer.wte.weight",
-        "transformer.wpe.weight",
-        "transformer.ln_f.weight",
-        "lm_head.weight",
-    }
-
-
-def test_head_is_tied():
-    model = LanguageModel(SHAPE, 4)
+    ends = {f"transformer.{name}.weight" for name in ("wte", "wpe", "ln_f")} | {"lm_head.weight"}
+    assert set(model.state_dict()) == {f"transformer.h.0.{part}.weight" for part in block} | ends
     assert model.lm_head.weight is model.transformer.wte.weight
     assert "lm_head.weight" not in dict(model.named_parameters())
 
@@ -64,44 +56,29 @@ def test_loss_weighs_targets(task):
     model = model_of(task)
     logits = model(batch.tokens, torch.ones_like(batch.tokens, dtype=torch.bool))
     each = F.cross_entropy(logits.flatten(0, 1), batch.targets.long().flatten(), reduction="none")
-    weights = torch.rand(4, 40)
-    expected = (each * weights.flatten()).sum() / weights.sum()
-    torch.testing.assert_close(
-        task.loss(model, LanguageBatch(batch.tokens, batch.targets, weights)), expected
-    )
-    torch.testing.assert_close(task.loss(model, batch), each.mean())
-    nothing = LanguageBatch(batch.tokens, batch.targets, torch.zeros(4, 40))
-    assert task.loss(model, nothing).item() == 0
+    some = torch.rand(4, 40)
+    expected = (each * some.flatten()).sum() / some.sum()
+    for weights, wanted in ((some, expected), (None, each.mean()), (torch.zeros(4, 40), torch.tensor(0.0))):
+        given = batch if weights is None else LanguageBatch(batch.tokens, batch.targets, weights)
+        torch.testing.assert_close(task.loss(model, given), wanted)
 
 
 def test_cases_are_added_and_other_tokens_left_out():
-    tokenizer = CharacterTokenizer(HG38_CHARACTERS)
     p = torch.full((40,), 0.02)
-    for letter, share in (
-        ("A", 0.10),
-        ("a", 0.05),
-        ("C", 0.10),
-        ("g", 0.15),
-        ("T", 0.05),
-        ("t", 0.01),
-        ("c", 0.0),
-        ("G", 0.0),
-    ):
+    shares = {"A": 0.10, "a": 0.05, "C": 0.10, "c": 0.0, "G": 0.0, "g": 0.15, "T": 0.05, "t": 0.01}
+    for letter, share in shares.items():
         p[HG38_CHARACTERS.index(letter)] = share
-    bases = base_log_probabilities(p.log(), tokenizer).exp()
     expected = torch.tensor([0.15, 0.10, 0.15, 0.06]) / 0.46
-    torch.testing.assert_close(bases, expected)
-    torch.testing.assert_close(base_log_probabilities(p.log() + 3.0, tokenizer).exp(), expected)
-
-
-def test_four_tokens_are_the_four_bases():
+    for logits in (p.log(), p.log() + 3.0):
+        found = base_log_probabilities(logits, CharacterTokenizer(HG38_CHARACTERS)).exp()
+        torch.testing.assert_close(found, expected)
     logits = torch.randn(5, 4)
     torch.testing.assert_close(base_log_probabilities(logits, VOCAB4), logits.log_softmax(-1))
 
 
 def slow_bits(task, model, pieces):
     """Bits of each piece, one window at a time from the genome's letters."""
-    tokenizer, out = task.genome.tokenizer, []
+    characters, out = task.genome.tokenizer.characters, []
     for start, end in pieces:
         first, last = task.genome.text_span("val", start, end)
         text = torch.from_numpy(np.array(task.genome.tokens("val")[first:last])).long()
@@ -109,59 +86,45 @@ def slow_bits(task, model, pieces):
         for at in range(0, len(text) - 1, 40):
             window = text[at : at + 41]
             p = model(window[None, :-1], torch.ones(1, len(window) - 1, dtype=torch.bool))[0].softmax(-1)
-            for place, token in enumerate(window[1:].tolist()):
-                letter = tokenizer.characters[token]
-                if letter.upper() in "ACGT":
-                    share = {
-                        b: sum(
-                            p[place, i].item() for i, c in enumerate(tokenizer.characters) if c.upper() == b
-                        )
-                        for b in "ACGT"
-                    }
-                    bits -= math.log2(share[letter.upper()] / sum(share.values()))
+            for row, token in zip(p.tolist(), window[1:].tolist(), strict=True):
+                share = dict.fromkeys("ACGT", 0.0)
+                for each, letter in zip(row, characters, strict=True):
+                    if letter.upper() in share:
+                        share[letter.upper()] += each
+                if characters[token].upper() in share:
+                    bits -= math.log2(share[characters[token].upper()] / sum(share.values()))
         out.append(bits)
     return out
 
 
-def test_scores_equal_a_slow_reference(task):
-    model = model_of(task)
+def test_scores_equal_a_slow_reference_whatever_the_batch(task, monkeypatch):
+    model = model_of(task).train()
     scores = score_of(task, model)
+    assert model.training  # as before
     pieces = choose_pieces(task.genome, "val", 0)
     with torch.no_grad():
-        expected = slow_bits(task, model, pieces)
+        expected = slow_bits(task, model.eval(), pieces)
     assert scores.bits.tolist() == pytest.approx(expected, rel=1e-5)  # float32 against float64 sums
     assert scores.bases.tolist() == [end - start - 1 for start, end in pieces]
     assert scores.bits_per_base == pytest.approx(sum(expected) / scores.bases.sum(), rel=1e-5)
-
-
-def test_scores_do_not_depend_on_the_batch(task, monkeypatch):
-    model = model_of(task)
-    one = score_of(task, model)
     monkeypatch.setattr("dnalm.evaluate.language.EVALUATION_BATCH", 3)
     other = score_of(task, model)
-    assert other.bits.tolist() == pytest.approx(one.bits.tolist(), rel=1e-6)
-    assert other.nats_per_token == pytest.approx(one.nats_per_token, rel=1e-6)
+    assert other.bits.tolist() == pytest.approx(scores.bits.tolist(), rel=1e-6)
+    assert other.nats_per_token == pytest.approx(scores.nats_per_token, rel=1e-6)
 
 
 def test_both_vocabularies_are_scored_on_the_same_bases(toy):
-    counts = [
+    full, vocab4 = (
         score(LanguageModel(SHAPE, toy[mode].tokenizer.vocab_size), toy[mode], "val", 0, 40).bases.tolist()
         for mode in ("full", "vocab4")
-    ]
-    assert counts[0] == counts[1]
-
-
-def test_scoring_leaves_training_mode_as_it_was(task):
-    model = model_of(task).train()
-    score_of(task, model, 100)
-    assert model.training
+    )
+    assert full == vocab4
 
 
 def test_weights_come_back_and_wrong_ones_are_named(task):
     one, other = model_of(task, 0), model_of(task, 1)
     checkpoint.load_strict(task.weights(one), task.weights(other), "here")
-    tokens = torch.zeros(1, 5, dtype=torch.long)
-    real = torch.ones(1, 5, dtype=torch.bool)
+    tokens, real = torch.zeros(1, 5, dtype=torch.long), torch.ones(1, 5, dtype=torch.bool)
     assert torch.equal(one(tokens, real), other(tokens, real))
     wrong = task.weights(one)
     del wrong["transformer.ln_f.weight"]

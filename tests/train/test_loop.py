@@ -37,22 +37,18 @@ def before(loop, method, action):
     setattr(loop, method, call)
 
 
-def test_it_learns_and_logs_what_it_did(start, tmp_path):
-    config = TrainConfig(steps=60, batch_size=16, lr=0.01, min_lr=0.01, warmup=2, eval_every=30)
-    loop, shown = start(tmp_path / "a", config), []
-    with torch.no_grad():
-        loop.model.transformer.wte.weight.mul_(20)  # certain, and wrong
-    assert loop.run(progress=lambda *given: shown.append(given))
-    assert [scores["step"] for scores in loop.evaluations] == [0, 30, 60]
-    assert loop.evaluations[-1]["train_loss"] < loop.evaluations[0]["train_loss"] - 0.05
-    assert [line["step"] for line in log_of(tmp_path / "a") if "loss" in line] == [10, 20, 30, 40, 50, 60]
-    assert [given[:2] for given in shown] == [(step, 60) for step in range(61)]
-    assert shown[-1][2] == f"loss {log_of(tmp_path / 'a')[-2]['loss']:.4f}"
-
-
-def test_two_runs_in_bf16_are_bitwise_equal(start, tmp_path):
+def test_it_learns_and_logs_what_it_did_bitwise_equal_in_bf16(start, tmp_path):
+    config = TrainConfig(steps=40, batch_size=16, lr=0.01, min_lr=0.01, warmup=2, eval_every=20)
     for name in "ab":
-        start(tmp_path / name, processor=Processor("cpu", "bf16")).run()
+        loop, shown = start(tmp_path / name, config, processor=Processor("cpu", "bf16")), []
+        with torch.no_grad():
+            loop.model.transformer.wte.weight.mul_(20)  # certain, and wrong
+        assert loop.run(progress=lambda *given, shown=shown: shown.append(given))
+    assert [scores["step"] for scores in loop.evaluations] == [0, 20, 40]
+    assert loop.evaluations[-1]["train_loss"] < loop.evaluations[0]["train_loss"] - 0.05
+    assert [line["step"] for line in log_of(tmp_path / "a") if "loss" in line] == [10, 20, 30, 40]
+    assert [given[:2] for given in shown] == [(step, 40) for step in range(41)]
+    assert shown[-1][2] == f"loss {log_of(tmp_path / 'a')[-2]['loss']:.4f}"
     assert content_of(tmp_path / "a") == content_of(tmp_path / "b")
 
 
@@ -119,20 +115,6 @@ def test_a_stopped_run_is_resumed_to_the_same_bits(start, undisturbed, tmp_path,
     assert planned[0] == planned[1]
 
 
-def test_the_time_of_a_stopped_run_is_complete(start, tmp_path, monkeypatch):
-    loop, waited = start(tmp_path / "a"), []
-    item = torch.Tensor.item
-
-    def waiting(tensor):
-        if loop._unlogged and tensor is loop._unlogged[-1]:
-            waited.append(loop.step)
-        return item(tensor)
-
-    monkeypatch.setattr(torch.Tensor, "item", waiting)
-    loop.run(stop_at=3)
-    assert waited == [3]
-
-
 def test_the_best_weights_are_saved_and_not_the_last(start, tmp_path):
     config = TrainConfig(steps=40, batch_size=4, lr=0.01, min_lr=0.01, warmup=0, eval_every=10)
     loop = start(tmp_path / "a", config)
@@ -178,13 +160,20 @@ def test_the_evaluation_where_a_run_was_stopped_decides_nothing(start, tmp_path,
     assert run("stopped", resume=True) == run("undisturbed")
 
 
-def test_refuses_to_resume_another_run(start, tmp_path):
-    start(tmp_path / "a").run(stop_at=2)
+def test_refuses_to_resume_another_run_and_resumes_with_other_micro_batches(start, tmp_path):
+    start(tmp_path / "a", dropout=0.0).run(stop_at=3)
     other = start(tmp_path / "a", TrainConfig(lr=0.5), seed=1)
     with pytest.raises(InputError, match=r"lr was 0\.01, is 0\.5; seed was 0, is 1; use `overwrite`"):
         other.resume(print)
     with pytest.raises(InputError, match="nothing to resume here"):
         start(tmp_path / "empty").resume(print)
+    rest = start(tmp_path / "a", replace(CONFIG, accumulate=4), dropout=0.0)
+    rest.resume(print)
+    full = start(tmp_path / "b", dropout=0.0)
+    assert rest.run()
+    assert full.run()
+    losses = [loop.evaluations[-1]["val_loss"] for loop in (rest, full)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)  # float32 sums in another order
 
 
 def test_patience_ends_a_run_that_no_longer_improves(start, tmp_path):
@@ -194,14 +183,13 @@ def test_patience_ends_a_run_that_no_longer_improves(start, tmp_path):
     losses = [scores["val_loss"] for scores in loop.evaluations]
     best = losses.index(min(losses))
     assert len(losses) - 1 - best == 3
-    assert loop.step < 40
-    assert checkpoint.describe(tmp_path / "a")["step"] == loop.evaluations[best]["step"]
     # The last state is saved, though no save was due.
-    assert checkpoint.describe(tmp_path / "a" / "last")["step"] == loop.step
+    steps = [checkpoint.describe(tmp_path / "a" / name)["step"] for name in ("checkpoint", "last")]
+    assert steps == [loop.evaluations[best]["step"], loop.step]
     again = start(tmp_path / "a", config)
     again.resume(print)
     assert again.run()
-    assert again.step == loop.step
+    assert again.step == loop.step < 40
     endless = start(tmp_path / "b", replace(config, steps=8, eval_every=1, patience=0))
     assert endless.run()
     assert endless.step == 8
@@ -220,48 +208,13 @@ def test_a_loss_that_is_not_finite_stops_the_run(start, tmp_path):
     assert checkpoint.describe(tmp_path / "a" / "last")["step"] == 0
 
 
-@pytest.mark.parametrize(
-    ("method", "error", "wanted"),
-    [
-        ("evaluate", torch.OutOfMemoryError("CUDA out of memory"), InputError),
-        ("loss", torch.OutOfMemoryError("CUDA out of memory"), InputError),
-        ("loss", RuntimeError("shape mismatch"), RuntimeError),
-    ],
-)
-def test_only_a_lack_of_memory_is_the_users_mistake(start, tmp_path, method, error, wanted):
+@pytest.mark.parametrize("method", ["evaluate", "loss"])
+def test_a_lack_of_memory_is_the_users_mistake(start, tmp_path, method):
     loop = start(tmp_path / "a")
 
     def fail():
-        raise error
+        raise torch.OutOfMemoryError("CUDA out of memory")
 
     before(loop.task, method, fail)
-    with pytest.raises(wanted) as raised:
+    with pytest.raises(InputError):
         loop.run()
-    assert raised.type is wanted
-
-
-def test_a_model_with_its_own_batch_normalisation_is_not_divided(start, tmp_path, monkeypatch):
-    from dnalm.train.language import LanguageTask
-
-    build = LanguageTask.build_model
-
-    def with_statistics(task):
-        model = build(task)
-        model.norm = torch.nn.BatchNorm2d(3)
-        return model
-
-    monkeypatch.setattr(LanguageTask, "build_model", with_statistics)
-    start(tmp_path / "a")
-    with pytest.raises(InputError, match="normalises over the full batch"):
-        start(tmp_path / "b", TrainConfig(batch_size=4, accumulate=2))
-
-
-def test_the_number_of_micro_batches_may_change_on_the_way(start, tmp_path):
-    start(tmp_path / "a", dropout=0.0).run(stop_at=3)
-    rest = start(tmp_path / "a", replace(CONFIG, accumulate=4), dropout=0.0)
-    rest.resume(print)
-    rest.run()
-    full = start(tmp_path / "b", dropout=0.0)
-    full.run()
-    losses = [loop.evaluations[-1]["val_loss"] for loop in (rest, full)]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-5)  # float32 sums in another order

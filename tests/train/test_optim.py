@@ -1,35 +1,40 @@
-"""Tests for dnalm/train/optim.py."""
+"""Tests for dnalm/train/optim.py, and for the batch sizes that sharding.py takes."""
+
+from contextlib import nullcontext
 
 import pytest
 import torch
 from torch import nn
 
+from dnalm import process
 from dnalm.errors import InputError
 from dnalm.train.optim import EpochConfig, TrainConfig, build_optimizer, learning_rate
+from dnalm.train.sharding import synchronize_batch_norm
+
+
+def rates(config):
+    return [learning_rate(step, config) for step in range(config.steps)]
 
 
 def test_cosine():
-    config = TrainConfig(steps=1101, warmup=100, lr=1e-3, min_lr=1e-4, schedule="cosine")
-    rates = [learning_rate(step, config) for step in range(1101)]
-    assert [rates[step] for step in (0, 99, 100)] == pytest.approx([1e-5, 1e-3, 1e-3])
-    assert rates[600] == pytest.approx(5.5e-4)  # half-way: the mean of both
-    assert rates[1100] == pytest.approx(1e-4)
-    assert rates[100:] == sorted(rates[100:], reverse=True)
+    found = rates(TrainConfig(steps=1101, warmup=100, lr=1e-3, min_lr=1e-4, schedule="cosine"))
+    # at 600, half-way, the mean of both
+    assert [found[at] for at in (0, 99, 100, 600, 1100)] == pytest.approx([1e-5, 1e-3, 1e-3, 5.5e-4, 1e-4])
+    assert found[100:] == sorted(found[100:], reverse=True)
 
 
 def test_warm_down():
-    config = TrainConfig(steps=100, warmup=10, lr=1e-3, min_lr=2e-4, schedule="warm-down")
-    rates = [learning_rate(step, config) for step in range(100)]
-    assert rates[:10] == pytest.approx([1e-4 * step for step in range(1, 11)])
-    assert rates[10:51] == pytest.approx([1e-3] * 41)
-    assert rates[75] == pytest.approx(6e-4)  # half-way: the mean of both
-    assert rates[99] == pytest.approx(2e-4 + 8e-4 / 50)
-    config = TrainConfig(steps=20, warmup=15, lr=1e-3, min_lr=0.0, schedule="warm-down")
-    rates = [learning_rate(step, config) for step in (14, 15, 16, 19)]
-    assert rates == pytest.approx([1e-3, 1e-3, 8e-4, 2e-4])  # a warm-up longer than half of the run
+    found = rates(TrainConfig(steps=100, warmup=10, lr=1e-3, min_lr=2e-4, schedule="warm-down"))
+    assert found[:10] == pytest.approx([1e-4 * step for step in range(1, 11)])
+    assert found[10:51] == pytest.approx([1e-3] * 41)
+    assert found[75] == pytest.approx(6e-4)  # half-way: the mean of both
+    assert found[99] == pytest.approx(2e-4 + 8e-4 / 50)
+    found = rates(TrainConfig(steps=20, warmup=15, lr=1e-3, min_lr=0.0, schedule="warm-down"))
+    # a warm-up longer than half of the run
+    assert [found[at] for at in (14, 15, 16, 19)] == pytest.approx([1e-3, 1e-3, 8e-4, 2e-4])
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_plateau_reduces_the_rate_as_torch_does(seed):
     config = TrainConfig(
         steps=600, warmup=5, lr=1e-3, min_lr=2e-4, schedule="plateau", plateau_patience=2, plateau_factor=0.6
@@ -48,14 +53,14 @@ def test_plateau_reduces_the_rate_as_torch_does(seed):
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "warm-down"])
-@pytest.mark.parametrize("steps", [1, 2, 5])
-def test_rate_is_sane_for_runs_shorter_than_warm_up(steps, schedule):
-    config = TrainConfig(steps=steps, warmup=3, schedule=schedule)
-    assert all(0 < learning_rate(step, config) <= config.lr for step in range(steps))
+def test_rate_is_sane_for_runs_shorter_than_warm_up(schedule):
+    for steps in (1, 2, 5):
+        config = TrainConfig(steps=steps, warmup=3, schedule=schedule)
+        assert all(0 < rate <= config.lr for rate in rates(config))
 
 
 @pytest.mark.parametrize(("decay", "shrinks"), [("all", {"weight", "bias"}), ("matrices", {"weight"})])
-def test_only_the_chosen_parameters_decay(decay, shrinks):
+def test_only_the_chosen_parameters_decay_and_frozen_ones_are_left_out(decay, shrinks):
     layer = nn.Linear(3, 2)
     nn.init.ones_(layer.weight)
     nn.init.ones_(layer.bias)
@@ -66,12 +71,8 @@ def test_only_the_chosen_parameters_decay(decay, shrinks):
     for name, parameter in layer.named_parameters():
         expected = 1 - 0.1 * 0.5 if name in shrinks else 1.0  # AdamW: lr times decay, apart from the gradient
         assert parameter.flatten()[0].item() == pytest.approx(expected)
-
-
-def test_frozen_parameters_are_not_optimised():
-    layer = nn.Linear(3, 2)
     layer.bias.requires_grad = False
-    groups = build_optimizer(layer, TrainConfig()).param_groups
+    groups = build_optimizer(layer, TrainConfig(decay=decay)).param_groups
     assert sum(len(group["params"]) for group in groups) == 1
 
 
@@ -86,31 +87,43 @@ WRONG = [
     {"plateau_factor": 1.0},
     *({name: float("nan")} for name in ("lr", "clip", "weight_decay", "beta2")),
 ]
-WRONG_BY_KIND = [
-    *((kind, wrong) for kind in (TrainConfig, EpochConfig) for wrong in WRONG),
-    (TrainConfig, {"steps": 0}),
-    (TrainConfig, {"decay": "some"}),
-    (EpochConfig, {"epochs": 0}),
-    (EpochConfig, {"warmup_share": 1.5}),
-    (EpochConfig, {"warmup_share": float("nan")}),
-]
 
 
-@pytest.mark.parametrize(("kind", "wrong"), WRONG_BY_KIND)
-def test_refuses_wrong_settings(kind, wrong):
-    with pytest.raises(InputError, match=f"{next(iter(wrong))}.* must be"):
-        kind(**wrong)
-
-
-def test_all_that_is_wrong_is_reported():
+def test_refuses_wrong_settings_and_reports_all_of_them():
+    epochs = [{"epochs": 0}, {"warmup_share": 1.5}, {"warmup_share": float("nan")}]
+    for kind, settings in (
+        (TrainConfig, [*WRONG, {"steps": 0}, {"decay": "some"}]),
+        (EpochConfig, WRONG + epochs),
+    ):
+        for wrong in settings:
+            with pytest.raises(InputError, match=f"{next(iter(wrong))}.* must be"):
+                kind(**wrong)
     with pytest.raises(InputError, match=r"steps.* must be at least 1, got 0; .*batch_size"):
         TrainConfig(steps=0, batch_size=0)
 
 
 def test_epochs_in_steps():
-    config = EpochConfig(
-        epochs=5, patience=2, lr=1e-2, min_lr=1e-3, warmup_share=0.2, batch_size=8, accumulate=4
-    ).in_steps(30)
+    own = {"patience": 2, "lr": 1e-2, "min_lr": 1e-3, "batch_size": 8, "accumulate": 4}
+    config = EpochConfig(epochs=5, warmup_share=0.2, **own).in_steps(30)
     assert (config.steps, config.warmup, config.eval_every, config.checkpoint_every) == (150, 30, 30, 30)
-    assert (config.patience, config.batch_size, config.lr, config.min_lr) == (2, 8, 1e-2, 1e-3)
-    assert config.accumulate == 4
+    assert {name: getattr(config, name) for name in own} == own
+
+
+@pytest.mark.parametrize(
+    ("size", "accumulate", "world", "fits"),
+    [
+        (4, 2, 1, True),
+        (4, 4, 1, False),
+        (6, 4, 1, False),
+        (2, 1, 2, True),
+        (3, 3, 2, False),
+        (1, 1, 2, False),
+    ],
+)
+def test_a_share_of_one_row_cannot_be_normalised_by_itself(monkeypatch, size, accumulate, world, fits):
+    monkeypatch.setattr("dnalm.process.current", lambda: process.ProcessInfo(0, world, world, "torchrun"))
+    refused = pytest.raises(InputError, match=f"has {size} rows, too few for {world * accumulate} ")
+    with nullcontext() if fits else refused:
+        synchronize_batch_norm(nn.Sequential(nn.BatchNorm1d(3)), accumulate, size)
+    with pytest.raises(InputError, match="normalises over the full batch"):
+        synchronize_batch_norm(nn.Sequential(nn.BatchNorm2d(3)), accumulate, size)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from dnalm import checkpoint
+from dnalm.cli import main
 from dnalm.files import lock
 from tests.train import ranks_worker
 
@@ -20,12 +21,11 @@ NOISE = 1e-12
 """Squares of gradients that are rounding alone: of a key's bias, which cancels in the softmax, and of one
 that batch normalisation takes off again, whose mean it remembers."""
 
-
 KINDS = {
-    "plain": {"task": "language", "train": {"steps": 6}},
-    "weighted": {"task": "language", "weight": 0.1, "train": {"steps": 6}},
-    "uneven": {"task": "pairs", "train": {"steps": 6}},
-    "bases": {"task": "bases", "train": {"steps": 6}},
+    "plain": {"task": "language"},
+    "weighted": {"task": "language", "weight": 0.1},
+    "uneven": {"task": "pairs"},
+    "bases": {"task": "bases"},
 }
 """Of 21 pairs or windows in batches of 8 the last has 5: of two shares one has three and one two, of four one
 has two and three have one. The pairs' model normalises over the batch."""
@@ -41,28 +41,47 @@ WAYS = [
     ("bases", "fsdp", 1),
 ]
 TEXTS = ["ACGT"[i % 4] * (1 + i) for i in range(1100)]
+FLAGS = ["--n-layer", "1", "--n-head", "2", "--n-embd", "8", "--block-size", "20", "--steps", "6"]
+FLAGS += ["--eval-bases", "300", "--final-bases", "600", "--device", "cpu", "--precision", "fp32"]
 
 
-def job(toy, folder, kind, strategy, accumulate=1, **more):
-    made = {"data": str(toy["vocab4"].folder), "folder": str(folder), "strategy": strategy, **KINDS[kind]}
-    return made | {"train": made["train"] | {"accumulate": accumulate}} | more
+def job(toy, folder, kind, strategy="single", accumulate=1, **more):
+    about = {"strategy": strategy, "accumulate": accumulate}
+    return about | {"data": str(toy["vocab4"].folder), "folder": str(folder), **KINDS[kind], **more}
+
+
+def pretrain(toy, out, *flags):
+    words = ["pretrain", "--data", str(toy["vocab4"].folder), "--out", str(out), *FLAGS, *flags]
+    return {"task": "command", "words": words}
+
+
+def as_in_the_readme(toy, out):
+    """The README's line for torchrun, with other data and a smaller model."""
+    line = next(line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("torchrun"))
+    shown = shlex.split(line.split(" #")[0])
+    assert shown[:5] == ["torchrun", "--nproc-per-node", "2", "-m", "dnalm"]
+    words = [{"data/vocab4": str(toy["vocab4"].folder), "outputs2": str(out)}.get(s, s) for s in shown[5:]]
+    return {"task": "command", "words": [*words, *FLAGS, "--batch-size", "4", "--strategy", "fsdp"]}
 
 
 @pytest.fixture(scope="module")
-def done(toy, tmp_path_factory, torchrun):
-    """The folder in which two processes have done all jobs of this file, started once."""
+def done(toy, tmp_path_factory, two_processes):
+    """The folder in which two processes have done all jobs of this file, and what each of them printed."""
     out = tmp_path_factory.mktemp("ranks")
-    jobs = [job(toy, out / "-".join(map(str, way)), *way) for way in WAYS]
+    jobs = [pretrain(toy, out / "odd", "--batch-size", "5")]  # a mistake that both find
+    jobs += [job(toy, out / "-".join(map(str, way)), *way) for way in WAYS]
     for strategy in ("ddp", "fsdp"):
         moved = job(toy, out / f"moved-{strategy}", "plain", strategy, stop_at=4)
-        ranks_worker.train(moved | {"stop_at": 2})  # in one process, then in two
+        ranks_worker.train(moved | {"strategy": "single", "stop_at": 2})  # in one process, then in two
         jobs.append(moved)
     jobs.append({"task": "norm"})  # checks itself
     jobs.append({"task": "states", "folder": str(out / "states"), "texts": TEXTS})
-    (out / "jobs.json").write_text(json.dumps(jobs))
-    ended = torchrun(ranks_worker.__file__, out / "jobs.json")
-    assert ended.returncode == 0, ended.stderr[-3000:]
-    return out
+    jobs.append(as_in_the_readme(toy, out / "two"))
+    jobs.append(pretrain(toy, out / "held", "--batch-size", "4"))  # the first process alone finds a mistake
+    with lock(out / "held" / "vocab4"):
+        ended, shown = two_processes(out, jobs)
+    assert "exitcode  : 2" in ended.stderr, ended.stderr[-3000:]
+    return out, shown
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +89,7 @@ def alone(toy, tmp_path_factory):
     """The same trained in one process, by kind."""
     out = tmp_path_factory.mktemp("alone")
     for kind in KINDS:
-        ranks_worker.train(job(toy, out / kind, kind, "single"))
+        ranks_worker.train(job(toy, out / kind, kind))
     return out
 
 
@@ -89,11 +108,11 @@ def check_same(one, other, kind):
         assert left.get("loss", 0) == pytest.approx(right.get("loss", 0), rel=1e-5)
         if "evaluation" in left:
             assert left["evaluation"] == pytest.approx(right["evaluation"], rel=scores, abs=1e-7)
+    check_weights(one, other)
+
+
+def check_weights(one, other):
     found, wanted = (checkpoint.load(folder / "last")[0] for folder in (one, other))
-    check_weights(found, wanted)
-
-
-def check_weights(found, wanted):
     assert found.keys() == wanted.keys()
     for name in wanted:
         squares = wanted.get(name.replace("model.", "exp_avg_sq."))
@@ -104,74 +123,50 @@ def check_weights(found, wanted):
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: "-".join(map(str, way)))
-def test_two_processes_take_the_steps_of_one(done, alone, way):
-    check_same(done / "-".join(map(str, way)), alone / way[0], way[0])
+def test_two_processes_take_the_steps_of_one_and_score_a_half_each(done, alone, way):
+    folder = done[0] / "-".join(map(str, way))
+    check_same(folder, alone / way[0], way[0])
+    whole = int((alone / way[0] / "scored0.json").read_text())
+    for rank in (0, 1):
+        own = int((folder / f"scored{rank}.json").read_text())
+        assert 0.4 < own / whole < 0.6  # of 6 batches three, of 7 four; of 21 pairs 10 or 11
 
 
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 def test_a_run_goes_on_in_another_number_of_processes(done, toy, alone, strategy):
-    loop = ranks_worker.train(job(toy, done / f"moved-{strategy}", "plain", "single"))
-    assert loop.step == 6
-    check_weights(*(checkpoint.load(f / "last")[0] for f in (done / f"moved-{strategy}", alone / "plain")))
-
-
-@pytest.mark.parametrize("way", WAYS, ids=lambda way: "-".join(map(str, way)))
-def test_each_process_scores_its_share_in_training(done, alone, way):
-    whole = int((alone / way[0] / "scored0.json").read_text())
-    assert whole > 0
-    for rank in (0, 1):
-        own = int((done / "-".join(map(str, way)) / f"scored{rank}.json").read_text())
-        assert 0.4 < own / whole < 0.6  # of 6 batches three, of 7 four; of 21 pairs 10 or 11
+    folder = done[0] / f"moved-{strategy}"
+    assert ranks_worker.train(job(toy, folder, "plain")).step == 6
+    check_weights(folder, alone / "plain")
 
 
 def test_states_are_encoded_once_by_either_process(done):
-    told = [json.loads((done / "states" / f"rank{rank}.json").read_text()) for rank in (0, 1)]
-    assert sorted(told[0]["texts"] + told[1]["texts"]) == sorted(TEXTS)
-    assert [len(each["texts"]) for each in told] == [512 + 76, 512]  # of three shards every second
-    assert [each["filled"] for each in told] == [1100, 1100]
+    own = [json.loads((done[0] / "states" / f"rank{rank}.json").read_text()) for rank in (0, 1)]
+    assert sorted(own[0]["texts"] + own[1]["texts"]) == sorted(TEXTS)
+    assert [len(each["texts"]) for each in own] == [512 + 76, 512]  # of three shards every second
+    assert [each["filled"] for each in own] == [1100, 1100]
 
 
-@pytest.mark.parametrize(("kind", "accumulate"), [("plain", 2), ("plain", 4), ("weighted", 4), ("bases", 8)])
+@pytest.mark.parametrize(("kind", "accumulate"), [("plain", 4), ("weighted", 4), ("bases", 8)])
 def test_micro_batches_take_the_same_steps(toy, alone, tmp_path, kind, accumulate):
-    ranks_worker.train(job(toy, tmp_path / "run", kind, "single", accumulate))
+    ranks_worker.train(job(toy, tmp_path / "run", kind, accumulate=accumulate))
     check_same(tmp_path / "run", alone / kind, kind)
 
 
-FLAGS = ["--n-layer", "1", "--n-head", "2", "--n-embd", "8", "--block-size", "20", "--steps", "6"]
-FLAGS += ["--eval-bases", "300", "--final-bases", "600", "--device", "cpu", "--precision", "fp32"]
-
-
-def pretrain(toy, out, *flags):
-    return ["-m", "dnalm", "pretrain", "--data", toy["vocab4"].folder, "--out", out, *FLAGS, *flags]
-
-
-def test_the_command_line_in_two_processes(toy, tmp_path, torchrun):
-    line = next(line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("torchrun"))
-    shown = shlex.split(line.split(" #")[0])  # as the README has it, with other data and a smaller model
-    assert shown[:3] == ["torchrun", "--nproc-per-node", "2"]
-    shown = [{"data/vocab4": toy["vocab4"].folder, "outputs2": tmp_path / "two"}.get(s, s) for s in shown[3:]]
-    ended = torchrun(*shown, *FLAGS, "--batch-size", "4", "--strategy", "fsdp")
-    assert ended.returncode == 0, ended.stderr[-3000:]
-    assert ended.stdout.count("bits per base (95 % interval") == 1
-    assert ended.stderr.count("vocab4: 824 parameters, on cpu") == 1
-    from dnalm.cli import main
-
-    assert main(list(map(str, pretrain(toy, tmp_path / "one", "--batch-size", "4")[2:]))) == 0
-    one, two = (json.loads((tmp_path / n / "losses_vocab4.json").read_text()) for n in ("one", "two"))
+def test_the_command_line_in_two_processes(done, toy, tmp_path):
+    out, (_, both, _) = done
+    assert both["code"] == [0, 0]
+    assert both["out"].count("bits per base (95 % interval") == 1
+    assert both["err"].count("vocab4: 824 parameters, on cpu") == 1
+    assert main(pretrain(toy, tmp_path, "--batch-size", "4")["words"]) == 0
+    one, two = (json.loads((folder / "losses_vocab4.json").read_text()) for folder in (tmp_path, out / "two"))
     assert one["val_losses"] == pytest.approx(two["val_losses"], rel=1e-5)
-    names = [{path.name for path in (tmp_path / n).rglob("*")} for n in ("one", "two")]
+    names = [{path.name for path in folder.rglob("*")} for folder in (tmp_path, out / "two")]
     assert names[0] == names[1]
 
 
-def test_a_mistake_is_said_once_and_nobody_hangs(toy, tmp_path, torchrun):
-    ended = torchrun(*pretrain(toy, tmp_path / "odd", "--batch-size", "5"))
-    assert ended.returncode != 0
-    assert ended.stderr.count("--batch-size 5 cannot be divided equally among 2 processes") == 1
-    assert "Traceback" not in ended.stderr.split("torch/distributed")[0]
-    assert not (tmp_path / "odd").exists()
-    with lock(tmp_path / "held" / "vocab4"):  # the first process alone finds out
-        ended = torchrun(*pretrain(toy, tmp_path / "held", "--batch-size", "4"))
-    assert ended.returncode != 0
-    assert ended.stderr.count("is writing here") == 1
-    assert "fault in dnalm" not in ended.stderr
-    assert "exitcode  : 2" in ended.stderr
+def test_a_mistake_is_reported_once_and_no_process_waits_for_ever(done):
+    out, (odd, _, held) = done
+    assert odd["code"] == held["code"] == [2, 2]
+    assert odd["err"].count("dnalm pretrain: --batch-size 5 cannot be divided equally among 2 processes") == 1
+    assert not (out / "odd").exists()
+    assert held["err"].count("is writing here") == held["err"].count("dnalm pretrain: ") == 1

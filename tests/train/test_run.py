@@ -1,4 +1,4 @@
-"""Tests for dnalm/train/run.py: what a training run may replace, its record, and its dry run."""
+"""Tests for dnalm/train/run.py: what a training run may replace, and its record."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,45 +26,43 @@ def folder_of_a_run(folder, command):
     return folder
 
 
-def run_of(command, folder, how, files=()):
+def check(command, folder, how, reads=None, files=()):
     run = TrainingRun(SimpleNamespace(train=TrainConfig()), Processor("cpu", "fp32"), RunConfig(**how))
     run.command, run.folder, run.files = command, folder, files
-    return run
+    run.check_folder(option="`x`", reads=reads)
 
 
 WAYS = [{}, {"overwrite": True}, {"resume": True}]
 
 
-@pytest.mark.parametrize("how", WAYS)
 @pytest.mark.parametrize(
-    ("existing", "command"),
+    ("existing", "command", "replaces"),
     [
-        ("pretrain", "finetune"),
-        ("pretrain", "baseline"),
-        ("finetune", "pretrain"),
-        ("interact train", "finetune"),
-        ("label", "baseline"),
-        ("pretrain", "interact train"),
+        ("pretrain", "finetune", False),
+        ("pretrain", "baseline", False),
+        ("finetune", "pretrain", False),
+        ("interact train", "finetune", False),
+        ("label", "baseline", False),
+        ("pretrain", "interact train", False),
+        ("finetune", "baseline", True),
+        ("baseline", "finetune", True),
+        ("pretrain", "pretrain", True),
+        (None, "pretrain", True),
     ],
 )
-def test_a_run_of_another_kind_is_never_replaced(tmp_path, how, existing, command):
+def test_a_run_of_the_same_kind_alone_is_replaced_and_where_that_is_wanted(
+    tmp_path, existing, command, replaces
+):
     folder = folder_of_a_run(tmp_path / "vocab4", existing)
-    with pytest.raises(InputError, match=f"a run of dnalm {existing}, .* choose another `x`$"):
-        run_of(command, folder, how).check_folder(option="`x`")
-
-
-@pytest.mark.parametrize(
-    ("existing", "command"),
-    [("finetune", "baseline"), ("baseline", "finetune"), ("pretrain", "pretrain"), (None, "pretrain")],
-)
-def test_a_run_of_the_same_kind_is_replaced_only_where_that_is_wanted(tmp_path, existing, command):
-    folder = folder_of_a_run(tmp_path / "a", existing)
     if existing is None:  # cut short
         (folder / "run.json").write_text("{")
-    for how in WAYS[1:]:
-        run_of(command, folder, how).check_folder()
-    with pytest.raises(InputError):
-        run_of(command, folder, {}).check_folder()
+    for how in WAYS:
+        if replaces and how:
+            check(command, folder, how)
+        else:
+            message = "" if replaces else f"a run of dnalm {existing}, .* choose another `x`$"
+            with pytest.raises(InputError, match=message):
+                check(command, folder, how)
 
 
 @pytest.mark.parametrize("how", WAYS)
@@ -74,6 +72,6 @@ def test_the_model_that_a_run_begins_from_is_not_overwritten(tmp_path, monkeypat
     folder = folder_of_a_run(Path("m/a"), "finetune")
     Path("link").symlink_to(folder)
     with pytest.raises(InputError, match=f"^{read}: this run would begin from it and overwrite it"):
-        run_of("finetune", folder, how, [Path("m/a.pt")]).check_folder(reads=Path(read))
+        check("finetune", folder, how, Path(read), [Path("m/a.pt")])
     for other in ("m/b", "m"):
-        run_of("finetune", folder, {"overwrite": True}).check_folder(reads=Path(other))
+        check("finetune", folder, {"overwrite": True}, Path(other))
