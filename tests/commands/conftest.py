@@ -1,11 +1,13 @@
 """A small binding set, cores to fine-tune and models of them, and a small set of pairs, made once."""
 
 import contextlib
+import io
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from dnalm.cli import main
 from dnalm.commands.interact_train import Options
@@ -22,6 +24,14 @@ CORE = ["--n-layer", "1", "--n-head", "2", "--n-embd", "16", "--block-size", "40
 CORE += ["--eval-bases", "300", "--final-bases", "600", "--device", "cpu", "--steps", "3", "--warmup", "1"]
 SHORT = ["--epochs", "2", "--gap", "100", "--precision", "fp32"]
 SITE = np.frombuffer(b"GATAAC", dtype=np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def sketches(monkeypatch):
+    """An empty picture in place of each figure, which takes a third of a second; tests/report draws them."""
+    file = io.BytesIO()
+    Figure(figsize=(0.1, 0.1)).savefig(file, format="png")
+    monkeypatch.setattr(Figure, "savefig", lambda _figure, to, **_how: to.write(file.getvalue()))
 
 
 class Binding(NamedTuple):

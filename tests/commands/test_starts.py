@@ -29,7 +29,7 @@ def words(toy, binding, pair_folder):
         "finetune": (tune, "--max-cache 0", "was True, is False", "vocab4"),
         "finetune all": ([*tune, "--tune", "full"], "--lr 9e-3", "lr was ", "vocab4"),
         "baseline": (["baseline", *binding.flags, *SHORT], "--lr 9e-3", "lr was ", "baseline"),
-        "original": (pairs, "--dna-length 20 --accumulate 2", "dna_length was 1000, is 20", ""),
+        "original": (pairs, "--dna-length 20", "dna_length was 1000, is 20", ""),
         "late": (
             [*pairs, *encoders, *small, "--unfreeze-at-epoch", "1"],
             "--unfreeze-last 1",
