@@ -35,7 +35,7 @@ demo: install
 	$(BIN)/dnalm demo
 
 test: install-dev
-	$(BIN)/python -m pytest -q -n auto --dist loadfile
+	$(BIN)/python -m pytest -q -n auto --dist worksteal
 
 test-slow: install-dev
 	$(BIN)/python -m pytest -q -m slow

@@ -65,17 +65,17 @@ def test_the_first_signal_is_reported_and_the_second_stops_at_once():
 
 def test_no_further_signal_disturbs_how_one_of_several_ends(second_of_three):
     numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.getsignal(number) for number in numbers}
+    before = [signal.getsignal(number) for number in numbers]
+    with stop_signal():
+        pass
+    assert [signal.getsignal(number) for number in numbers] == before
     try:
         with pytest.raises(KeyboardInterrupt), stop_signal():
             raise KeyboardInterrupt
         assert [signal.getsignal(number) for number in numbers] == [signal.SIG_IGN] * 2
     finally:
-        for number, handler in before.items():
+        for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
-    with stop_signal():
-        pass
-    assert {number: signal.getsignal(number) for number in numbers} == before
 
 
 @pytest.mark.parametrize(("count", "world"), [(0, 2), (1, 3), (2, 3), (7, 3), (6, 3), (64, 5)])

@@ -1,24 +1,17 @@
 """Tests for dnalm/results.py: a file fits the schema, or the field that does not is named."""
 
 import copy
+import json
 import math
+import re
 from pathlib import Path
 
 import pytest
 
+from dnalm import results
 from dnalm.errors import InputError
 from dnalm.files import FieldError, read_json, write_json
 from dnalm.record import read_record
-from dnalm.results import (
-    BindingEvaluation,
-    BindingResults,
-    LanguageMetrics,
-    PairEvaluation,
-    PairResults,
-    decode,
-    read,
-    write,
-)
 from tests.report.invented import add, evaluate, guess, make_evaluation, make_results, make_run, model_of
 
 RECORDS = Path(__file__).parents[1] / "docs" / "records"
@@ -31,10 +24,10 @@ def contents(tmp_path_factory):
     add(folder, "vocab4", 2.0)
     evaluate(folder, {"vocab4": (guess(1.0, 1), model_of())})
     return {
-        "binding": (read_json(folder / "results_vocab4.json"), BindingResults),
-        "binding evaluation": (read_json(folder / "evaluation_test.json"), BindingEvaluation),
-        "pairs": (make_results(), PairResults),
-        "pair evaluation": (make_evaluation({"a": 0.7}), PairEvaluation),
+        "binding": (read_json(folder / "results_vocab4.json"), results.BindingResults),
+        "binding evaluation": (read_json(folder / "evaluation_test.json"), results.BindingEvaluation),
+        "pairs": (make_results(), results.PairResults),
+        "pair evaluation": (make_evaluation({"a": 0.7}), results.PairEvaluation),
     }
 
 
@@ -42,23 +35,17 @@ MISSING = ...
 FIELDS = [
     ("binding", "scores.pearson_r.low", "0.5"),
     ("binding", "model.causal", None),
-    ("binding", "model.parameters", True),
-    ("binding", "split.part", MISSING),
     ("binding", "training.history.val_loss", [1.0]),
     ("binding", "training.history.epoch", []),
     ("binding", "detail.density.counts", [[1]]),
     ("binding", "detail.tracks.1.predicted", [1.0]),
-    ("binding", "detail.error_by_position.0", "x"),
-    ("binding evaluation", "models.vocab4", 3),
     ("binding evaluation", "baselines.motif scan.scores.mse", "1"),
     ("binding evaluation", "models.vocab4.detail.density", MISSING),
     ("binding evaluation", "pairs", [{"one": "a", "value": 0.1}]),
-    ("binding evaluation", "split", None),
     ("pairs", "digest", MISSING),
     ("pairs", "training.history.val_bce", [0.7]),
     ("pairs", "validation.reliability.edges", [0.0, 1.0]),
     ("pairs", "node_rate_validation", MISSING),
-    ("pair evaluation", "ladder", {}),
     ("pair evaluation", "ladder.node rate.scores.prevalence", MISSING),
     ("pair evaluation", "models.a.minus_best_rung.low", MISSING),
     ("pair evaluation", "models.a.shuffled_molecules.reliability.edges", [0.0]),
@@ -77,40 +64,36 @@ def test_a_damaged_file_and_its_field_are_named(contents, tmp_path, kind, field,
     else:
         inner[last] = value
     write_json(tmp_path / "x.json", content)
-    with pytest.raises(InputError) as raised:
-        read(tmp_path / "x.json", schema)
-    assert f"x.json: damaged: {field}" in str(raised.value)
+    with pytest.raises(InputError, match=re.escape(f"x.json: damaged: {field}")):
+        results.read(tmp_path / "x.json", schema)
 
 
-@pytest.mark.parametrize("change", [{"format": "dnalm-run"}, {"format_version": 2}, "[1]", '{"format": '])
-def test_another_format_or_version_is_refused(contents, tmp_path, change):
+def test_a_file_reads_back_with_what_the_schema_does_not_know_and_others_are_refused(contents, tmp_path):
     path = tmp_path / "x.json"
     for content, schema in contents.values():
-        if isinstance(change, str):
-            path.write_text(change)
-        else:
-            write_json(path, content | change)
-        with pytest.raises(InputError, match=r"x\.json"):
-            read(path, schema)
-
-
-def test_a_written_file_reads_back_and_keeps_what_the_schema_does_not_know(contents, tmp_path):
-    path = tmp_path / "x.json"
-    for content, schema in contents.values():
-        write(path, content | {"more": 1})
-        assert read(path, schema) == decode(content, schema, path)
+        results.write(path, content | {"more": 1})
+        assert results.read(path, schema) == results.decode(content, schema, path)
         assert read_json(path) == content | {"more": 1}
         with pytest.raises(FieldError):
-            write(path, {"format": content["format"], "more": 1})
+            results.write(path, {"format": content["format"], "more": 1})
+        others = (content | {"format": "dnalm-run"}, content | {"format_version": 2})
+        for text in (*map(json.dumps, others), "[1]", '{"format": '):
+            path.write_text(text)
+            with pytest.raises(InputError, match=r"x\.json"):
+                results.read(path, schema)
 
 
 def test_records_of_earlier_versions_still_read_and_null_is_nan(contents):
     content = copy.deepcopy(contents["binding"][0])
     content["scores"]["mse"] = None
-    assert math.isnan(decode(content, BindingResults, RECORDS).scores.mse)
-    schemas = {"pretrain": LanguageMetrics, "finetune": BindingResults, "evaluate": BindingEvaluation}
+    assert math.isnan(results.decode(content, results.BindingResults, RECORDS).scores.mse)
+    schemas = {
+        "pretrain": results.LanguageMetrics,
+        "finetune": results.BindingResults,
+        "evaluate": results.BindingEvaluation,
+    }
     for path in sorted(RECORDS.glob("*/run.json")):
         run = read_record(path)
         if run["verb"] in schemas and (run["verb"] != "pretrain" or "verdict" in run["metrics"]):
-            decode(run["metrics"], schemas[run["verb"]], path)
-    decode(make_run("full")["metrics"], LanguageMetrics, Path("run.json"))
+            results.decode(run["metrics"], schemas[run["verb"]], path)
+    results.decode(make_run("full")["metrics"], results.LanguageMetrics, Path("run.json"))

@@ -60,7 +60,7 @@ def test_a_run_of_the_same_kind_alone_is_replaced_and_where_that_is_wanted(
         if replaces and how:
             check(command, folder, how)
         else:
-            message = "" if replaces else f"a run of dnalm {existing}, .* choose another `x`$"
+            message = "." if replaces else f"a run of dnalm {existing}, .* choose another `x`$"
             with pytest.raises(InputError, match=message):
                 check(command, folder, how)
 
