@@ -126,10 +126,13 @@ def test_weights_come_back_and_wrong_ones_are_named(task):
     checkpoint.load_strict(task.weights(one), task.weights(other), "here")
     tokens, real = torch.zeros(1, 5, dtype=torch.long), torch.ones(1, 5, dtype=torch.bool)
     assert torch.equal(one(tokens, real), other(tokens, real))
-    wrong = task.weights(one)
-    del wrong["transformer.ln_f.weight"]
-    with pytest.raises(ValueError, match=r"here: .*missing transformer\.ln_f\.weight"):
-        checkpoint.load_strict(wrong, task.weights(other), "here")
+    wrong, name = task.weights(one), "transformer.ln_f.weight"
+    before = {key: each.clone() for key, each in other.state_dict().items()}
+    for change in ({}, {name: torch.full((3,), 7.0)}):  # none, and one of another shape
+        given = {key: each + 1 for key, each in wrong.items() if key != name} | change
+        with pytest.raises(ValueError, match=r"here: .*transformer\.ln_f\.weight"):
+            checkpoint.load_strict(given, task.weights(other), "here")
+    assert all(torch.equal(each, before[key]) for key, each in other.state_dict().items())
 
 
 @pytest.mark.parametrize("wrong", [{"repeat_weight": -0.1}, {"eval_bases": 0}, {"final_bases": -1}])
