@@ -144,17 +144,17 @@ def test_cached_states_change_nothing_and_are_computed_once(models, binding, tmp
 
 
 def test_each_window_and_each_copy_is_given_its_own_states(binding, tmp_path, monkeypatch):
-    loops, scales, train = [], [], TrainingRun.fit
+    runs, scales, fit = [], [], TrainingRun.fit
 
-    def seen(self, loop, **more):
-        loops.append(loop)
-        scales.append(loop.model.head.layer_norm.weight.clone())
-        return train(self, loop, **more)
+    def seen(run, *given, **more):
+        runs.append(run)
+        scales.append(run.model.head.layer_norm.weight.clone())
+        return fit(run, *given, **more)
 
     monkeypatch.setattr(TrainingRun, "fit", seen)
     assert binding.finetune(tmp_path, "--max-shift", "4", "--epochs", "1", "--both-strands") == 0
     assert (scales[0] != 1).all()  # it starts from the core's states
-    task, model = loops[0].task, loops[0].model.eval()
+    task, model = runs[0].task, runs[0].model.eval()
     assert len(task.train) > 1.5 * results(tmp_path)["split"]["windows"]["train"]  # copies too
     for part in (task.train, task.validation):
         for rows in np.array_split(np.arange(len(part)), 8):

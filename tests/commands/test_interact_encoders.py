@@ -126,8 +126,8 @@ def test_an_encoder_that_does_not_exist_is_refused_with_the_nearest_name(tmp_pat
     for encoders, message in (
         (EncodersConfig("kmers", "morgan"), "`dna_encoder`: .*mean kmer"),
         (EncodersConfig("cnn", "lstn"), "`mol_encoder`: .*mean lstm"),
-        (EncodersConfig("a/b/none", "lstm"), "`dna_encoder`: a/b/none: expected a folder, or a hub name"),
-        (EncodersConfig("cnn", "outputs/none"), "`mol_encoder`: outputs/none: no .*folder; .*pinned commit"),
+        (EncodersConfig("a/b/none", "lstm"), "`dna_encoder`: .*a/b/none.* or a hub name"),
+        (EncodersConfig("cnn", "outputs/none"), "`mol_encoder`: .*outputs/none.*pinned commit"),
         (EncodersConfig("dnabert2", "lstm"), "give its revision"),
         (EncodersConfig(str(tmp_path), "morgan"), "config.json: missing"),
     ):

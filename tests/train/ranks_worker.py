@@ -99,7 +99,7 @@ def run(path):
     for number, job in enumerate(jobs):
         if number:
             process.barrier()  # not after the last one: a process may have left the others in the middle
-            torch.distributed.distributed_c10d._get_default_store().set(process.ERROR_REPORTERS, "0")
+            torch.distributed.distributed_c10d._get_default_store().set("dnalm/error-reporters", "0")
             process.barrier()
         if job["task"] == "command":
             code = command(job, path.with_name(f"shown{number}-{process.current().rank}.json"))
