@@ -202,7 +202,7 @@ def test_mistakes_are_refused_and_nothing_is_written(models, binding, tmp_path, 
     for train, flags, message in (
         (binding.finetune, ["--config", "full", "--checkpoint-dir", cores], "--config full"),
         (binding.finetune, ["--checkpoint-dir", str(tmp_path)], "run dnalm pretrain"),
-        (doubled.finetune, [], "80 bases and the model's block 40"),
+        (doubled.finetune, [], "80 bases"),
         (binding.finetune, ["--max-cache", "1e-6"], "--max-cache"),
         (binding.baseline, ["--resume", "--overwrite"], "choose one"),
         (binding.baseline, ["--resume"], "nothing to resume"),
