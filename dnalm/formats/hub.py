@@ -45,7 +45,7 @@ def hub_folder(name: str, revision: str | None, wanted: Sequence[str]) -> Path:
     if name and local.exists():
         return local if local.is_dir() else local.parent
     if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name):
-        raise InputError(f"{name!r}: expected a folder that is there, or a hub name such as OWNER/NAME")
+        raise InputError(f"{name}: expected a folder, or a hub name such as OWNER/NAME; no such folder")
     if not re.fullmatch(r"[0-9a-f]{40}", revision or ""):
         raise InputError(
             f"{name}: no such folder; a model of the hub needs a pinned commit: 40 hexadecimal digits "
