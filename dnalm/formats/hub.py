@@ -48,7 +48,7 @@ def hub_folder(name: str, revision: str | None, wanted: Sequence[str]) -> Path:
         raise InputError(f"{name}: expected a folder, or a hub name such as OWNER/NAME; no such folder")
     if not re.fullmatch(r"[0-9a-f]{40}", revision or ""):
         raise InputError(
-            f"{name}: no such folder; a model of the hub needs a pinned commit: 40 hexadecimal digits "
+            f"{name}: no such folder; a hub model needs a pinned commit as revision, 40 hexadecimal digits "
             f"as in https://huggingface.co/{name}/commits/main (a branch can change), got {revision!r}"
         )
     hub = import_extra("huggingface_hub", "interaction", f"{name}: a model by hub name")
