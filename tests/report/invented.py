@@ -1,54 +1,48 @@
 """Invented results of every kind of run, as the commands write them."""
 
+import itertools
 import math
 
 import numpy as np
 
-from dnalm.bootstrap import moments, paired_difference, pearson, pearson_estimate
+from dnalm.bootstrap import moments, paired_difference, pearson_estimate
 from dnalm.config import read_recipe
 from dnalm.files import read_json, write_json
 
 
 def make_run(mode, bits=1.95, width=0.004, steps=1000, recipe="default", data="toy.fa", best=1.96):
     iterations = list(range(0, steps + 1, steps // 10))
-    start = math.log(40) if mode == "full" else math.log(4)
-    end = bits * math.log(2) * (1.01 if mode == "full" else 1.0)
-    val = [end + (start - end) * math.exp(-i * 8 / steps) for i in iterations]
-    one = [
-        2.0 - (2.0 - best - 0.004) * math.sin(math.pi / 2 * min(1, k / 8)) + 0.002 * max(0, k - 8)
-        for k in range(13)
-    ]
-    both = [b - 0.004 * (k > 0) for k, b in enumerate(one)]
-    order = min(range(13), key=both.__getitem__)
-    ladder = {
-        "weight": 20, "train_bases": 1_800_000, "validation_bases": 200_000, "one_strand": one,
-        "both_strands": both, "best": {"order": order, "strands": 2, "bits": both[order]},
-    }  # fmt: skip
-    tokens = [i * 19_200 for i in iterations]
+    falling = [math.exp(-i * 8 / steps) for i in iterations]
+    start, end = math.log(40 if mode == "full" else 4), bits * math.log(2)
+    losses = [end + (start - end) * part for part in falling]
+    one = [best + 0.004 + 0.002 * abs(order - 8) for order in range(13)]
     history = {
-        "iterations": iterations, "tokens": tokens, "train_losses": [v - 0.01 for v in val],
-        "val_losses": val,
-        "bits_per_base": [bits + (2.0 - bits) * math.exp(-i * 8 / steps) for i in iterations],
+        "iterations": iterations, "tokens": [i * 19_200 for i in iterations], "val_losses": losses,
+        "train_losses": [loss - 0.01 for loss in losses],
+        "bits_per_base": [bits + (2.0 - bits) * part for part in falling],
         "elapsed_time": [i * 0.08 for i in iterations],
     }  # fmt: skip
-    gain = both[order] - bits
-    told = read_recipe(recipe)
+    gain, told = best - bits, read_recipe(recipe)
     return {
         "format": "dnalm-run", "format_version": 1, "verb": "pretrain", "status": "done",
         "command": ["dnalm", "pretrain", "--data", f"data/{mode}", "--out", "my outputs", "--recipe", recipe],
         "recipe": {"name": recipe} | told | {"train": told["train"] | {"steps": steps}},
-        "versions": {"dnalm": "0.1.0", "torch": "2.13"}, "seed": 0,
+        "versions": {"dnalm": "0.1.0", "torch": "2.13"}, "seed": 0, "git": None,
         "data": {"name": mode, "sources": [{"name": data, "bytes": 9, "sha256": "00"}],
                  "split": {"kind": "contigs", "val_contigs": ["XV", "XVI"]}},
-        "hardware": {"processor": "A <fast> processor", "cores": 2, "device": "cpu (2 threads)"}, "git": None,
+        "hardware": {"processor": "A <fast> processor", "cores": 2, "device": "cpu (2 threads)"},
         "timings": {"started": "2025-01-01T00:00:00Z", "finished": "2025-01-01T00:01:20Z", "elapsed_s": 80.0},
         "peak_memory_bytes": 800_000_000,
         "metrics": {
             "mode": mode, "vocab_size": 40 if mode == "full" else 4, "parameters": 7_096_704, "step": steps,
-            "tokens": tokens[-1], "train_loss": val[-1] - 0.01, "val_loss": val[-1], "best_val_loss": val[-1],
-            "tokens_per_second": 240_000.0, "history": history,
+            "tokens": steps * 19_200, "train_loss": losses[-1] - 0.01, "val_loss": losses[-1],
+            "best_val_loss": losses[-1], "tokens_per_second": 240_000.0, "history": history,
             "bits_per_base": {"value": bits, "low": bits - width, "high": bits + width, "bases": 200_000},
-            "ladder": ladder,
+            "ladder": {
+                "weight": 20, "train_bases": 1_800_000, "validation_bases": 200_000, "one_strand": one,
+                "both_strands": [value - 0.004 for value in one],
+                "best": {"order": 8, "strands": 2, "bits": best},
+            },
             "gain": {
                 "value": gain, "low": gain - width, "high": gain + width,
                 "winner": "model" if gain > width else "markov" if gain < -width else "neither",
@@ -73,12 +67,9 @@ N, L = 60, 30
 NAMES = [f"chr22_{300 * i}_{300 * i + L - 1}" for i in range(N)]
 TRUTH = np.where(np.random.default_rng(0).random((N, L)) < 0.2, 8.0, 0.0)
 SPLIT = {
-    "kind": "blocks",
-    "part": "validation",
+    "kind": "blocks", "part": "validation", "near_duplicates": {"validation": 3, "test": 2}, "digest": "01ab",
     "windows": {"train": 300, "validation": N, "test": 50, "left_out": 7},
-    "near_duplicates": {"validation": 3, "test": 2},
-    "digest": "0123456789abcdef",
-}
+}  # fmt: skip
 
 
 def guess(noise, seed):
@@ -87,25 +78,22 @@ def guess(noise, seed):
 
 
 def scores_of(predicted):
-    sums = moments(TRUTH, predicted)
-    batches = float(np.mean([pearson(sums[i : i + 20].sum(0)) for i in range(0, N, 20)]))
     return {
-        "pearson_r": pearson_estimate(sums)._asdict(), "pearson_r_batches": batches,
-        "mse": float(((TRUTH - predicted) ** 2).mean()), "auroc": 0.9, "auprc": 0.8,
-        "median_window_r": float(np.median(pearson(sums))), "windows": N, "bases": N * L,
+        "pearson_r": pearson_estimate(moments(TRUTH, predicted))._asdict(), "pearson_r_batches": 0.5,
+        "mse": float(((TRUTH - predicted) ** 2).mean()), "auroc": 0.9, "auprc": 0.8, "median_window_r": 0.7,
+        "windows": N, "bases": N * L,
     }  # fmt: skip
 
 
 def detail_of(predicted):
     edges = np.linspace(-10, 20, 61)
     counts = np.histogram2d(TRUTH.ravel(), predicted.ravel(), bins=[edges, edges])[0]
-    tracks = [
-        {"window": NAMES[i], "truth": TRUTH[i].tolist(), "predicted": predicted[i].tolist()} for i in range(5)
-    ]
+    shown = zip(NAMES[:5], TRUTH.tolist(), predicted.tolist(), strict=False)
     return {
-        "tracks": tracks, "density": {"edges": edges.tolist(), "counts": counts.astype(int).tolist()},
+        "tracks": [dict(zip(("window", "truth", "predicted"), one, strict=True)) for one in shown],
+        "density": {"edges": edges.tolist(), "counts": counts.astype(int).tolist()},
         "error_by_position": np.sqrt(((TRUTH - predicted) ** 2).mean(0)).tolist(),
-    }  # fmt: skip
+    }
 
 
 def model_of(**changes):
@@ -118,18 +106,18 @@ def model_of(**changes):
 CNN = {"kind": "cnn", "tune": "all", "causal": False, "parameters": 186_497, "trained_parameters": 186_497}
 
 
-def add(folder, name, noise, seed=1, split=SPLIT, **model):
+def training_of(**curves):
+    history = {"epoch": [0, 1, 2], "elapsed": [0.0, 10.0, 20.0], **curves}
+    return {"epochs": 2, "best_epoch": 2, "seconds": 65.0, "history": history}
+
+
+def add(folder, name, noise, seed=1, **model):
     """Write the files of one trained model; return its predictions."""
     predicted = guess(noise, seed) if noise is not None else np.zeros_like(TRUTH)
-    history = {
-        "epoch": [0, 1, 2], "train_loss": [None, 1.0, 0.5], "val_loss": [3.0, 1.1, 0.6],
-        "pearson_r": [None, 0.5, 0.7], "elapsed": [0.0, 10.0, 20.0],
-    }  # fmt: skip
+    training = training_of(train_loss=[None, 1.0, 0.5], val_loss=[3.0, 1.1, 0.6], pearson_r=[None, 0.5, 0.7])
     content = {
         "format": "dnalm-binding-results", "format_version": 1, "name": name, "model": model_of(**model),
-        "split": split,
-        "training": {"epochs": 2, "best_epoch": 2, "seconds": 65.0, "history": history,
-                     "states_seconds": 0.0 if model else 30.0},
+        "split": SPLIT, "training": training | {"states_seconds": 0.0 if model else 30.0},
         "peak_memory_bytes": 1.2e9, "device": "cpu (2 threads), bf16",
         "scores": scores_of(predicted), "detail": detail_of(predicted),
     }  # fmt: skip
@@ -139,35 +127,30 @@ def add(folder, name, noise, seed=1, split=SPLIT, **model):
     return predicted
 
 
-def evaluate(folder, models, split=SPLIT, part="test", baselines=True):
+def evaluate(folder, models, part="test"):
     """Write an evaluation of `models`: predictions and the model's facts by name."""
-    names = list(models)
     sums = {name: moments(TRUTH, predicted) for name, (predicted, _) in models.items()}
     pairs = [
-        {"one": a, "other": b, **paired_difference(sums[a], sums[b])._asdict()}
-        for i, a in enumerate(names)
-        for b in names[i + 1 :]
+        {"one": one, "other": other, **paired_difference(sums[one], sums[other])._asdict()}
+        for one, other in itertools.combinations(models, 2)
     ]
-    flat = scores_of(np.zeros_like(TRUTH))
     judged = {
         name: {"model": model, "scores": scores_of(predicted), "detail": detail_of(predicted)}
         for name, (predicted, model) in models.items()
     }
+    baselines = {"motif scan": guess(0.5, 9), "mean score": np.zeros_like(TRUTH)}
     content = {
         "format": "dnalm-binding-evaluation", "format_version": 1, "part": part,
-        "split": split | {"part": part}, "windows": N, "bases": N * L, "models": judged,
-        "baselines": {"motif scan": {"scores": scores_of(guess(0.5, 9))}, "mean score": {"scores": flat}}
-        if baselines else {},
-        "pairs": pairs,
+        "split": SPLIT | {"part": part}, "windows": N, "bases": N * L, "models": judged, "pairs": pairs,
+        "baselines": {name: {"scores": scores_of(predicted)} for name, predicted in baselines.items()},
     }  # fmt: skip
     write_json(folder / f"evaluation_{part}.json", content)
 
 
 def make_scores(auroc=0.7, half_width=0.01, rows=1000, positives=500):
     """What interaction_scores returns, of invented figures: AUROC +- half_width, the rest in step with it."""
-    around = {"value": auroc, "low": None, "high": None}
-    if auroc is not None and half_width is not None:
-        around |= {"low": auroc - half_width, "high": auroc + half_width}
+    low, high = (None, None) if auroc is None else (auroc - half_width, auroc + half_width)
+    around = {"value": auroc, "low": low, "high": high}
     return {
         "auroc": around, "auprc": dict(around), "prevalence": positives / rows,
         "auroc_per_gene": {"value": 0.61, "groups": 80}, "auroc_per_molecule": {"value": 0.62, "groups": 300},
@@ -178,21 +161,23 @@ def make_scores(auroc=0.7, half_width=0.01, rows=1000, positives=500):
 
 
 PROTOCOL = {"split": "random", "negatives": "degree-matched", "ratio": 1, "seed": 0, "digest": "00ff"}
-ABOUT = {"kind": "original", "parameters": 1_200_000, "trained_parameters": 1_200_000, "set": "00ff",
-         "split": "random", "seed": 0}  # fmt: skip
 
 
-def make_results(auroc=0.7, name="original", node_rate=0.58, weights=None, **protocol):
+def about(weights):
+    """What a file says of a pair model."""
+    known = {"kind": "original", "set": "00ff", "split": "random", "seed": 0}
+    known |= {"parameters": 1_200_000, "trained_parameters": 1_200_000}
+    return known | ({"weights": weights} if weights else {})
+
+
+def make_results(auroc=0.7, name="original", weights=None, **protocol):
     """A results.json, as `dnalm interact train` writes it."""
-    history = {
-        "epoch": [0, 1, 2], "train_loss": [0.7, 0.6, 0.5], "val_bce": [0.71, 0.66, 0.65],
-        "val_auroc": [0.5, 0.65, auroc], "elapsed": [0.0, 10.0, 20.0],
-    }  # fmt: skip
     return {
-        "format": "dnalm-interaction-results", "format_version": 1, "name": name,
-        "model": ABOUT | ({"weights": weights} if weights else {}), **PROTOCOL, **protocol,
-        "training": {"epochs": 2, "best_epoch": 2, "seconds": 65.0, "history": history},
-        "validation": make_scores(auroc), "node_rate_validation": node_rate,
+        "format": "dnalm-interaction-results", "format_version": 1, "name": name, "model": about(weights),
+        "training": training_of(
+            train_loss=[0.7, 0.6, 0.5], val_bce=[0.71, 0.66, 0.65], val_auroc=[0.5, 0.65, auroc]
+        ),
+        "validation": make_scores(auroc), "node_rate_validation": 0.58, **PROTOCOL, **protocol,
     }  # fmt: skip
 
 
@@ -209,8 +194,8 @@ def make_evaluation(models, part="test", gain=(0.02, 0.01, 0.03), rungs=RUNGS, w
 
     entries = {
         name: entry(auroc) | {
-            "model": ABOUT | ({"weights": weights} if weights else {}), "path": f"runs/{name}",
-            "temperature": 1.2, "shuffled_genes": make_scores(0.6), "shuffled_molecules": make_scores(0.52),
+            "model": about(weights), "path": f"runs/{name}", "temperature": 1.2,
+            "shuffled_genes": make_scores(0.6), "shuffled_molecules": make_scores(0.52),
             "minus_best_rung": {"rung": best, **dict(zip(("value", "low", "high"), gain, strict=True))},
         }
         for name, auroc in models.items()
