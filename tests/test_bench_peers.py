@@ -1,5 +1,6 @@
 """Tests for the peers of the bench: they do the work that they stand for."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -14,29 +15,15 @@ from dnalm.train.optim import TrainConfig
 
 SMALL = GPTConfig(n_layer=2, n_head=2, n_embd=16, block_size=12, position="learned")
 NAMES = {"attention.joint": "joint", "attention.out": "out", "mlp.0": "up", "mlp.2": "down"}
-OURS = {
-    "transformer.wte": "tokens",
-    "transformer.wpe": "places",
-    "transformer.h": "blocks",
-    "transformer.ln_f": "norm",
-    "ln_1": "norm_1",
-    "ln_2": "norm_2",
-    "attn.c_attn": "joint",
-    "attn.c_proj": "out",
-    "mlp.c_fc": "up",
-    "mlp.c_proj": "down",
-}
+OURS = {"transformer.wte": "tokens", "transformer.wpe": "places", "transformer.h": "blocks"}
+OURS |= {"transformer.ln_f": "norm", "ln_1": "norm_1", "ln_2": "norm_2", "attn.c_attn": "joint"}
+OURS |= {"attn.c_proj": "out", "mlp.c_fc": "up", "mlp.c_proj": "down"}
 
 
 def renamed(state, names, tied):
     """A state dict under the plain model's names, without the tied head."""
-    found = {}
-    for key, tensor in state.items():
-        if key != tied:
-            for old, new in names.items():
-                key = key.replace(old, new)
-            found[key] = tensor
-    return found
+    pattern = re.compile("|".join(map(re.escape, names)))
+    return {pattern.sub(lambda found: names[found[0]], key): state[key] for key in state if key != tied}
 
 
 def test_published_plain_and_ours_are_the_same_model():
@@ -68,19 +55,15 @@ def test_the_published_batch_is_windows_and_what_follows():
 def test_peers_learn(peer, monkeypatch):
     torch.manual_seed(0)
     ids = np.tile(np.arange(4, dtype=np.uint8), 100)
-    train = TrainConfig(batch_size=4, lr=1e-2)
-    losses = []
-    entropy = torch.nn.functional.cross_entropy
+    losses, entropy = [], torch.nn.functional.cross_entropy
 
-    def noted(*given):
-        losses.append(entropy(*given))
+    def noted(*asked):
+        losses.append(entropy(*asked))
         return losses[-1]
 
     monkeypatch.setattr("torch.nn.functional.cross_entropy", noted)
-    if peer == "published":
-        step = published_step(ids, 4, SMALL, train, "cpu")
-    else:
-        step = plain_step(ids, 4, SMALL, train, "cpu", bf16="bf16" in peer, mode="")
+    given = (ids, 4, SMALL, TrainConfig(batch_size=4, lr=1e-2), "cpu")
+    step = published_step(*given) if peer == "published" else plain_step(*given, bf16="bf16" in peer, mode="")
     for _ in range(40):
         step()
     assert losses[0].item() == pytest.approx(np.log(4), abs=0.1)  # guessing among four

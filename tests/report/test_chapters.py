@@ -22,8 +22,6 @@ from tests.report.invented import (
     rows_of,
 )
 
-# Binding models
-
 
 def test_the_test_part_comes_first_and_the_better_model_has_its_paired_interval(no_pictures, tmp_path):
     one, other = add(tmp_path, "baseline", 1.0, **CNN), add(tmp_path, "vocab4", 4.0)
@@ -77,12 +75,9 @@ def test_the_text_says_how_windows_were_divided(no_pictures, tmp_path):
     assert "3 of the 60 validation windows and 2 of the 50 test windows" in text
     assert "300 training, 60 validation, 50 test windows" in text
     assert "one strand: vocab4." in text
-    change(tmp_path / "results_vocab4.json", "split", "kind", to="published")
     change(tmp_path / "results_vocab4.json", "split", "near_duplicates", to=None)
     (tmp_path / "results_both.json").unlink()
-    text = " ".join(binding_chapter([tmp_path]).paragraphs)
-    assert "no test part" in text
-    assert "were not counted" in text
+    assert "were not counted" in " ".join(binding_chapter([tmp_path]).paragraphs)
 
 
 def test_a_binding_page_holds_every_picture_and_comparisons_are_drawn_anew(page_of, tmp_path):
@@ -103,8 +98,6 @@ def test_a_binding_page_holds_every_picture_and_comparisons_are_drawn_anew(page_
     (tmp_path / "evaluation_test.json").unlink()
     assert len(binding_chapter([tmp_path]).figures) == 4  # performance, two curves, times
 
-
-# Pair models
 
 CONDITIONS = "random split, negatives degree-matched, ratio 1, node rate 0.5800"
 
@@ -143,16 +136,6 @@ def test_other_models_are_compared_with_the_baseline_and_the_best_model(no_pictu
     verdicts = {row[0]: row[2] for row in chapter.tables[1].rows}
     assert verdicts["original"] == "+0.0200 (+0.0100 to +0.0300): better"
     assert verdicts["kmer"] == "+0.0200 (-0.0100 to +0.0500): undecided"
-
-
-def test_of_many_comparisons_each_gives_its_first_finding(no_pictures, tmp_path):
-    folders = [tmp_path / str(seed) for seed in range(4)]
-    for seed, folder in enumerate(folders):
-        evaluation = make_evaluation({"original": 0.7}, seed=seed, digest=str(seed))
-        write_json(folder / "evaluation_test.json", evaluation)
-    assert [len(pair_chapter(some).findings) for some in (folders, folders[:3])] == [4, 9]
-    captions = [table.caption for table in pair_chapter(folders).tables]
-    assert all(f"seed {seed}" in captions[2 * seed] for seed in range(4))
 
 
 def test_baselines_alone_and_pairs_of_one_kind_are_reported(no_pictures, tmp_path):

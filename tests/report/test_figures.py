@@ -27,10 +27,7 @@ AUROC = Panel("Test", {"a": Estimate(0.7, 0.69, 0.71), "node rate": RATE}, node_
 UNKNOWN = Panel("Validation", {"a": Estimate(NAN, NAN, NAN), "b": Estimate(0.45, NAN, NAN)})
 DENSITY = Density([0.0, 5.0, 10.0], [[100.0, 3.0], [0.0, 20.0]])
 NAMED = ("chr22_300_599", [0.0, 7.0, 7.0, 0.0]), ("my peak", [0.0, 0.0, 9.0, 9.0])
-TRACKS = {
-    "a": [[0.1, 6.0, 6.5, 0.2], [0.0, 1.0, 8.0, 9.5]],
-    "b": [[1.0, 1.0, 1.0, 1.0], [1.0, NAN, 1.0, 1.0]],
-}
+TRACKS = {"a": [[0.1, 6.0, 6.5, 0.2], [0.0, 1.0, 8.0, 9.5]], "b": [[1.0] * 4, [1.0, NAN, 1.0, 1.0]]}
 DETAILS = {
     name: BindingDetail([Track(*one, each) for one, each in zip(NAMED, rows, strict=True)], DENSITY, [])
     for name, rows in TRACKS.items()
@@ -90,7 +87,6 @@ def marked(axes, marker):
 
 
 def upright(axes):
-    """Where the vertical lines stand."""
     return [line.get_xdata()[0] for line in axes.lines if list(line.get_ydata()) == [0, 1]]
 
 
@@ -108,14 +104,13 @@ def test_loss_curve():
     assert "3.690" in axes.texts[0].get_text()  # and the reader is told
 
 
-@pytest.mark.parametrize("best_epoch", [1, 2])
-def test_epoch_curves(best_epoch):
-    left, right = training.epoch_curves(trained(BINDING, best_epoch), "t").axes
+def test_epoch_curves():
+    left, right = training.epoch_curves(trained(BINDING), "t").axes
     assert lines(left)["validation"] == BINDING["val_loss"]
     np.testing.assert_equal(lines(left)["training"], BINDING["train_loss"])
     np.testing.assert_equal(lines(right)["validation"], BINDING["pearson_r"])
     for axes in (left, right):
-        assert list(axes.lines[-1].get_xdata()) == [best_epoch] * 2
+        assert list(axes.lines[-1].get_xdata()) == [1, 1]
         assert all(tick == int(tick) for tick in axes.get_xticks())
     _, right = training.epoch_curves(trained(PAIRS), "t", 0.58).axes
     assert [0.58, 0.58] in lines(right).values()
@@ -132,12 +127,8 @@ def test_times_are_bars_as_long_as_they_say():
     (axes,) = EVERY["time_comparison"]().axes
     assert [bar.get_width() for bar in axes.patches] == pytest.approx([5.2, 1.34])
     assert [text.get_text() for text in axes.texts] == ["5 min 12 s", "1 min 20 s"]
-    assert [training.duration(time) for time in (0, 9.96, 59.6, 3599.7)] == [
-        "0.0 s",
-        "10 s",
-        "1 min 0 s",
-        "1 h 0 min",
-    ]
+    texts = [training.duration(seconds) for seconds in (0, 9.96, 59.6, 3599.7)]
+    assert texts == ["0.0 s", "10 s", "1 min 0 s", "1 h 0 min"]
 
 
 def test_markov_ladder_shows_both_strands_and_each_model_with_its_band():
@@ -154,10 +145,9 @@ def test_markov_ladder_shows_both_strands_and_each_model_with_its_band():
     assert ["full language model" in lines(panel) for panel in panels] == [True, False]
 
 
-@pytest.mark.parametrize(
-    ("draw", "panel"), [(scores.performance_comparison, R), (scores.auroc_intervals, AUROC)]
-)
-def test_scores_are_dots_with_their_intervals_and_figures(draw, panel):
+@pytest.mark.parametrize("panel", [R, AUROC])
+def test_scores_are_dots_with_their_intervals_and_figures(panel):
+    draw = scores.performance_comparison if panel is R else scores.auroc_intervals
     top, bottom = draw([panel, UNKNOWN]).axes
     assert [label.get_text() for label in top.get_yticklabels()] == list(panel.scores)
     assert marked(top, "o")[:2] == [one.value for one in panel.scores.values()]
@@ -196,17 +186,14 @@ def test_a_model_looks_the_same_in_every_figure_and_baselines_are_grey():
     assert len({(style["color"], style["linestyle"]) for style in styles.values()}) == 20
 
 
-def test_reliability_leaves_almost_empty_bins_out_and_shows_how_many_pairs():
+def test_a_probability_is_counted_in_its_bin_and_almost_empty_bins_are_left_out():
     left, right = scores.reliability({"a": BINS}).axes
     perfect, line = (line.get_data() for line in left.lines)
     assert list(perfect[0]) == list(perfect[1])
     assert [list(values) for values in line] == [[0.2, 0.4, 0.9], [0.1, 0.45, 0.8]]
     assert list(right.patches[0].get_data().values) == [30.0, 50.0, 0.0, 20.0]
-    few = BINS._replace(count=[scores.MIN_PAIRS, scores.MIN_PAIRS - 1, 0, 200])
+    few = replace(BINS, count=[scores.MIN_PAIRS, scores.MIN_PAIRS - 1, 0, 200])
     assert list(scores.reliability({"a": few}).axes[0].lines[1].get_xdata()) == [0.2, 0.9]
-
-
-def test_a_probability_is_counted_in_its_bin():
     (axes,) = scores.probabilities(np.array([0.0, 0.05, 0.05, 1.0]), prevalence=0.25).axes
     counts, edges, _ = axes.patches[0].get_data()
     assert [counts[0], counts[2], counts[-1], counts.sum()] == [1, 2, 1, 4]
@@ -238,7 +225,7 @@ def test_density_has_truth_to_the_right_and_prediction_upwards_and_errors_begin_
     assert axes.get_ylim()[0] == 0
 
 
-def test_each_range_is_a_step_and_what_is_not_read_is_empty():
+def test_attention_is_a_step_for_each_range_and_darker_for_each_atom():
     figure = EVERY["attention"]()
     track, molecule, bar = figure.axes
     values, edges, _ = track.patches[0].get_data()
@@ -255,10 +242,6 @@ def test_each_range_is_a_step_and_what_is_not_read_is_empty():
     values, edges, _ = figure.axes[0].patches[0].get_data()
     assert list(edges) == [0, 1, 2, 3, 4, 5, 9]  # each is drawn to the next
     np.testing.assert_allclose(values, 100 / 6)
-
-
-def test_the_more_attention_the_darker_the_atom():
     light = [sum(color) for color in predictions.atom_colors(ATOMS)]
     assert np.argsort(light).tolist() == [0, 3, 1, 2]
-    assert predictions.atom_colors(ATOMS)[0] == pytest.approx(predictions.atom_colors([1.0])[0])
     assert predictions.atom_colors(ATOMS)[2] != pytest.approx((1, 1, 1))  # no attention is visible too

@@ -1,6 +1,5 @@
 """Tests for dnalm/report/read*.py: what is read from folders, and what is refused."""
 
-import json
 import subprocess
 import sys
 
@@ -15,6 +14,7 @@ from dnalm.report.read import kinds_of, read_language
 from tests.report.invented import (
     CNN,
     NAMES,
+    RUNGS,
     TRUTH,
     add,
     change,
@@ -34,44 +34,42 @@ def aurocs(entries):
 
 def test_the_kind_of_a_run_follows_from_its_files(tmp_path):
     write_outputs(tmp_path / "outputs", make_run("full"))
-    (tmp_path / "models").mkdir()
+    for name in ("models", "tested"):
+        (tmp_path / name).mkdir()
     add(tmp_path / "models", "vocab4", 2.0)
-    write_json(tmp_path / "runs" / "original" / "results.json", make_results())
-    (tmp_path / "tested").mkdir()
     evaluate(tmp_path / "tested", {"vocab4": (guess(1.0, 1), model_of())})
+    write_json(tmp_path / "runs" / "original" / "results.json", make_results())
     write_json(tmp_path / "judged" / "evaluation_test.json", make_evaluation({"original": 0.7}))
     kinds = {folder.name: kinds_of([folder]) for folder in tmp_path.iterdir()}
-    assert kinds == {
-        "outputs": ["language"], "models": ["binding"], "runs": ["pairs"], "tested": ["binding"],
-        "judged": ["pairs"],
-    }  # fmt: skip
+    expected = {"outputs": "language"} | dict.fromkeys(("models", "tested"), "binding")
+    expected |= dict.fromkeys(("runs", "judged"), "pairs")
+    assert kinds == {name: [kind] for name, kind in expected.items()}
     assert kinds_of([tmp_path / "outputs" / "full"]) == ["language"]
     assert kinds_of([tmp_path / "runs", tmp_path / "outputs"]) == ["language", "pairs"]
 
 
-def test_no_folder_a_file_and_a_folder_without_a_run_are_refused(tmp_path):
+def test_what_holds_no_run_is_refused(tmp_path):
     (tmp_path / "file").write_text("x")
     run = make_run("full") | {"status": "interrupted", "metrics": {"mode": "full"}}
-    (tmp_path / "unfinished" / "full").mkdir(parents=True)
-    (tmp_path / "unfinished" / "full" / "run.json").write_text(json.dumps(run))
+    write_json(tmp_path / "unfinished" / "full" / "run.json", run)
     for folders in ([], *([tmp_path / name] for name in ("nowhere", "file", "unfinished"))):
         for read in (kinds_of, read_language, read_binding, read_pairs):
             with pytest.raises(InputError):
                 read(folders)
+    readers = {"results_x.json": read_binding, "results.json": read_pairs, "evaluation_x.json": read_pairs}
+    for name, read in readers.items():
+        for text in ("{", "[]", '{"format": "dnalm-run"}', '{"format": "dnalm-binding-results"}'):
+            (tmp_path / name).write_text(text)
+            with pytest.raises(InputError, match=name.replace(".", r"\.")):
+                read([tmp_path])
+        (tmp_path / name).unlink()
 
 
 def test_language_runs_of_one_mode_are_named_by_folder(tmp_path):
-    folders = [
-        write_outputs(tmp_path / name, make_run("full", bits)) for name, bits in (("a", 1.9), ("b", 1.8))
-    ]
-    runs = read_language(folders)
-    assert [run.metrics.bits_per_base.value for run in runs.values()] == [1.9, 1.8]
-    assert all(name.endswith(f"{folder}/full") for name, folder in zip(runs, "ab", strict=True))
+    folders = [write_outputs(tmp_path / name, make_run("full", 1.9)) for name in "ab"]
+    assert list(read_language(folders)) == [(folder / "full").as_posix() for folder in folders]
     stopped = make_run("vocab4") | {"status": "interrupted"}  # by --stop-at: it was evaluated
     assert list(read_language([write_outputs(tmp_path / "c", stopped)])) == ["vocab4"]
-
-
-# Binding models
 
 
 def test_an_evaluation_of_the_same_windows_joins_the_results(tmp_path):
@@ -86,66 +84,49 @@ def test_an_evaluation_of_the_same_windows_joins_the_results(tmp_path):
     assert set(comparison.models) == {"cnn", "vocab4", stale}
 
 
-def test_splits_and_parts_stand_apart_the_test_part_first(tmp_path):
-    predicted = add(tmp_path, "a", 2.0)
-    evaluate(tmp_path, {"a": (predicted, model_of())}, part="all")
-    evaluate(tmp_path, {"a": (predicted, model_of())}, part="test")
-    assert [c.part for c in read_binding([tmp_path]).comparisons] == ["test", "validation", "all"]
-    add(tmp_path, "b", 2.0)
-    change(tmp_path / "results_b.json", "split", "digest", to="other")
-    assert len({c.split.digest for c in read_binding([tmp_path]).comparisons}) == 2
-
-
-def test_several_folders_are_read_together(tmp_path):
+def test_folders_are_read_together_and_splits_and_parts_stand_apart(tmp_path):
     for name, noise in (("one", 1.0), ("two", 4.0)):
         (tmp_path / name).mkdir()
         add(tmp_path / name, "vocab4", noise)
-    runs = read_binding([tmp_path / "one", tmp_path / "two"])
-    (comparison,) = runs.comparisons
+    (comparison,) = read_binding([tmp_path / "one", tmp_path / "two"]).comparisons
     best, other = ranked(comparison.models)
     assert (best, other) == ((tmp_path / "one/vocab4").as_posix(), (tmp_path / "two/vocab4").as_posix())
     assert comparison.difference(best, other).low > 0
+    for part in ("all", "test"):
+        evaluate(tmp_path / "one", {"vocab4": (guess(1.0, 1), model_of())}, part=part)
+    assert [c.part for c in read_binding([tmp_path / "one"]).comparisons] == ["test", "validation", "all"]
+    change(tmp_path / "two" / "results_vocab4.json", "split", "digest", to="other")
+    assert len({c.split.digest for c in read_binding([tmp_path]).comparisons}) == 2
 
 
 def test_a_difference_matches_windows_by_name_and_checks_their_truth(tmp_path):
     one, other = add(tmp_path, "a", 1.0), add(tmp_path, "b", 4.0, seed=2)
-    sums, expected = moments(TRUTH, other), paired_difference(moments(TRUTH, one), moments(TRUTH, other))
-
-    def difference(names, sums):
-        np.savez(tmp_path / "b" / "moments.npz", names=np.array(names), moments=sums)
-        return read_binding([tmp_path]).comparisons[0].difference("a", "b")
-
-    assert difference(NAMES[::-1], sums[::-1]) == expected
     add(tmp_path, "flat", None)
     (comparison,) = read_binding([tmp_path]).comparisons
     assert ranked(comparison.models) == ["a", "b", "flat"]  # an undefined score is last
     assert isinstance(comparison.difference("a", "flat"), str)
+    path, sums = tmp_path / "b" / "moments.npz", moments(TRUTH, other)
+
+    def difference(names, sums):
+        np.savez(path, names=np.array(names), moments=sums)
+        return read_binding([tmp_path]).comparisons[0].difference("a", "b")
+
+    assert difference(NAMES[::-1], sums[::-1]) == paired_difference(moments(TRUTH, one), sums)
     assert isinstance(difference(NAMES, moments(TRUTH + 1, other)), str)  # another truth
     assert isinstance(difference(NAMES[1:], sums[1:]), str)  # other windows
-    (tmp_path / "b" / "moments.npz").unlink()
+    path.unlink()
     assert isinstance(read_binding([tmp_path]).comparisons[0].difference("a", "b"), str)
 
 
-@pytest.mark.parametrize(
-    "arrays",
-    [
-        {"names": np.array(["a"])},
-        {"names": np.array(["a"]), "moments": np.zeros((2, 6))},
-        {"names": np.array(["a"]), "moments": np.full((1, 6), np.nan)},
-        {"names": np.array(["a"]), "moments": np.array([["x"] * 6])},
-        None,
-    ],
-)
-def test_damaged_moments_are_named(tmp_path, arrays):
+def test_damaged_moments_are_named(tmp_path):
     path = tmp_path / "moments.npz"
-    np.savez(path, **(arrays or {"names": np.array(["a"]), "moments": np.zeros((1, 6))}))
-    if arrays is None:
-        path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(InputError, match=r"moments\.npz"):
-        read_moments(path)
-
-
-# Pair models
+    for sums in (None, np.zeros((2, 6)), np.full((1, 6), np.nan), np.array([["x"] * 6]), "cut"):
+        arrays = {} if sums is None else {"moments": np.zeros((1, 6)) if isinstance(sums, str) else sums}
+        np.savez(path, names=np.array(["a"]), **arrays)
+        if isinstance(sums, str):
+            path.write_bytes(path.read_bytes()[:200])
+        with pytest.raises(InputError, match=r"moments\.npz"):
+            read_moments(path)
 
 
 def test_pair_runs_are_read_by_split_the_test_part_first(tmp_path):
@@ -158,12 +139,10 @@ def test_pair_runs_are_read_by_split_the_test_part_first(tmp_path):
     results = read_pairs([runs, runs / "original"])  # a file reached twice counts once
     assert sorted(results.trained) == ["cold", "original"]
     cold, test, validation = results.comparisons
-    assert [(c.protocol.split, c.part) for c in (cold, test, validation)] == [
-        ("cold-gene", "validation"), ("random", "test"), ("random", "validation"),
-    ]  # fmt: skip
+    parts = [(c.protocol.split, c.part) for c in (cold, test, validation)]
+    assert parts == [("cold-gene", "validation"), ("random", "test"), ("random", "validation")]
     assert (aurocs(test.models), aurocs(validation.models)) == ({"original": 0.7}, {"original": 0.71})
-    gain = test.models["original"].minus_best_rung
-    assert gain == ("matrix factorisation", 0.02, 0.01, 0.03)
+    assert test.models["original"].minus_best_rung == ("matrix factorisation", 0.02, 0.01, 0.03)
     assert test.node_rate == validation.node_rate == 0.58
     assert cold.models["cold"].minus_best_rung is None
     assert not cold.baselines
@@ -175,40 +154,31 @@ def test_trainings_of_one_name_are_named_by_folder(tmp_path):
         run = tmp_path / f"seed{seed}" / "original"
         write_json(run / "results.json", make_results(auroc))
         write_json(run / "evaluation_test.json", make_evaluation({"original": auroc - 0.01}))
-    results = read_pairs([tmp_path])
-    for comparison, less in zip(results.comparisons, (0.01, 0.0), strict=True):
+    for comparison, less in zip(read_pairs([tmp_path]).comparisons, (0.01, 0.0), strict=True):
         expected = {"seed0/original": 0.7 - less, "seed1/original": 0.72 - less}
         assert aurocs(comparison.models) == pytest.approx(expected)
 
 
-def test_evaluations_of_the_same_pairs_stand_together(tmp_path):
-    write_json(tmp_path / "a" / "evaluation_test.json", make_evaluation({"a": None}))
-    write_json(tmp_path / "b" / "evaluation_test.json", make_evaluation({"b": 0.71}))
-    other = make_evaluation({"c": 0.7}, rungs={"node rate": 0.59})
-    write_json(tmp_path / "c" / "evaluation_test.json", other)
+def test_evaluations_of_the_same_pairs_stand_together_and_replace_the_result_of_training(tmp_path):
+    for name, auroc, rungs in (("a", None, RUNGS), ("b", 0.71, RUNGS), ("c", 0.7, {"node rate": 0.59})):
+        write_json(tmp_path / name / "evaluation_test.json", make_evaluation({name: auroc}, rungs=rungs))
     (comparison,) = read_pairs([tmp_path]).comparisons
     assert ranked(comparison.models) == ["b", "c", "a"]  # null is NaN, and last
     assert len(comparison.baselines) == 4
     assert comparison.node_rate == 0.58
-
-
-def test_an_evaluation_of_the_validation_part_replaces_the_result_of_training(tmp_path):
-    write_json(tmp_path / "original" / "results.json", make_results(0.7))
-    path = tmp_path / "original" / "evaluation_validation.json"
-    write_json(path, make_evaluation({"original": 0.7}, part="validation"))
-    (comparison,) = read_pairs([tmp_path]).comparisons
-    assert list(comparison.models) == ["original"]
-    assert comparison.models["original"].minus_best_rung is not None
+    write_json(tmp_path / "b" / "results.json", make_results(0.7, "b"))
+    write_json(tmp_path / "b" / "evaluation_validation.json", make_evaluation({"b": 0.7}, part="validation"))
+    validation = read_pairs([tmp_path]).comparisons[1]
+    assert list(validation.models) == ["b"]
+    assert validation.models["b"].minus_best_rung is not None
 
 
 def test_a_model_is_known_by_its_weights_whatever_its_name(tmp_path):
     write_json(tmp_path / "a" / "results.json", make_results(name="a", weights="w1"))
-    write_json(tmp_path / "evaluation_test.json", make_evaluation({"moved": 0.7}, weights="w1"))
-    assert list(read_pairs([tmp_path]).comparisons[0].models) == ["a"]
-    write_json(tmp_path / "evaluation_test.json", make_evaluation({"a": 0.7}, weights="w0"))
-    assert list(read_pairs([tmp_path]).comparisons[0].models) == [
-        f"a ({tmp_path.name}/evaluation_test, other weights)"
-    ]
+    other = f"a ({tmp_path.name}/evaluation_test, other weights)"
+    for name, weights, label in (("moved", "w1", "a"), ("a", "w0", other)):
+        write_json(tmp_path / "evaluation_test.json", make_evaluation({name: 0.7}, weights=weights))
+        assert list(read_pairs([tmp_path]).comparisons[0].models) == [label]
 
 
 def test_a_run_is_read_with_evaluations_of_its_weights_and_pairs_in_it_and_beside_it(tmp_path):
@@ -231,21 +201,6 @@ def test_a_run_is_read_with_evaluations_of_its_weights_and_pairs_in_it_and_besid
     (run / "results.json").unlink()
     with pytest.raises(InputError, match=r"results\.json"):
         read_pair_run(run)
-
-
-@pytest.mark.parametrize(
-    "text", ["{", "[]", '{"format": "dnalm-run"}', '{"format": "dnalm-binding-results"}']
-)
-def test_foreign_files_are_named(text, tmp_path):
-    for name, read in (
-        ("results_x.json", read_binding),
-        ("results.json", read_pairs),
-        ("evaluation_x.json", read_pairs),
-    ):
-        (tmp_path / name).write_text(text)
-        with pytest.raises(InputError, match=name.replace(".", r"\.")):
-            read([tmp_path])
-        (tmp_path / name).unlink()
 
 
 def test_the_report_never_imports_torch():

@@ -1,61 +1,40 @@
 """Tests for dnalm/report/screen.py: what the page says, and when."""
 
-import io
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.image import imsave
 
+from dnalm.bootstrap import Estimate
 from dnalm.report.comparisons import PairComparison
 from dnalm.report.screen import FITTING, LONGEST, SHOWN, UNREAD_SHOWN, Ranked, Screen, write_screen
 from dnalm.report.sentences import trust
-from dnalm.results import PairEvaluation, PairResults, PairScores, decode
-from tests.report.invented import make_evaluation, make_results, make_scores
+from dnalm.results import PairEvaluation, PairResults, decode
+from tests.report.conftest import PNG
+from tests.report.invented import make_evaluation, make_results
 
 NAN = float("nan")
 
 
-def png():
-    file = io.BytesIO()
-    imsave(file, np.zeros((4, 6, 3)), format="png")
-    return file.getvalue()
-
-
-def scores(value, low, high):
-    content = make_scores() | {"auroc": {"value": value, "low": low, "high": high}}
-    return decode(content, PairScores, Path("x"))
-
-
 def evaluated(value=0.7, low=0.68, high=0.72, rate=0.6, part="test", gain=None):
-    made = make_evaluation(
-        {"mine": 0.7}, part, gain or (NAN, NAN, NAN), {"gradient boosting": 0.7}, split="cold-gene"
-    )
+    rungs, unknown = {"gradient boosting": 0.7}, (None, None, None)
+    made = make_evaluation({"mine": 0.7}, part, gain or unknown, rungs, split="cold-gene")
     content = decode(made, PairEvaluation, Path("x"))
-    model = replace(content.models["mine"], scores=scores(value, low, high))
-    model = model if gain else replace(model, minus_best_rung=None)
+    model = content.models["mine"]
+    scores = model.scores._replace(auroc=Estimate(value, low, high))
+    model = replace(model, scores=scores, minus_best_rung=model.minus_best_rung if gain else None)
     return PairComparison(protocol=content, part=part, models={"mine": model}, node_rate=rate)
 
 
-SCREEN = Screen(
-    query="gene",
-    name="1017",
-    drawing=None,
-    query_pairs=3,
-    source="lib.smi",
-    ranking="ranked.tsv",
-    probabilities=np.array([0.9, 0.4, 0.1]),
-    seen=2,
-    first=[
-        Ranked("a <b>", 0.9, "positive in training", 4, "CCO", png()),
-        Ranked("b", 0.4, "positive in test", 4, "C" * 90, png()),
-        Ranked("c", 0.1, "no", 0, "CCN", png()),
-    ],
-    unread=[],
-    repeated=0,
-    attention=[],
-)
+FIRST = [
+    Ranked("a <b>", 0.9, "positive in training", 4, "CCO", PNG),
+    Ranked("b", 0.4, "positive in test", 4, "C" * 90, PNG),
+    Ranked("c", 0.1, "no", 0, "CCN", PNG),
+]
+FILES = {"source": "lib.smi", "ranking": "ranked.tsv", "unread": [], "repeated": 0, "attention": []}
+RANKING = {"probabilities": np.array([0.9, 0.4, 0.1]), "seen": 2, "first": FIRST}
+SCREEN = Screen(query="gene", name="1017", drawing=None, query_pairs=3, **RANKING, **FILES)
 RESULTS = decode(make_results(0.7, "mine", split="cold-gene"), PairResults, Path("x"))
 
 
@@ -97,9 +76,8 @@ def test_trust_follows_the_node_rate_guessing_and_the_best_baseline(one, words):
 @pytest.mark.parametrize("split", ["random", "cold-molecule", "scaffold", "cold-gene", "cold-both"])
 @pytest.mark.parametrize(("gene", "molecule"), FITTING)
 def test_a_split_fits_a_screen_if_what_is_new_in_it_was_new_in_the_test_part(split, gene, molecule):
-    cold_gene = split in ("cold-gene", "cold-both")
-    cold_molecule = split in ("cold-molecule", "scaffold", "cold-both")
-    enough = (gene or cold_gene) and (molecule or cold_molecule)
+    new_molecules = split in ("cold-molecule", "scaffold", "cold-both")
+    enough = (gene or split in ("cold-gene", "cold-both")) and (molecule or new_molecules)
     one = replace(SCREEN, query_pairs=3 if gene else 0, seen=3 if molecule else 0)
     other = replace(SCREEN, query="molecule", query_pairs=3 if molecule else 0, seen=3 if gene else 0)
     for screen in (one, other):
@@ -108,7 +86,7 @@ def test_a_split_fits_a_screen_if_what_is_new_in_it_was_new_in_the_test_part(spl
     assert FITTING[gene, molecule][0] == wanted[gene, molecule]
 
 
-def test_hits_are_shown_with_what_is_known_of_them(page):
+def test_hits_are_shown_with_what_is_known_of_them_and_what_was_not_judged(page):
     text = page()
     assert '<th scope="row">1. a &lt;b&gt;</th>' in text
     assert "<td>positive in training</td><td>4</td><td>CCO</td>" in text
@@ -116,38 +94,31 @@ def test_hits_are_shown_with_what_is_known_of_them(page):
     assert "Of the first 3, 1 was positive in training" in text
     assert "Of the first 3, 1 known positive was not in training." in text
     assert text.count("data:image/png") == 3 + 1  # structures and the histogram
-
-
-def test_no_more_are_shown_than_said(page):
-    first = [replace(SCREEN.first[2], name=f"n{row}") for row in range(SHOWN)]
-    unread = [(f"line {row}", "x", "is no molecule") for row in range(UNREAD_SHOWN + 5)]
-    text = page(replace(SCREEN, first=first, unread=unread))
-    assert f"The first {SHOWN}; all are in ranked.tsv." in text
-    assert f"the first {UNREAD_SHOWN} of {UNREAD_SHOWN + 5}" in text
-    assert f'<th scope="row">not read</th><td>{UNREAD_SHOWN + 5}</td>' in text
-    assert "known positive" not in text
-    assert f'"row">line {UNREAD_SHOWN - 1}<' in text
-    assert f'"row">line {UNREAD_SHOWN}<' not in text
-
-
-def test_what_was_not_judged_or_does_not_spread_is_told(page):
-    text = page()
-    assert "The test part was not evaluated" not in text
     assert "of each other" not in text
     assert ">SMILES</th>" in text
     assert "<td>0.6100</td><td>not evaluated</td><td>not evaluated</td>" in text
-    assert "The test part was not evaluated" in page(comparisons=[evaluated(part="validation")])
-    screen = replace(SCREEN, query="molecule", name="CCO", drawing=png())
-    assert "<td>0.6200</td><td>not evaluated</td>" in page(screen)  # within one molecule
-    first = [replace(each, name=each.shown) for each in SCREEN.first]  # a library without names
+    unjudged = "The test part was not evaluated"
+    assert unjudged not in text
+    assert unjudged in page(comparisons=[evaluated(part="validation")])
+    molecule = replace(SCREEN, query="molecule", name="CCO", drawing=PNG)
+    assert "<td>0.6200</td><td>not evaluated</td>" in page(molecule)  # within one molecule
+    first = [replace(each, name=each.shown) for each in FIRST]  # a library without names
     text = page(replace(SCREEN, first=first, probabilities=np.array([0.5, 0.515])))
     assert "within 0.015 of each other" in text
     assert ">SMILES</th>" not in text
     assert "of each other" not in page(replace(SCREEN, probabilities=np.array([0.5])))
 
 
-def test_attention_stands_with_its_caution(page):
-    assert "Not drawn. For a model with cross-attention" in page()
-    text = page(replace(SCREEN, attention=[("1. a", png()), ("2. b", png())]))
+def test_no_more_are_shown_than_said_and_attention_stands_with_its_caution(page):
+    first = [replace(FIRST[2], name=f"n{row}") for row in range(SHOWN)]
+    unread = [(f"line {row}", "x", "is no molecule") for row in range(UNREAD_SHOWN + 5)]
+    attention = [("1. a", PNG), ("2. b", PNG)]
+    text = page(replace(SCREEN, first=first, unread=unread, attention=attention))
+    assert f"The first {SHOWN}; all are in ranked.tsv." in text
+    assert f"the first {UNREAD_SHOWN} of {UNREAD_SHOWN + 5}" in text
+    assert f'<th scope="row">not read</th><td>{UNREAD_SHOWN + 5}</td>' in text
+    assert "known positive" not in text
+    assert f'"row">line {UNREAD_SHOWN - 1}<' in text
+    assert f'"row">line {UNREAD_SHOWN}<' not in text
     assert "Attention is not an explanation" in text
     assert text.count("along the gene (above) and on the atoms (below)") == 2
