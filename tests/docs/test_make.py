@@ -285,9 +285,7 @@ def test_performance_tables_have_the_figures_of_the_files():
     assert rows[1][:4] == ["published", "0.04 s (0.04 to 0.04)", "150", "4 (1.9 to 9)"]
     assert rows[3][2] == ""  # it measures the machine
     assert "| dnalm | 1.7 s |" in performance.amounts_table(RESULT)
-    text = performance.conditions(RESULT)
-    assert "broken" in text
-    assert "commit 0123456, with changes" in text
+    assert "commit 0123456, with changes" in performance.conditions(RESULT)
     rows = [row[1:] for row in cells(performance.targets_table([RESULT]))]
     assert rows == [
         ["twice", "must", "4 times (published)", "1.9 to 9", "yes, not in every round"],

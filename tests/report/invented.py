@@ -119,21 +119,21 @@ def add(folder, name, noise, seed=1, **model):
         "peak_memory_bytes": 1.2e9, "device": "cpu (2 threads), bf16",
         "scores": scores_of(predicted), "detail": detail_of(predicted),
     }  # fmt: skip
+    (folder / name).mkdir(parents=True, exist_ok=True)
     write_json(folder / f"results_{name}.json", content)
-    (folder / name).mkdir(exist_ok=True)
     np.savez(folder / name / "moments.npz", names=np.array(NAMES), moments=moments(TRUTH, predicted))
     return predicted
 
 
 def evaluate(folder, models, part="test"):
-    """Write an evaluation of `models`: predictions and the model's facts by name."""
+    """Write an evaluation of `models`: by name the predictions, and what the model has other than a GPT."""
     sums = {name: moments(TRUTH, predicted) for name, (predicted, _) in models.items()}
     pairs = [
         {"one": one, "other": other, **paired_difference(sums[one], sums[other])._asdict()}
         for one, other in itertools.combinations(models, 2)
     ]
     judged = {
-        name: {"model": model, "scores": scores_of(predicted), "detail": detail_of(predicted)}
+        name: {"model": model_of(**model), "scores": scores_of(predicted), "detail": detail_of(predicted)}
         for name, (predicted, model) in models.items()
     }
     baselines = {"motif scan": guess(0.5, 9), "mean score": np.zeros_like(TRUTH)}
@@ -170,12 +170,11 @@ def about(weights):
 
 def make_results(auroc=0.7, name="original", weights=None, **protocol):
     """A results.json, as `dnalm interact train` writes it."""
+    curves = {"train_loss": [0.7, 0.6, 0.5], "val_bce": [0.71, 0.66, 0.65], "val_auroc": [0.5, 0.65, auroc]}
     return {
         "format": "dnalm-interaction-results", "format_version": 1, "name": name, "model": about(weights),
-        "training": training_of(
-            train_loss=[0.7, 0.6, 0.5], val_bce=[0.71, 0.66, 0.65], val_auroc=[0.5, 0.65, auroc]
-        ),
-        "validation": make_scores(auroc), "node_rate_validation": 0.58, **PROTOCOL, **protocol,
+        "training": training_of(**curves), "validation": make_scores(auroc), "node_rate_validation": 0.58,
+        **PROTOCOL, **protocol,
     }  # fmt: skip
 
 

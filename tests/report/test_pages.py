@@ -84,7 +84,6 @@ def test_the_language_page_has_each_run_with_its_numbers_and_needs_nothing_but_i
     facts = rows_of(chapter.details[1])
     assert facts["command"] == ["dnalm pretrain --data data/vocab4 --out 'my outputs' --recipe default"]
     assert "torch 2.13" in facts["versions"][0]
-
     text = page_of(chapter)
     closed = re.sub(r"<(meta|img)([^>]*)>", r"<\1\2/>", text)  # then a page is XML
     tags = list(ElementTree.fromstring(closed).iter())

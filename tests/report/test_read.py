@@ -6,26 +6,11 @@ import sys
 import numpy as np
 import pytest
 
-from dnalm.bootstrap import moments, paired_difference
 from dnalm.errors import InputError
 from dnalm.files import write_json
 from dnalm.report.comparisons import ranked, read_binding, read_moments, read_pair_run, read_pairs
 from dnalm.report.read import kinds_of, read_language
-from tests.report.invented import (
-    CNN,
-    NAMES,
-    RUNGS,
-    TRUTH,
-    add,
-    change,
-    evaluate,
-    guess,
-    make_evaluation,
-    make_results,
-    make_run,
-    model_of,
-    write_outputs,
-)
+from tests.report.invented import add, evaluate, make_evaluation, make_results, make_run, write_outputs
 
 
 def aurocs(entries):
@@ -34,10 +19,8 @@ def aurocs(entries):
 
 def test_the_kind_of_a_run_follows_from_its_files(tmp_path):
     write_outputs(tmp_path / "outputs", make_run("full"))
-    for name in ("models", "tested"):
-        (tmp_path / name).mkdir()
-    add(tmp_path / "models", "vocab4", 2.0)
-    evaluate(tmp_path / "tested", {"vocab4": (guess(1.0, 1), model_of())})
+    predicted = add(tmp_path / "models", "vocab4", 2.0)
+    evaluate(tmp_path / "tested", {"vocab4": (predicted, {})})
     write_json(tmp_path / "runs" / "original" / "results.json", make_results())
     write_json(tmp_path / "judged" / "evaluation_test.json", make_evaluation({"original": 0.7}))
     kinds = {folder.name: kinds_of([folder]) for folder in tmp_path.iterdir()}
@@ -74,46 +57,48 @@ def test_language_runs_of_one_mode_are_named_by_folder(tmp_path):
 
 def test_an_evaluation_of_the_same_windows_joins_the_results(tmp_path):
     predicted = add(tmp_path, "vocab4", 2.0, weights="new")
-    models = {"vocab4": (predicted, model_of(weights="new")), "cnn": (guess(1.0, 5), model_of(**CNN))}
+    models = {"vocab4": (predicted, {"weights": "new"}), "cnn": (predicted, {"kind": "cnn"})}
     evaluate(tmp_path, models, part="validation")
     (comparison,) = read_binding([tmp_path]).comparisons
     assert list(comparison.entries) == ["cnn", "vocab4", "motif scan", "mean score"]
-    change(tmp_path / "evaluation_validation.json", "models", "vocab4", "model", "weights", to="old")
+    evaluate(tmp_path, models | {"vocab4": (predicted, {"weights": "old"})}, part="validation")
     (comparison,) = read_binding([tmp_path]).comparisons
     stale = f"vocab4 ({tmp_path.name}/evaluation_validation, other weights)"
     assert set(comparison.models) == {"cnn", "vocab4", stale}
 
 
 def test_folders_are_read_together_and_splits_and_parts_stand_apart(tmp_path):
-    for name, noise in (("one", 1.0), ("two", 4.0)):
-        (tmp_path / name).mkdir()
-        add(tmp_path / name, "vocab4", noise)
+    predicted = add(tmp_path / "one", "vocab4", 1.0)
+    add(tmp_path / "two", "vocab4", 4.0)
     (comparison,) = read_binding([tmp_path / "one", tmp_path / "two"]).comparisons
     best, other = ranked(comparison.models)
     assert (best, other) == ((tmp_path / "one/vocab4").as_posix(), (tmp_path / "two/vocab4").as_posix())
     assert comparison.difference(best, other).low > 0
     for part in ("all", "test"):
-        evaluate(tmp_path / "one", {"vocab4": (guess(1.0, 1), model_of())}, part=part)
+        evaluate(tmp_path / "one", {"vocab4": (predicted, {})}, part=part)
     assert [c.part for c in read_binding([tmp_path / "one"]).comparisons] == ["test", "validation", "all"]
-    change(tmp_path / "two" / "results_vocab4.json", "split", "digest", to="other")
+    path = tmp_path / "two" / "results_vocab4.json"
+    path.write_text(path.read_text().replace('"01ab"', '"other"'))
     assert len({c.split.digest for c in read_binding([tmp_path]).comparisons}) == 2
 
 
 def test_a_difference_matches_windows_by_name_and_checks_their_truth(tmp_path):
-    one, other = add(tmp_path, "a", 1.0), add(tmp_path, "b", 4.0, seed=2)
-    add(tmp_path, "flat", None)
+    for name, noise in (("a", 1.0), ("b", 4.0), ("flat", None)):
+        add(tmp_path, name, noise)
     (comparison,) = read_binding([tmp_path]).comparisons
     assert ranked(comparison.models) == ["a", "b", "flat"]  # an undefined score is last
     assert isinstance(comparison.difference("a", "flat"), str)
-    path, sums = tmp_path / "b" / "moments.npz", moments(TRUTH, other)
+    path = tmp_path / "b" / "moments.npz"
+    with np.load(path) as arrays:
+        names, sums = arrays["names"], arrays["moments"]
 
     def difference(names, sums):
-        np.savez(path, names=np.array(names), moments=sums)
+        np.savez(path, names=names, moments=sums)
         return read_binding([tmp_path]).comparisons[0].difference("a", "b")
 
-    assert difference(NAMES[::-1], sums[::-1]) == paired_difference(moments(TRUTH, one), sums)
-    assert isinstance(difference(NAMES, moments(TRUTH + 1, other)), str)  # another truth
-    assert isinstance(difference(NAMES[1:], sums[1:]), str)  # other windows
+    assert difference(names[::-1], sums[::-1]) == comparison.difference("a", "b")
+    assert isinstance(difference(names, sums + [0, 1, 0, 1, 0, 0]), str)  # another truth
+    assert isinstance(difference(names[1:], sums[1:]), str)  # other windows
     path.unlink()
     assert isinstance(read_binding([tmp_path]).comparisons[0].difference("a", "b"), str)
 
@@ -146,22 +131,11 @@ def test_pair_runs_are_read_by_split_the_test_part_first(tmp_path):
     assert test.node_rate == validation.node_rate == 0.58
     assert cold.models["cold"].minus_best_rung is None
     assert not cold.baselines
-    assert ranked(test.baselines)[0] == "matrix factorisation"
-
-
-def test_trainings_of_one_name_are_named_by_folder(tmp_path):
-    for seed, auroc in ((0, 0.7), (1, 0.72)):
-        run = tmp_path / f"seed{seed}" / "original"
-        write_json(run / "results.json", make_results(auroc))
-        write_json(run / "evaluation_test.json", make_evaluation({"original": auroc - 0.01}))
-    for comparison, less in zip(read_pairs([tmp_path]).comparisons, (0.01, 0.0), strict=True):
-        expected = {"seed0/original": 0.7 - less, "seed1/original": 0.72 - less}
-        assert aurocs(comparison.models) == pytest.approx(expected)
 
 
 def test_evaluations_of_the_same_pairs_stand_together_and_replace_the_result_of_training(tmp_path):
-    for name, auroc, rungs in (("a", None, RUNGS), ("b", 0.71, RUNGS), ("c", 0.7, {"node rate": 0.59})):
-        write_json(tmp_path / name / "evaluation_test.json", make_evaluation({name: auroc}, rungs=rungs))
+    for name, auroc, more in (("a", None, {}), ("b", 0.71, {}), ("c", 0.7, {"rungs": {"node rate": 0.59}})):
+        write_json(tmp_path / name / "evaluation_test.json", make_evaluation({name: auroc}, **more))
     (comparison,) = read_pairs([tmp_path]).comparisons
     assert ranked(comparison.models) == ["b", "c", "a"]  # null is NaN, and last
     assert len(comparison.baselines) == 4
@@ -173,12 +147,20 @@ def test_evaluations_of_the_same_pairs_stand_together_and_replace_the_result_of_
     assert validation.models["b"].minus_best_rung is not None
 
 
-def test_a_model_is_known_by_its_weights_whatever_its_name(tmp_path):
-    write_json(tmp_path / "a" / "results.json", make_results(name="a", weights="w1"))
-    other = f"a ({tmp_path.name}/evaluation_test, other weights)"
+def test_a_model_has_the_name_of_its_training(tmp_path):
+    for seed, auroc in ((0, 0.7), (1, 0.72)):
+        run = tmp_path / f"seed{seed}" / "original"
+        write_json(run / "results.json", make_results(auroc))
+        write_json(run / "evaluation_test.json", make_evaluation({"original": auroc - 0.01}))
+    for comparison, less in zip(read_pairs([tmp_path]).comparisons, (0.01, 0.0), strict=True):
+        expected = {"seed0/original": 0.7 - less, "seed1/original": 0.72 - less}
+        assert aurocs(comparison.models) == pytest.approx(expected)
+    folder = tmp_path / "seed0" / "original"  # known by its weights, whatever its name
+    write_json(folder / "results.json", make_results(name="a", weights="w1"))
+    other = "a (original/evaluation_test, other weights)"
     for name, weights, label in (("moved", "w1", "a"), ("a", "w0", other)):
-        write_json(tmp_path / "evaluation_test.json", make_evaluation({name: 0.7}, weights=weights))
-        assert list(read_pairs([tmp_path]).comparisons[0].models) == [label]
+        write_json(folder / "evaluation_test.json", make_evaluation({name: 0.7}, weights=weights))
+        assert list(read_pairs([folder]).comparisons[0].models) == [label]
 
 
 def test_a_run_is_read_with_evaluations_of_its_weights_and_pairs_in_it_and_beside_it(tmp_path):
