@@ -113,17 +113,3 @@ def test_refuses_what_it_cannot_read_and_names_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(ValueError, match=r'pip install "dnalm\[interaction\]"'):
         ChemBERTa(CONFIG)
-
-
-@pytest.mark.parametrize(
-    ("wrong", "message"),
-    [
-        ({"layers": 0, "eps": 0.0}, "layers must be at least 1, got 0; eps must be above 0"),
-        ({"padding_idx": 514}, "positions must be at least 516, got 515"),
-        ({"padding_idx": -1}, "padding_idx must be at least 0"),
-        ({"dropout": 1.0, "attention_dropout": -0.1}, "dropout must be .*; attention_dropout must be"),
-    ],
-)
-def test_refuses_sizes_that_make_no_sense(wrong, message):
-    with pytest.raises(ValueError, match=message):
-        ChemBERTaConfig(**wrong)

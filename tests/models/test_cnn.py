@@ -1,6 +1,5 @@
 """Tests for dnalm/models/cnn.py; the laws of every encoder are in test_registry.py."""
 
-import pytest
 import torch
 
 from dnalm.models.cnn import CNN, CNNConfig
@@ -27,9 +26,3 @@ def test_equals_a_convolution_of_one_hot_letters():
         torch.nn.functional.conv1d(one_hot, cnn.initial_conv.weight, cnn.initial_conv.bias, padding=2)
     ).transpose(1, 2)
     torch.testing.assert_close(cnn(tokens, torch.ones(1, 7, dtype=torch.bool)), expected)
-
-
-@pytest.mark.parametrize("wrong", [{"width": 0}, {"encoder_kernel": 4}])
-def test_refuses_sizes_that_make_no_sense(wrong):
-    with pytest.raises(ValueError, match="must be"):
-        CNNConfig(**wrong)

@@ -40,14 +40,6 @@ def reference(model, tokens):
     return x.transpose(1, 2), norms
 
 
-def test_published_sizes():
-    made = GeneCNN(GeneCNNConfig())
-    convolutions = [64 * 128 * 3 + 64, 128 * 64 * 5 + 128, 256 * 128 * 7 + 256]
-    count = sum(parameter.numel() for parameter in made.parameters())
-    assert count == 5 * 128 + sum(convolutions) + 2 * (64 + 128 + 256) == 296_896
-    assert (made.width, made.stride) == (256, 8)
-
-
 @pytest.mark.parametrize("length", [1, 7, 8, 60, 61])
 @pytest.mark.parametrize("training", [True, False])
 def test_without_padding_it_is_pytorchs_layers(length, training):

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from dnalm.models.gpt import GPT, GPTConfig
-from dnalm.models.language import LanguageModel
 from dnalm.models.layers import rotate
 from dnalm.models.local_start import start_local
 
@@ -89,15 +88,6 @@ def test_equals_a_reference_in_float64(tokens, position, bias):
     torch.testing.assert_close(states.detach(), torch.from_numpy(reference(gpt, tokens)), rtol=0, atol=2e-6)
 
 
-@pytest.mark.parametrize(
-    ("vocab_size", "position", "count"), [(40, "learned", 7_211_904), (4, "rotary", 7_082_880)]
-)
-def test_parameter_counts_are_the_published_ones(vocab_size, position, count):
-    with torch.device("meta"):
-        model = LanguageModel(GPTConfig(position=position), vocab_size)
-    assert model.parameter_count == count
-
-
 def test_first_weights_have_the_stated_spread():
     torch.manual_seed(0)
     gpt = GPT(GPTConfig(n_layer=8, n_embd=128, position="learned"), 40)
@@ -105,37 +95,6 @@ def test_first_weights_have_the_stated_spread():
     assert gpt.h[0].attn.c_attn.weight.std().item() == pytest.approx(0.02, rel=0.03)
     assert gpt.h[0].mlp.c_proj.weight.std().item() == pytest.approx(0.02 / 4, rel=0.03)
     assert (gpt.ln_f.weight == 1).all()
-
-
-@pytest.mark.parametrize("dropout", [0.0, 0.5])
-@POSITIONS
-def test_checkpointing_computes_each_block_twice_and_changes_no_bit(tokens, position, dropout):
-    real, found = torch.ones(3, 12, dtype=torch.bool), []
-    for checkpointing in (False, True):
-        gpt, calls = make(position, dropout=dropout).train(), []
-        gpt.gradient_checkpointing = checkpointing
-        for number, block in enumerate(gpt.layers):
-            block.register_forward_pre_hook(lambda *_, number=number, calls=calls: calls.append(number))
-        torch.manual_seed(1)  # of dropout, which the second computation must draw again
-        states = gpt(tokens, real)
-        (states * torch.linspace(-1, 1, 16)).sum().backward()
-        assert calls == ([0, 1, 1, 0] if checkpointing else [0, 1])
-        found.append([states.detach()] + [parameter.grad for parameter in gpt.parameters()])
-    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
-
-
-@pytest.mark.parametrize(
-    ("wrong", "message"),
-    [
-        ({"n_embd": 10, "n_head": 3}, "n_embd must be a multiple of n_head, got 10 and 3"),
-        ({"n_embd": 6, "n_head": 2}, "rotary positions need an even"),
-        ({"n_layer": 0, "dropout": 1.0}, "n_layer must be at least 1, got 0; dropout must be"),
-        ({"position": "absolute"}, "position must be learned or rotary, got 'absolute'"),
-    ],
-)
-def test_refuses_wrong_settings(wrong, message):
-    with pytest.raises(ValueError, match=message):
-        GPTConfig(**wrong)
 
 
 def test_local_start_makes_each_head_look_at_its_own_distance():

@@ -12,7 +12,7 @@ from dnalm.models.gene_cnn import GeneCNNConfig
 from dnalm.models.heads import PairHeadConfig
 from dnalm.models.open import open_interaction
 from dnalm.models.pair import InteractionModel, predict
-from dnalm.models.pair_shape import EncodersConfig, InteractionShape
+from dnalm.models.pair_shape import InteractionShape
 from dnalm.models.smiles_lstm import SmilesLSTMConfig
 from dnalm.train.pairs import InteractionTask, cross_entropy
 
@@ -58,18 +58,6 @@ def name(request):
     if "morgan" in request.param:
         pytest.importorskip("rdkit")
     return request.param
-
-
-def test_size_of_the_published_model():
-    """About 1.2 million with 40 characters, not the 5 million that its paper speaks of."""
-    shape = InteractionShape(characters="".join(chr(40 + i) for i in range(40)))
-    made = InteractionModel(shape)
-    gene = 5 * 128 + (64 * 128 * 3 + 64) + (128 * 64 * 5 + 128) + (256 * 128 * 7 + 256) + 2 * (64 + 128 + 256)
-    molecule = 41 * 128 + 264_192 + 395_264
-    head = 33_024 + 172_545
-    assert (gene, molecule, head) == (296_896, 664_704, 205_569)
-    assert made.parameter_count == gene + molecule + head == 1_167_169
-    assert shape.kind == "original"
 
 
 def test_genes_and_molecules_are_cut_to_what_is_read():
@@ -186,8 +174,3 @@ def test_a_part_of_one_class_is_refused(value, which):
     part_name = "training" if which == "train" else which
     with pytest.raises(ValueError, match=f"the {part_name} part has .* pairs, {positive} of them positive"):
         task(pairs)
-
-
-def test_refuses_lengths_that_make_no_sense():
-    with pytest.raises(ValueError, match="dna_length must be at least 1, got 0; smiles_length must be"):
-        EncodersConfig(dna_length=0, smiles_length=0)

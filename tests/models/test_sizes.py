@@ -1,4 +1,4 @@
-"""Tests for dnalm/models/sizes.py, and for `dnalm pretrain --size`."""
+"""Published parameter counts, sizes that are refused, and models/sizes.py with `dnalm pretrain --size`."""
 
 import pytest
 import torch
@@ -6,8 +6,83 @@ import torch
 from dnalm.checkpoint import load
 from dnalm.cli import main
 from dnalm.commands.pretrain import default_options
+from dnalm.models.bags import KmerBag, KmerConfig, MorganBag, MorganConfig
+from dnalm.models.binding import BindingModel, BindingShape, TuneConfig
+from dnalm.models.chemberta import ChemBERTaConfig
+from dnalm.models.cnn import CNNConfig
+from dnalm.models.cross_attention import CrossAttentionConfig, CrossAttentionHead
+from dnalm.models.dnabert2 import DNABert2, DNABert2Config
+from dnalm.models.gene_cnn import GeneCNN, GeneCNNConfig
 from dnalm.models.gpt import GPT, GPTConfig
+from dnalm.models.heads import PairHead, PairHeadConfig, RegressionHead, RegressionHeadConfig
+from dnalm.models.language import LanguageModel
+from dnalm.models.pair import InteractionModel
+from dnalm.models.pair_shape import EncodersConfig, InteractionShape
 from dnalm.models.sizes import SIZES
+from dnalm.models.smiles_lstm import SmilesLSTM, SmilesLSTMConfig
+from dnalm.tokens.characters import HG38_CHARACTERS
+
+LEARNED, LETTERS = GPTConfig(position="learned"), "".join(chr(40 + at) for at in range(40))
+GATES = 4 * 128
+LSTM = 41 * 128 + 2 * (GATES * (128 + 128) + 2 * GATES) + 2 * (GATES * (256 + 128) + 2 * GATES)
+PAIR_HEAD = (256 * 128 + 128 + 128) + (512 * 256 + 256) + (256 * 128 + 128) + (128 * 64 + 64) + (64 + 1)
+ATTENTION = {"gene_projection": 393_728, "molecule_projection": 197_120, "fusion": 657_152}
+ATTENTION |= {"gene_attending": 2_102_784, "molecule_attending": 2_102_784, "classifier": 41_217}
+
+
+@pytest.mark.parametrize(
+    ("build", "counts"),
+    [
+        (lambda: GeneCNN(GeneCNNConfig()), 296_896),
+        (lambda: SmilesLSTM(SmilesLSTMConfig(), 40), LSTM),
+        (lambda: KmerBag(KmerConfig()), 256 * 256),
+        (lambda: MorganBag(MorganConfig()), 2048 * 256),
+        (lambda: LanguageModel(LEARNED, 40), 7_211_904),
+        (lambda: LanguageModel(GPTConfig(), 4), 7_082_880),
+        (lambda: DNABert2(DNABert2Config()), 3_148_800 + 12 * 9_444_096),
+        (lambda: RegressionHead(128, RegressionHeadConfig()), 180_737),
+        (lambda: RegressionHead(384, RegressionHeadConfig()), 541_697),
+        (lambda: RegressionHead(768, RegressionHeadConfig()), 1_083_137),
+        (lambda: PairHead(256, 256, PairHeadConfig()), PAIR_HEAD),
+        (lambda: CrossAttentionHead(768, 384, CrossAttentionConfig()), ATTENTION),
+        (lambda: BindingModel(BindingShape(LEARNED, HG38_CHARACTERS)), 7_753_601),
+        (
+            lambda: BindingModel(BindingShape(GPTConfig(), "ACGT", tuning=TuneConfig(both_strands=True))),
+            8_166_017,
+        ),
+        # About 1.2 million, not the 5 million that its paper speaks of.
+        (lambda: InteractionModel(InteractionShape(characters=LETTERS)), 296_896 + LSTM + PAIR_HEAD),
+    ],
+)
+def test_parameter_counts_are_the_published_ones(build, counts):
+    with torch.device("meta"):
+        made = build()
+    parts = {name: sum(p.numel() for p in part.parameters()) for name, part in made.named_children()}
+    whole = sum(p.numel() for p in made.parameters())
+    assert counts == (parts if isinstance(counts, dict) else whole)
+
+
+@pytest.mark.parametrize(
+    ("config", "wrong", "message"),
+    [
+        (GPTConfig, {"n_embd": 10, "n_head": 3}, "n_embd must be a multiple of n_head, got 10 and 3"),
+        (GPTConfig, {"n_embd": 6, "n_head": 2}, "rotary positions need an even"),
+        (GPTConfig, {"n_layer": 0, "dropout": 1.0}, "n_layer must be at least 1, got 0; dropout must be"),
+        (GPTConfig, {"position": "absolute"}, "position must be learned or rotary, got 'absolute'"),
+        (CNNConfig, {"width": 0, "encoder_kernel": 4}, "width must be .* encoder_kernel must be"),
+        (RegressionHeadConfig, {"kernel": 10, "channels": 0}, "channels must be .* kernel must be odd"),
+        (RegressionHeadConfig, {"head_dropout": 1.0}, "head_dropout must be at least 0 and below 1"),
+        (CrossAttentionConfig, {"width": 10, "heads": 4, "head_dropout": 1.0}, "got 10 and 4; head_dropout"),
+        (ChemBERTaConfig, {"layers": 0, "eps": 0.0}, "layers must be at least 1, got 0; eps must be above 0"),
+        (ChemBERTaConfig, {"padding_idx": 514}, "positions must be at least 516, got 515"),
+        (ChemBERTaConfig, {"padding_idx": -1}, "padding_idx must be at least 0"),
+        (ChemBERTaConfig, {"dropout": 1.0, "attention_dropout": -0.1}, "dropout must .*; attention_dropout"),
+        (EncodersConfig, {"dna_length": 0, "smiles_length": 0}, "dna_length must .*; smiles_length must"),
+    ],
+)
+def test_sizes_that_make_no_sense_are_refused(config, wrong, message):
+    with pytest.raises(ValueError, match=message):
+        config(**wrong)
 
 
 @pytest.mark.parametrize("name", SIZES)
