@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from dnalm.errors import InputError
+from dnalm.models.cross_attention import CrossAttentionConfig, CrossAttentionHead
 from dnalm.models.heads import (
     POOLINGS,
     EncodedBatch,
@@ -76,8 +77,10 @@ def test_value_worked_out_by_hand():
 
 def test_dropout_runs_in_training_alone(head, states):
     both = side(torch.randn(5, PAIR_WIDTH)), side(torch.randn(5, PAIR_WIDTH)), *[torch.arange(5)] * 2
-    pairs = PairHead(PAIR_WIDTH, PAIR_WIDTH, PairHeadConfig())
-    for module, given in ((head, (states, EVERY)), (pairs, both)):
+    sizes = PAIR_WIDTH, PAIR_WIDTH
+    pairs, attending = PairHead(*sizes, PairHeadConfig()), CrossAttentionHead(*sizes, CrossAttentionConfig())
+    encoded = attending.encode("gene", *both[0]), attending.encode("molecule", *both[1]), *both[2:]
+    for module, given in ((head, (states, EVERY)), (pairs, both), (attending, encoded)):
         assert not torch.equal(module.train()(*given), module(*given))
         assert torch.equal(module.eval()(*given), module(*given))
 

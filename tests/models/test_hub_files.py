@@ -1,6 +1,5 @@
 """Tests for open_dnabert2 and open_chemberta: small random checkpoints in exactly the hub's layout."""
 
-import importlib.util
 import json
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -14,6 +13,8 @@ from dnalm.errors import InputError
 from dnalm.formats.hub import read_config
 from dnalm.models.chemberta import ChemBERTa, ChemBERTaConfig, open_chemberta
 from dnalm.models.dnabert2 import DNABert2, DNABert2Config, open_dnabert2
+
+transformers = pytest.importorskip("transformers")
 
 NORM = ("embeddings.LayerNorm.weight", "embeddings.LayerNorm.bias")
 
@@ -41,10 +42,6 @@ def both(weights: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
     }
 
 
-def layers(layer: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-    return {f"encoder.layer.{number}.{name}": shape for number in range(2) for name, shape in layer.items()}
-
-
 SETTINGS = {
     "vocab_size": 20,
     "hidden_size": 24,
@@ -55,7 +52,9 @@ SETTINGS = {
     "hidden_act": "gelu",
 }
 TRANSFORM = {"dense": (24, 24), "LayerNorm": (24,)}
-OUTPUT = {"attention.output.dense": (24, 24), "attention.output.LayerNorm": (24,)}
+LAYER = {"attention.self.Wqkv": (72, 24), "mlp.wo": (24, 16), "mlp.layernorm": (24,)}
+LAYER |= {"attention.output.dense": (24, 24), "attention.output.LayerNorm": (24,)}
+LAYER = both(LAYER) | {"mlp.gated_layers.weight": (32, 24)}
 DNABERT2 = Kind(
     open_dnabert2,
     DNABert2,
@@ -66,15 +65,16 @@ DNABERT2 = Kind(
     SETTINGS | {"type_vocab_size": 2},
     {"embeddings.word_embeddings.weight": (20, 24), "embeddings.token_type_embeddings.weight": (2, 24)}
     | dict.fromkeys(NORM, (24,))
-    | layers(
-        both({"attention.self.Wqkv": (72, 24), **OUTPUT, "mlp.wo": (24, 16), "mlp.layernorm": (24,)})
-        | {"mlp.gated_layers.weight": (32, 24)}
-    ),
+    | {f"encoder.layer.{number}.{name}": shape for number in range(2) for name, shape in LAYER.items()},
     both({f"cls.predictions.transform.{name}": shape for name, shape in TRANSFORM.items()})
     | both({"cls.predictions.decoder": (20, 24)}),
     "encoder.layer.1.mlp.wo.bias",
     ("bert.encoder.norm.weight", "cls.seq_relationship.bias", "pooler.dense.bias"),
 )
+CHEMBERTA_SETTINGS = SETTINGS | {"max_position_embeddings": 12, "type_vocab_size": 1, "pad_token_id": 1}
+with torch.device("meta"):
+    ROBERTA = transformers.RobertaForMaskedLM(transformers.RobertaConfig(**CHEMBERTA_SETTINGS)).state_dict()
+THEIRS = {name: tuple(tensor.shape) for name, tensor in ROBERTA.items()}
 CHEMBERTA = Kind(
     open_chemberta,
     ChemBERTa,
@@ -82,39 +82,18 @@ CHEMBERTA = Kind(
     "ChemBERTa-77M-MLM",
     "roberta.",
     "roberta.",
-    SETTINGS
-    | {"max_position_embeddings": 12, "type_vocab_size": 1, "model_type": "roberta", "pad_token_id": 1},
-    {
-        "embeddings.word_embeddings.weight": (20, 24),
-        "embeddings.position_embeddings.weight": (12, 24),
-        "embeddings.token_type_embeddings.weight": (1, 24),
-    }
-    | dict.fromkeys(NORM, (24,))
-    | layers(
-        both(
-            {f"attention.self.{name}": (24, 24) for name in ("query", "key", "value")}
-            | {**OUTPUT, "intermediate.dense": (16, 24)}
-            | {"output.dense": (24, 16), "output.LayerNorm": (24,)}
-        )
-    ),
-    both({"lm_head.dense": (24, 24), "lm_head.layer_norm": (24,), "lm_head.decoder": (20, 24)})
-    | {"lm_head.bias": (20,)},
+    CHEMBERTA_SETTINGS | {"model_type": "roberta"},
+    {name.removeprefix("roberta."): shape for name, shape in THEIRS.items() if name.startswith("roberta.")},
+    {name: shape for name, shape in THEIRS.items() if name.startswith("lm_head.")},
     "encoder.layer.1.output.dense.bias",
     ("roberta.encoder.norm.weight", "classifier.dense.bias", "pooler.dense.bias", "roberta.lm_head.bias"),
 )
 KINDS = {"dnabert2": DNABERT2, "chemberta": CHEMBERTA}
 
 
-def checked(name):
-    """The kind of a name, where what it needs is installed."""
-    if name == "chemberta" and importlib.util.find_spec("transformers") is None:
-        pytest.skip("ChemBERTa needs transformers, which is not installed")
-    return KINDS[name]
-
-
 @pytest.fixture(params=sorted(KINDS))
 def kind(request):
-    return checked(request.param)
+    return KINDS[request.param]
 
 
 def tensors(kind, prefix=None):
@@ -197,7 +176,7 @@ def test_names_what_is_missing_or_left_over(tmp_path, kind):
     ],
 )
 def test_names_what_is_of_another_shape(tmp_path, name, message, config):
-    kind = checked(name)
+    kind = KINDS[name]
     refused(kind, tmp_path / "hub", tensors(kind), message, **config)
 
 
@@ -228,7 +207,7 @@ def test_needs_weights_and_the_config_beside_them(tmp_path, kind):
 )
 def test_refuses_a_config_of_what_it_cannot_do(tmp_path, names, change, message):
     for name in names:
-        kind = checked(name)
+        kind = KINDS[name]
         refused(kind, tmp_path / "hub", tensors(kind), message, **change)
 
 

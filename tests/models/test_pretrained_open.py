@@ -48,37 +48,33 @@ def core(tmp_path):
     return tmp_path / "vocab4"
 
 
+def save_hub(folder, config, model):
+    """Save an encoder of random weights as it lies on the hub."""
+    prefix = "bert." if isinstance(model, DNABert2) else ""
+    weights = {prefix + name: each for name, each in model.state_dict().items()}
+    safetensors.torch.save_file(weights, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
 @pytest.fixture(scope="module")
 def dnabert2(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("hub") / "DNABERT-small"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("DNABERT-small", numbered=False)
     tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE(unk_token="[UNK]"))
-    trainer = tokenizers.trainers.BpeTrainer(
-        vocab_size=80,
-        special_tokens=["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"],
-        initial_alphabet=list("ACGT"),
-        show_progress=False,
-    )
+    special = ["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"]
+    options = {"vocab_size": 80, "initial_alphabet": list("ACGT"), "show_progress": False}
+    trainer = tokenizers.trainers.BpeTrainer(special_tokens=special, **options)
     tokenizer.train_from_iterator(random_genes(*[300] * 20), trainer)
     tokenizer.save(str(folder / "tokenizer.json"))
-    (folder / "config.json").write_text(json.dumps(DNABERT2))
-    torch.manual_seed(0)
-    weights = DNABert2(DNABert2Config.from_hub(DNABERT2)).state_dict()
-    safetensors.torch.save_file({f"bert.{k}": v for k, v in weights.items()}, folder / "model.safetensors")
-    return folder
+    return save_hub(folder, DNABERT2, DNABert2(DNABert2Config.from_hub(DNABERT2)))
 
 
 @pytest.fixture(scope="module")
 def chemberta(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("hub") / "ChemBERTa-small"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("ChemBERTa-small", numbered=False)
     vocabulary = {token: number for number, token in enumerate(SMILES_TOKENS)}
     (folder / "vocab.json").write_text(json.dumps(vocabulary))
-    (folder / "config.json").write_text(json.dumps(CHEMBERTA))
-    torch.manual_seed(0)
-    weights = ChemBERTa(ChemBERTaConfig.from_hub(CHEMBERTA)).state_dict()
-    safetensors.torch.save_file(dict(weights), folder / "model.safetensors")
-    return folder
+    return save_hub(folder, CHEMBERTA, ChemBERTa(ChemBERTaConfig.from_hub(CHEMBERTA)))
 
 
 def test_a_gene_is_cut_at_what_is_no_base_and_read_from_its_start_or_in_even_windows():
@@ -137,9 +133,6 @@ def test_spans_of_a_core_are_bases_of_the_gene_as_it_was_given(core):
     bases = [gene[begin:end].replace("N", "") for begin, end in found]
     assert "".join(bases) == gene.replace("N", "")
     assert {len(each) for each in bases} == {2, 3}
-
-
-def test_spans_of_windows_are_where_the_windows_are(core):
     found = open_gene_encoder(str(core), "", 2).spans(*random_genes(400))  # ten pieces of forty
     assert (found[0, 0], found[-1, 1]) == (0, 400)
     assert not ((found[:, 0] >= 40) & (found[:, 1] <= 360)).any()
@@ -173,11 +166,7 @@ def test_states_of_a_gene_are_the_encoders_without_its_special_tokens(dnabert2):
     torch.testing.assert_close(found[0], wanted.mean(0))
     config = encoder.config()
     assert (config.identity["name"], config.width, config.causal) == ("DNABERT-small", 24, False)
-
-
-def test_a_gene_is_read_alike_in_either_case_and_alone_or_among_others(dnabert2):
-    encoder = open_gene_encoder(str(dnabert2), "", 0)
-    genes = random_genes(9, 400, 70, letters="ACGT" * 6 + "N", seed=1)
+    genes = random_genes(9, 400, 70, letters="ACGT" * 6 + "N", seed=1)  # alike in either case, and alone
     together = encoder.encode(genes + [gene.lower() for gene in genes])
     for row, gene in enumerate(genes):
         torch.testing.assert_close(together[row], together[row + 3])
@@ -238,14 +227,13 @@ def changed(folder, path, **changes):
     return str(path)
 
 
-def test_files_of_two_models_mixed_are_refused(dnabert2, chemberta, tmp_path):
+def test_files_of_two_models_mixed_are_refused_and_the_shape_is_part_of_the_identity(
+    dnabert2, chemberta, tmp_path
+):
     with pytest.raises(InputError, match="its weights have rows for 9: files of two models are mixed"):
         open_gene_encoder(changed(dnabert2, tmp_path / "dna", vocab_size=9), "", 0)
     with pytest.raises(InputError, match="files of two models are mixed"):
         open_molecule_encoder(changed(chemberta, tmp_path / "molecules", vocab_size=9), "", "hub")
-
-
-def test_the_shape_of_an_encoder_is_part_of_its_identity(chemberta, tmp_path):
     other = changed(chemberta, tmp_path / chemberta.name, num_attention_heads=2)  # no tensor shows it
     one, two = (open_molecule_encoder(str(folder), "", "hub").identity for folder in (chemberta, other))
     assert one["weights"] == two["weights"]

@@ -159,15 +159,6 @@ def test_rotary_positions_are_named_and_come_back(tmp_path):
         read_binding_file(gpt_file(tmp_path / "y.pt", gpt_state=content["gpt_state"]))
 
 
-def test_what_wrappers_put_before_the_names_is_taken_off(tmp_path):
-    prefix = "module._orig_mod."
-    parts = {"gpt_state": gpt_state(), "regressor_state": head_of(8)}
-    wrapped = {key: {prefix + name: each for name, each in state.items()} for key, state in parts.items()}
-    found = published_states(read_binding_file(gpt_file(tmp_path / "x.pt", **wrapped))[0])
-    assert same(found["head"], parts["regressor_state"])
-    assert same(found["gpt"], parts["gpt_state"])
-
-
 GOOD, GOOD_HEAD = gpt_state(), head_of(8)
 CHANGES = [
     (

@@ -25,8 +25,8 @@ from dnalm.models.gpt import GPTConfig
 from dnalm.models.heads import RegressionHeadConfig
 from dnalm.models.input_encoder import shape_of
 from dnalm.models.layers import Encoder, check_tokens, mask_padding
-from dnalm.models.pair import InteractionModel, predict
-from dnalm.models.pair_shape import EncodersConfig, InteractionShape, PairTexts
+from dnalm.models.pair import InteractionModel
+from dnalm.models.pair_shape import EncodersConfig, PairTexts
 from dnalm.models.registry import ENCODERS, EncoderEntry, entry_of
 from dnalm.models.smiles_lstm import SmilesLSTMConfig
 from dnalm.train.binding import BindingTask
@@ -45,7 +45,7 @@ class Sample(NamedTuple):
 
 
 SAMPLES = [
-    Sample(GPTConfig(n_layer=1, n_head=2, n_embd=8, block_size=LENGTH)),
+    Sample(GPTConfig(n_layer=1, n_head=2, n_embd=8, block_size=LENGTH, dropout=0.5)),
     Sample(CNNConfig(width=8, encoder_kernel=5)),
     Sample(GeneCNNConfig(6, (4, 8), (3, 5)), stride=4),
     Sample(SmilesLSTMConfig(6, 4, 1)),
@@ -110,16 +110,11 @@ def test_padding_is_silent_in_values_and_gradients(encoder):
     tokens, real = batch(8, 13, LENGTH)
     assert (~encoder.state_mask(real)).sum() > 0
     found = [with_gradients(encoder, tokens.masked_fill(~real, padding), real) for padding in (0, 1)]
-    for one, other in zip(*found, strict=True):
-        assert torch.equal(one, other)
-
-
-def test_more_padding_changes_no_state_and_no_gradient(encoder):
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
     tokens, real = batch(8, 12)
     found = [with_gradients(encoder, tokens[:, :longest], real[:, :longest]) for longest in (12, LENGTH)]
-    for one, other in zip(*found, strict=True):
-        # float32 sums in another order; a gradient of places that are nobody's is 0 in both
-        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+    # float32 sums in another order; a gradient of places that are nobody's is 0 in both
+    torch.testing.assert_close(*found, rtol=1e-5, atol=1e-5)
 
 
 def test_a_batch_of_one_is_a_batch_of_64(encoder):
@@ -131,18 +126,13 @@ def test_a_batch_of_one_is_a_batch_of_64(encoder):
         torch.testing.assert_close(alone[0], together[row], rtol=1e-5, atol=1e-5)
 
 
-def test_saved_and_loaded_it_is_the_same(sample, encoder):
+def test_saved_and_loaded_it_is_the_same_and_dropout_runs_in_training_alone(sample, encoder):
     tokens, real = batch(LENGTH, 8)
     torch.manual_seed(1)
     other = entry_of(sample.config).build(sample.config, "ACGTN").eval()
     assert (other(tokens, real) != encoder(tokens, real)).any()
     other.load_state_dict(encoder.state_dict())
     assert torch.equal(other(tokens, real), encoder(tokens, real))
-
-
-def test_dropout_runs_in_training_alone(sample, encoder):
-    tokens, real = batch(LENGTH, 8)
-    assert torch.equal(encoder(tokens, real), encoder(tokens, real))
     encoder.train()
     drops = getattr(sample.config, "dropout", 0.0) > 0.0
     assert torch.equal(encoder(tokens, real), encoder(tokens, real)) != drops
@@ -192,58 +182,33 @@ class Toy(Encoder):
         return mask_padding((left.roll(1, 1) + own + right.roll(-1, 1)).tanh(), real)
 
 
-@pytest.fixture
-def toy(monkeypatch):
+@pytest.mark.parametrize("kind", ["binding", "interaction"])
+def test_one_line_adds_an_encoder(monkeypatch, kind):
     entry = EncoderEntry("toy", ToyConfig, Toy, "bases", ("binding", "gene"))
     monkeypatch.setattr(registry, "ENCODERS", [*ENCODERS, entry])
-
-
-def losses(model, loss):
-    """Of 60 steps of training."""
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
-    found = []
+    torch.manual_seed(0)
+    if kind == "binding":
+        shape = BindingShape(ToyConfig(), head=RegressionHeadConfig(8, 3, 0.0))
+        letters = np.frombuffer(b"ACGTTGCAACGATCGNACCT" * 8, dtype=np.uint8).reshape(8, 20)
+        windows = BindingWindows(shape.tokens(letters), torch.from_numpy(letters == ord("G")).float())
+        task, model = BindingTask(shape, windows, windows), BindingModel(shape)
+        model.prepare_training()
+        assert shape.kind == "toy"
+    else:
+        shape, _ = shape_of(EncodersConfig("toy", "lstm", 30, 20), lambda: "CNO", None)
+        texts = PairTexts(["ACGTACGTAC", "GATAAGGATAAG", "TTTTNTTT"], ["CCO", "CCN"])
+        gene, molecule = np.divmod(np.arange(6), 2)
+        rows = PairRows(gene, molecule, (gene == 1).astype(np.uint8))
+        task, model = InteractionTask(shape, shape.tokens(texts), rows, rows), InteractionModel(shape)
+        assert (shape.names, shape.head.gene_pooling) == (("toy", "lstm"), "mean")
+    optimizer, losses = torch.optim.Adam(model.parameters(), lr=1e-2), []
+    batch = task.windows(8 if kind == "binding" else 6, 0).batch(0)
     for _ in range(60):
         optimizer.zero_grad()
-        value = loss()
-        value.backward()
+        losses.append(task.loss(model, batch))
+        losses[-1].backward()
         optimizer.step()
-        found.append(value.item())
-    return found
-
-
-@pytest.mark.usefixtures("toy")
-def test_one_line_adds_an_encoder_to_binding_models():
-    torch.manual_seed(0)
-    shape = BindingShape(ToyConfig(), head=RegressionHeadConfig(8, 3, 0.0))
-    letters = np.frombuffer(b"ACGTTGCAACGATCGNACCT" * 8, dtype=np.uint8).reshape(8, 20)
-    tokens = shape.tokens(letters)
-    scores = torch.from_numpy(letters == ord("G")).float()
-    windows = BindingWindows(tokens, scores)
-    task, model = BindingTask(shape, windows, windows), BindingModel(shape)
-    model.prepare_training()
-    batch = task.windows(8, 0).batch(0)
-    found = losses(model, lambda: task.loss(model, batch))
-    assert found[-1] < 0.5 * found[0]
-    assert model.shape.kind == "toy"
-    again = BindingModel(BindingShape.from_dict(shape.as_dict()))
+    assert losses[-1] < 0.5 * losses[0]
+    again = type(model)(type(shape).from_dict(shape.as_dict()))
     again.load_state_dict(model.state_dict())
-    assert torch.equal(again.eval()(tokens), model.eval()(tokens))
-
-
-@pytest.mark.usefixtures("toy")
-def test_one_line_adds_an_encoder_to_pair_models():
-    torch.manual_seed(0)
-    shape, _ = shape_of(EncodersConfig("toy", "lstm", 30, 20), lambda: "CNO", None)
-    assert shape.names == ("toy", "lstm")
-    assert shape.head.gene_pooling == "mean"
-    texts = PairTexts(["ACGTACGTAC", "GATAAGGATAAG", "TTTTNTTT"], ["CCO", "CCN"])
-    gene, molecule = np.divmod(np.arange(6), 2)
-    rows = PairRows(gene, molecule, (gene == 1).astype(np.uint8))
-    task, model = InteractionTask(shape, shape.tokens(texts), rows, rows), InteractionModel(shape)
-    batch = task.windows(6, 0).batch(0)
-    found = losses(model, lambda: task.loss(model, batch))
-    assert found[-1] < 0.5 * found[0]
-    again = InteractionModel(InteractionShape.from_dict(shape.as_dict()))
-    again.load_state_dict(model.state_dict())
-    pairs = task.tokens, gene, molecule
-    np.testing.assert_array_equal(predict(again, *pairs), predict(model, *pairs))
+    assert task.evaluate(again) == task.evaluate(model)

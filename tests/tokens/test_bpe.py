@@ -133,15 +133,12 @@ def test_windows_are_evenly_spaced_over_a_longer_sequence(bpe, whole):
         assert (spans[1:, 0] >= spans[:-1, 1]).all()
 
 
-def test_refuses_a_sequence_without_a_base_and_sizes_that_make_no_sense(bpe):
+def test_refuses_no_base_senseless_sizes_and_what_is_no_tokenizer_of_dna(bpe, tmp_path, folder, monkeypatch):
     for text in ("", "NNNN", "-" * 30):
         with pytest.raises(InputError, match="at least one of A, C, G, T or U, got"):
             bpe.windows(text, 3)
     with pytest.raises(InputError, match="`count` and `longest` must be at least 1, got 0 and -1"):
         bpe.windows("ACGT", 0, -1)
-
-
-def test_refuses_what_is_no_tokenizer_of_dna(tmp_path, folder, monkeypatch):
     library = pytest.importorskip("tokenizers")
     text = (folder / "tokenizer.json").read_text()
     words = library.Tokenizer(library.models.WordLevel({"[UNK]": 0, "C": 1}, unk_token="[UNK]")).to_str()

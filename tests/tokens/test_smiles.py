@@ -39,11 +39,6 @@ def library():
     return made
 
 
-@pytest.fixture(scope="module")
-def published(shared_data):
-    return SmilesVocabulary(shared_data / "hub" / "ChemBERTa-77M-MLM")
-
-
 def read(vocabulary, smiles, how):
     """Names of the tokens between [CLS] and [SEP], and what is lost."""
     names = {number: token for token, number in vocabulary._vocabulary.items()}
@@ -75,14 +70,11 @@ def test_tokens_by_hand(vocabulary, smiles, hub, hub_lost, atomwise, atomwise_lo
     assert read(vocabulary, smiles, "atomwise") == (atomwise, atomwise_lost)
 
 
-def test_spans_are_the_tokens_places(vocabulary):
+def test_spans_are_the_tokens_places_and_a_cut_keeps_both_ends(vocabulary):
     hub, atomwise = (vocabulary.encode("[Na+]OCl", how) for how in ("hub", "atomwise"))
     assert hub.spans.tolist() == [[1, 1], [1, 2], [5, 6], [6, 7], [7, 7]]
     assert atomwise.spans.tolist() == [[0, 0], [0, 5], [5, 6], [6, 8], [8, 8]]
     assert vocabulary.encode("[K]", "hub").spans.tolist() == [[0, 0], [0, 0]]
-
-
-def test_cut_keeps_the_first_tokens_and_both_ends(vocabulary):
     whole, cut = (vocabulary.encode("CClN[Na+]", "atomwise", longest) for longest in (6, 5))
     assert not whole.cut
     assert cut.cut
@@ -95,15 +87,11 @@ def test_cut_keeps_the_first_tokens_and_both_ends(vocabulary):
 
 
 @given(st.text() | st.text("cC(ON=.[]@+-l1Br%2>\\/ \né"))
-def test_hub_tokens_are_the_librarys(library, vocabulary, text):
+def test_hub_tokens_are_the_librarys_and_atomwise_ones_cover_every_character(library, vocabulary, text):
     found, wanted = vocabulary.encode(text, "hub", 10_000), library.encode(text)
     assert found.ids[1:-1].tolist() == wanted.ids
     covered = {place for begin, end in found.spans for place in range(begin, end)}
     assert "".join(found.lost) == "".join(c for place, c in enumerate(text) if place not in covered)
-
-
-@given(st.text() | st.text("cC(ON=.[]@+-l1Br%2>\\/ \né"))
-def test_atomwise_tokens_cover_every_character(vocabulary, text):
     found = vocabulary.encode(text, "atomwise", 10_000)
     inner = found.spans[1:-1]
     assert "".join(text[begin:end] for begin, end in inner) == text
@@ -111,8 +99,9 @@ def test_atomwise_tokens_cover_every_character(vocabulary, text):
     assert [text[begin:end] for begin, end in unknown] == found.lost
 
 
-def test_published_tokens_are_the_librarys_on_real_molecules(shared_data, published):
+def test_published_tokens_are_the_librarys_on_real_molecules(shared_data):
     tokenizers = pytest.importorskip("tokenizers")
+    published = SmilesVocabulary(shared_data / "hub" / "ChemBERTa-77M-MLM")
     wanted = tokenizers.Tokenizer.from_file(str(published.file.parent / "tokenizer.json"))
     with gzip.open(shared_data / "interaction" / "ctd_positive_pairs.csv.gz", "rt") as file:
         molecules = sorted({row["SMILES"] for row in csv.DictReader(file)})
@@ -124,17 +113,13 @@ def test_published_tokens_are_the_librarys_on_real_molecules(shared_data, publis
         assert inner == "".join(wanted.id_to_token(number) for number in found.ids[1:-1])
     assert published.vocab_size == 591
     assert published.encode("ClBr[C@@H][Na+]%12", "atomwise").ids.tolist() == [12, 28, 37, 35, 46, 202, 13]
-    hub, atomwise = (published.report(molecules, how) for how in ("hub", "atomwise"))
-    for part in (": 704 of 1,081 molecules (65.1%)", " into 11 groups", "2 molecules are cut at 513"):
-        assert part in hub
-    assert ": 35 of 1,081 molecules" in atomwise
-    assert " into 0 groups" in atomwise
+    assert ": 704 of 1,081 molecules (65.1%)" in published.report(molecules, "hub")
+    assert ": 35 of 1,081 molecules" in published.report(molecules, "atomwise")
 
 
 def test_a_report_counts_what_is_lost_and_which_molecules_collide(vocabulary):
     smiles = ["CCl", "C", "C", "N", "N[K]", "[K+]", "C[Zn]C", "C[Fe]C", "O" * 9]
-    hub = vocabulary.report(smiles, "hub", 10)  # two C are one molecule, and CCl is C, C
-    assert hub.splitlines() == [
+    assert vocabulary.report(smiles, "hub", 10).splitlines() == [  # two C are one molecule; CCl is C, C
         "SMILES tokens (hub): 5 of 9 molecules (55.6%) lose something",
         "  lost most often: '[' 4, ']' 4, 'K' 2, '+' 1, 'Z' 1, 'e' 1, 'l' 1",
         "  2 molecules fall into 1 groups with identical tokens",
@@ -142,17 +127,9 @@ def test_a_report_counts_what_is_lost_and_which_molecules_collide(vocabulary):
         "  1 molecules are cut at 10 tokens",
     ]
     atomwise = vocabulary.report(smiles, "atomwise", 10)
-    for part in (
-        ": 4 of 9",
-        "'[Fe]' 1, '[K+]' 1, '[K]' 1, '[Zn]' 1\n",
-        " 2 molecules fall into 1 ",
-        "  1 molecules are cut",
-    ):
+    for part in (": 4 of 9", "'[Fe]' 1, '[K+]' 1, '[K]' 1, '[Zn]' 1\n", " 2 molecules fall into 1 "):
         assert part in atomwise
     assert "no token left" not in atomwise
-    assert " 2 molecules fall into 1 groups" in vocabulary.report(["CC", "C", "CCl", "CC", "N", "N"], "hub")
-    many = vocabulary.report([f"C[{letter}]" for letter in "abdefghijklm"], "atomwise")
-    assert "'[k]' 1 and 2 more" in many
     assert "0 of 0 molecules" in vocabulary.report([], "hub")
 
 
@@ -181,7 +158,7 @@ def test_refuses_what_is_no_such_vocabulary(tmp_path, change, merges, message):
         SmilesVocabulary(write(tmp_path, changed, merges))
 
 
-def test_refuses_other_options(vocabulary):
-    for options in (("bpe", 9), ("hub", 2)):
-        with pytest.raises(InputError, match="`longest` at least 3, got '{}' and {}".format(*options)):
-            vocabulary.encode("C", *options)
+@pytest.mark.parametrize("options", [("bpe", 9), ("hub", 2)])
+def test_refuses_other_options(vocabulary, options):
+    with pytest.raises(InputError, match="`longest` at least 3, got '{}' and {}".format(*options)):
+        vocabulary.encode("C", *options)
