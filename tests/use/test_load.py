@@ -155,14 +155,15 @@ def train_pairs(folder, out, *flags):
     assert main(["interact", "train", "--data", str(folder), "--out", str(out), *quick, *flags]) == 0
 
 
-class TestPairModel:
-    @pytest.fixture(scope="class")
-    def original(self, pair_folder, tmp_path_factory):
-        """A trained model of the published shape."""
-        out = tmp_path_factory.mktemp("pairs of load") / "original"
-        train_pairs(pair_folder, out)
-        return out
+@pytest.fixture(scope="module")
+def original(pair_folder, tmp_path_factory):
+    """A trained model of the published shape."""
+    out = tmp_path_factory.mktemp("pairs of load") / "original"
+    train_pairs(pair_folder, out)
+    return out
 
+
+class TestPairModel:
     @pytest.mark.parametrize("kind", ["original", "foundation"])
     def test_probabilities_are_the_calibrated_ones_of_training(
         self, pair_folder, binding, original, tmp_path, kind
