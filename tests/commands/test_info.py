@@ -129,7 +129,7 @@ def test_losses_summary_and_metrics(tmp_path):
 def test_a_published_language_model(tmp_path):
     core = GPT(GPTConfig(n_layer=1, n_head=2, n_embd=8, block_size=20, position="learned"), 4)
     args = {"n_layer": 1, "n_head": 2, "n_embd": 8, "block_size": 20, "vocab_size": 4}
-    args |= {"bias": True, "dropout": 0.0}
+    args |= {"bias": False, "dropout": 0.0}
     state = {f"transformer.{name}": tensor for name, tensor in core.state_dict().items()}
     content = {"model_args": args, "model": state, "iter": 4000, "best_val_loss": 1.35}
     path = tmp_path / "outputs" / "ckpt_vocab4.pt"
