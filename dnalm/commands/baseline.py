@@ -8,16 +8,14 @@ from dnalm.models.binding import BindingShape
 from dnalm.models.cnn import CNNConfig
 from dnalm.train.binding_start import BindingStart
 
-TABLES = ("data", "augment", "encoder", "head", "train")
-"""What a recipe may set."""
+TABLES = ("data", "augment", "encoder", "head", "train")  # of a recipe
 
 
 @dataclass(frozen=True)
 class Options(BindingOptions):
     """Train the CNN baseline on the same windows, with the same head, copies and loop."""
 
-    name: str = "baseline"
-    """What the model is called in files and plots."""
+    name: str = "baseline"  # What the model is called in files and plots.
     recipe: str = "baseline"
     """baseline, baseline-published, or a TOML file; sets the fields of training, and flags win over it."""
     encoder: CNNConfig = field(default_factory=CNNConfig)

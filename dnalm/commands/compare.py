@@ -35,8 +35,7 @@ class Options:
     """Folders written by `dnalm pretrain`, `finetune`, `baseline` or `interact train`, or that hold such."""
     out: Path | None = None
     """The page, FILE.html, or a folder for it; report.html in the first folder unless given."""
-    quiet: bool = False
-    """No progress and no messages."""
+    quiet: bool = False  # No progress and no messages.
 
 
 def run(options: Options) -> None:

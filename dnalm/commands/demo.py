@@ -79,34 +79,24 @@ class Scale:
     model: str = "--n-layer 4 --n-head 4 --n-embd 144 --block-size 256 --batch-size 32"
     """A GPT of 1.0 million parameters."""
     eval_bases: int = 25_600
-    window: int = 200
-    """Bases of a labelled window, fewer than the block of the models."""
-    pvalue: float = 2e-5
-    """Of a site: about 80 words of 2 million bases, both strands, reach it by chance."""
-    gap: int = 400
-    """Bases between the parts of the windows: the contigs are short."""
+    window: int = 200  # Bases of a labelled window, fewer than the block of the models.
+    pvalue: float = 2e-5  # Of a site: about 80 words of 2 million bases, both strands, reach it by chance.
+    gap: int = 400  # Bases between the parts of the windows: the contigs are short.
     pair_epochs: int = 4
-    attention: str = "--width 128 --heads 4 --feed-forward 256"
-    """A quarter of the published width."""
+    attention: str = "--width 128 --heads 4 --feed-forward 256"  # A quarter of the published width.
 
 
 @dataclass(frozen=True)
 class Options:
     """Simulate a genome, pretrain, fine-tune, compare, and write a report: in minutes, without any input."""
 
-    out: Path = Path("demo")
-    """Where everything goes; an earlier demo there is replaced."""
-    steps: int = 120
-    """Pretraining steps of each vocabulary."""
-    epochs: int = 12
-    """Epochs of each binding model."""
+    out: Path = Path("demo")  # Where everything goes; an earlier demo there is replaced.
+    steps: int = 120  # Pretraining steps of each vocabulary.
+    epochs: int = 12  # Epochs of each binding model.
     compute: Compute = field(default_factory=Compute)
-    seed: int = 0
-    """Of the genome, the weights and the batches."""
-    dry_run: bool = False
-    """Print the commands, and stop."""
-    quiet: bool = False
-    """No progress and no messages."""
+    seed: int = 0  # Of the genome, the weights and the batches.
+    dry_run: bool = False  # Print the commands, and stop.
+    quiet: bool = False  # No progress and no messages.
 
 
 def run(options: Options, scale: Scale | None = None) -> None:

@@ -29,18 +29,13 @@ class Options:
 
     names: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
     """Sets to download; without any, the sets are listed."""
-    out: Path = Path("downloads")
-    """Where they go: OUT/NAME/FILE."""
+    out: Path = Path("downloads")  # Where they go: OUT/NAME/FILE.
     mirror: Annotated[str | None, tyro.conf.arg(name="from")] = None
     """A mirror, http or https: each file is taken at URL/PATH, with PATH as --dry-run shows it."""
-    accept_unpinned: bool = False
-    """Download also a set that no SHA-256 is known for."""
-    overwrite: bool = False
-    """Replace a file that is there and is not the one in the catalogue."""
-    dry_run: bool = False
-    """Show addresses, places and sizes, and download nothing."""
-    quiet: bool = False
-    """Show no progress bar."""
+    accept_unpinned: bool = False  # Download also a set that no SHA-256 is known for.
+    overwrite: bool = False  # Replace a file that is there and is not the one in the catalogue.
+    dry_run: bool = False  # Show addresses, places and sizes, and download nothing.
+    quiet: bool = False  # Show no progress bar.
 
 
 def run(options: Options) -> None:

@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from dnalm.commands.progress import progress_bar
-from dnalm.commands.runs import RunOptions, prepare_process, show
+from dnalm.commands.runs import RunOptions, epochs_text, forecast, interval, prepare_process
 from dnalm.config import from_recipe
 from dnalm.errors import InputError
 from dnalm.files import finite
@@ -17,28 +16,24 @@ from dnalm.results import BindingResults, decode
 from dnalm.train.binding import BindingConfig, BindingRun
 from dnalm.train.binding_start import BindingStart, Vocabulary, start_from_core, start_from_model
 
-TABLES = ("data", "augment", "head", "train", "tuning")
-"""What a recipe may set."""
+TABLES = ("data", "augment", "head", "train", "tuning")  # of a recipe
 
 
 @dataclass(frozen=True)
 class BindingOptions(BindingConfig):
     """Options that `finetune` and `baseline` share."""
 
-    recipe: str = ""
-    """A recipe's name or a TOML file; sets the fields of training, and flags win over it."""
+    recipe: str = ""  # A recipe's name or a TOML file; sets the fields of training, and flags win over it.
     head: RegressionHeadConfig = field(default_factory=RegressionHeadConfig)
     run: RunOptions = field(default_factory=RunOptions)
-    plot_only: bool = False
-    """Only redraw the two comparison plots from the results that are in OUT."""
+    plot_only: bool = False  # Only redraw the two comparison plots from the results that are in OUT.
 
 
 @dataclass(frozen=True)
 class Options(BindingOptions):
     """Fine-tune a pretrained model to predict a score at each base, such as TF binding."""
 
-    config: Vocabulary = "vocab4"
-    """The core's vocabulary."""
+    config: Vocabulary = "vocab4"  # The core's vocabulary.
     checkpoint_dir: Path = Path("outputs")
     """What was --out of `dnalm pretrain`; or a model folder, or a published ckpt_*.pt. An untrained one is
     refused, one of an unfinished run gives a warning."""
@@ -81,7 +76,7 @@ def run(options: Options) -> None:
             random_core=options.random_core,
         )
     elif options.random_core:
-        raise InputError("--init-from begins with a trained core and --random-core with none: choose one")
+        raise InputError("`init_from` begins with a trained core and `random_core` with none: choose one")
     else:
         start = start_from_model(options.init_from, options.config, options.tuning)
     train(replace(options, name=name), start)
@@ -99,40 +94,29 @@ def train(options: BindingOptions, start: BindingStart) -> None:
     Raises:
         InputError: for a mistake in the options or the data.
     """
-    say = options.run.say
+    say, model = options.run.say, options.out / options.name
     processor = prepare_process(options.run.compute)
-    if options.run.dry_run:
-        training = BindingRun(options, start, processor, options.run, say=say)
-        estimate = training.estimate()
-        show(
-            f"would train {options.train.epochs} epochs of {len(training.task.train):,} windows into "
-            f"{options.out / options.name}: at most about {estimate.seconds / 60:,.0f} min, "
-            f"{estimate.memory_bytes / 1e9:.1f} GB of memory, {estimate.disk_bytes / 1e6:,.0f} MB of disk"
-        )
-        return
     with progress_bar(quiet=options.run.quiet) as progress:
         training = BindingRun(options, start, processor, options.run, say=say, progress=progress)
+        if options.run.dry_run:
+            windows = len(training.task.train)
+            what = f"{options.train.epochs} epochs of {windows:,} windows into {model}"
+            forecast(what, *training.estimate())
+            return
         results = training.train(options.recipe)
     if results is None:
         return
     curves = decode(finite(results), BindingResults, training.paths["results"]).training
     save(epoch_curves(curves, f"Training, {options.name}"), training.paths["curves"])
-    print(_summary(options, results))
-    print(f"model {options.out / options.name}, results {training.paths['results']}")
+    scores = results["scores"]
+    print(
+        f"{options.name}: Pearson R {interval(scores['pearson_r'])} over all {scores['bases']:,} bases of "
+        f"{scores['windows']:,} validation windows; {scores['pearson_r_batches']:.4f}, a mean over batches; "
+        f"AUROC {scores['auroc']:.4f}, AUPRC {scores['auprc']:.4f}\n"
+        f"{epochs_text(results['training'])} dnalm evaluate --part test\n"
+        f"model {model}, results {training.paths['results']}"
+    )
     try:
         draw_comparisons([options.out], options.out)
     except InputError as error:  # of another file in the folder: this run is done
         say(f"the comparison plots were not drawn: {error}")
-
-
-def _summary(options: BindingOptions, results: dict[str, Any]) -> str:
-    scores, training = results["scores"], results["training"]
-    r = scores["pearson_r"]
-    return (
-        f"{options.name}: Pearson R {r['value']:.4f} (95 % interval {r['low']:.4f} to {r['high']:.4f}) "
-        f"over all {scores['bases']:,} bases of {scores['windows']:,} validation windows, "
-        f"{scores['pearson_r_batches']:.4f} as a mean over batches; AUROC {scores['auroc']:.4f}, "
-        f"AUPRC {scores['auprc']:.4f}\n"
-        f"best epoch {training['best_epoch']} of {training['epochs']}, {training['seconds']:.0f} s of "
-        "training; the validation part chose the epoch: for a claim run dnalm evaluate --part test"
-    )

@@ -31,8 +31,7 @@ class Options:
 
     path: Annotated[Path, tyro.conf.Positional]
     """A file or folder of dnalm's, of the published scripts, or of genomic data."""
-    json: bool = False
-    """Print JSON: path, kind, title, facts, next."""
+    json: bool = False  # Print JSON: path, kind, title, facts, next.
 
 
 def run(options: Options) -> None:

@@ -19,11 +19,9 @@ ASIDE = {"format", "format_version", "files", "identity", "evaluations", "histor
 class Finding(NamedTuple):
     """What a path is."""
 
-    kind: str
-    """One word, for machines."""
+    kind: str  # One word, for machines.
     title: str
-    facts: dict[str, Any]
-    """JSON values; names with underscores."""
+    facts: dict[str, Any]  # JSON values; names with underscores.
     next: list[str]
     """Commands that can be run with it; a word in capitals stands for what the path does not say."""
 

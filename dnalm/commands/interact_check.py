@@ -17,8 +17,7 @@ from dnalm.use.doctor import check_pair_model
 class Options:
     """Open the encoders, take one training step on a few pairs, and report what is missing."""
 
-    model: ModelName = "foundation"
-    """As for `dnalm interact train`."""
+    model: ModelName = "foundation"  # As for `dnalm interact train`.
     recipe: str = "foundation"
     """The recipe of --model unless given: its name, or a TOML file; flags win over it."""
     encoders: EncodersConfig = field(default_factory=EncodersConfig)

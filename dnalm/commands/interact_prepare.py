@@ -28,15 +28,11 @@ class Options:
     which are joined and split anew."""
     genes: Path
     """Gene sequences: FASTA, a table with GeneID and sequence (and kind), or HDF5 with one dataset a gene."""
-    out: Path = Path("data/pairs")
-    """Folder of the prepared set."""
+    out: Path = Path("data/pairs")  # Folder of the prepared set.
     config: PrepareConfig = field(default_factory=PrepareConfig)
-    overwrite: bool = False
-    """Replace a set prepared earlier in the same folder."""
-    dry_run: bool = False
-    """Say what would be written, and stop."""
-    quiet: bool = False
-    """No messages and no summary."""
+    overwrite: bool = False  # Replace a set prepared earlier in the same folder.
+    dry_run: bool = False  # Say what would be written, and stop.
+    quiet: bool = False  # No messages and no summary.
 
 
 def run(options: Options) -> None:

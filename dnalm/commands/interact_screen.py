@@ -2,17 +2,16 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from dnalm import process
-from dnalm.commands.runs import prepare_process, say
+from dnalm.commands.runs import ProcessOptions, prepare_process
 from dnalm.data.molecules import Salts, draw_molecule
 from dnalm.data.pairs import open_pairs
-from dnalm.device import Compute
 from dnalm.errors import InputError
 from dnalm.evaluate.attention import check_attends
 from dnalm.files import write_text
@@ -39,28 +38,23 @@ MAX_FILE_NAME, MAX_TITLE = 60, 70
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(ProcessOptions):
     """Rank molecules for a gene, or genes for a molecule, by how likely they are to interact."""
 
-    run: Annotated[Path, tyro.conf.Positional]
-    """The folder of a trained model."""
-    gene: str | None = None
-    """GeneID, for which --molecules are ranked."""
+    run: Annotated[Path, tyro.conf.Positional]  # The folder of a trained model.
+    gene: str | None = None  # GeneID, for which --molecules are ranked.
     molecules: Path | None = None
     """Library: .smi (SMILES, name), or a table with a SMILES column; the molecules of --data unless given."""
-    molecule: str | None = None
-    """SMILES, for which genes are ranked."""
+    molecule: str | None = None  # SMILES, for which genes are ranked.
     genes: Path | None = None
     """Gene sequences, as for `dnalm interact prepare`; those of --data unless given."""
-    data: Path = Path("data/pairs")
-    """The prepared pairs that the model was trained on."""
+    data: Path = Path("data/pairs")  # The prepared pairs that the model was trained on.
     out: Path | None = None
     """A TSV file for the ranking, and beside it NAME_report.html, a page; stdout and no page unless given."""
     attention: Path | None = None
     """A folder for what the model attends to in the first --top pairs, by base range and by atom: a table
     and pictures. Attention need not be what decides."""
-    top: int = 5
-    """How many pairs --attention shows, from the first of the ranking."""
+    top: int = 5  # How many pairs --attention shows, from the first of the ranking.
     salts: Salts | None = None
     """largest: of a salt the largest fragment alone is the molecule. keep: all fragments. As the pairs were
     prepared unless given."""
@@ -71,13 +65,6 @@ class Options:
     """Folder of cached states of frozen encoders; the folder states beside --data unless given."""
     overwrite: bool = False
     """Replace OUT and its page, and what an earlier --attention has written into its folder."""
-    compute: Compute = field(default_factory=Compute)
-    quiet: bool = False
-    """No messages and no summary."""
-
-    def say(self, message: str) -> None:
-        """Print a message on stderr, unless it is to be quiet."""
-        say(message, quiet=self.quiet)
 
 
 def run(options: Options) -> None:

@@ -2,18 +2,16 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from dnalm.commands.progress import progress_bar
-from dnalm.commands.runs import RunOptions, prepare_process, show
+from dnalm.commands.runs import RunOptions, epochs_text, forecast, interval, prepare_process, show
 from dnalm.config import from_recipe
 from dnalm.models.input_encoder import ModelName
 from dnalm.train.pairs import RESULTS, PairRun, PairTrainingConfig
 
-MODELS = get_args(ModelName)
-"""Each has a recipe of its name."""
-TABLES = ("encoders", "tuning", "attention", "train")
-"""Tables of a recipe."""
+MODELS = get_args(ModelName)  # each has a recipe of its name
+TABLES = ("encoders", "tuning", "attention", "train")  # of a recipe
 
 
 @dataclass(frozen=True)
@@ -43,42 +41,29 @@ def run(options: Options) -> None:
         InputError: for a mistake in the options or the data, and when memory runs out.
     """
     processor = prepare_process(options.run.compute)
+    out, say = options.out, options.run.say
     if options.run.dry_run:
-        training = PairRun(options, processor, options.run, say=options.run.say)
+        training = PairRun(options, processor, options.run, say=say)
         estimate, count = training.estimate(), len(training.pairs.parts["train"])
-        epochs = f"{options.train.epochs} epochs of {count:,} pairs into {options.out}"
+        epochs = f"{options.train.epochs} epochs of {count:,} pairs into {out}"
         if estimate.to_encode:
             show(
                 f"would encode {estimate.to_encode:,} genes and molecules, once, and then train {epochs}; "
                 "how long is known when they are encoded"
             )
             return
-        minutes = estimate.seconds / 60
-        show(
-            f"would train {epochs}: about {minutes / options.train.epochs:,.1f} min an epoch, at most "
-            f"{minutes:,.0f} min in all, {estimate.memory_bytes / 1e9:.1f} GB of "
-            f"memory, {estimate.disk_bytes / 1e6:,.0f} MB of models"
-        )
+        forecast(epochs, estimate.seconds, estimate.memory_bytes, estimate.disk_bytes)
         return
     with progress_bar(quiet=options.run.quiet) as progress:
-        training = PairRun(options, processor, options.run, say=options.run.say, progress=progress)
-        results = training.train(options.recipe)
-    if results is not None:
-        print(_summary(options.out, results))
-
-
-def _summary(out: Path, results: dict[str, Any]) -> str:
-    scores, training, area = results["validation"], results["training"], results["validation"]["auroc"]
+        results = PairRun(options, processor, options.run, say=say, progress=progress).train(options.recipe)
+    if results is None:
+        return
+    scores = results["validation"]
     ratio = "" if results["ratio"] is None else f", ratio {results['ratio']}"
-    return "\n".join(
-        [
-            f"{results['name']}: validation AUROC {area['value']:.4f} (95 % interval {area['low']:.4f} to "
-            f"{area['high']:.4f}), node rate, which sees no feature, {results['node_rate_validation']:.4f}; "
-            f"split {results['split']}, negatives {results['negatives']}{ratio}, "
-            f"{scores['rows']:,} pairs, {scores['positives']:,} of them positive",
-            f"best epoch {training['best_epoch']} of {training['epochs']}, {training['seconds']:.0f} s of "
-            "training; the validation part chose the epoch: for a claim run dnalm interact evaluate "
-            f"{out} --part test",
-            f"model {out}, results {out / RESULTS}",
-        ]
+    print(
+        f"{results['name']}: validation AUROC {interval(scores['auroc'])}, node rate, which sees no feature, "
+        f"{results['node_rate_validation']:.4f}; split {results['split']}, negatives {results['negatives']}"
+        f"{ratio}, {scores['rows']:,} pairs, {scores['positives']:,} of them positive\n"
+        f"{epochs_text(results['training'])} dnalm interact evaluate {out} --part test\n"
+        f"model {out}, results {out / RESULTS}"
     )

@@ -26,12 +26,9 @@ SPEED = 20e6
 class Options(LabelSettings):
     """Cut a genome into windows with a score at each base, from a motif, peaks or tracks."""
 
-    genome: Annotated[Path, tyro.conf.Positional]
-    """FASTA (plain, gzip or bgzip) or .2bit."""
-    dry_run: bool = False
-    """Say what would be done, with the time, memory and disk it needs, and stop."""
-    quiet: bool = False
-    """No progress bar and no summary."""
+    genome: Annotated[Path, tyro.conf.Positional]  # FASTA (plain, gzip or bgzip) or .2bit.
+    dry_run: bool = False  # Say what would be done, with the time, memory and disk it needs, and stop.
+    quiet: bool = False  # No progress bar and no summary.
 
 
 def run(options: Options) -> None:

@@ -23,24 +23,19 @@ class Options:
 
     genome: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="GENOME [GENOME ...]")]
     """FASTA (plain, gzip or bgzip) or .2bit; several files are taken as one genome."""
-    out: Path = Path("data")
-    """Where the folders full/ and vocab4/ go."""
+    out: Path = Path("data")  # Where the folders full/ and vocab4/ go.
     vocab: Literal["full", "vocab4", "both"] = "both"
     """full: the characters of the FASTA. vocab4: A, C, G, T."""
     alphabet: Literal["auto", "hg38", "file"] = "auto"
     """Of full. hg38: its 40 characters, others are an error. file: the file's own. auto: hg38's if enough."""
     val_fraction: float = VAL_FRACTION
     """Share of the A/C/G/T bases, at the end of the genome, for validation."""
-    val_contigs: str | None = None
-    """Contigs for validation instead, separated by commas: chr8,chr9."""
+    val_contigs: str | None = None  # Contigs for validation instead, separated by commas: chr8,chr9.
     published: bool = False
     """Make the published scripts' text: headers are bases, soft-masked bases are not; to compare only."""
-    overwrite: bool = False
-    """Replace a genome prepared earlier in the same place."""
-    dry_run: bool = False
-    """Say what would be done, with the time, memory and disk it needs, and stop."""
-    quiet: bool = False
-    """No progress bar and no summary."""
+    overwrite: bool = False  # Replace a genome prepared earlier in the same place.
+    dry_run: bool = False  # Say what would be done, with the time, memory and disk it needs, and stop.
+    quiet: bool = False  # No progress bar and no summary.
 
 
 def run(options: Options) -> None:

@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from dnalm.commands.progress import progress_bar
-from dnalm.commands.runs import RunOptions, prepare_process, show
+from dnalm.commands.runs import RunOptions, forecast, interval, prepare_process
 from dnalm.config import MODIFIED_SUFFIX, NON_TRAINING_FIELDS, from_recipe, nearest
 from dnalm.errors import InputError
 from dnalm.files import finite, read_json
@@ -14,10 +13,7 @@ from dnalm.report.figures import loss_curve, save, time_comparison
 from dnalm.results import LanguageMetrics, decode
 from dnalm.train.language import TIME_COMPARISON, PretrainConfig, PretrainRun, result_files
 
-TABLES = ("encoder", "train", "task")
-"""Tables of a recipe."""
-MODES = ("full", "vocab4")
-"""The two vocabularies whose training times are compared."""
+TABLES = ("encoder", "train", "task")  # of a recipe
 
 
 @dataclass(frozen=True)
@@ -55,38 +51,35 @@ def run(options: Options) -> None:
         InputError: for a mistake in the options or the data, and when memory runs out.
     """
     processor = prepare_process(options.run.compute)
+    out, mode, say = options.out, options.mode, options.run.say
     if options.run.dry_run:
-        estimate = PretrainRun(options, processor, options.run, say=options.run.say).estimate()
-        show(
-            f"would train {options.train.steps:,} steps of {options.train.batch_size} windows of "
-            f"{options.encoder.block_size} tokens into {options.out / options.mode}: about "
-            f"{estimate.seconds / 60:,.0f} min and the final scoring, {estimate.memory_bytes / 1e9:.1f} GB "
-            f"of memory, {estimate.disk_bytes / 1e6:,.0f} MB of disk"
+        estimate = PretrainRun(options, processor, options.run, say=say).estimate()
+        forecast(
+            f"{options.train.steps:,} steps of {options.train.batch_size} windows of "
+            f"{options.encoder.block_size} tokens into {out / mode}, and then score",
+            *estimate,
         )
         return
-    with progress_bar(quiet=options.run.quiet) as progress:
-        training = PretrainRun(options, processor, options.run, say=options.run.say, progress=progress)
-        metrics = training.train(_recipe_name(options))
-    if metrics is not None:
-        _draw(options.out, options.mode, metrics)
-        print(_summary(options.out, options.mode, metrics))
-
-
-def _recipe_name(options: Options) -> str:
-    """Return the recipe's name, marked where flags have changed what it trains."""
     preset = default_options(options.recipe, options.size).settings(NON_TRAINING_FIELDS)
-    return options.recipe + ("" if preset == options.settings(NON_TRAINING_FIELDS) else MODIFIED_SUFFIX)
-
-
-def _draw(out: Path, mode: str, metrics: dict[str, Any]) -> None:
-    """Draw the loss curve, and the comparison of training times where both vocabularies are trained."""
-    curve = result_files(out, mode)["loss_curve"]
+    recipe = options.recipe + ("" if preset == options.settings(NON_TRAINING_FIELDS) else MODIFIED_SUFFIX)
+    with progress_bar(quiet=options.run.quiet) as progress:
+        metrics = PretrainRun(options, processor, options.run, say=say, progress=progress).train(recipe)
+    if metrics is None:
+        return
+    files = result_files(out, mode)
     scores = decode(finite(metrics), LanguageMetrics, out / mode / "run.json")
-    save(loss_curve(scores, f"Pretraining, {mode}"), curve)
-    seconds = {name: _elapsed(result_files(out, name)["summary"]) for name in MODES}
+    save(loss_curve(scores, f"Pretraining, {mode}"), files["loss_curve"])
+    seconds = {name: _elapsed(result_files(out, name)["summary"]) for name in ("full", "vocab4")}
     if all(seconds.values()):
         times = time_comparison({name: float(time or 0) for name, time in seconds.items()})
         save(times, out / TIME_COMPARISON)
+    print(
+        f"{mode}: validation loss {metrics['best_val_loss']:.4f} nats per token after "
+        f"{metrics['tokens'] / 1e6:.1f} million tokens; "
+        f"{interval(metrics['bits_per_base'], ' bits per base')}\n{metrics['verdict']}\n"
+        f"model {out / mode}, checkpoint {files['checkpoint']}, curve {files['loss_curve']}\n"
+        f"next: dnalm compare {out}"
+    )
 
 
 def _elapsed(summary: Path) -> float | None:
@@ -95,17 +88,3 @@ def _elapsed(summary: Path) -> float | None:
         return float(read_json(summary)["elapsed_time"])
     except (OSError, InputError, KeyError, TypeError, ValueError):
         return None
-
-
-def _summary(out: Path, mode: str, metrics: dict[str, Any]) -> str:
-    bits, files = metrics["bits_per_base"], result_files(out, mode)
-    return "\n".join(
-        [
-            f"{mode}: validation loss {metrics['best_val_loss']:.4f} nats per token after "
-            f"{metrics['tokens'] / 1e6:.1f} million tokens; {bits['value']:.4f} bits per base "
-            f"(95 % interval {bits['low']:.4f} to {bits['high']:.4f}, {bits['bases']:,} bases)",
-            metrics["verdict"],
-            f"model {out / mode}, checkpoint {files['checkpoint']}, curve {files['loss_curve']}",
-            f"next: dnalm compare {out}",
-        ]
-    )

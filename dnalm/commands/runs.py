@@ -1,4 +1,4 @@
-"""For commands that train or evaluate: flags, settings of the process, messages, progress."""
+"""For commands that train or evaluate: flags, settings of the process, messages."""
 
 import os
 import sys
@@ -16,37 +16,37 @@ from dnalm.record import Record
 from dnalm.results import write
 from dnalm.train.run import RunConfig
 
+DETAILS = ("detail", "reliability")
+"""Entries of results that only the report needs: a record leaves them out."""
+
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions(RunConfig):
-    """How a run begins, what it may replace, and where it computes."""
+class ProcessOptions:
+    """Where a command computes, and whether it speaks."""
 
     compute: Compute = field(default_factory=Compute)
-    dry_run: bool = False
-    """Print what would be done, with time, memory and disk needed, and stop."""
-    quiet: bool = False
-    """No progress and no messages."""
+    quiet: bool = False  # No progress and no messages.
 
     def say(self, message: str) -> None:
-        """Print a message on stderr, unless it is to be quiet."""
-        say(message, quiet=self.quiet)
+        """Print a message on stderr in the first of several processes, unless it is to be quiet."""
+        if not self.quiet and process.is_rank_zero():
+            print(message, file=sys.stderr)
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluationOptions:
+class RunOptions(RunConfig, ProcessOptions):
+    """How a run begins, what it may replace, and where it computes."""
+
+    dry_run: bool = False  # Print what would be done, with time, memory and disk needed, and stop.
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationOptions(ProcessOptions):
     """Where an evaluation computes, and where its results go."""
 
     out: Path | None = None
     """A JSON file for the results; evaluation_*.json beside the models joins the page that compares them."""
-    overwrite: bool = False
-    """Replace that file."""
-    compute: Compute = field(default_factory=Compute)
-    quiet: bool = False
-    """No messages."""
-
-    def say(self, message: str) -> None:
-        """Print a message on stderr, unless it is to be quiet."""
-        say(message, quiet=self.quiet)
+    overwrite: bool = False  # Replace that file.
 
     def prepare(self) -> Processor:
         """Prepare the process, and return where it computes.
@@ -62,9 +62,7 @@ class EvaluationOptions:
         self,
         command: str,
         evaluate: Callable[[], dict[str, Any]],
-        *,
         table: Callable[[dict[str, Any]], str],
-        metrics: Callable[[dict[str, Any]], dict[str, Any]],
         **about: Any,
     ) -> None:
         """Evaluate, print the table, and where OUT is given write the results and beside them run_OUT.
@@ -75,7 +73,6 @@ class EvaluationOptions:
             command: for the record.
             evaluate: returns the results.
             table: the results as text.
-            metrics: the results as the record holds them.
             about: for the record: recipe, seed, data, device.
         """
         if self.out is None or not process.is_rank_zero():
@@ -86,8 +83,14 @@ class EvaluationOptions:
             results = evaluate()
             print(table(results))
             write(self.out, results)
-        record.finish("done", metrics(results))
+        record.finish("done", _without_details(results))
         print(self.out)
+
+
+def _without_details(results: Any) -> Any:
+    if isinstance(results, dict):
+        return {key: _without_details(value) for key, value in results.items() if key not in DETAILS}
+    return results
 
 
 def prepare_process(compute: Compute) -> Processor:
@@ -112,13 +115,33 @@ def prepare_process(compute: Compute) -> Processor:
     return processor
 
 
-def say(message: str, *, quiet: bool = False) -> None:
-    """Print a message on stderr, in the first of several processes."""
-    if not quiet and process.is_rank_zero():
-        print(message, file=sys.stderr)
-
-
 def show(result: str) -> None:
     """Print a result, in the first of several processes."""
     if process.is_rank_zero():
         print(result)
+
+
+def forecast(what: str, seconds: float, memory_bytes: float, disk_bytes: float) -> None:
+    """Print what a run would do and need."""
+    show(
+        f"would train {what}: at most about {seconds / 60:,.0f} min, {memory_bytes / 1e9:.1f} GB of memory, "
+        f"{disk_bytes / 1e6:,.0f} MB of disk"
+    )
+
+
+def epochs_text(training: dict[str, Any]) -> str:
+    """Return how a training went in words, which the name of a command follows."""
+    return (
+        f"best epoch {training['best_epoch']} of {training['epochs']}, {training['seconds']:.0f} s of "
+        "training; the validation part chose the epoch: for a claim run"
+    )
+
+
+def interval(figure: dict[str, float], unit: str = "") -> str:
+    """Return a figure of results with its 95 % interval in words."""
+    return f"{figure['value']:.4f}{unit} (95 % interval {figure['low']:.4f} to {figure['high']:.4f})"
+
+
+def difference(gap: dict[str, Any]) -> str:
+    """Return a paired difference of results in words."""
+    return f"{gap['value']:+.4f}, 95 % paired interval {gap['low']:+.4f} to {gap['high']:+.4f}"
