@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from dnalm import __version__, process
-from dnalm.commands import GROUPS, VERBS
+from dnalm.commands import GROUPS, SECTIONS, VERBS
 from dnalm.config import nearest
 from dnalm.errors import InputError, mistake
 
@@ -77,15 +77,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def help_text() -> str:
     """Return what `dnalm --help` prints."""
-    sections: dict[str, dict[str, str]] = {}  # by section, the first word of each verb and its line
-    for name, verb in VERBS.items():
-        group, two_words, _ = name.partition(" ")
-        sections.setdefault(verb.section, {})[group] = GROUPS[group] if two_words else verb.summary
-    verbs = (
-        "\n".join([section, *(f"  {name:<10}{line}" for name, line in lines.items())])
-        for section, lines in sections.items()
-    )
-    return HELP.format(version=__version__, verbs="\n\n".join(verbs))
+    sections = []
+    for section, verbs in SECTIONS.items():
+        lines = {name.split()[0]: GROUPS.get(name.split()[0], line) for name, line in verbs.items()}
+        sections.append("\n".join([section, *(f"  {name:<10}{line}" for name, line in lines.items())]))
+    return HELP.format(version=__version__, verbs="\n\n".join(sections))
 
 
 def execute(args: list[str]) -> int:
@@ -103,20 +99,19 @@ def execute(args: list[str]) -> int:
             return options
         _module(first).run(options)
     elif group and (not others or others[0] in ("-h", "--help")):
-        print("\n".join(f"  {name:<19}{VERBS[name].summary}" for name in group))
+        print("\n".join(f"  {name:<19}{VERBS[name]}" for name in group))
         print(f"\ndnalm {first} VERB --help shows the flags of one")
     elif group:
-        raise InputError(_unknown(f"{first} {others[0]}", group))
+        raise _unknown(f"{first} {others[0]}", group)
     elif first.startswith("-"):
-        known = nearest(first, ["--help", "--version"])
-        raise InputError(f"unknown flag {first}; the verb comes first: dnalm VERB [--flags]{known}")
+        raise InputError(f"unknown flag {first}; the verb comes first: dnalm VERB [--flags]")
     else:
-        raise InputError(_unknown(first, list(VERBS)))
+        raise _unknown(first, list(VERBS))
     return DONE
 
 
 def _module(verb: str) -> ModuleType:
-    return importlib.import_module(VERBS[verb].module)
+    return importlib.import_module(f"dnalm.commands.{verb.replace(' ', '_')}")
 
 
 def parse(verb: str, args: list[str]) -> Any:
@@ -143,13 +138,9 @@ def parse(verb: str, args: list[str]) -> Any:
     speaks = process.is_rank_zero()  # a mistake in a flag is the same in every process
     try:
         with contextlib.redirect_stderr(sys.stderr if speaks else io.StringIO()):
+            prog = f"dnalm {verb}"
             return tyro.cli(
-                module.Options,
-                args=args,
-                prog=f"dnalm {verb}",
-                config=config,
-                console_outputs=speaks,
-                **default,
+                module.Options, args=args, prog=prog, config=config, console_outputs=speaks, **default
             )
     except SystemExit as stop:
         return int(stop.code or DONE)
@@ -161,8 +152,8 @@ def _plain_flag(arg: str) -> str:
     return f"{ALIASES.get(flag.replace('_', '-'), flag)}{equals}{value}"
 
 
-def _unknown(verb: str, verbs: list[str]) -> str:
-    return f"unknown verb {verb}; the verbs are {', '.join(verbs)}{nearest(verb, verbs)}"
+def _unknown(verb: str, verbs: list[str]) -> InputError:
+    return InputError(f"unknown verb {verb}; the verbs are {', '.join(verbs)}{nearest(verb, verbs)}")
 
 
 def _fault(error: Exception, args: list[str]) -> str:

@@ -17,10 +17,8 @@ from dnalm.errors import InputError
 from dnalm.files import lock, need_space, write_text
 from dnalm.genome.simulate import BEST_AUROC, GENES, MOLECULES, PAIRS, simulate_genome, simulate_pairs
 
-MARKER = ".dnalm-demo"
-"""The file that marks a folder as a demo's own, so that it may be replaced."""
-DISK = 500_000_000
-"""Bytes a demo needs at most."""
+MARKER = ".dnalm-demo"  # marks a folder as a demo's own, so that it may be replaced
+DISK = 500_000_000  # bytes a demo needs at most
 COMMANDS = """
 prepare OUT/genome.fa --out OUT/data
 pretrain --data OUT/data/full --out OUT/outputs PRETRAIN

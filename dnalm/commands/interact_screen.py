@@ -25,16 +25,13 @@ from dnalm.report.screen import Ranked, Screen, write_screen
 from dnalm.report.sentences import trust
 from dnalm.use.screen import HitAttention, Ranking, candidates_of, rank
 
-PRINTED = 10
-"""Rows of a ranking that are printed if it is written into a file."""
+PRINTED = 10  # rows of a ranking that are printed if it is written into a file
 COLUMNS = ("rank", "name", "probability", "training_pairs", "gene_or_smiles")
-STRUCTURE_SIZE = (330, 190)
-"""Pixels of a molecule's picture in the page's table."""
+STRUCTURE_SIZE = (330, 190)  # pixels of a molecule's picture in the page's table
 TABLE = "attention.tsv"
 HEADER = "rank\tname\tside\tbegin\tend\tatoms\twhat\tweight"
 """begin and end: bases, 0-based half-open; atoms: indices in the SMILES, from 0, joined by commas."""
-MAX_FILE_NAME, MAX_TITLE = 60, 70
-"""Characters of a name in a file's name, and in a title."""
+MAX_FILE_NAME, MAX_TITLE = 60, 70  # characters of a name in a file's name, and in a title
 
 
 @dataclass(frozen=True)
@@ -76,10 +73,7 @@ def run(options: Options) -> None:
     _check(options)
     opened, pairs = open_interaction(options.run), open_pairs(options.data)
     if opened.about.get("set") != pairs.digest:
-        raise InputError(
-            f"{options.run}: trained on other pairs than {options.data} holds; give the --data it was "
-            "trained on"
-        )
+        raise InputError(f"{options.run}: trained on other pairs than those in `data` {options.data}")
     if options.attention is not None:
         check_attends(opened.model.shape, str(options.run))
     results, evaluated = read_pair_run(options.run)
@@ -95,10 +89,9 @@ def run(options: Options) -> None:
         gene_kind=options.gene_kind,
         say=options.say,
     )
-    encoder = InputEncoder(
-        store_of(options.store, options.data), prepare_process(options.compute), options.say
-    )
-    top = 0 if options.attention is None else options.top
+    processor = prepare_process(options.compute)
+    encoder = InputEncoder(store_of(options.store, options.data), processor, options.say)
+    top = options.top if options.attention else 0
     ranking = rank(opened.model, encoder, candidates, opened.temperature, top)
     if not process.is_rank_zero():
         return
@@ -108,7 +101,7 @@ def run(options: Options) -> None:
         pictures = _write_attention(options.attention, ranking.attention)
         options.say(f"attention: {options.attention / TABLE}, and a picture of each pair beside it")
     if options.out is not None:
-        page = page_of(options.out)
+        page = _page_of(options.out)
         write_screen(_screen(options, ranking, pictures), results, evaluated, page)
         options.say(f"page: {page}")
     options.say(
@@ -117,8 +110,7 @@ def run(options: Options) -> None:
     )
 
 
-def page_of(out: Path) -> Path:
-    """Return the page that goes with a ranking's file."""
+def _page_of(out: Path) -> Path:
     return out.with_name(f"{out.name.removesuffix('.tsv')}_report.html")
 
 
@@ -131,7 +123,7 @@ def picture_name(number: int, name: str) -> str:
 def _check(options: Options) -> None:
     if options.top < 1:
         raise InputError(f"--top must be at least 1, got {options.top}")
-    paths = []
+    paths = [] if options.out is None else [options.out, _page_of(options.out)]
     if (folder := options.attention) is not None:
         table = folder / TABLE
         paths.append(table)
@@ -139,8 +131,6 @@ def _check(options: Options) -> None:
             raise InputError(f"{folder}: expected a folder for --attention, got a file; choose another")
         if table.exists() and table.read_text(encoding="utf-8", errors="replace").split("\n")[0] != HEADER:
             raise InputError(f"{table}: is no table of --attention, and is not replaced; choose another")
-    if options.out is not None:
-        paths += [options.out, page_of(options.out)]
     for path in paths:
         if path.exists() and not options.overwrite:
             raise InputError(f"{path}: exists already; --overwrite replaces it, or choose another file")

@@ -60,8 +60,7 @@ def run(options: Options) -> None:
             *estimate,
         )
         return
-    preset = default_options(options.recipe, options.size).settings(NON_TRAINING_FIELDS)
-    recipe = options.recipe + ("" if preset == options.settings(NON_TRAINING_FIELDS) else MODIFIED_SUFFIX)
+    recipe = _recipe_name(options)
     with progress_bar(quiet=options.run.quiet) as progress:
         metrics = PretrainRun(options, processor, options.run, say=say, progress=progress).train(recipe)
     if metrics is None:
@@ -80,6 +79,12 @@ def run(options: Options) -> None:
         f"model {out / mode}, checkpoint {files['checkpoint']}, curve {files['loss_curve']}\n"
         f"next: dnalm compare {out}"
     )
+
+
+def _recipe_name(options: Options) -> str:
+    """Return the recipe's name, marked where flags have changed what it trains."""
+    preset = default_options(options.recipe, options.size).settings(NON_TRAINING_FIELDS)
+    return options.recipe + ("" if preset == options.settings(NON_TRAINING_FIELDS) else MODIFIED_SUFFIX)
 
 
 def _elapsed(summary: Path) -> float | None:

@@ -16,7 +16,7 @@ from dnalm.models.language import LanguageModel
 
 pytest.importorskip("rdkit", reason="needs the extra interaction")
 TINY = demo.Scale(
-    bases=100_000,
+    bases=40_000,
     model="--n-layer 1 --n-head 1 --n-embd 8 --block-size 24 --batch-size 2 --final-bases 2000",
     eval_bases=1_000,
     window=24,
