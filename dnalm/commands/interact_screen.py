@@ -126,7 +126,7 @@ def _check(options: Options) -> None:
     paths = [] if options.out is None else [options.out, _page_of(options.out)]
     if (folder := options.attention) is not None:
         table = folder / TABLE
-        paths.append(table)
+        paths.insert(0, table)
         if folder.exists() and not folder.is_dir():
             raise InputError(f"{folder}: expected a folder for --attention, got a file; choose another")
         if table.exists() and table.read_text(encoding="utf-8", errors="replace").split("\n")[0] != HEADER:
