@@ -101,7 +101,7 @@ def train(options: BindingOptions, start: BindingStart) -> None:
         if options.run.dry_run:
             windows = len(training.task.train)
             what = f"{options.train.epochs} epochs of {windows:,} windows into {model}"
-            forecast(what, *training.estimate())
+            forecast(what, training.estimate())
             return
         results = training.train(options.recipe)
     if results is None:

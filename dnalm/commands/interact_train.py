@@ -52,7 +52,7 @@ def run(options: Options) -> None:
                 "how long is known when they are encoded"
             )
             return
-        forecast(epochs, estimate.seconds, estimate.memory_bytes, estimate.disk_bytes)
+        forecast(epochs, estimate)
         return
     with progress_bar(quiet=options.run.quiet) as progress:
         results = PairRun(options, processor, options.run, say=say, progress=progress).train(options.recipe)

@@ -57,7 +57,7 @@ def run(options: Options) -> None:
         forecast(
             f"{options.train.steps:,} steps of {options.train.batch_size} windows of "
             f"{options.encoder.block_size} tokens into {out / mode}, and then score",
-            *estimate,
+            estimate,
         )
         return
     recipe = _recipe_name(options)

@@ -14,7 +14,7 @@ from dnalm.device import Compute, Processor
 from dnalm.errors import InputError
 from dnalm.record import Record
 from dnalm.results import write
-from dnalm.train.run import RunConfig
+from dnalm.train.run import Estimate, RunConfig
 
 DETAILS = ("detail", "reliability")
 """Entries of results that only the report needs: a record leaves them out."""
@@ -121,11 +121,11 @@ def show(result: str) -> None:
         print(result)
 
 
-def forecast(what: str, seconds: float, memory_bytes: float, disk_bytes: float) -> None:
+def forecast(what: str, estimate: Estimate) -> None:
     """Print what a run would do and need."""
     show(
-        f"would train {what}: at most about {seconds / 60:,.0f} min, {memory_bytes / 1e9:.1f} GB of memory, "
-        f"{disk_bytes / 1e6:,.0f} MB of disk"
+        f"would train {what}: at most about {estimate.seconds / 60:,.0f} min, "
+        f"{estimate.memory_bytes / 1e9:.1f} GB of memory, {estimate.disk_bytes / 1e6:,.0f} MB of disk"
     )
 
 
