@@ -16,7 +16,7 @@ from dnalm.models.language import LanguageModel
 
 pytest.importorskip("rdkit", reason="needs the extra interaction")
 TINY = demo.Scale(
-    bases=40_000,
+    bases=100_000,
     model="--n-layer 1 --n-head 1 --n-embd 8 --block-size 24 --batch-size 2 --final-bases 2000",
     eval_bases=1_000,
     window=24,
@@ -31,9 +31,9 @@ TINY = demo.Scale(
 def options(tmp_path_factory):
     """A demo that has run, in a path with a blank."""
     out = tmp_path_factory.mktemp("demo") / "my demo"
-    options = demo.Options(out=out, steps=16, epochs=1, compute=Compute(device="cpu"), quiet=True)
+    options = demo.Options(out=out, steps=8, epochs=1, compute=Compute(device="cpu"), quiet=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(simulate, "PAIRS", 600)
+        patch.setattr(simulate, "PAIRS", 300)
         demo.run(options, TINY)
     return options
 
@@ -56,12 +56,13 @@ def test_every_command_leaves_its_results_and_the_page_shows_them(options):
 def test_a_second_run_replaces_its_own_folder_with_a_line_a_step(options, monkeypatch, capsys):
     seen = []
     monkeypatch.setattr(cli, "execute", lambda words: seen.append(words) or 0)  # results are there already
+    monkeypatch.setattr(demo, "_write_report", lambda out, page: [str(page.write_text("new"))])
     (options.out / "report.html").write_text("old")
     (options.out / "notes.txt").write_text("mine")
     demo.run(replace(options, quiet=False, seed=3), TINY)
     assert all("--overwrite" in words for words in seen)
     assert [words[0] for words in seen][:3] == ["prepare", "pretrain", "pretrain"]
-    assert (options.out / "report.html").read_text() != "old"
+    assert (options.out / "report.html").read_text() == "new"
     assert (options.out / "notes.txt").read_text() == "mine"
     shown = capsys.readouterr()
     assert shown.out.splitlines()[-1] == str(options.out / "report.html")
