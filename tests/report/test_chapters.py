@@ -26,7 +26,7 @@ def test_the_test_part_comes_first_and_the_better_model_has_its_paired_interval(
     chapter = binding_chapter([tmp_path])
     first, scan, mean, last = chapter.findings
     assert first.startswith("Test part: baseline has the highest")
-    assert f"beats vocab4 by {gap.value:.4f}" in first  # vocab4 minus baseline in the file
+    assert f"beats vocab4 by {interval(gap)}" in first  # vocab4 minus baseline in the file
     assert "motif scan" in scan
     assert "undefined" in mean
     assert last == finding
