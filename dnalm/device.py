@@ -164,6 +164,7 @@ def is_sharded(fabric: "Fabric") -> bool:
 
 
 def _strategy(name: str, world: int, unused: bool) -> "Strategy":
+    """Return lightning-fabric's strategy for one or several processes."""
     from lightning_fabric.strategies.ddp import DDPStrategy
     from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 

@@ -144,6 +144,7 @@ def _unfinished(path: Path) -> Path:
 
 
 def _to_disk(path: Path) -> None:
+    """Wait until a file's or a folder's content is on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -193,6 +194,7 @@ def from_json(value: Any, kind: Any) -> Any:
 
 
 def _inside(value: Any, kind: Any, name: str) -> Any:
+    """Return a field of an object; its name is added to an error."""
     try:
         return from_json(value, kind)
     except FieldError as error:

@@ -67,6 +67,7 @@ def run(options: Options) -> None:
 
 
 def _is_web_address(text: str) -> bool:
+    """Return whether a text is an http or https address in ASCII."""
     try:
         parts = urlsplit(text)
         (parts.hostname or "").encode("idna")
@@ -80,6 +81,7 @@ def _address(base: str, path: str) -> str:
 
 
 def _listing(catalogue: dict[str, DataSet]) -> str:
+    """Return the table of all sets."""
     rows = [("name", "files", "size", "pinned", "terms", "what")]
     for one in catalogue.values():
         size = ("" if one.pinned else "about ") + decimal(sum(file.size for file in one.files))
@@ -89,6 +91,7 @@ def _listing(catalogue: dict[str, DataSet]) -> str:
 
 
 def _plan(chosen: DataSet, options: Options) -> str:
+    """Return what would be downloaded of one set: path, address and target of each file."""
     lines = [] if chosen.pinned else ["  not pinned: needs --accept-unpinned"]
     for file in chosen.files:
         target = options.out / chosen.name / file.name

@@ -87,6 +87,7 @@ def _table(results: dict[str, Any]) -> str:
 
 
 def _row(name: str, scores: dict[str, Any], sequenced: dict[str, Any] | None = None) -> list[str]:
+    """Return one line of the table: name, AUROC with its interval, and other scores."""
     auroc, value = scores["auroc"], scores["auroc"]["value"]
     means = [number(scores[key]["value"]) for key in ("auprc", "auroc_per_gene", "auroc_per_molecule")]
     cells = [number(scores["ef1"], 2), number(scores["brier"]), number(scores["ece"])]

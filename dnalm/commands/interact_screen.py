@@ -121,6 +121,7 @@ def picture_name(number: int, name: str) -> str:
 
 
 def _check(options: Options) -> None:
+    """Refuse options that contradict each other, before anything is read."""
     if options.top < 1:
         raise InputError(f"--top must be at least 1, got {options.top}")
     paths = [] if options.out is None else [options.out, _page_of(options.out)]

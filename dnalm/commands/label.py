@@ -51,6 +51,7 @@ def run(options: Options) -> None:
 
 
 def _summary(plan: LabelPlan, metrics: dict[str, Any]) -> str:
+    """Return what was written, in a few lines."""
     shares = ", ".join(
         f"{share:.2%} not zero" + (f" in {name}" if len(plan.labels) > 1 else "")
         for name, share in metrics["share_not_zero"].items()
@@ -71,6 +72,7 @@ def _summary(plan: LabelPlan, metrics: dict[str, Any]) -> str:
 
 
 def _forecast(plan: LabelPlan) -> str:
+    """Return what a dry run reports: windows, size and place."""
     bases, tables = plan.bases, len(plan.labels)
     return (
         f"would write {', '.join([SEQUENCES, *plan.labels])} into {plan.settings.out} from a genome of about "

@@ -82,6 +82,7 @@ def run(options: Options) -> None:
 
 
 def _summary(folder: Path, meta: dict[str, Any]) -> str:
+    """Return what a prepared folder holds, in a few lines."""
     counts = meta["counts"]
     left_out = counts["n"] + sum(counts["other_iupac"].values())
     return (
@@ -93,6 +94,7 @@ def _summary(folder: Path, meta: dict[str, Any]) -> str:
 
 
 def _forecast(plan: Plan) -> str:
+    """Return what a dry run reports: files, size and place."""
     names = " and ".join(str(plan.out / mode) for mode in plan.modes)
     return (
         f"would write {names} from about {plan.text / 1e6:,.0f} MB of text: "

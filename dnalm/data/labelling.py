@@ -139,6 +139,7 @@ def write_labels(plan: LabelPlan, on_read: Callable[[int], None] | None = None) 
 
 
 def _write(plan: LabelPlan, stage: Path, on_read: Callable[[int], None] | None) -> dict[str, Any]:
+    """Write the windows and their labels into `stage`, contig by contig; return the counts."""
     settings = plan.settings
     inputs = [settings.motif, settings.peaks, *settings.track, settings.windows]
     names = [field.name for field in fields(LabelSettings) if field.name != "overwrite"]
@@ -237,6 +238,7 @@ def read_contigs(source: Source) -> Iterator[tuple[str, Letters]]:
 
 
 def _check_out(settings: LabelSettings) -> None:
+    """Refuse an output folder that holds something else."""
     out, wrong = settings.out, ""
     about = read_json(out / RECORD) if (out / RECORD).exists() else {"verb": "label"}
     verb = about.get("verb") if isinstance(about, dict) else None

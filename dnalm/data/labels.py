@@ -208,6 +208,7 @@ class Windows(ContigFile):
 
 
 def _by_contig(intervals: Iterable[Interval]) -> dict[str, list[Interval]]:
+    """Return the intervals of each contig, in the order of the file."""
     found: dict[str, list[Interval]] = {}
     for interval in intervals:
         found.setdefault(interval.contig, []).append(interval)

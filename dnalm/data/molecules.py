@@ -160,6 +160,7 @@ def _plain(molecule: Any) -> str:
 
 
 def _molecule(smiles: str) -> Any:
+    """Return RDKit's molecule; InputError if the SMILES cannot be read."""
     molecule = _rdkit().MolFromSmiles(smiles)
     if molecule is None:
         raise InputError(f"expected a molecule as SMILES, got {smiles!r}")

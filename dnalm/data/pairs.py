@@ -156,6 +156,7 @@ def open_pairs(folder: Path) -> PairSet:
 
 
 def _write_table(path: Path, columns: Cells, rows: Iterable[Cells]) -> None:
+    """Write a table, columns by tabs, gzip; white space inside a cell becomes one blank."""
     # No time in the gzip header: the same set gives the same bytes.
     with path.open("wb") as file, gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0) as packed:
         lines = ["\t".join(" ".join(str(cell).split()) for cell in row) for row in (columns, *rows)]

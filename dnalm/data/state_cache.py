@@ -152,6 +152,7 @@ class StateStore:
             self._shards.clear()
 
     def _write(self, texts: list[str], encode: Encode, number: int) -> None:
+        """Encode texts and write their states as one file of the cache."""
         states: list[Tensor] = []
         start = time.monotonic()
         for begin in range(0, len(texts), AT_ONCE):

@@ -79,6 +79,7 @@ def score(
 
 
 def _batch_log_loss(model: nn.Module, windows: FixedWindows, tokenizer: CharacterTokenizer) -> BatchLogLoss:
+    """Return the log loss of a batch of windows, over tokens and over bases."""
     device = next(model.parameters()).device
     codes = torch.from_numpy(tokenizer.base_of_token.astype(np.int64))
     logits = model(windows.tokens.to(device), windows.real.to(device)).float().cpu()

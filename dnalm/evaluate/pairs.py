@@ -86,6 +86,7 @@ def open_models(
 def _with_inputs(
     opened: OpenedInteraction, path: Path, pairs: PairSet, encoder: InputEncoder
 ) -> EvaluatedModel:
+    """Return an opened model with the encoded genes and molecules of the set."""
     tokens = encoder.tokens(opened.model.shape, pairs)
     model = opened.model.to(encoder.processor.fabric().device)
     about = opened.about | {"weights": weights_digest(opened.model)}
@@ -170,6 +171,7 @@ def _ensemble(models: Mapping[str, EvaluatedModel], pairs: PairSet) -> Evaluated
         return [fit_temperature(each.predict(gene, molecule), label) for each in members]
 
     def predict(gene: Rows, molecule: Rows) -> Numbers:
+        """Return the mean of the calibrated logits of all members, [N]."""
         scaled = [
             each.predict(gene, molecule) / temperature
             for each, temperature in zip(members, temperatures(), strict=True)
@@ -226,6 +228,7 @@ def _scores_of(pairs: PairSet, rows: Rows, score: Numbers) -> dict[str, Any]:
 
 
 def _scores(pairs: PairSet, rows: Rows, score: Numbers) -> dict[str, Any]:
+    """Return the scores of some rows, with intervals over the units that the split holds out."""
     clusters = pairs.resampling_units(rows)[1]
     return interaction_scores(
         pairs.label[rows], score, pairs.gene[rows], pairs.molecule[rows], clusters, SEED

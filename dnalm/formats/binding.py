@@ -174,6 +174,7 @@ def _score_cells(base: Scores) -> Iterator[str]:
 
 
 def _check_names(names: list[str], path: Path) -> None:
+    """Refuse window names that are empty, not UTF-8, or occur twice."""
     for name in names:
         if not name.strip() or "\ufffd" in name:
             raise InputError(f"{path}: expected names of windows in UTF-8, got {name[:20]!r}")

@@ -84,6 +84,7 @@ def detect(path: Path, head: Head) -> Detected | None:
 
 
 def _fasta(lines: list[str], head: Head) -> Detected | None:
+    """Recognise FASTA by its first lines."""
     headers = [line for line in lines if line.startswith(">")]
     if not head.whole and lines[-1] is headers[-1]:
         headers.pop()  # it may be cut
@@ -106,6 +107,7 @@ def _fasta(lines: list[str], head: Head) -> Detected | None:
 
 
 def _twobit(raw: bytes) -> Detected:
+    """Return the facts of a 2bit file."""
     _, count, _ = struct.unpack(twobit.MAGIC[raw[:4]] + "III", raw[4:16].ljust(12, b"\0"))
     names: list[str] = []
     at = 16
@@ -117,6 +119,7 @@ def _twobit(raw: bytes) -> Detected:
 
 
 def _vcf(lines: list[str], head: Head) -> Detected:
+    """Return the facts of a VCF file."""
     contigs = [match[1] for line in lines if (match := re.match(r"##contig=<.*?ID=([^,>]+)", line))]
     columns = next((line.split("\t") for line in lines if line.startswith("#CHROM")), [])
     record = next((line.split("\t") for line in lines if not line.startswith("#")), [])
@@ -141,6 +144,7 @@ def _motifs(path: Path, lines: list[str]) -> Detected | None:
 
 
 def _bed(lines: list[str], head: Head) -> Detected | None:
+    """Recognise BED and narrowPeak by their first lines."""
     rows = [line.split("\t") for line in lines if not line.startswith(("#", "track", "browser"))][:100]
     for row in rows:
         if len(row) < 3 or not (row[1].isdecimal() and row[2].isdecimal() and int(row[1]) <= int(row[2])):

@@ -151,6 +151,7 @@ def _next_header(chunk: bytes, at: int) -> int:
 
 
 def _without_empty_lines(text: bytes, line_start: bool) -> bytes:
+    """Remove empty lines; `line_start` is whether the text begins a line."""
     if line_start:
         text = text.lstrip(b"\n")
     ends = np.frombuffer(text, dtype=np.uint8) == ord("\n")
@@ -160,6 +161,7 @@ def _without_empty_lines(text: bytes, line_start: bool) -> bytes:
 
 
 def _chunks(source: Source) -> Iterator[bytes]:
+    """Yield the decompressed bytes of a file, some at a time."""
     is_bgzip = source.is_gzip and source.peek(14)[12:] == b"BC"
     if is_bgzip and source.peek(len(BGZIP_END), from_end=True) != BGZIP_END:
         raise InputError(f"{source.path}: cut short: the end of the bgzip file is missing; {AGAIN}")

@@ -52,6 +52,7 @@ def read_gene_rows(path: Path) -> Iterator[GeneRow]:
 
 
 def _from_fasta(path: Path) -> Iterator[GeneRow]:
+    """Read gene sequences from FASTA; the first word of a header names the gene."""
     name, pieces = "", list[bytes]()
     with closing(Source(path)) as source:
         for begins, text in read_fasta(source):
@@ -70,6 +71,7 @@ def _from_table(path: Path) -> Iterator[GeneRow]:
 
 
 def _from_hdf5(path: Path) -> Iterator[GeneRow]:
+    """Read gene sequences from the published HDF5 table."""
     h5py = import_extra("h5py", "interaction", f"{path}: HDF5")
     try:
         opened = h5py.File(path, "r")

@@ -83,6 +83,7 @@ def choose_motif(path: Path, name: str | None = None) -> Motif:
 
 
 def _read_homer(lines: Lines, path: Path) -> Iterator[Motif]:
+    """Read matrices in the HOMER format."""
     for (number, header), rows in _records(lines):
         cells = [cell.strip() for cell in header[1:].split("\t")]
         if len(cells) < 3 or not re.fullmatch(NUMBER, cells[2]):
@@ -110,6 +111,7 @@ def _read_jaspar(lines: Lines, path: Path) -> Iterator[Motif]:
 
 
 def _read_meme(lines: Lines, path: Path) -> Iterator[Motif]:
+    """Read matrices in the minimal MEME format."""
     background, name, at, count = UNIFORM, "", 0, 0
     while at < len(lines):
         number, text = lines[at]

@@ -218,6 +218,7 @@ def same_bases(one: dict[str, Any], other: dict[str, Any]) -> bool:
     """Return whether two prepared folders, by their meta.json, are of the same genome and split."""
 
     def identity(meta: dict[str, Any]) -> list[Any]:
+        """Return what two folders of one genome and split have in common."""
         split = meta["split"]
         # The published text is split by token, so that full and vocab4 are never cut at the same base.
         where = split.get("val_fraction") if meta["published"] else split

@@ -182,6 +182,7 @@ def _seal(path: Path, table: bytes | None) -> dict[str, Any]:
 
 
 def _meta(mode: str, plan: Plan, stream: Stream) -> dict[str, Any]:
+    """Return the content of meta.json for one vocabulary."""
     train, val = stream.slices[mode]
     parts = {id(taken.part): taken.part for taken in (train, val)}.values()
     left_out = np.sum([part.left_out for part in parts], axis=0)
@@ -222,6 +223,7 @@ def _meta(mode: str, plan: Plan, stream: Stream) -> dict[str, Any]:
 
 
 def _contig_meta(contig: Contig, mode: str, slices: Sequence[Slice]) -> dict[str, Any]:
+    """Return what meta.json says of one contig."""
     span = contig.span
     bases = span.last.vocab4 - span.first.vocab4
     entry: dict[str, Any] = {"name": contig.name, "length": contig.length, "bases": bases}

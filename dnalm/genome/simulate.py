@@ -259,6 +259,7 @@ def _lay_sites(
 
 
 def _write_fasta(path: Path, names: list[str], contigs: list[Codes]) -> None:
+    """Write contigs as FASTA, `LINE` bases on a line."""
     with atomic_file(path) as file:
         for name, letters in zip(names, contigs, strict=True):
             lines = (letters[start : start + LINE].tobytes() for start in range(0, len(letters), LINE))

@@ -152,6 +152,7 @@ class Part:
         return codes
 
     def _add_index(self, text: bytes, is_base: npt.NDArray[np.bool_] | None, count: int) -> None:
+        """Note where the bases of a block are, so that one can be found by its number."""
         wanted = np.arange(
             -self.end.vocab4 % layout.STRIDE, count, layout.STRIDE
         )  # bases of this block, counted from 0
@@ -237,6 +238,7 @@ def stream_genome(plan: Plan, folders: dict[str, Path], on_read: OnRead | None) 
 
 
 def _split(plan: Plan, parts: list[Part], folders: dict[str, Path]) -> tuple[Slice, Slice]:
+    """Return the training and the validation slice of what was read."""
     if plan.val_contigs:
         train, val = (Slice(part, Mark(0, 0), part.end) for part in parts)
         return train, val

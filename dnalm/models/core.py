@@ -74,6 +74,7 @@ def load_kind(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]
 
 
 def _core(path: Path, untrained: bool) -> Core:
+    """Open the core of a checkpoint, or an untrained one of the same shape."""
     tensors, about = load_kind(path, "language")
     if about.get("step") == 0 and not untrained:
         raise InputError(

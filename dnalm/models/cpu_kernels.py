@@ -29,6 +29,7 @@ def lstm(layers: nn.LSTM, x: Tensor, lengths: Tensor) -> Tensor:
 
 
 def _lstm_on_cpu(layers: nn.LSTM, x: Tensor, lengths: Tensor) -> Tensor:
+    """Run all layers of an LSTM over padded sequences, [B, L, I], of given lengths."""
     batch, length, _ = x.shape
     ordered, order = lengths.sort(descending=True)
     sizes = (ordered[:, None] > torch.arange(int(ordered[0]))).sum(

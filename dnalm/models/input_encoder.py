@@ -122,6 +122,7 @@ def open_gene_encoder(name: str, revision: str, gene_windows: int) -> Pretrained
     tokenizer, module = _open_hub(name, revision, DNABPE, open_dnabert2)
 
     def tokenize(sequence: str) -> list[Window]:
+        """Return the windows of a gene and their tokens."""
         if gene_windows:
             return [_without_ends(each) for each in tokenizer.windows(sequence, gene_windows, TOKENS)]
         return [_without_ends(tokenizer.encode(sequence, TOKENS))]

@@ -179,6 +179,7 @@ class InteractionShape:
 
 
 def _name(config: Any) -> str:
+    """Return the name of an encoder or head by its configuration."""
     if isinstance(config, PretrainedConfig):
         return str(config.identity.get("name", "kept"))
     entry = entry_of(config)
@@ -193,6 +194,7 @@ def _as_dict(config: Any) -> dict[str, Any]:
 
 
 def _from_dict(content: Mapping[str, Any], use: Use) -> Any:
+    """Return the configuration that a checkpoint describes."""
     values: dict[str, Any] = {}
     for key, value in content.items():
         values[key] = tuple(value) if isinstance(value, list) else value

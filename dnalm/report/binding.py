@@ -99,6 +99,7 @@ def _windows(comparison: BindingComparison) -> str:
 
 
 def _scores(title: str, comparison: BindingComparison) -> Table:
+    """Return the table of scores of models and baselines on one part."""
     columns = ["", "Pearson R (95 % interval)", "R, mean over batches of 64", "mean squared error", "AUROC"]
     rows = []
     for name, entry in comparison.entries.items():
@@ -127,6 +128,7 @@ def _differences(title: str, comparison: BindingComparison) -> Table:
 
 
 def _cost(runs: BindingRuns) -> Table:
+    """Return the table of what each training took."""
     rows = []
     for name in sorted(runs.trained, key=_names(runs).index):
         content = runs.trained[name]
@@ -146,6 +148,7 @@ def _cost(runs: BindingRuns) -> Table:
 
 
 def _times(runs: BindingRuns) -> Figure:
+    """Return the figure of how long each model was trained."""
     names = _names(runs)
     trainings = {name: runs.trained[name].training for name in names if name in runs.trained}
     seconds = {name: one.seconds + one.states_seconds for name, one in trainings.items()}
@@ -153,6 +156,7 @@ def _times(runs: BindingRuns) -> Figure:
 
 
 def _performance(runs: BindingRuns) -> Figure:
+    """Return the figure of R with its interval, model by model."""
     panels = []
     for title, comparison in _titled(runs).items():
         entries = comparison.entries.items()
@@ -163,6 +167,7 @@ def _performance(runs: BindingRuns) -> Figure:
 
 
 def _figures(runs: BindingRuns) -> list[Picture]:
+    """Draw the figures of all comparisons."""
     pictures = [
         picture(
             _performance(runs),

@@ -262,6 +262,7 @@ def _pair_comparisons(
 def _runs(
     results: Mapping[Path, Results], labels: Mapping[Path, str], comparisons: list[AnyComparison]
 ) -> Runs[Results, AnyComparison]:
+    """Return the results by label, with the comparisons in their order."""
     trained = {labels[path]: one for path, one in results.items()}
     return Runs(trained, {label: path for path, label in labels.items()}, comparisons)
 

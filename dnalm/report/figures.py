@@ -167,6 +167,7 @@ def epoch_curves(training: Training, title: str, node_rate: float | None = None)
 def _curve(
     axes: Axes, steps: Sequence[int], values: Sequence[float], label: str, color: str, style: str
 ) -> None:
+    """Draw one curve; a single value is a point."""
     size = 4.5 if len(steps) <= 30 else 0.0  # markers, until they would touch
     axes.plot(steps, values, style, color=color, label=label, markersize=size, linewidth=1.6)
     axes.xaxis.set_major_formatter(EngFormatter(sep="") if max(steps) >= 10_000 else "{x:,.0f}")

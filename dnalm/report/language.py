@@ -44,6 +44,7 @@ def language_chapter(folders: Sequence[Path]) -> Chapter:
 
 
 def _results(runs: Mapping[str, LanguageRun]) -> Table:
+    """Return the table of results, a column a run."""
     columns = [_column(run) for run in runs.values()]
     rows = [[name, *(column[name] for column in columns)] for name in columns[0]]
     caption = "Results on the held-out bases; a gain below zero means that the Markov model is better."
@@ -51,6 +52,7 @@ def _results(runs: Mapping[str, LanguageRun]) -> Table:
 
 
 def _column(run: LanguageRun) -> dict[str, str]:
+    """Return the rows of one run."""
     m = run.metrics
     bits, best = m.bits_per_base, m.ladder.best
     return {

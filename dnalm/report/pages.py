@@ -121,6 +121,7 @@ def how_made(name: str, run: Path, more: Sequence[Sequence[str]] = ()) -> Table:
 
 
 def _flat(value: Any) -> str:
+    """Return JSON values as one line of text."""
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {_flat(item)}" for key, item in value.items())
     if isinstance(value, list):

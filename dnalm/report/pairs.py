@@ -90,6 +90,7 @@ def _shuffles(title: str, comparison: PairComparison) -> Table:
 
 
 def _cost(runs: PairRuns) -> Table:
+    """Return the table of what each training took."""
     rows = [
         [name, one.model.kind, f"{one.split}, seed {one.seed}", f"{one.model.parameters:,}"]
         + [f"{one.training.epochs} ({one.training.best_epoch})", duration(one.training.seconds)]
@@ -100,6 +101,7 @@ def _cost(runs: PairRuns) -> Table:
 
 
 def _figures(runs: PairRuns, titled: Titled) -> list[Picture]:
+    """Draw the figures of all comparisons."""
     names = list(dict.fromkeys(name for c in titled.values() for name in ranked(c.models)))
     panels = [_panel(title, c, sequenced=False) for title, c in titled.items()]
     pictures = [
@@ -156,6 +158,7 @@ def _reliability(titled: Titled, names: Sequence[str]) -> list[Picture]:
 
 
 def _curves(runs: PairRuns) -> list[Picture]:
+    """Draw the training curves of all runs."""
     pictures = []
     for name, one in runs.trained.items():
         rate = one.node_rate_validation

@@ -104,6 +104,7 @@ def write_screen(
 
 
 def _first(screen: Screen, results: PairResults, comparisons: Sequence[PairComparison]) -> Chapter:
+    """Return the chapter that answers: which candidates come first, and how far to trust it."""
     total, known = len(screen.probabilities), [each.known for each in screen.first]
     findings = paragraphs(
         "screen_findings",
@@ -129,6 +130,7 @@ def _first(screen: Screen, results: PairResults, comparisons: Sequence[PairCompa
 
 
 def _hits(screen: Screen) -> Table:
+    """Return the table of the first candidates."""
     columns = [screen.ranked, "probability", "known pair", f"training pairs of the {screen.ranked}"]
     if drawn := screen.ranked == "molecule":
         columns.insert(1, "structure")
@@ -145,6 +147,7 @@ def _hits(screen: Screen) -> Table:
 
 
 def _trust(screen: Screen, results: PairResults, comparisons: Sequence[PairComparison]) -> Chapter:
+    """Return the chapter on how well the model ranks pairs that it has not seen."""
     query, rows = screen.query, []
     for c in comparisons:
         model, rate = next(iter(c.models.values())), c.baselines.get(NODE_RATE)
@@ -171,6 +174,7 @@ def _trust(screen: Screen, results: PairResults, comparisons: Sequence[PairCompa
 
 
 def _query(screen: Screen, results: PairResults) -> Chapter:
+    """Return the chapter on the one gene or molecule that was given."""
     model, rows = results.model, list[list[str | Picture]]()
     if screen.drawing is not None:
         rows += [[screen.query, Picture(screen.drawing, "", f"Structure of {screen.name}")]]

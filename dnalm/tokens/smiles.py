@@ -119,6 +119,7 @@ class SmilesVocabulary:
 
 
 def _check_vocabulary(file: Path, content: dict[str, Any]) -> None:
+    """Refuse a vocabulary without the special tokens, or with a number twice."""
     lacks = [f"lacks {token}" for token in (*SPECIAL, "C") if token not in content]
     numbers = [number for number in content.values() if type(number) is int and number >= 0]
     if len(set(numbers)) < len(content):

@@ -261,6 +261,7 @@ class Loop:
         ]
 
     def _write_log(self) -> None:
+        """Write the mean loss since the last line to metrics.jsonl."""
         loss = float(torch.tensor(self._losses(), dtype=torch.float32).mean())
         self._note = f"loss {loss:.4f}"
         self._unlogged.clear()
@@ -296,6 +297,7 @@ class Loop:
                 checkpoint.save(self.folder / BEST, weights, self.task.describe() | about)
 
     def _append(self, line: dict[str, Any]) -> None:
+        """Add one line to metrics.jsonl."""
         self._lines += 1
         if not process.is_rank_zero():
             return

@@ -143,6 +143,7 @@ class TrainingRun:
         return Estimate(seconds, peak_memory() + scoring, disk_bytes)
 
     def _loop(self, identity: Mapping[str, Any], **options: Any) -> Loop:
+        """Return the training loop of this run."""
         identity = {**identity, "seed": self.run.seed, "precision": self.processor.precision}
         config = self.config.train.in_steps(self.steps)
         options |= {"folder": self.folder, "fabric": self.fabric, "compiled": self.compiled}

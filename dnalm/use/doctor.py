@@ -80,6 +80,7 @@ def check_pair_model(
 
 
 def _version(library: str) -> str:
+    """Return the installed version of a library, or that it is missing."""
     try:
         return importlib.metadata.version(library)
     except importlib.metadata.PackageNotFoundError:

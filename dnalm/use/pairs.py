@@ -76,6 +76,7 @@ class PairModel:
         return probability(predict(self.module, tokens, *rows), self.temperature)
 
     def _sequence(self, index: int, gene: str) -> str:
+        """Return the sequence of a gene, given by its id or as letters; `index` names it in an error."""
         if gene in self._genes:
             return self._genes[gene]
         try:
@@ -87,6 +88,7 @@ class PairModel:
 
 
 def _canonical(index: int, smiles: str) -> str:
+    """Return the canonical SMILES of a molecule; `index` names it in an error."""
     canonical = canonical_smiles(smiles)
     if canonical is None:
         raise InputError(f"molecule {index}: expected SMILES, got {smiles[:60]!r}")
