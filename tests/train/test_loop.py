@@ -52,6 +52,14 @@ def test_it_learns_and_logs_what_it_did_bitwise_equal_in_bf16(start, tmp_path):
     assert content_of(tmp_path / "a") == content_of(tmp_path / "b")
 
 
+def test_every_micro_batch_has_random_numbers_of_its_own(start, tmp_path):
+    loop, seeds = start(tmp_path / "run", replace(CONFIG, accumulate=2)), []
+    loss = loop.task.loss
+    loop.task.loss = lambda *given: seeds.append(torch.initial_seed()) or loss(*given)
+    loop.run(stop_at=3)
+    assert len(seeds) == len(set(seeds)) == 6
+
+
 @pytest.fixture(scope="module")
 def undisturbed(start, tmp_path_factory):
     """The folder of a run of each kind that nothing stops."""

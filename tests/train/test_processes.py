@@ -166,7 +166,8 @@ def test_the_command_line_in_two_processes(done, toy, tmp_path):
 
 def test_a_mistake_is_reported_once_and_no_process_waits_for_ever(done):
     out, (odd, _, held) = done
-    assert odd["code"] == held["code"] == [2, 2]
+    assert odd["code"] == [2, 2]
+    assert held["code"][0] == 2  # torchrun may have stopped the other process before it noticed
     assert odd["err"].count("dnalm pretrain: --batch-size 5 cannot be divided equally among 2 processes") == 1
     assert not (out / "odd").exists()
     assert held["err"].count("is writing here") == held["err"].count("dnalm pretrain: ") == 1
