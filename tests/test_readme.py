@@ -2,6 +2,7 @@
 
 import gzip
 import re
+import runpy
 import shlex
 from pathlib import Path
 
@@ -70,8 +71,8 @@ def test_commands_run_as_written(toy_fasta, tmp_path, monkeypatch):
     assert (tmp_path / "runs" / "report.html").is_file()
     assert "ethanol" in (tmp_path / "ranked.tsv").read_text()
     (python,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    names: dict[str, object] = {}
-    exec(python, names)  # our own text, not a user's
+    (tmp_path / "readme.py").write_text(python)
+    names = runpy.run_path(str(tmp_path / "readme.py"))
     assert len(names["bits"]) == len(names["tracks"]) == len(names["chances"]) == 1
     assert names["states"].shape == (2, 8)
 

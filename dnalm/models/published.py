@@ -119,7 +119,10 @@ def _tensors(content: Mapping[str, Any], key: str, path: Path) -> dict[str, Tens
     state = content[key]
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"{path}: expected {key} to be a dictionary of tensors, got something else")
-    return {WRAPPERS.sub("", str(name)): tensor.detach() for name, tensor in state.items()}
+    tensors = {WRAPPERS.sub("", str(name)): tensor.detach() for name, tensor in state.items()}
+    if len(tensors) < len(state):
+        raise InputError(f"{path}: {key} holds a tensor twice, with and without a wrapper's prefix")
+    return tensors
 
 
 def _config(found: Any, path: Path) -> tuple[GPTConfig, int]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +51,7 @@ class Estimate(NamedTuple):
     to_encode: int = 0  # Texts that frozen encoders would encode first; if any, the rest is not known
 
 
-class TrainingRun:
+class TrainingRun(ABC):
     """A training run of one kind of model: checked when it is made; nothing is written before `train`.
 
     Args:
@@ -90,6 +91,7 @@ class TrainingRun:
         process.check_batch(config.train.batch_size, config.train.accumulate)
         self.prepare()
 
+    @abstractmethod
     def prepare(self) -> None:
         """Check everything, and make the untrained model."""
 
@@ -149,9 +151,9 @@ class TrainingRun:
         options |= {"folder": self.folder, "fabric": self.fabric, "compiled": self.compiled}
         return Loop(self.task, self.model, config, seed=self.run.seed, identity=identity, **options)
 
+    @abstractmethod
     def evaluate(self, loop: Loop) -> dict[str, Any]:
         """Score the best weights, write the result files, and return the results; for the first process."""
-        raise NotImplementedError
 
     def metrics_so_far(self, loop: Loop) -> dict[str, Any]:
         """Return what run.json holds of a run that was stopped."""

@@ -166,6 +166,7 @@ CHANGES = [
         r"gpt_state: .*missing .*mlp\.c_fc\.wei",
     ),
     ({"regressor_state": without(GOOD_HEAD, "fc.bias")}, r"regressor_state: .*missing fc\.bias"),
+    ({"regressor_state": GOOD_HEAD | {"module.fc.bias": torch.zeros(1)}}, r"holds a tensor twice"),
     ({"regressor_state": GOOD_HEAD | {"fc2.weight": torch.zeros(1)}}, r"not in this model fc2\.weight"),
     ({"regressor_state": GOOD_HEAD | {"conv1d.weight": torch.zeros(128, 8, 9)}}, r"wanted \[128, 8, 11\]"),
     ({"gpt_state": GOOD | {"lm_head.weight": torch.zeros(4, 8)}}, r"expected lm_head\.weight to equal"),

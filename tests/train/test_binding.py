@@ -15,19 +15,7 @@ from dnalm.models.heads import RegressionHeadConfig
 from dnalm.models.open import open_binding
 from dnalm.tokens.characters import VOCAB4
 from dnalm.train.binding import BindingTask, calibrate_head, with_cached_states
-
-SMALL = GPTConfig(n_layer=2, n_head=2, n_embd=8, block_size=12, dropout=0.5)
-HEAD = RegressionHeadConfig(channels=4, kernel=3, head_dropout=0.0)
-
-
-def model(characters=VOCAB4.characters, encoder=SMALL, head=HEAD, **tuning):
-    torch.manual_seed(0)
-    made = BindingModel(BindingShape(encoder, characters, head, TuneConfig(**tuning)))
-    with torch.no_grad():
-        for parameter in made.parameters():
-            parameter.normal_(std=0.5)
-    made.prepare_training()
-    return made
+from tests.models.small_binding import model
 
 
 def windows(tokens, scores=None):

@@ -26,8 +26,18 @@ def folder_of_a_run(folder, command):
     return folder
 
 
+class Run(TrainingRun):
+    """A run of no model, as far as its folder is concerned."""
+
+    def prepare(self):
+        self.model = None
+
+    def evaluate(self, loop):
+        return {}
+
+
 def check(command, folder, how, reads=None, files=()):
-    run = TrainingRun(SimpleNamespace(train=TrainConfig()), Processor("cpu", "fp32"), RunConfig(**how))
+    run = Run(SimpleNamespace(train=TrainConfig()), Processor("cpu", "fp32"), RunConfig(**how))
     run.command, run.folder, run.files = command, folder, files
     run.check_folder(option="`x`", reads=reads)
 
