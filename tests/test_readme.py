@@ -36,7 +36,7 @@ def test_commands_run_as_written(toy_fasta, tmp_path, monkeypatch):
     (tmp_path / "motif.meme").write_text(MOTIF)
     pytest.importorskip("rdkit")
     simulate_pairs(tmp_path, seed=0)
-    rows = (tmp_path / "pairs.csv").read_text().splitlines()[:801]
+    rows = (tmp_path / "pairs.csv").read_text().splitlines()[:241]
     (tmp_path / "pairs.csv").write_text("\n".join(rows) + "\n")
     gene = rows[1].split(",")[0]
     (tmp_path / "library.smi").write_text("CCO ethanol\nc1ccccc1 benzene\n")
