@@ -20,14 +20,9 @@ def quotients(above: Sequence[float], below: Sequence[float]) -> dict[str, float
 def model_flops(parameters: int, layers: int, length: int, width: int) -> int:
     """Return the FLOPs of training on one token, forward and backward.
 
-    6 for each parameter but the embeddings, and 6 L S E for the attention products, of which a causal model
-    needs half of what a full one does (Chowdhery et al. 2022, PaLM, appendix B, halved).
-
-    Args:
-        parameters: without embeddings (N).
-        layers: L.
-        length: of the sequence, in tokens (S).
-        width: of the states (E).
+    6 for each of the `parameters` without embeddings, and 6 L S E (layers, tokens of a sequence, width) for
+    the attention products, of which a causal model needs half of what a full one does (Chowdhery et al. 2022,
+    PaLM, appendix B, halved).
     """
     return 6 * parameters + 6 * layers * length * width
 

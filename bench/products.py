@@ -46,8 +46,15 @@ def product(precision: str) -> Build:
 
 def product_ways(settings: Settings) -> dict[str, Build]:
     """Return a way for each precision that is used on the device."""
-    used = ("fp32", "bf16", "fp16") if settings.device == "cuda" else ("fp32", "bf16")
+    used = ("fp32", "bf16", "fp16") if settings.device == "cuda" else cpu_precisions()
     return {PEAKS[precision]: product(precision) for precision in used}
+
+
+def cpu_precisions() -> list[str]:
+    """Return bf16 and fp32, or fp32 alone: a processor without bf16 emulates it, many times slower."""
+    from dnalm.device import Compute
+
+    return sorted({"fp32", Compute(device="cpu").processor().precision})
 
 
 PEAKS = {precision: f"matrix product, {precision}" for precision in ("fp32", "bf16", "fp16")}

@@ -65,7 +65,7 @@ def pearson_estimate(sums: Numbers, seed: int = 0) -> Estimate:
 
 
 def paired_difference(one: Numbers, other: Numbers, seed: int = 0) -> Estimate:
-    """Return R of `one` less R of `other`, resampled together; each is [N, 6], of the same windows."""
+    """Return R of `one` minus R of `other`, resampled together; each is [N, 6], of the same windows."""
     if one.shape != other.shape or not np.allclose(one[:, [0, 1, 3]], other[:, [0, 1, 3]], rtol=1e-6):
         counts = f"{len(one):,} and {len(other):,} windows"
         raise InputError(f"expected moments of the same windows and truth, got {counts}")

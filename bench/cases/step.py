@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.genomes import prepare_genome
-from bench.products import PEAKS, product, product_ways
+from bench.products import PEAKS, cpu_precisions, product, product_ways
 from bench.work import Build, Case, Settings, Target, Work
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def ways(settings: Settings) -> dict[str, Build]:
         found["dnalm, not compiled"] = dnalm_step("auto")
     found |= {"dnalm, fp32": dnalm_step("fp32", compiled=on_cuda), "published": peer("published")}
     for kind in ("transformers", "plain"):
-        for precision in ("bf16",) if on_cuda else ("bf16", "fp32"):  # on CUDA bf16 is the faster by far
+        for precision in ("bf16",) if on_cuda else cpu_precisions():  # on CUDA bf16 is the faster by far
             found[f"{kind}, {precision}"] = peer(kind, precision == "bf16")
         if settings.compile:
             found[f"{kind}, bf16{COMPILED}"] = peer(kind, True, "default")

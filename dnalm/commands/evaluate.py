@@ -79,6 +79,6 @@ def _table(results: dict[str, Any]) -> str:
         [
             f"{what}: {results['windows']:,} windows, {results['bases']:,} bases",
             aligned(rows),
-            *(f"{pair['one']} less {pair['other']}: {difference(pair)}" for pair in results["pairs"]),
+            *(f"{pair['one']} minus {pair['other']}: {difference(pair)}" for pair in results["pairs"]),
         ]
     )

@@ -82,7 +82,7 @@ def _table(results: dict[str, Any]) -> str:
         "per gene, per mol.: mean AUROC within the genes and molecules with pairs of both kinds; sequenced: "
         f"AUROC where the gene has an mRNA or CDS; intervals: bootstrap of {results['drawn']}",
     ]
-    lines += [f"{each['one']} less {each['other']}: {difference(each)}" for each in results["pairs"]]
+    lines += [f"{each['one']} minus {each['other']}: {difference(each)}" for each in results["pairs"]]
     return "\n".join([*lines, _verdict(results)])
 
 
