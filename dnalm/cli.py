@@ -12,7 +12,6 @@ import os
 import re
 import sys
 import tempfile
-import textwrap
 import traceback
 from collections.abc import Sequence
 from dataclasses import MISSING, fields, replace
@@ -22,7 +21,7 @@ from typing import Any
 from dnalm import __version__, process
 from dnalm.commands import GROUPS, SECTIONS, VERBS
 from dnalm.config import nearest
-from dnalm.errors import InputError, mistake
+from dnalm.errors import InputError, mistake, shortened
 
 DONE, FAULT, MISTAKE, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
 """Exit codes; 130 and 141 are what a shell reports for SIGINT and SIGPIPE."""
@@ -162,7 +161,7 @@ def _fault(error: Exception, args: list[str]) -> str:
     with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
         file.write(f"dnalm {__version__}, Python {sys.version}, {sys.platform}\narguments: {args}\n\n")
         file.write("".join(traceback.format_exception(error)))
-    what = textwrap.shorten(f"{type(error).__name__}: {error}", 200)
+    what = shortened(f"{type(error).__name__}: {error}")
     return (
         f"a fault in dnalm, not a mistake of yours: {what}\n"
         f"The traceback is in {path}; please keep it with your report."

@@ -1,4 +1,4 @@
-"""What is a user's mistake and not a fault of dnalm: one exception, and what the system refuses."""
+"""What is a user's mistake and not a fault of dnalm: one exception, and words for messages."""
 
 import errno
 import importlib
@@ -19,6 +19,17 @@ class InputError(ValueError):
     A parameter stands between backticks in its message. The command line prints the message, parameters as
     flags, and ends with exit code 2; any other exception is a fault of dnalm.
     """
+
+
+def counted(count: int, one: str, more: str = "") -> str:
+    """Return a count with a word in the singular or plural."""
+    return f"{count:,} {one if count == 1 else more or one + 's'}"
+
+
+def shortened(text: str, width: int = 200) -> str:
+    """Return a text on one line; of a long one the beginning, whether it has blanks or not."""
+    text = " ".join(text.split())
+    return text if len(text) <= width else f"{text[: width - 3].rstrip(', ')}..."
 
 
 def import_extra(module: str, extra: str, what: str) -> Any:

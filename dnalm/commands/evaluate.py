@@ -8,6 +8,7 @@ import tyro
 
 from dnalm.commands.progress import aligned
 from dnalm.commands.runs import EvaluationOptions, difference
+from dnalm.errors import counted
 from dnalm.evaluate.baselines.motif_scan import MotifScan
 from dnalm.evaluate.binding import evaluate_models, evaluation_warnings, open_models, read_evaluation_set
 from dnalm.formats.motif import choose_motif
@@ -77,7 +78,7 @@ def _table(results: dict[str, Any]) -> str:
         rows.append([name, number(r["value"]), f"{number(r['low'])} to {number(r['high'])}", *others])
     return "\n".join(
         [
-            f"{what}: {results['windows']:,} windows, {results['bases']:,} bases",
+            f"{what}: {counted(results['windows'], 'window')}, {results['bases']:,} bases",
             aligned(rows),
             *(f"{pair['one']} minus {pair['other']}: {difference(pair)}" for pair in results["pairs"]),
         ]

@@ -3,10 +3,11 @@
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from dnalm.commands.info_models import evaluation
 from dnalm.commands.progress import progress_bar
 from dnalm.commands.runs import RunOptions, epochs_text, forecast, interval, prepare_process
 from dnalm.config import from_recipe
-from dnalm.errors import InputError
+from dnalm.errors import InputError, counted
 from dnalm.files import finite
 from dnalm.models.binding import TuneConfig
 from dnalm.models.heads import RegressionHeadConfig
@@ -100,7 +101,7 @@ def train(options: BindingOptions, start: BindingStart) -> None:
         training = BindingRun(options, start, processor, options.run, say=say, progress=progress)
         if options.run.dry_run:
             windows = len(training.task.train)
-            what = f"{options.train.epochs} epochs of {windows:,} windows into {model}"
+            what = f"{counted(options.train.epochs, 'epoch')} of {counted(windows, 'window')} into {model}"
             forecast(what, training.estimate())
             return
         results = training.train(options.recipe)
@@ -108,12 +109,14 @@ def train(options: BindingOptions, start: BindingStart) -> None:
         return
     curves = decode(finite(results), BindingResults, training.paths["results"]).training
     save(epoch_curves(curves, f"Training, {options.name}"), training.paths["curves"])
-    scores = results["scores"]
+    scores, claim = results["scores"], f"run {evaluation('binding', model)}"
+    if not results["split"]["windows"]["test"]:
+        claim = "train with --split blocks: the published split has no test part"
     print(
         f"{options.name}: Pearson R {interval(scores['pearson_r'])} over all {scores['bases']:,} bases of "
-        f"{scores['windows']:,} validation windows; {scores['pearson_r_batches']:.4f}, a mean over batches; "
-        f"AUROC {scores['auroc']:.4f}, AUPRC {scores['auprc']:.4f}\n"
-        f"{epochs_text(results['training'])} dnalm evaluate --part test\n"
+        f"{counted(scores['windows'], 'validation window')}; {scores['pearson_r_batches']:.4f}, a mean over "
+        f"batches; AUROC {scores['auroc']:.4f}, AUPRC {scores['auprc']:.4f}\n"
+        f"{epochs_text(results['training'], claim)}\n"
         f"model {model}, results {training.paths['results']}"
     )
     try:

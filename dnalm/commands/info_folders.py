@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from dnalm.commands.info_models import Finding, command, describe_checkpoint, finetune
+from dnalm.commands.info_models import Finding, command, describe_checkpoint, describe_pt
 from dnalm.commands.info_results import describe_json
 from dnalm.errors import InputError
 from dnalm.files import read_json
@@ -85,9 +85,11 @@ def _folders(path: Path) -> Finding | None:
     facts |= {"files": [each.name for each in files(*RESULTS, *MODELS, *CORES)]}
     commands = [command("compare", path)] if runs or files(*RESULTS) else []
     commands += [line for each in found.values() for line in each.next]
-    if not found:
-        commands += [command("evaluate", each) for each in files(*MODELS)]
-        commands += [finetune(path, each.stem.endswith("vocab4")) for each in files(*CORES)]
+    for each in [] if found else files(*MODELS, *CORES):
+        try:
+            commands += describe_pt(each).next
+        except InputError as error:
+            facts[each.name] = f"cannot be used: {error}"
     return Finding("outputs", "prepared data, runs or models", facts, commands)
 
 

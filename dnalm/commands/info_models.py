@@ -52,11 +52,11 @@ def finetune(model: Path, vocab4: bool) -> str:
     return command("finetune", "--config", "vocab4" if vocab4 else "full", "--checkpoint-dir", model)
 
 
-def _evaluate(kind: str, model: Path) -> str:
+def evaluation(kind: str, model: Path) -> str:
     """Return the command that evaluates a model on the data of its run, where these are known."""
     record = read_record(model / "run.json") if (model / "run.json").is_file() else {}
     if kind == "interaction":
-        words = record.get("command") or []
+        words = [part for word in record.get("command") or [] for part in word.split("=", 1)]
         pairs = words[words.index("--data") + 1] if "--data" in words else "data/pairs"
         return command("interact", "evaluate", model, "--data", pairs, "--part", "test")
     data = record.get("data", {})
@@ -78,10 +78,15 @@ def describe_checkpoint(path: Path) -> Finding:
     facts, kind = facts_of(content) | weights.facts, content.get("kind")
     if kind is None:
         return Finding("training-state", "state of a training run, to go on from", facts, [])
-    if kind == "language":
+    model = path.parent if path.name == "checkpoint" else path
+    untrained = content.get("step") == 0  # and without its temperature a model is not trained to its end
+    if kind == "interaction" and "temperature" not in content:
+        untrained = not (model / "results.json").is_file()
+    commands = []
+    if kind == "language" and not untrained:
         commands = [finetune(path, content.get("characters") == VOCAB4.characters)]
-    else:
-        commands = [_evaluate(kind, path.parent if path.name == "checkpoint" else path)]
+    elif not untrained:
+        commands = [evaluation(kind, model)]
     return Finding("checkpoint", f"{kind} model", facts, commands)
 
 

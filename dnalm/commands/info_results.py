@@ -47,7 +47,10 @@ def _next(path: Path, form: str, content: dict[str, Any]) -> list[str]:
     if form == "dnalm-pairs":
         from dnalm.data.pairs import open_pairs
 
-        open_pairs(folder)  # refuses a damaged one
+        pairs = open_pairs(folder)  # refuses a damaged one
+        labels = [pairs.label[pairs.parts[name]] for name in ("train", "validation")]
+        if any(each.all() or not each.any() for each in labels):
+            return []  # one class only
         ladder = command("interact", "evaluate", "--ladder-only", "--data", folder)
         return [command("interact", "train", "--data", folder), ladder]
     model = folder if form.startswith("dnalm-interaction") else folder / str(content.get("name"))

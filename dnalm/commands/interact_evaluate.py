@@ -10,7 +10,7 @@ from dnalm.bootstrap import Estimate
 from dnalm.commands.progress import aligned
 from dnalm.commands.runs import EvaluationOptions, difference
 from dnalm.data.pairs import open_pairs
-from dnalm.errors import InputError
+from dnalm.errors import InputError, counted
 from dnalm.evaluate.pairs import SEED, check_part, evaluate_pairs, open_models
 from dnalm.models.input_encoder import InputEncoder, store_of
 from dnalm.report.sentences import number, verdict
@@ -76,8 +76,8 @@ def _table(results: dict[str, Any]) -> str:
             rows.append(_row(f"{name}, genes permuted", entry["shuffled_genes"]))
             rows.append(_row(f"{name}, molecules permuted", entry["shuffled_molecules"]))
     lines = [
-        f"{results['part']} part of the {results['split']} split: {results['rows']:,} pairs, negatives "
-        f"{results['negatives']}{ratio}, prevalence {results['positives'] / results['rows']:.3f}",
+        f"{results['part']} part of the {results['split']} split: {counted(results['rows'], 'pair')}, "
+        f"negatives {results['negatives']}{ratio}, prevalence {results['positives'] / results['rows']:.3f}",
         aligned(rows),
         "per gene, per mol.: mean AUROC within the genes and molecules with pairs of both kinds; sequenced: "
         f"AUROC where the gene has an mRNA or CDS; intervals: bootstrap of {results['drawn']}",
@@ -99,7 +99,7 @@ def _verdict(results: dict[str, Any]) -> str:
     """Return one line with the best baseline and how each model compares with it."""
     best = results["best_rung"]
     if best is None:
-        return f"no baseline has an AUROC: all {results['rows']:,} pairs are of one class"
+        return f"no baseline has an AUROC: the {counted(results['rows'], 'pair')} of this part have one class"
     auroc = results["ladder"][best]["scores"]["auroc"]["value"]
     sentences = [f"best baseline: {best}, AUROC {number(auroc)}"]
     for name, entry in results["models"].items():

@@ -7,16 +7,17 @@ from typing import Any
 
 from dnalm.data.pairs import PairSet, check_output
 from dnalm.data.prepare_pairs import PrepareConfig, prepare_pairs
+from dnalm.errors import counted
 
 SHARED = {
-    "pairs": "pairs",
-    "genes": "genes",
-    "clusters": "near-identical gene groups",
-    "molecules": "molecules",
-    "molecule_clusters": "molecules but for stereo and charge",
-    "scaffolds": "scaffolds",
+    "pairs": ("pair",),
+    "genes": ("gene",),
+    "clusters": ("near-identical gene group",),
+    "molecules": ("molecule",),
+    "molecule_clusters": ("molecule but for stereo and charge", "molecules but for stereo and charge"),
+    "scaffolds": ("scaffold",),
 }
-"""Entries of the leakage report, and their words."""
+"""Entries of the leakage report, and their words, one and more."""
 
 
 @dataclass(frozen=True)
@@ -57,19 +58,21 @@ def run(options: Options) -> None:
 def summary_lines(pairs: PairSet) -> list[str]:
     """Return the counts of a set in words."""
     meta, counts = pairs.meta, pairs.meta["counts"]
-    lines = [f"{counts['read']:,} rows read, {counts['kept']:,} pairs kept"]
-    lines += [f"  {count:,} rows dropped: {reason}" for reason, count in counts["dropped"].items()]
+    lines = [f"{counted(counts['read'], 'row')} read, {counted(counts['kept'], 'pair')} kept"]
+    lines += [f"  {counted(count, 'row')} dropped: {reason}" for reason, count in counts["dropped"].items()]
     if between := counts["between_parts"]:
-        lines.append(f"  {between:,} pairs left out: gene and molecule are in different parts")
+        lines.append(f"  {counted(between, 'pair')} left out: gene and molecule are in different parts")
     chosen = ", ".join(f"{count:,} {kind}" for kind, count in meta["gene_kinds"].items())
     lines.append(f"sequences chosen, one a gene: {chosen}")
+    if meta["gene_versions"] == "drop":
+        lines.append("genes of both files are matched by their names without the version")
     lines.append(f"split {meta['split']}, negatives {meta['negatives']}, seed {meta['seed']}")
     for name, part in meta["parts"].items():
         missing = counts["negatives_missing"][name]
         lines.append(
-            f"  {name}: {part['rows']:,} rows, {part['positives']:,} positive, {part['genes']:,} genes, "
-            f"{part['molecules']:,} molecules"
-            + (f"; {missing:,} negatives fewer than requested" if missing > 0 else "")
+            f"  {name}: {counted(part['rows'], 'row')}, {part['positives']:,} positive, "
+            f"{counted(part['genes'], 'gene')}, {counted(part['molecules'], 'molecule')}"
+            + (f"; {counted(missing, 'negative')} fewer than requested" if missing > 0 else "")
         )
     single = [name for name, part in meta["parts"].items() if part["positives"] in (0, part["rows"])]
     if single:
@@ -83,7 +86,7 @@ def leakage_lines(report: dict[str, Any]) -> list[str]:
     for names, entry in report["shared"].items():
         one, other = names.split(", ")
         counts = [
-            f"{entry[name]:,} {words} ({entry[f'{name}_rows']:.0%} of {other}'s rows)"
+            f"{counted(entry[name], *words)} ({entry[f'{name}_rows']:.0%} of {other}'s rows)"
             for name, words in SHARED.items()
         ]
         lines.append(f"{one} and {other} share {', '.join(counts)}")

@@ -4,9 +4,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import get_args
 
+from dnalm.commands.info_models import command
 from dnalm.commands.progress import progress_bar
 from dnalm.commands.runs import RunOptions, epochs_text, forecast, interval, prepare_process, show
 from dnalm.config import from_recipe
+from dnalm.errors import counted
 from dnalm.models.input_encoder import ModelName
 from dnalm.train.pairs import RESULTS, PairRun, PairTrainingConfig
 
@@ -45,7 +47,7 @@ def run(options: Options) -> None:
     if options.run.dry_run:
         training = PairRun(options, processor, options.run, say=say)
         estimate, count = training.estimate(), len(training.pairs.parts["train"])
-        epochs = f"{options.train.epochs} epochs of {count:,} pairs into {out}"
+        epochs = f"{counted(options.train.epochs, 'epoch')} of {counted(count, 'pair')} into {out}"
         if estimate.to_encode:
             show(
                 f"would encode {estimate.to_encode:,} genes and molecules, once, and then train {epochs}; "
@@ -59,11 +61,12 @@ def run(options: Options) -> None:
     if results is None:
         return
     scores = results["validation"]
+    test = command("interact", "evaluate", out, "--data", options.data, "--part", "test")
     ratio = "" if results["ratio"] is None else f", ratio {results['ratio']}"
     print(
         f"{results['name']}: validation AUROC {interval(scores['auroc'])}, node rate, which sees no feature, "
         f"{results['node_rate_validation']:.4f}; split {results['split']}, negatives {results['negatives']}"
-        f"{ratio}, {scores['rows']:,} pairs, {scores['positives']:,} of them positive\n"
-        f"{epochs_text(results['training'])} dnalm interact evaluate {out} --part test\n"
+        f"{ratio}, {counted(scores['rows'], 'pair')}, {scores['positives']:,} of them positive\n"
+        f"{epochs_text(results['training'], f'run {test}')}\n"
         f"model {out}, results {out / RESULTS}"
     )

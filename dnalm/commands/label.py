@@ -17,6 +17,7 @@ from dnalm.data.labelling import (
     reasons,
     write_labels,
 )
+from dnalm.errors import counted
 
 SPEED = 20e6
 """Bases a second, a careful guess for --dry-run."""
@@ -57,14 +58,14 @@ def _summary(plan: LabelPlan, metrics: dict[str, Any]) -> str:
         for name, share in metrics["share_not_zero"].items()
     )
     lines = [
-        f"{plan.settings.out}: {metrics['windows']:,} windows of {metrics['window']:,} bases "
+        f"{plan.settings.out}: {counted(metrics['windows'], 'window')} of {metrics['window']:,} bases "
         f"({metrics['bases']:,} bases), {shares}"
     ]
     what = "peaks"
     if plan.settings.motif is not None:
         what = f"sites of {plan.settings.name}, scoring {plan.settings.threshold:.3f} or more,"
     contigs, bases = metrics["genome"].values()
-    of = f"{bases:,} bases of {contigs:,} {'contig' if contigs == 1 else 'contigs'}"
+    of = f"{bases:,} bases of {counted(contigs, 'contig')}"
     lines += [f"{count:,} {what} in {of}" for count in metrics["sites"].values()]
     if metrics["left_out"]:
         lines.append(f"left out: {reasons(metrics['left_out'])}")

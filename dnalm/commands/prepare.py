@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from dnalm.commands.progress import byte_progress
-from dnalm.errors import InputError
+from dnalm.errors import InputError, counted
 from dnalm.genome.folder import read_meta
 from dnalm.genome.plan import VAL_FRACTION, Plan
 from dnalm.genome.prepare import prepare
@@ -88,7 +88,7 @@ def _summary(folder: Path, meta: dict[str, Any]) -> str:
     return (
         f"{folder}: {meta['vocab_size']} characters; train {counts['train_tokens']:,} tokens "
         f"({counts['train_bases']:,} bases), val {counts['val_tokens']:,} ({counts['val_bases']:,}); "
-        f"{len(meta['contigs']):,} contigs, {counts['soft_masked']:,} bases soft-masked, "
+        f"{counted(len(meta['contigs']), 'contig')}, {counts['soft_masked']:,} bases soft-masked, "
         f"{left_out:,} N and the like"
     )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from dnalm.commands.progress import progress_bar
 from dnalm.commands.runs import RunOptions, forecast, interval, prepare_process
 from dnalm.config import MODIFIED_SUFFIX, NON_TRAINING_FIELDS, from_recipe, nearest
-from dnalm.errors import InputError
+from dnalm.errors import InputError, counted
 from dnalm.files import finite, read_json
 from dnalm.models.sizes import SIZES
 from dnalm.report.figures import loss_curve, save, time_comparison
@@ -55,7 +55,7 @@ def run(options: Options) -> None:
     if options.run.dry_run:
         estimate = PretrainRun(options, processor, options.run, say=say).estimate()
         forecast(
-            f"{options.train.steps:,} steps of {options.train.batch_size} windows of "
+            f"{counted(options.train.steps, 'step')} of {counted(options.train.batch_size, 'window')} of "
             f"{options.encoder.block_size} tokens into {out / mode}, and then score",
             estimate,
         )

@@ -129,11 +129,11 @@ def forecast(what: str, estimate: Estimate) -> None:
     )
 
 
-def epochs_text(training: dict[str, Any]) -> str:
-    """Return how a training went in words, which the name of a command follows."""
+def epochs_text(training: dict[str, Any], claim: str) -> str:
+    """Return how a training went in words; `claim` is what to do for a figure of unseen data."""
     return (
         f"best epoch {training['best_epoch']} of {training['epochs']}, {training['seconds']:.0f} s of "
-        "training; the validation part chose the epoch: for a claim run"
+        f"training; the validation part chose the epoch: for a claim {claim}"
     )
 
 

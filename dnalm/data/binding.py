@@ -20,7 +20,7 @@ from dnalm.data.similarity import WINDOW_K, near_duplicates
 from dnalm.data.splits import GAP, Split, blocks_split, no_split, published_split
 from dnalm.data.state_cache import CachedStates
 from dnalm.dna import COMPLEMENT
-from dnalm.errors import InputError
+from dnalm.errors import InputError, counted
 from dnalm.files import sha256
 from dnalm.formats.binding import BindingSet, Letters, Scores, parse_name, read_binding
 
@@ -64,8 +64,9 @@ class SplitSet:
         parts = [f"{count:,} {name.replace('_', ' ')}" for name, count in self.split.windows.items()]
         near = [f"{count:,} of {name}" for name, count in self.split_about["near_duplicates"].items()]
         copies = f"nearly the same as a window of an earlier part: {' and '.join(near) or 'none'}"
-        count, length = self.windows.letters.shape
-        return f"{count:,} windows of {length} bases, split {self.split.kind}: {', '.join(parts)}; {copies}"
+        number, length = self.windows.letters.shape
+        count = counted(number, "window")
+        return f"{count} of {length} bases, split {self.split.kind}: {', '.join(parts)}; {copies}"
 
 
 def read_split_set(

@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dnalm.config import refuse
-from dnalm.data.labels import Labels, MotifLabels, PeakLabels, TrackLabels, Windows, counted, rename_rule
+from dnalm.data.labels import Labels, MotifLabels, PeakLabels, TrackLabels, Windows, rename_rule
 from dnalm.dna import AMBIGUOUS, BASE_CODES, BASES, NOT_A_BASE, Interval
-from dnalm.errors import InputError
+from dnalm.errors import InputError, counted
 from dnalm.files import lock, need_space, read_json, sha256
 from dnalm.formats import is_twobit, read_blocks
 from dnalm.formats.binding import Letters, Scores, window_name, write_tracks

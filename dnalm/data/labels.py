@@ -3,7 +3,6 @@
 Shapes: G bases of a contig; K windows that follow each other without a gap.
 """
 
-import textwrap
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from dnalm.dna import BASE_CODES, Interval
-from dnalm.errors import InputError
+from dnalm.errors import InputError, counted, shortened
 from dnalm.formats.bed import read_bed
 from dnalm.formats.bigwig import BigWig
 from dnalm.formats.binding import Letters, Scores, window_name
@@ -216,9 +215,4 @@ def _by_contig(intervals: Iterable[Interval]) -> dict[str, list[Interval]]:
 
 
 def _first(names: Iterable[str]) -> str:
-    return textwrap.shorten(", ".join(names), 200)
-
-
-def counted(count: int, one: str, more: str = "") -> str:
-    """Return a count with a word in the singular or plural."""
-    return f"{count:,} {one if count == 1 else more or one + 's'}"
+    return shortened(", ".join(names))

@@ -19,6 +19,8 @@ Color = tuple[float, float, float]
 Salts = Literal["largest", "keep"]
 """largest: counter-ions are removed from a salt, and of the rest the fragment with most heavy atoms stays;
 keep: all fragments stay."""
+Isotopes = Literal["keep", "drop"]
+"""keep: molecules of other isotopes are other molecules; drop: they are one."""
 _MINERALS = "[Na+] [Na] [K+] [K] [Ca+2] [Mg+2] N O Cl Br I O=S(=O)(O)O O=P(O)(O)O O=[N+]([O-])O O=C(O)O"
 _ORGANIC_IONS = """
     CC(=O)O O=CO O=C(O)C(=O)O O=C(O)CC(=O)O O=C(O)CCC(=O)O O=C(O)C(F)(F)F CC(O)C(=O)O O=C(O)CO
@@ -37,8 +39,10 @@ ATOM = re.compile(r"\[[^\]]+\]|Br|Cl|[BCNOPSFIbcnops*]")
 """An atom in a SMILES: in brackets, or of those that need none (OpenSMILES, section 3.1)."""
 
 
-def canonical_smiles(smiles: str, salts: Salts = "largest") -> str | None:
+def canonical_smiles(smiles: str, salts: Salts = "largest", isotopes: Isotopes = "keep") -> str | None:
     """Return the canonical spelling of a molecule, or None if the text is no molecule.
+
+    The numbers of an atom map, as in [CH3:1], are no part of a molecule.
 
     `salts` is for molecules of several fragments. A salt of minerals alone stays as it is, and so does one of
     another metal with another active fragment. Of fragments with equally many heavy atoms the heavier stays,
@@ -46,6 +50,14 @@ def canonical_smiles(smiles: str, salts: Salts = "largest") -> str | None:
     """
     chemistry = _rdkit()
     molecule = chemistry.MolFromSmiles(smiles.strip()) if smiles.strip() else None
+    atoms = [] if molecule is None else list(molecule.GetAtoms())
+    if any(atom.GetAtomMapNum() or (isotopes == "drop" and atom.GetIsotope()) for atom in atoms):
+        for atom in atoms:
+            atom.SetAtomMapNum(0)
+            if isotopes == "drop":
+                atom.SetIsotope(0)
+        # Read again: an atom may be no stereo centre now, and a hydrogen no atom of its own.
+        molecule = chemistry.MolFromSmiles(chemistry.MolToSmiles(molecule))
     if molecule is None or not molecule.GetNumAtoms():
         return None
     fragments = chemistry.GetMolFrags(molecule, asMols=True) if salts == "largest" else ()
@@ -56,8 +68,8 @@ def canonical_smiles(smiles: str, salts: Salts = "largest") -> str | None:
     active = [each for text, each in plain if text not in COUNTER_IONS]
     active = active or [each for text, each in plain if text not in MINERALS]
     spelled = {chemistry.MolToSmiles(each): each for each in active}
-    atoms = {atom.GetSymbol() for each in active for atom in each.GetAtoms()}
-    if not active or (len(spelled) > 1 and atoms - NON_METALS):
+    elements = {atom.GetSymbol() for each in active for atom in each.GetAtoms()}
+    if not active or (len(spelled) > 1 and elements - NON_METALS):
         return complete
     weight = _rdkit("Chem.Descriptors").MolWt
     return str(min((-each.GetNumHeavyAtoms(), -weight(each), text) for text, each in spelled.items())[-1])

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dnalm.data.epochs import EpochBatches, Rows
 from dnalm.data.pairs import PairSet
-from dnalm.errors import InputError
+from dnalm.errors import InputError, counted
 
 
 class Source(Protocol):
@@ -135,7 +135,7 @@ class PairBatches(EpochBatches):
         early_epochs: int = 0,
     ) -> None:
         if len(pairs) < 2 or batch_size < 2:
-            got = f"{len(pairs):,} pairs for training and a batch size of {batch_size}"
+            got = f"{counted(len(pairs), 'pair')} for training and a batch size of {batch_size}"
             raise InputError(f"batch normalisation needs batches of at least 2 pairs, got {got}")
         super().__init__(len(pairs), batch_size, seed, least=2)
         self.tokens, self.pairs = tokens, pairs

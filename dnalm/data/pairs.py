@@ -17,6 +17,7 @@ import numpy.typing as npt
 from dnalm.data.epochs import PARTS
 from dnalm.data.epochs import Part as Part
 from dnalm.data.epochs import Rows as Rows
+from dnalm.data.molecules import Isotopes, Salts, canonical_smiles
 from dnalm.errors import InputError
 from dnalm.files import atomic_folder, read_json, write_json
 from dnalm.formats.text import read_table
@@ -54,6 +55,12 @@ class PairSet:
     def digest(self) -> str:
         """SHA-256 of all that decides a result: tables, pairs, labels and parts."""
         return str(self.meta["digest"])
+
+    def canonical_smiles(self, smiles: str, salts: Salts | None = None) -> str | None:
+        """Return the spelling of a molecule, cleaned as those of the set unless `salts` is given; or None."""
+        isotopes: Isotopes = "drop" if self.meta.get("isotopes") == "drop" else "keep"
+        salts = salts or ("keep" if self.meta.get("salts") == "keep" else "largest")
+        return canonical_smiles(smiles, salts, isotopes)
 
     def resampling_units(self, rows: Rows) -> tuple[str, list[Rows]]:
         """Return what a bootstrap of pairs resamples: the units' name, and of each kind each pair's unit.

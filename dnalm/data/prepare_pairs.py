@@ -5,6 +5,7 @@ A clean set has one sequence per gene, one spelling per molecule and one label p
 
 import functools
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,12 +15,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dnalm.config import check_minimum, refuse
-from dnalm.data.molecules import Salts, canonical_smiles, molecule_clusters, scaffold
+from dnalm.data.molecules import Isotopes, Salts, canonical_smiles, molecule_clusters, scaffold
 from dnalm.data.negatives import Clusters, NegativeKind, leakage_report, with_negatives
 from dnalm.data.pair_splits import SplitKind, split_pairs
 from dnalm.data.pairs import PairSet, write_pairs
 from dnalm.data.similarity import gene_clusters
-from dnalm.errors import InputError
+from dnalm.errors import InputError, counted, shortened
 from dnalm.files import lock, sha256
 from dnalm.formats.genes import GeneRow, read_gene_rows
 from dnalm.formats.pairs import PairRow, pair_files, read_pair_rows
@@ -27,6 +28,10 @@ from dnalm.process import Say, silent
 
 DEFAULT_KINDS = "CDS,mRNA,promoter"  # of gene sequences, the preferred first
 MAX_SMILES = 1000  # characters of a canonical SMILES; longer ones are polymers or proteins
+NO_SEQUENCE = "gene without a sequence"
+ENSEMBL_GENE = re.compile(r"ENS[A-Z]*G\d{11}")
+VERSIONED = re.compile(r"(ENS[A-Z]*\d{11}|[NX][A-Z]_\d+)\.\d+")
+"""Names of Ensembl and RefSeq with their version."""
 MIN_READABLE = 0.5  # fraction of the rows whose SMILES must be molecules; else it is a wrong column
 
 
@@ -47,6 +52,8 @@ class PrepareConfig:
     salts: Salts = "largest"
     """largest: counter-ions are removed from a salt, and of the rest the largest fragment is the molecule; a
     salt of minerals alone, or of another metal and more, stays complete. keep: all fragments, always."""
+    isotopes: Isotopes = "keep"
+    """keep: molecules with other isotopes are other molecules. drop: they are one."""
 
     def __post_init__(self) -> None:
         wrong = check_minimum(self, seed=0)
@@ -86,11 +93,18 @@ def prepare_pairs(
     """
     config = config or PrepareConfig()
     say(f"reading {genes} and {pairs}")
-    sequences, kinds = choose_sequences(read_gene_rows(genes), parse_kinds(config.gene_kind))
-    rows = clean_rows(read_pair_rows(pairs), sequences, config.salts)
-    say(f"splitting {len(rows.labels):,} pairs ({config.split})")
+    wanted = parse_kinds(config.gene_kind)
+    sequences, kinds = choose_sequences(read_gene_rows(genes), wanted)
+    given = list(read_pair_rows(pairs))
+    matched = match_names(sequences, wanted, [row.gene_id for row in given])
+    if matched is not None:
+        sequences, kinds = matched
+        given = [row._replace(gene_id=stable_name(row.gene_id)) for row in given]
+    rows = clean_rows(given, sequences, config.salts, config.isotopes)
+    say(f"splitting {counted(len(rows.labels), 'pair')} ({config.split})")
     sources = [{"name": path.name, "sha256": sha256(path)} for path in (*pair_files(pairs), genes)]
-    made, leakage = _assemble(config, rows, sequences, {"gene_kinds": kinds, "sources": sources})
+    about = {"gene_kinds": kinds, "sources": sources, "gene_versions": "keep" if matched is None else "drop"}
+    made, leakage = _assemble(config, rows, sequences, about)
     if out is not None:
         with lock(out):
             source_ids = [sequences[gene].source_id for gene in made.gene_ids]
@@ -125,7 +139,30 @@ def choose_sequences(
     return chosen, dict(Counter(row.kind for row in chosen.values()).most_common())
 
 
-def clean_rows(rows: Iterable[PairRow], genes: dict[str, GeneRow], salts: Salts) -> CleanRows:
+def stable_name(name: str) -> str:
+    """Return a gene's name without its version; of the names of a gene and a transcript the gene's.
+
+    ENSG00000123374, ENSG00000123374.9 and ENSG00000123374.9|ENST00000266970.9 are one gene.
+    """
+    gene = ENSEMBL_GENE.search(name)
+    return gene[0] if gene else VERSIONED.sub(r"\1", name)
+
+
+def match_names(
+    chosen: dict[str, GeneRow], kinds: tuple[str, ...], names: Iterable[str]
+) -> tuple[dict[str, GeneRow], dict[str, int]] | None:
+    """Choose again by `stable_name`, as `choose_sequences`, if more of `names` are met then; else None."""
+    wanted, stable = set(names), {stable_name(name) for name in chosen}
+    if len(stable & set(map(stable_name, wanted))) <= len(wanted & chosen.keys()):
+        return None
+    return choose_sequences(
+        (row._replace(gene_id=stable_name(row.gene_id)) for row in chosen.values()), kinds
+    )
+
+
+def clean_rows(
+    rows: Iterable[PairRow], genes: dict[str, GeneRow], salts: Salts, isotopes: Isotopes = "keep"
+) -> CleanRows:
     """Keep each pair of a gene with a sequence and a readable molecule once, and why others are dropped."""
     clean = CleanRows({}, [])
     canonical = functools.cache(canonical_smiles)
@@ -137,20 +174,21 @@ def clean_rows(rows: Iterable[PairRow], genes: dict[str, GeneRow], salts: Salts)
     for row in rows:
         if row.label not in ("0", "1", "0.0", "1.0"):
             raise InputError(f"{row.file}: line {row.line:,}: expected the label 0 or 1, got {row.label!r}")
-        smiles = canonical(row.smiles, salts) or ""
+        smiles = canonical(row.smiles, salts, isotopes) or ""
         if not smiles:
             drop(row, "SMILES is no molecule" if row.smiles else "no SMILES")
         elif len(smiles) > MAX_SMILES:
             drop(row, f"SMILES of more than {MAX_SMILES} characters")
         elif row.gene_id not in genes:
-            drop(row, "gene without a sequence")
+            drop(row, NO_SEQUENCE)
         else:
             by_pair.setdefault((row.gene_id, smiles), []).append(row)
     unreadable = [smiles for *_, smiles, reason in clean.dropped if "SMILES" in reason]
     read = len(clean.dropped) + sum(map(len, by_pair.values()))
     if len(unreadable) > (1 - MIN_READABLE) * read:
         what = f"SMILES of a molecule, with at most {MAX_SMILES:,} characters"
-        raise InputError(f"{len(unreadable):,} of {read:,} rows have no {what}: {unreadable[0][:60]!r}")
+        got = repr(shortened(unreadable[0], 60))
+        raise InputError(f"{len(unreadable):,} of {counted(read, 'row')} have no {what}: {got}")
     for pair, same in by_pair.items():
         label, *others = {int(float(row.label)) for row in same}
         if not others:
@@ -159,7 +197,16 @@ def clean_rows(rows: Iterable[PairRow], genes: dict[str, GeneRow], salts: Salts)
             drop(row, "the same pair with both labels" if others else "the same pair again")
     if not clean.labels:
         reasons = "".join(f"; {count:,} {reason}" for reason, count in clean.reasons.items())
-        raise InputError(f"no pair is left of {read:,} rows{reasons}; are its genes those of `genes`?")
+        message = f"no pair is left of {counted(read, 'row')}{reasons}"
+        if lacking := list(
+            dict.fromkeys(gene for *_, gene, _, reason in clean.dropped if reason == NO_SEQUENCE)
+        ):
+            message += (
+                f"; the pairs name their genes {', '.join(lacking[:3])} and `genes` names its own "
+                f"{', '.join([*genes][:3]) or 'none'}: give both the same names (Ensembl's may differ in the "
+                "version)"
+            )
+        raise InputError(message)
     clean.dropped.sort(key=lambda row: row[:2])
     return clean
 
@@ -188,8 +235,10 @@ def _assemble(
         "negatives": kind if positives_only else "given",
         "ratio": config.ratio if kind != "none" else None,
         "salts": config.salts,
+        "isotopes": config.isotopes,
         "gene_kind": config.gene_kind,
         "gene_kinds": about["gene_kinds"],
+        "gene_versions": about["gene_versions"],
         "counts": {
             "read": len(rows.labels) + len(rows.dropped),
             "kept": len(rows.labels),

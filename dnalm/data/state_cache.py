@@ -95,7 +95,8 @@ class StateStore:
         if not process.broadcast(len(self.missing(distinct))):
             self._refresh()
             if info.rank == 0 and distinct:
-                (self.folder / STORE).touch()  # recently used
+                with contextlib.suppress(OSError):  # the folder may be read-only
+                    (self.folder / STORE).touch()  # recently used
             return 0
         with lock(self.folder) if info.rank == 0 else contextlib.nullcontext():
             process.barrier()

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dnalm.dna import AMBIGUOUS, BASES, Interval
-from dnalm.errors import InputError
+from dnalm.errors import InputError, counted
 from dnalm.files import atomic_file
 from dnalm.formats.text import NUMBER, read_lines, read_table
 
@@ -73,8 +73,8 @@ def read_binding(sequences: Path, scores: Path) -> BindingSet:
     for mine, others, path in ((names, columns, scores), (columns, names, sequences)):
         if lacking := sorted(set(mine) - set(others)):
             raise InputError(
-                f"{path}: {len(lacking):,} windows of the other table are missing, such as {lacking[0]}; are "
-                f"{sequences} and {scores} of one set?"
+                f"{path}: {counted(len(lacking), 'window')} of the other table missing, as {lacking[0]}; "
+                f"are {sequences} and {scores} of one set?"
             )
     if letters.shape[1] != table.shape[1]:
         raise InputError(

@@ -14,7 +14,7 @@ import safetensors.torch
 from torch import Tensor
 
 from dnalm.checkpoint import read_pt
-from dnalm.errors import InputError, import_extra
+from dnalm.errors import InputError, counted, import_extra, shortened
 from dnalm.files import read_json
 
 T = TypeVar("T")
@@ -25,6 +25,8 @@ FRACTIONS = ("eps", "dropout", "attention_dropout")
 """Fields of a config, by our names, that need not be integers."""
 IGNORED_OF_ENCODER = {"embeddings.position_ids", "pooler.dense.weight", "pooler.dense.bias"}
 """What a file may hold under the encoder's names although its states do not depend on it."""
+ENCODER = ("embeddings.", "encoder.", "pooler.")
+"""How the names of an encoder's own tensors begin, behind its prefix."""
 POINTER = b"version https://git-lfs"
 """How the small text begins that git leaves in place of a large file which was not fetched."""
 
@@ -33,17 +35,23 @@ def hub_folder(name: str, revision: str | None, wanted: Sequence[str]) -> Path:
     """Return the folder that holds a model's files; a hub name is fetched once, then read from its cache.
 
     Args:
-        name: a local folder, a file in it, or a hub name such as OWNER/NAME; local files come first.
+        name: a local folder, a file in it, or a hub name such as OWNER/NAME; local files come first. Of a
+            folder models--OWNER--NAME of the hub's cache it is the one snapshot.
         revision: commit of a hub name, 40 hexadecimal digits; None for local files.
         wanted: names of the files to fetch; those that the model lacks are left out.
 
     Raises:
-        InputError: if `name` is neither local nor a hub name, no commit is known, huggingface_hub is not
-            installed, or the files are neither in its cache nor to be fetched.
+        InputError: if `name` is neither local nor a hub name, or holds several snapshots, no commit is known,
+            huggingface_hub is not installed, or the files are neither in its cache nor to be fetched.
     """
     local = Path(name).expanduser()
     if name and local.exists():
-        return local if local.is_dir() else local.parent
+        folder = local if local.is_dir() else local.parent
+        snapshots = sorted(each for each in folder.glob("snapshots/*") if each.is_dir())
+        if len(snapshots) > 1:
+            shown = " or ".join(map(str, snapshots))
+            raise InputError(f"{name}: holds {len(snapshots)} snapshots of a model; give one: {shown}")
+        return snapshots[0] if snapshots else folder
     if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name):
         raise InputError(f"{name}: expected a folder, or a hub name such as OWNER/NAME; no such folder")
     if not re.fullmatch(r"[0-9a-f]{40}", revision or ""):
@@ -153,19 +161,21 @@ def read_fields(
     return found
 
 
-def encoder_tensors(path: Path, prefix: str, head: str) -> dict[str, Tensor]:
-    """Return the tensors of an encoder alone; raises as `read_tensors`.
+def encoder_tensors(path: Path, prefix: str, head: str) -> tuple[dict[str, Tensor], str]:
+    """Return the tensors of an encoder alone, and what is left out, in words; raises as `read_tensors`.
 
     Args:
         path: a hub folder, or a weights file.
-        prefix: of each name in a file that has a language-model head, too; it is removed.
-        head: prefix of the language-model head's tensors, which are left out.
+        prefix: of each name in a file that has a head, too; it is removed.
+        head: prefix of the language-model head's tensors, which need no mention.
     """
-    tensors = read_tensors(path)
+    tensors = {name: each for name, each in read_tensors(path).items() if not name.startswith(head)}
     before = prefix if any(name.startswith(prefix) for name in tensors) else ""
-    left_out = {before + name for name in IGNORED_OF_ENCODER}
-    return {
-        name.removeprefix(before): tensor
-        for name, tensor in tensors.items()
-        if not name.startswith(head) and name not in left_out
-    }
+    others = [name for name in tensors if not name.startswith(before or ENCODER)]
+    if len(others) in (0, len(tensors)):  # nothing beside an encoder, or no encoder, which is refused later
+        others, words = [], ""
+    else:
+        words = f"{path}: {counted(len(others), 'tensor')} beside the encoder left out: "
+        words += shortened(", ".join(others))
+    encoder = {name.removeprefix(before): tensors[name] for name in tensors if name not in others}
+    return {name: each for name, each in encoder.items() if name not in IGNORED_OF_ENCODER}, words

@@ -113,7 +113,8 @@ def open_chemberta(path: Path) -> ChemBERTa:
         InputError: if a file is missing, damaged or of another model, or transformers is not installed.
     """
     config = read_shape(path, ChemBERTaConfig.from_hub)
-    tensors = encoder_tensors(path, "roberta.", "lm_head.")
+    tensors, left_out = encoder_tensors(path, "roberta.", "lm_head.")
     model = ChemBERTa(config)
     load_strict(tensors, model.roberta.state_dict(), str(path))
+    model.left_out = left_out
     return model.eval()

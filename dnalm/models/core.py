@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from dnalm import checkpoint
-from dnalm.errors import InputError
+from dnalm.errors import InputError, counted
 from dnalm.files import read_json
 from dnalm.models.gpt import GPTConfig
 from dnalm.models.published import read_language_file
@@ -99,7 +99,7 @@ def _provenance(path: Path, step: int | None) -> tuple[str, bool, str]:
     origin = f"{path}, pretrained on {names}"
     if status == "done":
         return origin, local, ""
-    steps = "" if step is None else f"{step:,} step{'' if step == 1 else 's'}, "
+    steps = "" if step is None else f"{counted(step, 'step')}, "
     unfinished = f"its pretraining is unfinished ({steps}status {status})"
     caution = f"{path}: {unfinished}; dnalm pretrain --resume trains it on"
     return f"{origin}, {steps}unfinished ({status})", local, caution

@@ -183,11 +183,12 @@ def open_dnabert2(path: Path) -> DNABert2:
         InputError: if a file is missing, damaged or of another model; what does not fit is named.
     """
     config = read_shape(path, DNABert2Config.from_hub)
-    tensors = encoder_tensors(path, "bert.", "cls.predictions.")
+    tensors, left_out = encoder_tensors(path, "bert.", "cls.predictions.")
     with torch.device("meta"):
         model = DNABert2(config)
     model.to_empty(device="cpu")  # `load_strict` fills every tensor, or raises
     load_strict(tensors, model.state_dict(), str(path))
+    model.left_out = left_out
     return model.eval()
 
 

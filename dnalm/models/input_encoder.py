@@ -1,5 +1,6 @@
 """What the encoders of a pair model read: tokens, or cached states of frozen encoders."""
 
+import errno
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -128,7 +129,9 @@ def open_gene_encoder(name: str, revision: str, gene_windows: int) -> Pretrained
         return [_without_ends(tokenizer.encode(sequence, TOKENS))]
 
     identity = _identity(name, module, tokenizer.digest) | reading
-    return PretrainedEncoder(name, module, identity, tokenize, SEGMENTS, revision=revision)
+    return PretrainedEncoder(
+        name, module, identity, tokenize, SEGMENTS, revision=revision, caution=module.left_out
+    )
 
 
 def open_molecule_encoder(name: str, revision: str, smiles_tokenizer: How) -> PretrainedEncoder:
@@ -152,7 +155,7 @@ def open_molecule_encoder(name: str, revision: str, smiles_tokenizer: How) -> Pr
         return str(vocabulary.report(molecules, smiles_tokenizer, longest))
 
     identity = _identity(name, module, vocabulary.digest) | {"smiles_tokenizer": smiles_tokenizer}
-    return PretrainedEncoder(name, module, identity, tokenize, None, report_losses, revision)
+    return PretrainedEncoder(name, module, identity, tokenize, None, report_losses, revision, module.left_out)
 
 
 def reopen(side: str, config: PretrainedConfig) -> PretrainedEncoder:
@@ -329,6 +332,14 @@ class InputEncoder:
         if missing:
             assert opened is not None
             opened.module.to(self.processor.fabric().device)
-            cache.fill(texts, opened.encode, self.say)
+            try:
+                cache.fill(texts, opened.encode, self.say)
+            except OSError as error:
+                if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                    raise
+                raise InputError(
+                    f"{self.store}: states of the {side} encoder cannot be cached here ({error.strerror}); "
+                    "set `store` to a folder that can be written"
+                ) from error
         states = cache.states(texts)
         return states if attends else states.only_means()

@@ -23,6 +23,7 @@ class Encoder(nn.Module):
 
     width: int  # D, the width of its states
     causal = False  # Whether a state depends only on its own token and those on its left: reports say so
+    left_out = ""  # What its file holds beside it, such as the head of another task, in words
 
     def state_mask(self, real: Tensor) -> Tensor:
         """Return which states are real, bool [B, S], of the mask [B, L] of tokens."""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from dnalm.checkpoint import load_strict
 from dnalm.data.pair_batches import pad_states
 from dnalm.data.pairs import Rows
-from dnalm.errors import InputError
+from dnalm.errors import InputError, counted
 from dnalm.models.heads import mean_and_spread
 from dnalm.models.layers import check_states, mask_padding
 from dnalm.models.lora import add_lora
@@ -188,7 +188,7 @@ class PretrainedEncoder:
     report_losses: Callable[[Sequence[str]], str] = lambda _texts: ""
     """Returns what of these texts the tokens leave out, in words; empty where nothing is left out."""
     revision: str = ""  # Commit of a hub name
-    caution: str = ""  # What limits its training, in a sentence; empty where nothing does
+    caution: str = ""  # What limits its training, or was left out of its file; empty where nothing is
 
     def __post_init__(self) -> None:
         self.module.eval().requires_grad_(False)
@@ -293,7 +293,7 @@ class PretrainedStates(nn.Module):
         assert self.encoder is not None
         layers: Any = self.encoder.layers
         if count > len(layers):
-            raise InputError(f"`unfreeze_last` {count}: the encoder has {len(layers)} layers")
+            raise InputError(f"`unfreeze_last` {count}: the encoder has {counted(len(layers), 'layer')}")
         self.encoder.requires_grad_(False)
         last = layers[-count:]
         for module in (last, getattr(self.encoder, "ln_f", nn.Identity())):

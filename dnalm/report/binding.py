@@ -6,6 +6,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from dnalm.bootstrap import RESAMPLES
+from dnalm.errors import counted
 from dnalm.report import figures_predictions as predictions
 from dnalm.report.comparisons import BindingComparison, BindingRuns, ranked, read_binding
 from dnalm.report.figures import duration, epoch_curves, save, time_comparison
@@ -95,7 +96,7 @@ def _split_name(split: Split) -> str:
 
 
 def _windows(comparison: BindingComparison) -> str:
-    return f"{max(entry.scores.windows for entry in comparison.entries.values()):,} windows"
+    return counted(max(entry.scores.windows for entry in comparison.entries.values()), "window")
 
 
 def _scores(title: str, comparison: BindingComparison) -> Table:

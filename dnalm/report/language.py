@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from dnalm.errors import counted
 from dnalm.files import read_json
 from dnalm.report.figures import duration, loss_curve, markov_ladder, time_comparison
 from dnalm.report.pages import Chapter, Table, how_made, picture
@@ -58,7 +59,7 @@ def _column(run: LanguageRun) -> dict[str, str]:
     return {
         "vocabulary": f"{m.vocab_size} tokens",
         "parameters": f"{m.parameters:,}",
-        "trained on": f"{m.tokens:,} tokens in {m.step:,} steps",
+        "trained on": f"{m.tokens:,} tokens in {counted(m.step, 'step')}",
         "time": duration(run.seconds),
         "lowest validation loss (nats per token)": f"{m.best_val_loss:.4f}",
         "bits per base": f"{bits.value:.4f}",

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dnalm.bootstrap import RESAMPLES
+from dnalm.errors import counted
 from dnalm.report.comparisons import NODE_RATE, PairComparison, PairRuns, ranked, read_pairs
 from dnalm.report.figures import duration, epoch_curves
 from dnalm.report.figures_scores import MIN_PAIRS, Panel, auroc_intervals, reliability
@@ -72,7 +73,7 @@ def _scores(title: str, comparison: PairComparison) -> Table:
         )
     if not comparison.baselines:
         rows.append([NODE_RATE, number(comparison.node_rate), *["not evaluated"] * (len(columns) - 2)])
-    return Table(f"Scores. {title}; {scores.rows:,} pairs.", columns, rows, printed=True)
+    return Table(f"Scores. {title}; {counted(scores.rows, 'pair')}.", columns, rows, printed=True)
 
 
 def _shuffles(title: str, comparison: PairComparison) -> Table:
@@ -130,7 +131,7 @@ def _panel(title: str, comparison: PairComparison, *, sequenced: bool) -> Panel:
     scores = {name: one for name, one in every.items() if one}
     own = scores[NODE_RATE].auroc.value if NODE_RATE in scores else math.nan
     rate, rows = own if sequenced else comparison.node_rate, max((s.rows for s in scores.values()), default=0)
-    heading = f"{title.rpartition(', node rate')[0]}; {rows:,} pairs, node rate {number(rate)}"
+    heading = f"{title.rpartition(', node rate')[0]}; {counted(rows, 'pair')}, node rate {number(rate)}"
     return Panel(heading, {name: one.auroc for name, one in scores.items()}, node_rate=rate)
 
 

@@ -12,11 +12,12 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from dnalm.errors import counted
 from dnalm.report.comparisons import NODE_RATE, PairComparison
 from dnalm.report.figures_predictions import CAUTION
 from dnalm.report.figures_scores import probabilities
 from dnalm.report.pages import Chapter, Picture, Table, picture, write_page
-from dnalm.report.sentences import counted, gain_text, interval, number, paragraphs, trust
+from dnalm.report.sentences import gain_text, interval, number, paragraphs, trust
 from dnalm.results import PairResults
 
 SHOWN, UNREAD_SHOWN = 20, 100
@@ -110,7 +111,6 @@ def _first(screen: Screen, results: PairResults, comparisons: Sequence[PairCompa
         "screen_findings",
         screen=screen,
         short=_short,
-        counted=counted,
         total=total,
         trust=trust(comparisons),
         spread=float(np.ptp(screen.probabilities)),
@@ -121,8 +121,8 @@ def _first(screen: Screen, results: PairResults, comparisons: Sequence[PairCompa
     prevalence = results.validation.prevalence
     histogram = picture(
         probabilities(screen.probabilities, prevalence),
-        f"How many of the {total:,} pairs have which probability. A ranking whose pairs are all close "
-        "together hardly separates them.",
+        f"How many of the {counted(total, 'pair')} have which probability. A ranking whose pairs are all "
+        "close together hardly separates them.",
         "Histogram of the calibrated probabilities",
     )
     text = paragraphs("screen_first", prevalence=f"{prevalence:.0%}")

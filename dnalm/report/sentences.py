@@ -13,6 +13,7 @@ from typing import Any, Literal
 import jinja2
 
 from dnalm.bootstrap import Estimate
+from dnalm.errors import counted
 from dnalm.report.comparisons import BindingComparison, PairComparison, flipped, ranked
 from dnalm.report.figures import same_bases
 from dnalm.results import BindingModelInfo, Gain, LanguageMetrics, PairEntry
@@ -62,11 +63,6 @@ def listed(words: Sequence[str]) -> str:
     return ", ".join(words[:-1]) + " and " * (len(words) > 1) + words[-1]
 
 
-def counted(count: int, noun: str) -> str:
-    """Write a count with its noun: 1 molecule, 2 molecules."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 @cache
 def templates() -> jinja2.Environment:
     """Return the templates of pages and texts."""
@@ -79,7 +75,7 @@ def templates() -> jinja2.Environment:
     )
     made.filters |= {"number": number, "interval": interval, "flipped": flipped, "listed": listed}
     made.filters["with_commas"] = "{:,}".format
-    made.globals |= {"verdict": verdict, "own_intervals": own_intervals}
+    made.globals |= {"counted": counted, "verdict": verdict, "own_intervals": own_intervals}
     return made
 
 

@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 import numpy.typing as npt
 
-from dnalm.errors import InputError
+from dnalm.errors import InputError, counted
 from dnalm.formats.hub import read_config
 
 How = Literal["hub", "atomwise"]
@@ -104,18 +104,19 @@ class SmilesVocabulary:
         colliding = [group for group in same.values() if len(group) > 1]
         losing, cut = sum(bool(tokens.lost) for tokens in every), sum(tokens.cut for tokens in every)
         lost = Counter(piece for tokens in every for piece in tokens.lost)
-        share = f"{losing:,} of {len(every):,} molecules ({losing / max(1, len(every)):.1%})"
+        share = f"{losing:,} of {counted(len(every), 'molecule')} ({losing / max(1, len(every)):.1%})"
         lines = [f"SMILES tokens ({how}): {share} lose something"]
         if lost:
             most = sorted(lost.items(), key=lambda item: (-item[1], item[0]))
             shown = ", ".join(f"{what!r} {count:,}" for what, count in most[:SHOWN])
             more = f" and {len(most) - SHOWN:,} more" if len(most) > SHOWN else ""
             lines.append(f"  lost most often: {shown}{more}")
-        groups = f"{len(colliding):,} groups with identical tokens"
-        lines.append(f"  {sum(map(len, colliding)):,} molecules fall into {groups}")
+        groups = f"{counted(len(colliding), 'group')} with identical tokens"
+        lines.append(f"  {counted(sum(map(len, colliding)), 'molecule')} in {groups}")
         if empty := sum(len(tokens.ids) == 2 for tokens in every):
-            lines.append(f"  {empty:,} molecules have no token left")
-        return "\n".join([*lines, f"  {cut:,} molecules are cut at {longest:,} tokens"])
+            lines.append(f"  {counted(empty, 'molecule has', 'molecules have')} no token left")
+        lines.append(f"  {counted(cut, 'molecule is', 'molecules are')} cut at {longest:,} tokens")
+        return "\n".join(lines)
 
 
 def _check_vocabulary(file: Path, content: dict[str, Any]) -> None:

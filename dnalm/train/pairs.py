@@ -20,6 +20,7 @@ from dnalm.data.pair_batches import PairBatch, PairBatches, PairRows, PairTokens
 from dnalm.data.pairs import open_pairs
 from dnalm.errors import InputError
 from dnalm.evaluate.auroc import auroc
+from dnalm.evaluate.baselines.ladder import check_classes
 from dnalm.evaluate.baselines.node_rate import node_rate
 from dnalm.evaluate.pair_scores import fit_temperature, interaction_scores, probability
 from dnalm.models.cross_attention import CrossAttentionConfig
@@ -92,12 +93,8 @@ class InteractionTask:
         early: PairTokens | None = None,
         early_epochs: int = 0,
     ) -> None:
-        for name, label in (("training", train.label), ("validation", validation.label)):
-            if not 0 < int(label.sum()) < len(label):
-                raise InputError(
-                    f"the {name} part has {len(label):,} pairs, {int(label.sum()):,} of them positive: AUROC "
-                    "is not defined without both classes; prepare more pairs, with `negatives` degree-matched"
-                )
+        check_classes(train.label, "training")
+        check_classes(validation.label, "validation")
         self.shape, self.tokens, self.train, self.validation = shape, tokens, train, validation
         self.about = dict(about or {})
         self._early: dict[str, Any] = {"early": early, "early_epochs": early_epochs}

@@ -4,7 +4,7 @@ Shapes: n pairs.
 """
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ import torch
 from dnalm.data.molecules import canonical_smiles
 from dnalm.data.pairs import open_pairs
 from dnalm.device import Processor
-from dnalm.errors import InputError
+from dnalm.errors import InputError, counted, shortened
 from dnalm.evaluate.pair_scores import probability
 from dnalm.models.input_encoder import InputEncoder
 from dnalm.models.open import OpenedInteraction
@@ -44,11 +44,13 @@ class PairModel:
             cache = Path(self._temporary.name)
         self._encoder = InputEncoder(cache, Processor(device.type, "fp32"), silent)
         self._genes: dict[str, str] = {}
+        self._canonical: Callable[[str], str | None] = canonical_smiles
         if pairs is not None:
             known = open_pairs(pairs)
             if known.digest != opened.about.get("set"):
                 raise InputError(f"{pairs}: other pairs than those that {opened.name} was trained on")
             self._genes = dict(zip(known.gene_ids, known.sequences, strict=True))
+            self._canonical = known.canonical_smiles
 
     def predict(self, genes: Sequence[str], smiles: Sequence[str]) -> npt.NDArray[np.float64]:
         """Return the calibrated probability that each gene interacts with its molecule.
@@ -67,10 +69,12 @@ class PairModel:
         """
         longest = max(len(genes), len(smiles))
         if min(len(genes), len(smiles)) not in (1, longest):
-            got = f"{len(genes)} genes and {len(smiles)} molecules"
+            got = f"{counted(len(genes), 'gene')} and {counted(len(smiles), 'molecule')}"
             raise InputError(f"expected as many molecules as genes, or one of either, got {got}")
         sequences, gene = np.unique([self._sequence(*each) for each in enumerate(genes)], return_inverse=True)
-        texts, molecule = np.unique([_canonical(*each) for each in enumerate(smiles)], return_inverse=True)
+        texts, molecule = np.unique(
+            [self._molecule(*each) for each in enumerate(smiles)], return_inverse=True
+        )
         tokens = self._encoder.tokens(self.module.shape, PairTexts(sequences.tolist(), texts.tolist()))
         rows = (np.broadcast_to(each, longest).astype(np.int64) for each in (gene, molecule))
         return probability(predict(self.module, tokens, *rows), self.temperature)
@@ -86,10 +90,9 @@ class PairModel:
             raise InputError(f"gene {index}: {error}; {ids}") from None
         return gene.upper()
 
-
-def _canonical(index: int, smiles: str) -> str:
-    """Return the canonical SMILES of a molecule; `index` names it in an error."""
-    canonical = canonical_smiles(smiles)
-    if canonical is None:
-        raise InputError(f"molecule {index}: expected SMILES, got {smiles[:60]!r}")
-    return canonical
+    def _molecule(self, index: int, smiles: str) -> str:
+        """Return the canonical SMILES of a molecule; `index` names it in an error."""
+        canonical = self._canonical(smiles)
+        if canonical is None:
+            raise InputError(f"molecule {index}: expected SMILES, got {shortened(smiles, 60)!r}")
+        return canonical

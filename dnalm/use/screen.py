@@ -11,11 +11,18 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from dnalm.data.molecules import Salts, atom_symbols, canonical_smiles
+from dnalm.data.molecules import Salts, atom_symbols
 from dnalm.data.pair_batches import PairTokens
 from dnalm.data.pairs import PairSet
-from dnalm.data.prepare_pairs import DEFAULT_KINDS, choose_sequences, parse_kinds
-from dnalm.errors import InputError
+from dnalm.data.prepare_pairs import (
+    DEFAULT_KINDS,
+    MIN_READABLE,
+    choose_sequences,
+    match_names,
+    parse_kinds,
+    stable_name,
+)
+from dnalm.errors import InputError, counted, shortened
 from dnalm.evaluate import attention as attending
 from dnalm.evaluate.pair_scores import probability
 from dnalm.formats.genes import read_gene_rows
@@ -31,6 +38,7 @@ Rows = npt.NDArray[np.int64]
 UnreadRow = tuple[str, str, str]  # where a row of a library is, its text, and why it could not be read
 
 SEQUENCE_START = 30  # bases of a gene that describe it in the table
+EXAMPLES = 3  # rows of a library that could not be read and are reported one by one
 UNKNOWN_PAIR = "no"  # status of a pair that the prepared set does not hold
 
 
@@ -113,25 +121,30 @@ def candidates_of(
     """
     if (gene is None) == (molecule is None) or (molecule is not None and molecules is not None):
         raise InputError("give either `gene`, to rank `molecules`, or `molecule`, to rank `genes`")
-    salts = salts or ("keep" if pairs.meta.get("salts") == "keep" else "largest")
     sequences, repeated = dict(zip(pairs.gene_ids, pairs.sequences, strict=True)), 0
     unread: list[UnreadRow] = []
     if genes is not None:
-        sequences, unread = _read_genes(genes, gene_kind or str(pairs.meta.get("gene_kind", DEFAULT_KINDS)))
+        kinds = gene_kind or str(pairs.meta.get("gene_kind", DEFAULT_KINDS))
+        sequences, unread = _read_genes(genes, kinds, pairs.gene_ids)
     if gene is None:
-        smiles = canonical_smiles(molecule or "", salts)
+        smiles = pairs.canonical_smiles(molecule or "", salts)
         if smiles is None:
             raise InputError(f"`molecule`: expected a molecule as SMILES, got {molecule!r}")
-        for where, _, reason in unread:
-            say(f"{genes}: {where}: {reason}; left out")
+        _report_unread(str(genes), unread, say)
         return _candidates(pairs, sequences, [smiles], None, unread, 0)
     name = plain_gene_id(gene)
     if name not in sequences:
-        known = f"not among the {len(sequences):,} genes of {genes or 'the pairs'}"
-        raise InputError(f"`gene` {name}: {known}; name one of them, or give its sequence with `genes`")
+        name = next((each for each in sequences if stable_name(each) == stable_name(name)), name)
+    if name not in sequences:
+        known = f"not among the {counted(len(sequences), 'gene')} of {genes or 'the pairs'}"
+        shown = ", ".join([*sequences][:EXAMPLES])
+        raise InputError(
+            f"`gene` {name}: {known}, which are called {shown}; name one of them, or give its sequence with "
+            "`genes`"
+        )
     names, unread = {each: each for each in pairs.smiles}, []
     if molecules is not None:
-        names, unread, repeated = _read_library(molecules, salts, say)
+        names, unread, repeated = _read_library(molecules, pairs, salts, say)
     return _candidates(pairs, {name: sequences[name]}, list(names), list(names.values()), unread, repeated)
 
 
@@ -216,29 +229,44 @@ def _attention(
         yield HitAttention(number, name, float(ranking.probability[row]), sequence, text, attention)
 
 
-def _read_library(path: Path, salts: Salts, say: Say) -> tuple[dict[str, str], list[UnreadRow], int]:
+def _read_library(
+    path: Path, pairs: PairSet, salts: Salts | None, say: Say
+) -> tuple[dict[str, str], list[UnreadRow], int]:
     """Return the name of each readable molecule by its canonical SMILES, the other rows, and repeats."""
     names: dict[str, str] = {}
     unread: list[UnreadRow] = []
     read = 0
     for row in read_molecules(path):
         read += 1
-        canonical = canonical_smiles(row.smiles, salts)
+        canonical = pairs.canonical_smiles(row.smiles, salts)
         if canonical is None:
             unread.append((f"line {row.line:,}", row.smiles, "is no molecule"))
-            say(f"{path.name}: line {row.line:,}: {row.smiles[:60]!r} is no molecule; left out")
         else:
             names.setdefault(canonical, row.name)
-    if not names:
+    if not names or len(unread) > (1 - MIN_READABLE) * read:
+        got = f": {unread[0][0]}: {shortened(unread[0][1], 60)!r}" if unread else ""
         wanted = "expected SMILES, then a name, or a table with a SMILES column"
-        raise InputError(f"{path}: none of its {len(unread):,} rows is a molecule; {wanted}")
+        raise InputError(f"{path}: {len(unread):,} of {counted(read, 'row')} are no molecule{got}; {wanted}")
+    _report_unread(path.name, unread, say)
     if repeated := read - len(unread) - len(names):
-        say(f"{path.name}: {repeated:,} rows repeat a molecule")
+        say(f"{path.name}: {counted(repeated, 'row repeats', 'rows repeat')} a molecule")
     return names, unread, repeated
 
 
-def _read_genes(path: Path, wanted: str) -> tuple[dict[str, str], list[UnreadRow]]:
-    """Return one sequence of each gene, of the `wanted` kinds first, and the genes that have none."""
+def _report_unread(source: str, unread: Sequence[UnreadRow], say: Say) -> None:
+    """Report some rows that could not be read, and how many there are."""
+    for where, text, reason in unread[:EXAMPLES]:
+        got = f"{shortened(text, 60)!r} " if text else ""
+        say(f"{source}: {where}: {got}{reason}; left out")
+    if len(unread) > EXAMPLES:
+        say(f"{source}: {len(unread):,} rows in all are left out")
+
+
+def _read_genes(path: Path, wanted: str, names: Sequence[str]) -> tuple[dict[str, str], list[UnreadRow]]:
+    """Return one sequence of each gene, of the `wanted` kinds first, and the genes that have none.
+
+    Versions of their names are dropped where more of them are then among `names`.
+    """
     if not (kinds := parse_kinds(wanted)):
         raise InputError(f"`gene_kind` needs kinds, as in {DEFAULT_KINDS}")
     rows = list(read_gene_rows(path))
@@ -246,6 +274,8 @@ def _read_genes(path: Path, wanted: str) -> tuple[dict[str, str], list[UnreadRow
     if not chosen:
         raise InputError(f"{path}: none of its genes has a base")
     missing = [gene for gene in dict.fromkeys(row.gene_id for row in rows) if gene not in chosen]
+    if matched := match_names(chosen, kinds, names):
+        chosen = matched[0]
     sequences = {gene: row.sequence for gene, row in chosen.items()}
     return sequences, [(f"gene {gene}", "", "has no base") for gene in missing]
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dnalm.dna import AMBIGUOUS, BASES
-from dnalm.errors import InputError
+from dnalm.errors import InputError, counted
 
 LETTERS = frozenset(BASES + AMBIGUOUS + (BASES + AMBIGUOUS).lower())
 
@@ -33,7 +33,7 @@ def check_sequences(sequences: Sequence[str], longest: int | None = None) -> Non
             raise InputError(f"sequence {index}: expected A C G T, N or other IUPAC codes, got {found}")
         if longest is not None and len(sequence) > longest:
             limit = f"this model reads at most {longest:,}; cut it into windows"
-            raise InputError(f"sequence {index} has {len(sequence):,} bases, and {limit}")
+            raise InputError(f"sequence {index} has {counted(len(sequence), 'base')}, and {limit}")
 
 
 class Window(NamedTuple):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dnalm.cli import main
-from dnalm.commands.interact_prepare import leakage_lines
+from dnalm.commands.interact_prepare import SHARED, leakage_lines
 from dnalm.data.pairs import open_pairs
 
 pytest.importorskip("rdkit")
@@ -40,7 +40,7 @@ def test_the_summary_has_parts_dropped_rows_leakage_and_folder(prepare, tmp_path
     assert pairs.meta["split"] == "cold-gene"
     assert "242 rows read, 240 pairs kept" in output
     for reason in ("the same pair again", "gene without a sequence"):
-        assert re.search(rf"\b1 rows dropped: {reason}", output)
+        assert re.search(rf"\b1 row dropped: {reason}", output)
     missing = pairs.meta["counts"]["negatives_missing"]
     for part, about in pairs.meta["parts"].items():
         assert f"{part}: {about['rows']:,} rows, {about['positives']} positive" in output
@@ -51,6 +51,13 @@ def test_the_summary_has_parts_dropped_rows_leakage_and_folder(prepare, tmp_path
     assert f"written to {tmp_path / 'set'}" in output
     assert "one class" not in output
     assert "one class only" in prepare("--negatives", "none", out="other").out
+
+
+def test_one_is_singular_in_the_leakage():
+    entry = {f"{name}{end}": 1 for name in SHARED for end in ("", "_rows")}
+    (line,) = leakage_lines({"shared": {"train, test": entry}})
+    assert "1 molecule (" in line
+    assert "s (" not in line.replace("molecules but", "")
 
 
 def test_a_set_is_replaced_only_on_request_and_other_files_never(prepare, tmp_path):

@@ -124,7 +124,7 @@ def test_molecules_are_ranked_by_their_probability_with_a_page_and_attention(
     messages = capsys.readouterr().err
     for part in (
         "my lib.smi: line 4: 'nonsense'",
-        "1 rows repeat",
+        "1 row repeats",
         "node rate",
         "negatives degree-matched",
         "attention.tsv",
@@ -202,8 +202,8 @@ def test_mistakes_are_refused_and_nothing_is_written(screen, library, tmp_path, 
         ({"gene": "g99"}, LIBRARY, "`gene` g99"),
         ({"molecule": "nonsense"}, LIBRARY, "`molecule`"),
         ({"gene": "g3", "data": other}, LIBRARY, "trained on other pairs"),
-        ({"gene": "g3", "molecules": library}, "nonsense\nmore nonsense\n", r"lib.smi: none of its 2 rows"),
-        ({"gene": "g3", "molecules": library}, "\n", r"lib.smi: none of its 0 rows"),
+        ({"gene": "g3", "molecules": library}, "nonsense\nCCO\nno\n", r"lib.smi: 2 of 3 rows .*'nonsense'"),
+        ({"gene": "g3", "molecules": library}, "\n", r"lib.smi: 0 of 0 rows"),
     ):
         library.write_text(text)
         with pytest.raises(InputError, match=message):
@@ -215,6 +215,15 @@ def test_mistakes_are_refused_and_nothing_is_written(screen, library, tmp_path, 
             screen(gene="g3")
         assert (tmp_path / name).read_text() == "mine"
         assert name == "ranked.tsv" or not (tmp_path / "ranked.tsv").exists()
+
+
+def test_of_many_unreadable_rows_three_are_shown_with_their_number(screen, library, capsys):
+    library.write_text("".join(f"{'C' * row}O\nInChI=1S/{'h' * row}\n" for row in range(1, 51)))
+    assert len(screen(gene="g3", molecules=library)) == 50
+    lines = [line for line in capsys.readouterr().err.splitlines() if "lib.smi" in line]
+    assert len(lines) == 4
+    assert "'InChI=1S/hh'" in lines[1]
+    assert "50 rows" in lines[3]
 
 
 def test_a_table_is_read_by_its_columns(tmp_path):
@@ -272,18 +281,22 @@ def test_of_a_frozen_encoder_spans_are_asked_for_the_first_hits_alone(
 
 
 def test_molecules_and_genes_are_made_clean_as_the_pairs_were(screen, pair_set, write_set, tmp_path):
-    pair_set.meta.update(salts="keep", gene_kind="promoter,CDS")
+    pair_set.meta.update(salts="keep", isotopes="drop", gene_kind="promoter,CDS")
+    pair_set.gene_ids[3] = "ENSG00000123374"
     data = write_set(tmp_path / "kept", pair_set)
     made, library, genes = trained(data, tmp_path / "mine"), tmp_path / "salt.smi", tmp_path / "genes.tsv"
-    library.write_text("[Na+].CC(=O)[O-] acetate\n")
-    genes.write_text("GeneID\tkind\tsequence\nn1\tCDS\tACGTACGTACGT\nn1\tpromoter\tTTTTGGGGTTTT\n")
+    library.write_text("[Na+].[13CH3]C(=O)[O-] acetate\n")
+    name = "ENSG00000123374.9|ENST00000266970.9"
+    genes.write_text(f"GeneID\tkind\tsequence\n{name}\tCDS\tACGTACGTACGT\n{name}\tpromoter\tTTTTGGGGTTTT\n")
 
     def ranked(**options):
         return [row["gene_or_smiles"] for row in screen(made, data, overwrite=True, **options)]
 
-    assert ranked(gene="g3", molecules=library) == ["CC(=O)[O-].[Na+]"]
-    assert ranked(gene="g3", molecules=library, salts="largest") == ["CC(=O)[O-]"]
-    assert ranked(molecule="CCO", genes=genes) == ["TTTTGGGGTTTT"]
+    assert ranked(gene="ENSG00000123374.2", molecules=library) == ["CC(=O)[O-].[Na+]"]
+    assert ranked(gene="ENSG00000123374", molecules=library, salts="largest") == ["CC(=O)[O-]"]
+    (row,) = screen(made, data, overwrite=True, molecule="CCO", genes=genes)
+    assert (row["name"], row["gene_or_smiles"]) == ("ENSG00000123374", "TTTTGGGGTTTT")
+    assert int(row["training_pairs"]) > 0
     assert ranked(molecule="CCO", genes=genes, gene_kind="CDS") == ["ACGTACGTACGT"]
     with pytest.raises(InputError, match="`gene_kind` needs kinds"):
         ranked(molecule="CCO", genes=genes, gene_kind=" ,")

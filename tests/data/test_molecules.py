@@ -5,6 +5,8 @@ import sys
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from matplotlib.image import imread
 
 from dnalm.data.molecules import (
@@ -32,6 +34,34 @@ def test_spellings_of_one_molecule_become_one_stereo_and_charge_stay_and_no_mole
         with pytest.raises(InputError, match="expected a molecule as SMILES, got 'C1CC'"):
             ask("C1CC")
     assert capfd.readouterr() == ("", "")
+
+
+KINDS = ["C[C@H](N)C(=O)O", "OC[C@@H](C)/C=C/C", "c1ccc2[nH]ccc2c1", "CN(C)C.Cl", "[O-]C(=O)c1ccccc1.[Na+]"]
+KINDS += ["C[C@H]1CC[C@@H](O)CC1", "[2H]C([2H])([2H])O", "O=[N+]([O-])c1cc[13cH]cc1", "CC(C)O", "C#N"]
+
+
+@given(st.sampled_from(KINDS), st.randoms(use_true_random=False), st.booleans(), st.booleans())
+def test_every_spelling_of_a_molecule_is_one_molecule(smiles, draws, mapped, hydrogens):
+    chemistry = pytest.importorskip("rdkit.Chem")
+    molecule = chemistry.MolFromSmiles(smiles)
+    molecule = chemistry.AddHs(molecule) if hydrogens else molecule
+    for atom in molecule.GetAtoms():
+        atom.SetAtomMapNum(draws.randint(0, 20) * mapped)
+    order = draws.sample(range(molecule.GetNumAtoms()), molecule.GetNumAtoms())
+    options = {
+        "canonical": False,
+        "allHsExplicit": draws.random() < 0.5,
+        "allBondsExplicit": draws.random() < 0.5,
+    }
+    text = chemistry.MolToSmiles(chemistry.RenumberAtoms(molecule, order), **options)
+    assert canonical_smiles(text) == canonical_smiles(smiles)
+    assert plain_smiles(text) == plain_smiles(smiles)
+    assert scaffold(text) == scaffold(smiles)
+
+
+def test_isotopes_are_other_molecules_unless_they_are_dropped():
+    for one, other in (("[2H]C([2H])([2H])[OH:2]", "CO"), ("C[C@H]([13CH3])O", "CC(C)O")):
+        assert canonical_smiles(one) != canonical_smiles(other) == canonical_smiles(one, isotopes="drop")
 
 
 # Of each salt what acts stays: the first fragment, unless other molecules are named.

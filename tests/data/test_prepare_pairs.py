@@ -1,5 +1,6 @@
 """Tests for dnalm/data/prepare_pairs.py."""
 
+import itertools
 import json
 import re
 
@@ -143,6 +144,44 @@ def test_half_of_the_smiles_may_be_none_and_salts_may_be_kept(inputs):
     kept = prepared(inputs, rows, out="keep", negatives="none", salts="keep")
     assert kept.smiles == ["CCC(=O)O", "CCC(=O)O.[Na+]"]
     assert kept.meta["salts"] == "keep"
+
+
+@pytest.mark.parametrize("split", ["random", "cold-molecule", "scaffold", "cold-both"])
+def test_spellings_with_atom_maps_and_isotopes_are_in_one_part(inputs, split):
+    rows = [(gene, f"{'C' * n}O", 1) for gene in range(1, 21) for n in range(2, 12)]
+    rows += [
+        (gene + 20, f"[CH3:1]{'C' * (n - 2)}[CH2:9][OH:3]", 1)
+        for gene, n in [(g, len(s) - 1) for g, s, _ in rows]
+    ]
+    rows += [(gene + 40, f"[13CH3]{'C' * (n - 1)}O", 1) for gene in range(1, 21) for n in range(2, 12)]
+    pairs = prepared(inputs, rows, split=split, isotopes="drop", negatives="none")
+    assert len(pairs.smiles) == 10
+    assert pairs.meta["isotopes"] == "drop"
+    shared = json.loads((inputs / "set" / "leakage.json").read_text())["shared"]
+    assert split == "random" or all(entry["molecules"] == 0 for entry in shared.values())
+    kept = prepared(inputs, rows, out="kept", negatives="none")
+    assert len(kept.smiles) == 20
+
+
+NAMES = {"{}": "ENSG{:011}", "{}.9": "ENSG{:011}.9", "{}|{}": "ENSG{:011}.2|ENST{:011}.4|x", "plain": "G{}"}
+
+
+@pytest.mark.parametrize(("one", "other"), itertools.product(NAMES, repeat=2))
+def test_gene_names_of_two_sources_meet_without_their_versions(inputs, one, other):
+    name = lambda kind, row: NAMES[kind].format(row, row + 900)  # noqa: E731
+    rows = [(name(one, row), chain(row % 9), 1) for row in range(1, 31)]
+    genes = [f"{name(other, row)}\tmRNA\t{'ACGT' * row}\n" for row in range(1, 61)]
+    (inputs / "genes.tsv").write_text("GeneID\tkind\tsequence\n" + "".join(genes))
+    if (one == "plain") != (other == "plain"):
+        with pytest.raises(InputError) as error:
+            prepared(inputs, rows)
+        assert all(name(kind, row) in str(error.value) for kind in (one, other) for row in (1, 2, 3))
+        return
+    pairs = prepared(inputs, rows)
+    assert pairs.meta["counts"]["kept"] == 30
+    assert pairs.meta["gene_versions"] == ("keep" if one == other else "drop")
+    assert pairs.gene_ids == sorted(name(one if one == other else "{}", row) for row in range(1, 31))
+    assert pairs.sequences[0] == "ACGT"
 
 
 def test_of_several_sequences_the_preferred_kind_is_used_and_of_a_kind_the_longest(inputs):

@@ -1,6 +1,9 @@
 """Tests for dnalm/data/state_cache.py."""
 
+import errno
 import os
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +11,10 @@ import torch
 
 from dnalm.data import state_cache
 from dnalm.data.state_cache import StateStore
+from dnalm.device import Processor
 from dnalm.errors import InputError
+from dnalm.models.input_encoder import InputEncoder
+from dnalm.models.pretrained import PretrainedConfig, PretrainedEncoder
 from dnalm.process import silent
 
 WIDTH = 6
@@ -35,6 +41,10 @@ class Counting:
         return [states_of(text) for text in texts]
 
 
+def read_only(*_args, **_options):
+    raise OSError(errno.EROFS, "Read-only file system")
+
+
 @pytest.fixture
 def opened(tmp_path):
     """A function that opens the store anew."""
@@ -59,6 +69,20 @@ def test_each_distinct_text_is_encoded_once_ever_the_shortest_first(store, opene
     assert encode.asked[5:] == ["T"]
     for other in ({"name": "letters", "weights": "abd"}, {**IDENTITY, "pooling": 16}):
         assert opened(other).fill(TEXTS, Counting(), silent) == 5
+
+
+def test_of_a_read_only_folder_states_are_read_and_nothing_is_written(store, opened, monkeypatch):
+    store.fill(TEXTS, Counting(), silent)
+    monkeypatch.setattr(Path, "touch", read_only)
+    assert opened().fill(TEXTS, Counting(), silent) == 0
+    monkeypatch.setattr("dnalm.data.state_cache.lock", read_only)
+    encoder = PretrainedEncoder("x", torch.nn.Linear(1, 1), IDENTITY, Counting(), None)
+    config = PretrainedConfig(width=WIDTH, identity=IDENTITY)
+    shape = SimpleNamespace(pretrained={"gene": config}, attends=True)
+    inputs = InputEncoder(store.folder.parent, Processor("cpu", "fp32"), silent)
+    assert len(inputs._source("gene", shape, TEXTS, encoder)) == len(TEXTS)
+    with pytest.raises(InputError, match="`store`"):
+        inputs._source("gene", shape, ["TTT"], encoder)
 
 
 def test_states_come_back_in_any_order_padded_with_zeros_or_their_mean(store, monkeypatch):

@@ -42,6 +42,16 @@ def test_local_files_come_before_the_hub(tmp_path, monkeypatch):
     assert hub_folder(str(folder / "model.safetensors"), None, []) == folder
 
 
+def test_of_a_cache_folder_it_is_the_one_snapshot(tmp_path):
+    cache = tmp_path / "models--someone--model"
+    for number, commit in enumerate((COMMIT, "f" * 40)):
+        (cache / "snapshots" / commit).mkdir(parents=True)
+        if not number:
+            assert hub_folder(str(cache), None, []) == cache / "snapshots" / COMMIT
+    with pytest.raises(InputError, match=COMMIT):
+        hub_folder(str(cache), None, [])
+
+
 @pytest.mark.parametrize("name", ["nowhere", "./no/where", "a/b/c", "/no/where", "some one/model", ""])
 def test_what_is_neither_local_nor_a_hub_name_is_refused(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)

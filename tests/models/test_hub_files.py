@@ -69,7 +69,7 @@ DNABERT2 = Kind(
     both({f"cls.predictions.transform.{name}": shape for name, shape in TRANSFORM.items()})
     | both({"cls.predictions.decoder": (20, 24)}),
     "encoder.layer.1.mlp.wo.bias",
-    ("bert.encoder.norm.weight", "cls.seq_relationship.bias", "pooler.dense.bias"),
+    ("bert.encoder.norm.weight", "bert.cls.bias"),
 )
 CHEMBERTA_SETTINGS = SETTINGS | {"max_position_embeddings": 12, "type_vocab_size": 1, "pad_token_id": 1}
 with torch.device("meta"):
@@ -86,7 +86,7 @@ CHEMBERTA = Kind(
     {name.removeprefix("roberta."): shape for name, shape in THEIRS.items() if name.startswith("roberta.")},
     {name: shape for name, shape in THEIRS.items() if name.startswith("lm_head.")},
     "encoder.layer.1.output.dense.bias",
-    ("roberta.encoder.norm.weight", "classifier.dense.bias", "pooler.dense.bias", "roberta.lm_head.bias"),
+    ("roberta.encoder.norm.weight", "roberta.lm_head.bias"),
 )
 KINDS = {"dnabert2": DNABERT2, "chemberta": CHEMBERTA}
 
@@ -140,6 +140,17 @@ def test_opens_the_hubs_files_with_and_without_prefix_and_head(tmp_path, kind, f
             assert torch.equal(states(model), states(wanted))
             assert not any(part.training for part in model.modules())
             assert model.config == wanted.config
+
+
+@pytest.mark.parametrize("prefixed", [True, False])
+def test_the_head_of_another_task_is_left_out_and_reported(tmp_path, kind, prefixed):
+    prefix = kind.prefix if prefixed else ""
+    wanted = kind.open(write(kind, tmp_path / "plain", tensors(kind, prefix)))
+    assert not wanted.left_out
+    head = {name: torch.ones(2) for name in ("regression.dense.weight", "classifier.bias", "norm_mean")}
+    model = kind.open(write(kind, tmp_path / "task", tensors(kind, prefix) | head))
+    assert torch.equal(states(model), states(wanted))
+    assert all(name in model.left_out for name in ("3 tensors", *head))
 
 
 def test_what_is_saved_opens_as_the_same_and_half_precision_becomes_float32(tmp_path, kind):

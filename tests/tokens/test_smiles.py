@@ -122,12 +122,12 @@ def test_a_report_counts_what_is_lost_and_which_molecules_collide(vocabulary):
     assert vocabulary.report(smiles, "hub", 10).splitlines() == [  # two C are one molecule; CCl is C, C
         "SMILES tokens (hub): 5 of 9 molecules (55.6%) lose something",
         "  lost most often: '[' 4, ']' 4, 'K' 2, '+' 1, 'Z' 1, 'e' 1, 'l' 1",
-        "  2 molecules fall into 1 groups with identical tokens",
-        "  1 molecules have no token left",
-        "  1 molecules are cut at 10 tokens",
+        "  2 molecules in 1 group with identical tokens",
+        "  1 molecule has no token left",
+        "  1 molecule is cut at 10 tokens",
     ]
     atomwise = vocabulary.report(smiles, "atomwise", 10)
-    for part in (": 4 of 9", "'[Fe]' 1, '[K+]' 1, '[K]' 1, '[Zn]' 1\n", " 2 molecules fall into 1 "):
+    for part in (": 4 of 9", "'[Fe]' 1, '[K+]' 1, '[K]' 1, '[Zn]' 1\n", " 2 molecules in 1 group "):
         assert part in atomwise
     assert "no token left" not in atomwise
     assert "0 of 0 molecules" in vocabulary.report([], "hub")

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from dnalm.bootstrap import Numbers
 from dnalm.data.pairs import PairSet, Rows
-from dnalm.errors import InputError
+from dnalm.errors import InputError, counted
 from dnalm.evaluate.baselines.boosting import boosting
 from dnalm.evaluate.baselines.factorisation import factorisation
 from dnalm.evaluate.baselines.neighbours import nearest_molecules
@@ -59,6 +59,6 @@ def check_classes(label: npt.NDArray[np.uint8], part: str) -> None:
     """Raise InputError if labels of a part, 0 or 1, are of one class, for which no AUROC is defined."""
     if not 0 < int(label.sum()) < len(label):
         raise InputError(
-            f"the {part} part has {len(label):,} pairs, {int(label.sum()):,} of them positive, and both "
-            "classes are needed; prepare the pairs again with the `negatives` degree-matched, or more pairs"
+            f"the {part} part has {counted(len(label), 'pair')}, {int(label.sum()):,} of them positive, and "
+            "both classes are needed; prepare the pairs again with `negatives` degree-matched, or more pairs"
         )
