@@ -139,12 +139,13 @@ def choose_sequences(
     return chosen, dict(Counter(row.kind for row in chosen.values()).most_common())
 
 
-def stable_name(name: str) -> str:
+def stable_name(name: str, source: str = "") -> str:
     """Return a gene's name without its version; of the names of a gene and a transcript the gene's.
 
-    ENSG00000123374, ENSG00000123374.9 and ENSG00000123374.9|ENST00000266970.9 are one gene.
+    ENSG00000123374, ENSG00000123374.9 and ENSG00000123374.9|ENST00000266970.9 are one gene. `source` may
+    name it too, as in ENST00000266970.9 gene:ENSG00000123374.9.
     """
-    gene = ENSEMBL_GENE.search(name)
+    gene = ENSEMBL_GENE.search(name) or ENSEMBL_GENE.search(source)
     return gene[0] if gene else VERSIONED.sub(r"\1", name)
 
 
@@ -152,12 +153,10 @@ def match_names(
     chosen: dict[str, GeneRow], kinds: tuple[str, ...], names: Iterable[str]
 ) -> tuple[dict[str, GeneRow], dict[str, int]] | None:
     """Choose again by `stable_name`, as `choose_sequences`, if more of `names` are met then; else None."""
-    wanted, stable = set(names), {stable_name(name) for name in chosen}
-    if len(stable & set(map(stable_name, wanted))) <= len(wanted & chosen.keys()):
-        return None
-    return choose_sequences(
-        (row._replace(gene_id=stable_name(row.gene_id)) for row in chosen.values()), kinds
-    )
+    wanted = set(names)
+    rows = [row._replace(gene_id=stable_name(row.gene_id, row.source_id)) for row in chosen.values()]
+    met = {row.gene_id for row in rows} & set(map(stable_name, wanted))
+    return choose_sequences(rows, kinds) if len(met) > len(wanted & chosen.keys()) else None
 
 
 def clean_rows(

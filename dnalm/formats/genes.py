@@ -1,5 +1,6 @@
 """Sequences of genes: FASTA, a table (GeneID, sequence; kind, source_id), or HDF5 with one dataset a gene."""
 
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -11,10 +12,11 @@ from dnalm.dna import AMBIGUOUS, BASES
 from dnalm.errors import InputError, import_extra
 from dnalm.formats.fasta import Source, read_fasta
 from dnalm.formats.pairs import plain_gene_id
-from dnalm.formats.text import AGAIN, first_line, read_table
+from dnalm.formats.text import AGAIN, first_line, read_lines, read_table
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 UNKNOWN = "unknown"  # the kind of a sequence whose file gives none
+ENSEMBL = re.compile(r">(\S+) .*?\b(gene:\S+)")
 NO_SEQUENCE = "SEQUENCEUNAVAILABLE"
 """What Ensembl's BioMart writes for a gene of which it has no sequence, without the blank."""
 
@@ -52,16 +54,23 @@ def read_gene_rows(path: Path) -> Iterator[GeneRow]:
 
 
 def _from_fasta(path: Path) -> Iterator[GeneRow]:
-    """Read gene sequences from FASTA; the first word of a header names the gene."""
+    """Read gene sequences from FASTA; the first word of a header names the gene.
+
+    What Ensembl's headers of transcripts have behind it, gene:NAME, is added to the source.
+    """
+    sources: dict[str, str] = {}
+    if ENSEMBL.match(first_line(path)):
+        headers = (line for _, line in read_lines(path) if line.startswith(">"))
+        sources = {found[1]: f"{found[1]} {found[2]}" for found in map(ENSEMBL.match, headers) if found}
     name, pieces = "", list[bytes]()
     with closing(Source(path)) as source:
         for begins, text in read_fasta(source):
             if begins is not None:
                 if name:
-                    yield GeneRow(name, UNKNOWN, name, b"".join(pieces).decode("latin-1"))
+                    yield GeneRow(name, UNKNOWN, sources.get(name, name), b"".join(pieces).decode("latin-1"))
                 name, pieces = begins, []
             pieces.append(text)
-    yield GeneRow(name, UNKNOWN, name, b"".join(pieces).decode("latin-1"))
+    yield GeneRow(name, UNKNOWN, sources.get(name, name), b"".join(pieces).decode("latin-1"))
 
 
 def _from_table(path: Path) -> Iterator[GeneRow]:

@@ -194,6 +194,7 @@ def test_names_without_a_position_are_for_the_published_split(tmp_path, capsys, 
     unnamed = changed(names=[f"peak{i}" for i in range(240)])
     assert "use --split published" in refused(capsys, unnamed.baseline(tmp_path / "m"))
     assert unnamed.baseline(tmp_path / "m", "--split", "published", "--epochs", "1") == 0
+    assert "--part test" not in capsys.readouterr().out  # it has none
 
 
 def test_mistakes_are_refused_and_nothing_is_written(models, binding, tmp_path, capsys, changed):

@@ -140,9 +140,16 @@ def test_a_published_language_model(tmp_path):
     assert found.facts["model_args"]["n_embd"] == 8
     assert found.facts["parameters"] == sum(parameter.numel() for parameter in core.parameters())
     assert (found.facts["characters"], found.facts["best_val_loss"]) == ("ACGT", 1.35)
-    for where, index in ((path, 0), (path.parent, -1)):
-        words = shlex.split(identify(where).next[index])
-        assert words == ["dnalm", "finetune", "--config", "vocab4", "--checkpoint-dir", str(where)]
+    for where in (path, path.parent):
+        words = shlex.split(identify(where).next[-1])
+        assert words == ["dnalm", "finetune", "--config", "vocab4", "--checkpoint-dir", str(path)]
+    other = GPT(GPTConfig(n_layer=1, n_head=2, n_embd=8, block_size=20, position="learned"), 14)
+    state = {f"transformer.{name}": tensor for name, tensor in other.state_dict().items()}
+    content |= {"model_args": args | {"vocab_size": 14}, "model": state}
+    checkpoint.write_pt(path.with_name("ckpt_full.pt"), content)  # whose letters are not known
+    found = identify(path.parent)
+    assert [shlex.split(command)[-1] for command in found.next] == [str(path)]
+    assert "14 different" in found.facts["ckpt_full.pt"]
     torch.save({"w": torch.zeros(3)}, tmp_path / "old", _use_new_zipfile_serialization=False)
     assert identify(tmp_path / "old").kind == "pt"  # as before PyTorch 1.6
 

@@ -108,7 +108,7 @@ def test_strange_results_give_no_traceback(tmp_path, form, rest):
     assert identify(tmp_path).kind == "outputs"
 
 
-def test_the_commands_for_a_trained_model_work(binding, tmp_path, monkeypatch):
+def test_the_commands_for_a_trained_model_work(binding, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(binding.sequences.parent)  # paths as a user types them, from where they are
     files = ["--sequences", binding.sequences.name, "--scores", binding.scores.name]
     flags = ["--epochs", "1", "--gap", "100", "--out", str(tmp_path), "--device", "cpu", *files]
@@ -117,6 +117,7 @@ def test_the_commands_for_a_trained_model_work(binding, tmp_path, monkeypatch):
     found = identify(model)
     assert found.kind == "run-folder"
     evaluate = ["evaluate", str(model), "--part", "test", *files]
+    assert f"for a claim run {shlex.join(['dnalm', *evaluate])}\n" in capsys.readouterr().out
     assert words(found.next[0]) == words(identify(model / "checkpoint").next[0]) == evaluate
     out = tmp_path / "evaluation_test.json"
     assert main([*evaluate, "--device", "cpu", "--out", str(out)]) == 0
@@ -152,6 +153,8 @@ def test_a_pretrained_model_is_offered_to_finetune(tmp_path):
         checkpoint.save(folder, {"a": torch.zeros(2)}, {"kind": "language", "characters": characters})
         command = words(identify(folder).next[0])
         assert command == ["finetune", "--config", mode, "--checkpoint-dir", str(folder)]
+    checkpoint.save(folder, {"a": torch.zeros(2)}, {"kind": "language", "characters": "ACGT", "step": 0})
+    assert identify(folder).next == []  # untrained
 
 
 def test_a_published_binding_model(tmp_path):

@@ -57,7 +57,7 @@ def model(data):
     return out
 
 
-def test_prepared_pairs(data, tmp_path):
+def test_prepared_pairs(data, tmp_path, pair_set, write_set):
     found = identify(data)
     assert found.kind == "pairs"
     assert (found.facts["split"], found.facts["negatives"]) == ("random", "given")
@@ -67,6 +67,8 @@ def test_prepared_pairs(data, tmp_path):
     assert [words(command)[:2] for command in found.next] == [["interact", "train"], ["interact", "evaluate"]]
     assert all(str(data) in words(command) for command in found.next)
     assert identify(data / "meta.json") == found
+    pair_set.label[:] = 1
+    assert identify(write_set(tmp_path / "positives", pair_set)).next == []  # no model can be trained
     shutil.copytree(data, tmp_path, dirs_exist_ok=True)
     (tmp_path / "pairs.npz").write_bytes(b"PK\x03\x04nothing")
     with pytest.raises(InputError, match="damaged"):

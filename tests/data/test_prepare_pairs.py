@@ -166,7 +166,7 @@ def test_spellings_with_atom_maps_and_isotopes_are_in_one_part(inputs, split):
 NAMES = {"{}": "ENSG{:011}", "{}.9": "ENSG{:011}.9", "{}|{}": "ENSG{:011}.2|ENST{:011}.4|x", "plain": "G{}"}
 
 
-@pytest.mark.parametrize(("one", "other"), itertools.product(NAMES, repeat=2))
+@pytest.mark.parametrize(("one", "other"), [*itertools.product(NAMES, repeat=2)])
 def test_gene_names_of_two_sources_meet_without_their_versions(inputs, one, other):
     name = lambda kind, row: NAMES[kind].format(row, row + 900)  # noqa: E731
     rows = [(name(one, row), chain(row % 9), 1) for row in range(1, 31)]
@@ -182,6 +182,19 @@ def test_gene_names_of_two_sources_meet_without_their_versions(inputs, one, othe
     assert pairs.meta["gene_versions"] == ("keep" if one == other else "drop")
     assert pairs.gene_ids == sorted(name(one if one == other else "{}", row) for row in range(1, 31))
     assert pairs.sequences[0] == "ACGT"
+
+
+def test_a_transcript_of_ensembl_is_matched_by_its_gene(inputs):
+    header = ">ENST{:011}.{} cdna chromosome:GRCh38:12 gene:ENSG{:011}.11 gene_biotype:x\n{}\n"
+    genes = [
+        header.format(2 * gene + n, n, gene, "ACGT" * (gene + n)) for gene in range(1, 31) for n in (0, 1)
+    ]
+    (inputs / "genes.fa").write_text("".join(genes))
+    for kind, first in (("ENSG{:011}", "ACGT" * 2), ("ENST{:011}.0", "ACGT")):  # the longest transcript
+        rows = [(kind.format(row * (2 if "T" in kind else 1)), chain(row), 1) for row in range(1, 31)]
+        pairs = prepared(inputs, rows, genes="genes.fa", out=kind[:4])
+        assert pairs.gene_ids == [gene for gene, *_ in rows]
+        assert pairs.sequences[0] == first
 
 
 def test_of_several_sequences_the_preferred_kind_is_used_and_of_a_kind_the_longest(inputs):
