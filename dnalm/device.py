@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import torch
 
 from dnalm import process
-from dnalm.errors import InputError
+from dnalm.errors import InputError, counted
 
 if TYPE_CHECKING:  # slow to import, and errors in the options need not wait for it
     from lightning_fabric import Fabric
@@ -29,7 +29,7 @@ class Processor(NamedTuple):
     strategy: str = "single"  # single, ddp or fsdp
 
     def __str__(self) -> str:
-        words = {"cpu": f"cpu ({torch.get_num_threads()} threads)"}
+        words = {"cpu": f"cpu ({counted(torch.get_num_threads(), 'thread')})"}
         if self.device == "cuda":
             words["cuda"] = f"cuda ({torch.cuda.get_device_name()})"
         several = f", {process.current().world_size} processes ({self.strategy})"
@@ -119,8 +119,8 @@ def choose_strategy(wanted: str, device: str, precision: str) -> str:
     devices = {"cuda": torch.cuda.device_count(), "mps": 1}.get(device, info.local_world_size)
     if devices < info.local_world_size:
         raise InputError(
-            f"{info.local_world_size} processes on a machine of {devices} {device} devices: start as many as "
-            "there are devices, or use `device` cpu"
+            f"{info.local_world_size} processes on a machine of {counted(devices, f'{device} device')}: "
+            "start as many as there are devices, or use `device` cpu"
         )
     if wanted == "fsdp" and precision == "fp16":
         raise InputError("`strategy` fsdp: not available in fp16; use `precision` bf16 or fp32")

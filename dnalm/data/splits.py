@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from dnalm.data.epochs import Rows
 from dnalm.dna import Interval
-from dnalm.errors import InputError
+from dnalm.errors import InputError, counted
 
 PUBLISHED_SEED, PUBLISHED_FRACTION = 42, 0.2
 FRACTIONS = {"train": 0.70, "validation": 0.15, "test": 0.15}  # of the windows, aimed at by `blocks_split`
@@ -89,8 +89,9 @@ def blocks_split(intervals: Sequence[Interval], *, seed: int = 0, gap: int = GAP
     train, validation, test = (np.flatnonzero((part == number) & isolated) for number in range(3))
     if not (len(train) and len(validation) and len(test)):
         parts = f"train {len(train)}, validation {len(validation)}, test {len(test)}"
+        windows = counted(len(intervals), "window")
         raise InputError(
-            f"too few windows or too small a region for the blocks split: {len(intervals):,} windows over "
+            f"too few windows or too small a region for the blocks split: {windows} over "
             f"{spanned:,} bases give {parts} at a `gap` of {gap:,}; take more windows, or the published split"
         )
     return Split("blocks", train, validation, test, np.flatnonzero(~isolated))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from dnalm.checkpoint import check_names, load_strict, read_pt
-from dnalm.errors import InputError
+from dnalm.errors import InputError, counted
 from dnalm.models.binding import BindingModel, BindingShape, TuneConfig
 from dnalm.models.cnn import CNNConfig
 from dnalm.models.gpt import GPT, GPTConfig
@@ -153,7 +153,7 @@ def _core(
     if tied is not None and (embedding is None or not torch.equal(tied, embedding)):
         raise InputError(f"{source}: expected lm_head.weight to equal transformer.wte.weight, got others")
     if f"transformer.h.{shape.n_layer - 1}.ln_1.weight" not in state:
-        raise InputError(f"{source}: its config has {shape.n_layer} layers, it holds others")
+        raise InputError(f"{source}: its config has {counted(shape.n_layer, 'layer')}, it holds others")
     with torch.device("meta"):
         wanted = GPT(shape, vocab_size).state_dict()
     check_names(state, {f"transformer.{name}": tensor for name, tensor in wanted.items()}, source)

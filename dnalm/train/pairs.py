@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from dnalm import checkpoint
 from dnalm.data.pair_batches import PairBatch, PairBatches, PairRows, PairTokens
 from dnalm.data.pairs import open_pairs
-from dnalm.errors import InputError
+from dnalm.errors import InputError, counted
 from dnalm.evaluate.auroc import auroc
 from dnalm.evaluate.baselines.ladder import check_classes
 from dnalm.evaluate.baselines.node_rate import node_rate
@@ -168,9 +168,10 @@ class PairRun(TrainingRun):
         config, run, say = self.config, self.run, self.say
         late, self.unused = config.tuning.unfreeze_at_epoch, config.tuning.any
         if late >= config.train.epochs:
+            epochs = counted(config.train.epochs, "epoch")
             raise InputError(
-                f"`unfreeze_at_epoch` {late}: there are {config.train.epochs} epochs, so that the encoders "
-                "would never be trained; give a lower one, or more `epochs`"
+                f"`unfreeze_at_epoch` {late}: the run has {epochs}, so that the encoders would never "
+                "be trained; give a lower one, or more `epochs`"
             )
         if self.processor.strategy == "fsdp" and self.unused:
             raise InputError("`strategy` fsdp cannot train pretrained encoders; use ddp")
