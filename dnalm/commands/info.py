@@ -21,7 +21,7 @@ from dnalm.formats.detect import detect, read_head
 
 LEGACY_PT = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """First bytes of a `.pt` file written before PyTorch 1.6; a later one is a zip archive."""
-LABELS = {"bed": "--peaks", "bigwig": "--track", "motif": "--motif"}
+LABELS = {"bed": "--peaks", "bigwig": "--track", "bedgraph": "--track", "motif": "--motif"}
 """Flag of `dnalm label` for each kind of file that labels can be made from."""
 
 

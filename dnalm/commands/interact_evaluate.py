@@ -35,7 +35,7 @@ class Options:
     """The validation part has chosen the models' epochs and temperatures, the test part nothing."""
     store: Path | None = None
     """Folder of cached states of frozen encoders; the folder states beside --data unless given."""
-    ensemble: bool = False  # Evaluate the mean of all models too.
+    ensemble: bool = False  # Evaluate the mean of all models' calibrated logits too.
     ladder_only: bool = False  # No model: the baselines alone.
     judging: EvaluationOptions = field(default_factory=EvaluationOptions)
 

@@ -25,7 +25,7 @@ class Options:
     """FASTA (plain, gzip or bgzip) or .2bit; several files are taken as one genome."""
     out: Path = Path("data")  # Where the folders full/ and vocab4/ go.
     vocab: Literal["full", "vocab4", "both"] = "both"
-    """full: the characters of the FASTA. vocab4: A, C, G, T."""
+    """full: the characters of the FASTA, of each header its first word. vocab4: A, C, G, T."""
     alphabet: Literal["auto", "hg38", "file"] = "auto"
     """Of full. hg38: its 40 characters, others are an error. file: the file's own. auto: hg38's if enough."""
     val_fraction: float = VAL_FRACTION

@@ -32,7 +32,7 @@ from dnalm.record import Record
 PACKED = 3.5  # bases in a byte of gzip or .2bit, about
 SEQUENCES, SCORES, RECORD = "sequences.txt.gz", "scores.txt.gz", "run.json"
 UNCOVERED = "on a contig that a track does not have"
-NOTES = ("not_in_genome", "not_in_labels", "other_lengths")
+NOTES = ("left_aside", "not_in_genome", "not_in_labels", "other_lengths")
 """Metrics that are messages, by file."""
 
 
@@ -52,7 +52,7 @@ class LabelSettings:
     """Also sites that begin within half a motif of a better one, which the published labels leave out."""
     peaks: Path | None = None  # Score 1 inside the peaks of this BED or narrowPeak file.
     track: tuple[Path, ...] = ()
-    """Score by the signal of bigWig files, on the contigs that all of them have; a table of scores each."""
+    """Score by bigWig or bedGraph files, on the contigs that all of them have; a table of scores each."""
     windows: Path | None = None
     """BED file of windows, all of one length; left out, the genome is cut into tiles."""
     window: int = 300  # Bases of a tile.
@@ -212,10 +212,12 @@ def label_genome(source: Source, plan: LabelPlan) -> tuple[list[str], Letters, l
     for each in (windows, *labels):
         each.add_notes(metrics, contigs, windowed)
     if not names:
-        advice = "choose a lower `threshold`, a shorter `window`, or keep windows without labels by `all`"
+        shorter = "choose a shorter `window`, or " if windows.path is None else ""
+        advice = f"{labels[0].advice}{shorter}keep windows without labels by `all`"
         if left_out[UNCOVERED]:
             advice = "every track must have the windows' contigs; label tracks of different contigs apart"
         why = reasons(left_out) or "there are none"
+        advice = "; ".join([*(note for kind in NOTES for note in metrics[kind].values()), advice])
         raise InputError(f"{source.path}: no window is left of {bases:,} bases: {why}; {advice}")
     every, *tables = (np.concatenate(column) for column in zip(*kept, strict=True))
     return names, every, tables, metrics

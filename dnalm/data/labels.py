@@ -3,24 +3,27 @@
 Shapes: G bases of a contig; K windows that follow each other without a gap.
 """
 
+import itertools
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dnalm.dna import BASE_CODES, Interval
-from dnalm.errors import InputError, counted, shortened
+from dnalm.errors import InputError, counted
 from dnalm.formats.bed import read_bed
-from dnalm.formats.bigwig import BigWig
+from dnalm.formats.bigwig import open_track
 from dnalm.formats.binding import Letters, Scores, window_name
 from dnalm.formats.text import read_lines
 from dnalm.genome.motif_scan import Numbers, find_sites, paint
 
 TOGETHER = 1 << 14  # K at most: windows labelled at a time
 BEYOND = "beyond the end of the contig"
+ROMAN = {"II": 2, "III": 3, "IV": 4, "VI": 6, "VII": 7, "VIII": 8, "IX": 9, "XI": 11, "XII": 12, "XIII": 13}
+"""Roman numerals of chromosomes; I, V and X may be letters."""
 
 Rename = Callable[[str], list[str]]
 """Returns the names that a contig of the genome may have in a file of labels, the likeliest first."""
@@ -35,7 +38,7 @@ def rename_rule(how: str | None) -> Rename:
     the name in the file of labels and the name in the genome.
     """
     if how == "chr":
-        return lambda contig: [contig, contig[3:] if contig.startswith("chr") else f"chr{contig}"]
+        return lambda contig: [contig, *(start + _without_chr(contig) for start in ("", "chr", "Chr"))]
     names: dict[str, str] = {}
     for number, line in read_lines(Path(how)) if how is not None else ():
         cells = line.split()
@@ -52,6 +55,8 @@ class ContigFile:
 
     lacks = ""
     """Message about contigs with windows that this file lacks; {} is their number."""
+    record = ""
+    """What each line of a contig is, if the content is a list of them."""
 
     def __init__(self, path: Path | None, content: Mapping[str, Any], rename: Rename) -> None:
         self.path, self._content, self._rename = path, content, rename
@@ -73,13 +78,15 @@ class ContigFile:
             return
         if not self._found:
             raise InputError(
-                f"{self.path}: none of its contigs is in the genome: here they are called "
-                f"{_first(self._content)}, there {_first(genome)}; set `rename` to chr to add or "
-                "remove chr, or to a file with two columns, the name here and the name there"
+                f"{self.path}: none of its contigs is in the genome: they are {_first(self._content)} in "
+                f"this file, {_first(genome)} in the genome; {_how_to_match(self._content, list(genome))}"
             )
         if missing := [name for name in self._content if name not in self._found]:
             are = f"{counted(len(missing), 'contig is', 'contigs are')} not in the genome"
-            notes["not_in_genome"][self.path.name] = f"{self.path}: {are}: {_first(missing)}"
+            text = f"{self.path}: {are}: {_first(missing)}"
+            if self.record:
+                text += f" ({counted(sum(len(self._content[name]) for name in missing), self.record)})"
+            notes["not_in_genome"][self.path.name] = text
         lacking = [contig for contig in self._lacking if contig in windowed]
         if lacking and self.lacks:
             text = self.lacks.format(counted(len(lacking), "contig"))
@@ -91,6 +98,7 @@ class Labels(ContigFile, ABC):
 
     count = 0  # sites or peaks so far
     thing = "signal"  # what a base with a label has
+    advice = ""  # how more bases get a label
 
     @abstractmethod
     def of(self, contig: str, letters: Letters) -> Callable[[int, int], Scores] | None:
@@ -103,7 +111,7 @@ class Labels(ContigFile, ABC):
 class MotifLabels(Labels):
     """The score of the site that a base is in; arguments as of `find_sites`."""
 
-    thing = "a site"
+    thing, advice = "a site", "choose a lower `threshold`; "
 
     def __init__(self, matrix: Numbers, threshold: float, every_site: bool) -> None:
         super().__init__(None, {}, list)
@@ -119,38 +127,44 @@ class MotifLabels(Labels):
 class PeakLabels(Labels):
     """1 inside a peak of a BED or narrowPeak file."""
 
-    thing, lacks = "a peak", "no peak on {} of the genome, where every label is 0"
+    thing, record, lacks = "a peak", "peak", "no peak on {} of the genome, where every label is 0"
 
     def __init__(self, path: Path, rename: Rename) -> None:
-        super().__init__(path, _by_contig(record.interval for record in read_bed(path)), rename)
+        super().__init__(path, _by_contig(read_bed(path, peaks=True)), rename)
         if not self._content:
             raise InputError(f"{path}: expected peaks, got a BED file without any")
-        self._beyond = 0
+        self._beyond = self._outside = self._empty = 0
 
     def of(self, contig: str, letters: Letters) -> Callable[[int, int], Scores]:
-        """Mark the peaks of a contig, which may have none; what is beyond its end is ignored."""
+        """Mark the peaks of a contig, which may have none; what is beyond its end is left aside."""
         inside = np.zeros(len(letters), dtype=np.float32)
         for _, start, end in self.get(contig) or []:
             inside[start:end] = 1
-            self.count += start < len(letters)
+            self.count += start < min(end, len(letters))
+            self._empty += start == end
             self._beyond += end > len(letters)
+            self._outside += end > start >= len(letters)
         return lambda start, end: inside[start:end]
 
     def add_notes(self, notes: Notes, genome: Iterable[str], windowed: Container[str]) -> None:
-        """Add also a message about peaks beyond the genome."""
+        """Add also messages about peaks that mark nothing, or less than their length."""
         super().add_notes(notes, genome, windowed)
+        if self._empty:
+            text = f"{self.path}: {counted(self._empty, 'peak')} of no length left aside"
+            notes["left_aside"]["empty"] = text
         if self._beyond:
             peaks = counted(self._beyond, "peak reaches", "peaks reach")
-            notes["not_in_genome"]["beyond"] = f"{self.path}: {peaks} {BEYOND}; is it of another assembly?"
+            text = f"{self.path}: {peaks} {BEYOND} ({self._outside:,} completely); is it of another assembly?"
+            notes["not_in_genome"]["beyond"] = text
 
 
 class TrackLabels(Labels):
-    """The signal of a bigWig track; 0 where there is none on a contig that it has."""
+    """The signal of a bigWig or bedGraph track; 0 where there is none on a contig that it has."""
 
     lacks = "nothing for {} of the genome, whose windows are left out"
 
     def __init__(self, path: Path, rename: Rename) -> None:
-        self._track = BigWig(path)
+        self._track = open_track(path)
         super().__init__(path, {each[0]: each for each in self._track.contigs.items()}, rename)
         self._longer: dict[str, str] = {}  # contigs that are longer in the track, with both lengths
 
@@ -159,7 +173,7 @@ class TrackLabels(Labels):
         name, bases = self.get(contig) or ("", 0)
         if not name:
             return None
-        if bases < len(letters):
+        if self._track.has_lengths and bases < len(letters):
             lengths = f"{bases:,} bases in the track and {len(letters):,} in the genome"
             raise InputError(f"{self.path}: {contig} has {lengths}; take those of one assembly")
         if bases > len(letters):
@@ -179,8 +193,10 @@ class TrackLabels(Labels):
 class Windows(ContigFile):
     """Windows of `length` bases side by side on each contig; or those of a BED file, all of one length."""
 
+    record = "window"
+
     def __init__(self, length: int, path: Path | None, rename: Rename) -> None:
-        intervals = [record.interval for record in read_bed(path)] if path is not None else []
+        intervals = list(read_bed(path)) if path is not None else []
         super().__init__(path, _by_contig(intervals), rename)
         self.length = length
         if path is None:
@@ -215,4 +231,28 @@ def _by_contig(intervals: Iterable[Interval]) -> dict[str, list[Interval]]:
 
 
 def _first(names: Iterable[str]) -> str:
-    return shortened(", ".join(names))
+    """Return up to three names in words."""
+    first = list(itertools.islice(names, 4))
+    return ", ".join([*first[:3], *(["..."] if len(first) > 3 else [])])
+
+
+def _without_chr(contig: str) -> str:
+    return contig[3:] if contig[:3].lower() == "chr" else contig
+
+
+def _how_to_match(names: Iterable[str], genome: Sequence[str]) -> str:
+    """Return what makes contigs of a file match those of the genome, none of which is called the same."""
+    rename, own = rename_rule("chr"), {_number(name): name for name in names}
+    if any(name in own.values() for contig in genome for name in rename(contig)):
+        return "set `rename` to chr, which matches names with and without chr"
+    table = "set `rename` to a file of two columns, the name in this file and the name in the genome"
+    for contig in genome:
+        if _number(contig) in own:
+            return f"one of them has Roman numerals: {table}, such as '{own[_number(contig)]} {contig}'"
+    return f"{table}, if they are of one assembly"
+
+
+def _number(contig: str) -> str:
+    """Return a contig's name without chr, a Roman numeral as a number."""
+    name = _without_chr(contig)
+    return str(ROMAN.get(name, name))

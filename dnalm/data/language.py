@@ -32,7 +32,8 @@ class LanguageWindows:
     """Random windows of a genome's training part; the batch of step n depends on (seed, n) alone.
 
     `length` is L; `batch_size` is B, over all processes; `repeat_weight` is the weight in the loss of
-    soft-masked bases, 0 to 1. InputError if no window fits.
+    soft-masked bases, 0 to 1. InputError if no window fits, or every base would weigh nothing. `caution` is a
+    message if the weight has no effect.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class LanguageWindows:
     ) -> None:
         self.genome, self.length, self.seed, self.repeat_weight = genome, length, seed, repeat_weight
         self.smallest = batch_size  # all batches have equally many rows
+        self.caution = _caution(genome, repeat_weight)
         self._tokens = genome.tokens("train")
         self._repeats = genome.repeats("train").reshape(-1) if repeat_weight != 1.0 else np.arange(0)
         if genome.mode == "full":  # one text: headers, line ends and N are tokens like others
@@ -86,6 +88,21 @@ class LanguageWindows:
         )
         masked: npt.NDArray[np.bool_] = tokenizer.soft_masked[ids] & (header <= line_end)
         return masked
+
+
+def _caution(genome: PreparedGenome, repeat_weight: float) -> str:
+    """Return a message if the weight has no effect; InputError if it leaves nothing to learn."""
+    masked = int(np.diff(genome.repeats("train")).sum())
+    bases = int(genome.meta["counts"]["train_bases"])
+    if repeat_weight == 1 or 0 < masked < bases:
+        return ""
+    which = f"{'all' if masked else 'none'} of the {bases:,} bases of train in {genome.folder}"
+    if masked and not repeat_weight:
+        raise InputError(
+            f"`repeat_weight` 0 leaves nothing to learn: {which} are soft-masked (lower case); choose 1, or "
+            "prepare a genome whose lower case marks repeats"
+        )
+    return f"a repeat weight of {repeat_weight:g} has no effect: {which} are soft-masked (lower case)"
 
 
 def choose_pieces(genome: PreparedGenome, part: Part, bases: int) -> Rows:

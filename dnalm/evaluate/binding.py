@@ -79,13 +79,10 @@ def binding_scores(truth: Tracks, predicted: Tracks) -> dict[str, Any]:
         "inside a site", and `site_share`, the AUPRC of guessing. NaN where one is not defined.
     """
     sums, inside = moments(truth, predicted), truth != 0
-    batches = np.array(
-        [pearson(sums[at : at + PUBLISHED_BATCH].sum(0)) for at in range(0, len(sums), PUBLISHED_BATCH)]
-    )
     auroc, auprc = areas(inside.ravel(), predicted.ravel())
     return {
         "pearson_r": pearson_estimate(sums)._asdict(),
-        "pearson_r_batches": _of_finite(np.mean, batches),
+        "pearson_r_batches": pearson_of_batches(sums),
         "mse": float(np.square(truth.astype(np.float64) - predicted).mean()),
         "auroc": auroc,
         "auprc": auprc,
@@ -94,6 +91,12 @@ def binding_scores(truth: Tracks, predicted: Tracks) -> dict[str, Any]:
         "windows": len(truth),
         "bases": truth.size,
     }
+
+
+def pearson_of_batches(sums: Numbers) -> float:
+    """Return the published figure from moments [N, 6]: the mean of R over batches of 64 windows."""
+    batches = [pearson(sums[at : at + PUBLISHED_BATCH].sum(0)) for at in range(0, len(sums), PUBLISHED_BATCH)]
+    return _of_finite(np.mean, np.array(batches))
 
 
 def _of_finite(summary: Any, values: Numbers) -> float:
@@ -247,7 +250,8 @@ def evaluate_models(
         "pairs": paired_comparisons(
             {name: moments(windows.scores, track) for name, track in (tracks | baselines).items()}
         ),
-        "warnings": evaluation_warnings(models, data, part),
+        "warnings": evaluation_warnings(models, data, part)
+        + [f"{name}: {why}" for name, track in tracks.items() if (why := constant(track, "a prediction of"))],
     }
 
 
@@ -262,11 +266,20 @@ def _baselines(data: SplitSet, windows: BindingSet, scan: MotifScan | None) -> d
     return baselines
 
 
+def constant(tracks: Tracks, what: str) -> str:
+    """Return why R is not defined, if tracks [N, L] are of one number; empty otherwise."""
+    if np.ptp(tracks):
+        return ""
+    return f"R is not defined where nothing varies: every base has {what} {tracks.flat[0]:g}"
+
+
 def evaluation_warnings(
     models: Mapping[str, OpenedBinding], data: SplitSet, part: EvaluatedPart = "validation"
 ) -> list[str]:
     """Return what limits the figures of an evaluation: windows that a model may have been trained on."""
     warnings = []
+    if why := constant(data.part(part).scores, "a true score of"):
+        warnings.append(why)
     if data.unsplit:
         warnings.append(
             "the mean score is no baseline here: it is that of the training part, and these windows cannot "

@@ -57,7 +57,7 @@ def open_models(
 ) -> dict[str, EvaluatedModel]:
     """Open models, folders of `dnalm interact train`, by name, with their inputs.
 
-    All must have been trained on the set `pairs`. `ensemble` adds the mean of all models.
+    All must have been trained on the set `pairs`. `ensemble` adds the mean of their calibrated logits.
 
     Raises:
         InputError: if a model cannot be opened, was trained on another set, or is given twice, or there are

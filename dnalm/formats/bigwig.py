@@ -1,4 +1,4 @@
-"""bigWig tracks: a number at each base of a genome, read with pybigtools."""
+"""Tracks, a number at each base of a genome: bigWig, read with pybigtools, or bedGraph; known by content."""
 
 from pathlib import Path
 
@@ -6,10 +6,20 @@ import numpy as np
 import numpy.typing as npt
 
 from dnalm.errors import InputError, import_extra
+from dnalm.formats.bed import BedGraph
 from dnalm.formats.text import AGAIN
 
 MAGIC = {b"\x26\xfc\x8f\x88": "<", b"\x88\x8f\xfc\x26": ">"}
 """First bytes of a bigWig file, and its byte order (Kent et al. 2010, supplementary table 5)."""
+
+
+def open_track(path: Path) -> "BigWig | BedGraph":
+    """Open a track; raises as `BigWig` or `BedGraph`."""
+    if path.is_dir():
+        raise InputError(f"{path}: expected a bigWig or a bedGraph track, got a folder")
+    with path.open("rb") as file:
+        is_bigwig = file.read(4) in MAGIC
+    return BigWig(path) if is_bigwig else BedGraph(path)
 
 
 class BigWig:
@@ -19,16 +29,12 @@ class BigWig:
         path: the file, whatever its suffix.
 
     Raises:
-        InputError: if pybigtools is not installed, or the file is no bigWig or is damaged.
+        InputError: if pybigtools is not installed, or the file is damaged.
     """
 
+    has_lengths = True  # `contigs` holds the lengths of the assembly
+
     def __init__(self, path: Path) -> None:
-        if path.is_dir():
-            raise InputError(f"{path}: expected a bigWig file, got a folder")
-        with path.open("rb") as file:
-            magic = file.read(4)
-        if magic not in MAGIC:
-            raise InputError(f"{path}: expected a bigWig file, got one that begins with {magic!r}")
         pybigtools = import_extra("pybigtools", "tracks", f"{path}: bigWig")
         self.path = path
         self._damage: tuple[type[Exception], ...] = (pybigtools.BBIReadError, ValueError, OSError)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dnalm.dna import AMBIGUOUS, BASES
-from dnalm.formats import bigwig, twobit
-from dnalm.formats.motif import read_motifs
+from dnalm.formats import bed, bigwig, twobit
+from dnalm.formats.motif import is_meme, read_motifs
 from dnalm.formats.text import GZIP_MAGIC
 
 HEAD = 1 << 20
@@ -132,9 +132,9 @@ def _vcf(lines: list[str], head: Head) -> Detected:
 
 def _motifs(path: Path, lines: list[str]) -> Detected | None:
     """Describe a file of motifs: MEME, HOMER or JASPAR."""
-    meme = lines[0].strip().startswith("MEME version")
-    matrix = len(lines) > 1 and lines[0][0] == ">" and re.match(r"\s*([ACGT]\s*\[?\s*)?[\d.]", lines[1])
-    if not meme and not matrix:
+    first = r"\s*([ACGT]\s*)?\[?\s*[\d.]|A\s+C\s+G\s+T\s*$"  # line of a matrix
+    matrix = len(lines) > 1 and lines[0][0] == ">" and re.match(first, lines[1])
+    if not matrix and not is_meme(lines):
         return None
     found = list(read_motifs(path))
     facts: dict[str, Any] = {"motifs": len(found), "names": [motif.name for motif in found[:NAMES]]}
@@ -144,15 +144,12 @@ def _motifs(path: Path, lines: list[str]) -> Detected | None:
 
 
 def _bed(lines: list[str], head: Head) -> Detected | None:
-    """Recognise BED and narrowPeak by their first lines."""
-    rows = [line.split("\t") for line in lines if not line.startswith(("#", "track", "browser"))][:100]
-    for row in rows:
-        if len(row) < 3 or not (row[1].isdecimal() and row[2].isdecimal() and int(row[1]) <= int(row[2])):
-            return None
-    if not rows:
+    """Recognise BED, narrowPeak and bedGraph by their first lines."""
+    rows = [cells for line in lines[: bed.HEAD] if (cells := bed.split_row(line))]
+    if not rows or not all(map(bed.is_interval, rows)):
         return None
     interval = f"{rows[0][0]}:{rows[0][1]}-{rows[0][2]} (0-based)"
     facts = {"packing": head.packing, "columns": len(rows[0]), "first_interval": interval}
-    if len(rows[0]) == 4 and re.fullmatch(r"-?[\d.]+(e-?\d+)?", rows[0][3]):
+    if bed.is_bedgraph(lines[: bed.HEAD]):
         return Detected("bedgraph", "bedGraph, a track", facts)
     return Detected("bed", "BED, intervals", facts)

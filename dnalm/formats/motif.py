@@ -6,7 +6,7 @@ Shapes used below
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ Numbers = npt.NDArray[np.float64]
 Background = tuple[float, float, float, float]
 Lines = list[tuple[int, str]]  # lines that are not empty, with their numbers from 1
 
+OTHER_ALPHABETS = {"ACGU": "ACGU, of RNA", "ACDEFGHIKLMNPQRSTVWY": "that of proteins"}
 SUM_TOLERANCE = 0.02  # how far from 1 a row may sum: HOMER writes three decimals, others two
 UNIFORM: Background = (0.25, 0.25, 0.25, 0.25)
 
@@ -49,7 +50,7 @@ def read_motifs(path: Path) -> Iterator[Motif]:
     """
     lines = [(number, line.strip()) for number, line in read_lines(path) if line.strip()]
     first = lines[0][1] if lines else "an empty file"
-    if first.startswith("MEME version"):
+    if is_meme(text for _, text in lines):
         yield from _read_meme(lines, path)
     elif first.startswith(">"):
         cells = first.split("\t")
@@ -60,6 +61,11 @@ def read_motifs(path: Path) -> Iterator[Motif]:
             f"{path}: expected motifs in HOMER's, JASPAR's (a first line that begins with '>') or MEME's "
             f"format ('MEME version 4'), got {first[:40]!r}"
         )
+
+
+def is_meme(lines: Iterable[str]) -> bool:
+    """Return whether lines are of MEME's format, also where MEME, STREME or DREME began with a banner."""
+    return any(line.strip().startswith("MEME version") for line in lines)
 
 
 def choose_motif(path: Path, name: str | None = None) -> Motif:
@@ -96,32 +102,61 @@ def _read_homer(lines: Lines, path: Path) -> Iterator[Motif]:
 
 
 def _read_jaspar(lines: Lines, path: Path) -> Iterator[Motif]:
-    """Yield motifs of four rows, A C G T: counts or probabilities, with or without letters and brackets."""
+    """Yield motifs of counts or probabilities below a line with a name."""
     for (_, header), rows in _records(lines):
         name = " ".join(header[1:].split())
         where = f"{path}: motif {name}"
-        matches = [re.fullmatch(r"(?:([A-Za-z])\s*)?\[?([^\[\]]*)\]?", text) for _, text in rows]
-        letters = [match and (match[1] or base).upper() for match, base in zip(matches, BASES, strict=False)]
-        if len(rows) != 4 or letters != list(BASES):
-            raise InputError(f"{where}: expected four rows, such as 'A [ 1 2 3 ]', then C, G and T")
-        by_base = _numbers([(rows[i][0], match[2]) for i, match in enumerate(matches) if match], where)
-        yield Motif(
-            name, _probabilities([list(row) for row in zip(*by_base, strict=True)], where, counts=True)
-        )
+        yield Motif(name, _probabilities(_by_position(rows, where), where, counts=True))
+
+
+def _by_position(rows: Lines, where: str) -> list[list[float]]:
+    """Return a matrix [W, 4] that is written with a row for each base, as JASPAR's, or for each position.
+
+    Letters decide: one before each row, or all in a first line; otherwise the shape, and of four rows of four
+    numbers the sums, which are alike at all positions.
+    """
+    if rows and rows[0][1].split() == list(BASES):
+        return _numbers(rows[1:], where)
+    matches = [re.fullmatch(r"(?:([A-Za-z])\s*)?\[?([^\[\]]*)\]?", text) for _, text in rows]
+    letters = "".join(match[1] or "" for match in matches if match).upper()
+    if not all(matches) or letters not in ("", BASES) or len(letters) not in (0, len(rows)):
+        raise InputError(f"{where}: expected four rows, such as 'A [ 1 2 3 ]', then C, G and T")
+    numbers = _numbers([(rows[i][0], match[2]) for i, match in enumerate(matches) if match], where)
+    transposed = [list(row) for row in zip(*numbers, strict=True)]
+    by_base, by_position = len(numbers) == 4, len(transposed) == 4
+    if by_base and by_position and not letters:
+        by_position, by_base = _equal_sums(numbers), _equal_sums(transposed)
+        if by_base == by_position:
+            raise InputError(
+                f"{where}: four rows of four numbers, a row for each base or for each position? Begin the "
+                "rows with A, C, G and T, or put a line 'A C G T' above them"
+            )
+    if not by_base and not by_position:
+        raise InputError(f"{where}: expected four rows, of A, C, G and T, or rows of four numbers")
+    return transposed if by_base else numbers
+
+
+def _equal_sums(rows: list[list[float]]) -> bool:
+    """Return whether the sums of all rows are equal, up to rounding."""
+    sums = [sum(row) for row in rows]
+    return max(sums) - min(sums) <= SUM_TOLERANCE * max(sums)
 
 
 def _read_meme(lines: Lines, path: Path) -> Iterator[Motif]:
-    """Read matrices in the minimal MEME format."""
+    """Read matrices in the MEME format, minimal or as MEME, STREME and DREME write it."""
     background, name, at, count = UNIFORM, "", 0, 0
     while at < len(lines):
         number, text = lines[at]
         at += 1
-        if text.startswith("ALPHABET") and (letters := text.partition("=")[2].strip()) != BASES:
-            raise InputError(f"{path}: line {number:,}: expected ALPHABET= {BASES}, got {letters!r}")
+        if text.startswith("ALPHABET"):
+            letters, at = _alphabet(lines, at)
+            if letters != BASES:
+                got = OTHER_ALPHABETS.get(letters, repr(letters))
+                raise InputError(f"{path}: line {number:,}: expected ALPHABET= {BASES}, got {got}")
         if text.startswith("Background letter frequencies"):
             background = _background(lines[at : at + len(BASES)], path)
         elif re.match(r"MOTIF\s", text):
-            name = " ".join(text.split()[1:])
+            name = " ".join(re.split(r"\swidth\s*=", text)[0].split()[1:])
         elif text.startswith("letter-probability matrix"):
             where = f"{path}: motif {name or 'without a MOTIF line'}"
             width = re.search(r"\bw\s*=\s*(\d+)", text)
@@ -132,6 +167,22 @@ def _read_meme(lines: Lines, path: Path) -> Iterator[Motif]:
             count, at = count + 1, at + len(rows)
     if not count:
         raise InputError(f"{path}: expected MEME motifs, got a file without a letter-probability matrix")
+
+
+def _alphabet(lines: Lines, at: int) -> tuple[str, int]:
+    """Return the letters of the alphabet that begins on the line before `at`, and where it ends.
+
+    It is one line, or a block with a letter, or two complementary ones, a line; ambiguous letters have a "=".
+    """
+    text = re.sub('"[^"]*"', "", lines[at - 1][1])
+    if "=" in text:
+        return text.partition("=")[2].strip(), at
+    letters = ""
+    while at < len(lines) and lines[at][1] != "END ALPHABET":
+        text = re.sub('"[^"]*"', "", lines[at][1])
+        letters += "" if "=" in text else "".join(re.findall(r"(?:^|~)\s*(\S)", text))
+        at += 1
+    return "".join(sorted(letters)), at
 
 
 def _background(lines: Lines, path: Path) -> Background:

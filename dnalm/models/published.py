@@ -60,11 +60,12 @@ def read_binding_file(path: Path) -> tuple[BindingModel, dict[str, float]]:
     return model, numbers
 
 
-def published_content(model: BindingModel, numbers: Mapping[str, float]) -> dict[str, Any] | None:
+def published_content(model: BindingModel, about: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return what `dnalm.checkpoint.write_pt` writes for a model, the converse of `read_binding_file`.
 
-    It is None if the published files have no such sizes or letters. A `position` that is learned is left out,
-    as they do not know it; `lm_head.weight`, tied to the core's embedding, is added.
+    It is None if the published files have no such sizes or letters. `about` is plain values beside the
+    tensors. A `position` that is learned is left out, as they do not know it; `lm_head.weight`, tied to the
+    core's embedding, is added.
     """
     shape, published = model.shape, RegressionHeadConfig()
     if (shape.head.channels, shape.head.kernel) != (published.channels, published.kernel):
@@ -76,7 +77,7 @@ def published_content(model: BindingModel, numbers: Mapping[str, float]) -> dict
     if not shape.pretrained:
         if shape.encoder != CNNConfig():
             return None
-        return {"model_state": core | {f"head.{name}": tensor for name, tensor in head.items()}, **numbers}
+        return {"model_state": core | {f"head.{name}": tensor for name, tensor in head.items()}, **about}
     if shape.characters not in (VOCAB4.characters, HG38_CHARACTERS):  # the file holds their number alone
         return None
     gpt = {f"transformer.{name}": tensor for name, tensor in core.items()}
@@ -84,7 +85,8 @@ def published_content(model: BindingModel, numbers: Mapping[str, float]) -> dict
     config = asdict(shape.encoder) | {"vocab_size": len(shape.characters)}
     if config["position"] == "learned":
         del config["position"]
-    return {"gpt_state": gpt, "regressor_state": head, "config": config, **numbers}
+    vocab_size = config["vocab_size"]  # the published time comparison reads it beside the config
+    return {"gpt_state": gpt, "regressor_state": head, "config": config, "vocab_size": vocab_size, **about}
 
 
 def read_language_file(path: Path) -> tuple[GPTConfig, str, dict[str, Tensor]]:

@@ -31,7 +31,14 @@ from dnalm.data.binding import (
 )
 from dnalm.data.state_cache import StateStore
 from dnalm.errors import InputError
-from dnalm.evaluate.binding import PREDICT_BATCH, binding_detail, binding_scores, predict
+from dnalm.evaluate.binding import (
+    PREDICT_BATCH,
+    binding_detail,
+    binding_scores,
+    constant,
+    pearson_of_batches,
+    predict,
+)
 from dnalm.files import atomic_file
 from dnalm.models.binding import BindingModel, BindingShape
 from dnalm.models.published import published_content
@@ -83,11 +90,13 @@ class BindingTask:
         sample = predict(model, self.train, rows, together=True)
         predicted = predict(model, self.validation, together=True)
         truth = self.validation.scores.numpy()
+        sums = moments(truth, predicted)
         error = sample - self.train.scores.numpy()[rows]
         return {
             "train_loss": float(np.square(error).mean(dtype=np.float64)),
             "val_loss": float(np.square(predicted - truth).mean(dtype=np.float64)),
-            "pearson_r": float(pearson(moments(truth, predicted).sum(0))),
+            "pearson_r": float(pearson(sums.sum(0))),
+            "pearson_r_batches": pearson_of_batches(sums),
         }
 
     def weights(self, model: nn.Module) -> dict[str, Tensor]:
@@ -226,6 +235,10 @@ class BindingRun(TrainingRun):
                 "validation windows; give the `sequences`, `scores` and `split` of its training"
             )
         self._validation, train = data.part("validation"), data.part("train")
+        if why := constant(train.scores, "a true score of"):
+            raise InputError(f"{config.scores}: nothing to learn in the training windows: {why}")
+        if why := constant(self._validation.scores, "a true score of"):
+            say(f"validation windows: {why}")
         letters, scores = config.augment.augmented(train.letters, train.scores, run.seed)
         torch.manual_seed(run.seed)
         self.model = start.build()
@@ -320,15 +333,31 @@ class BindingRun(TrainingRun):
         }
         with atomic_file(files["moments"]) as file:
             np.savez_compressed(file, names=np.array(names), moments=moments(truth, predicted))
-        numbers = {
-            "best_val_loss": float(best["val_loss"]),
-            "pearson_r": float(scores["pearson_r"]["value"]),
-            "elapsed_time": float(loop.elapsed),
-        }
-        if (content := published_content(self.model, numbers)) is not None:
+        about = self._published(training, scores, loop.evaluations)
+        if (content := published_content(self.model, about)) is not None:
             checkpoint.write_pt(files["gpt" if self.start.shape.pretrained else "cnn"], content)
         write(files["results"], results)
         return results
+
+    @staticmethod
+    def _published(
+        training: Mapping[str, Any], scores: Mapping[str, Any], evaluations: Sequence[Mapping[str, Any]]
+    ) -> dict[str, Any]:
+        """Return what a published file has beside its tensors; its R are means over batches of windows."""
+        history = {name: curve[1:] for name, curve in training["history"].items()}  # without the start
+        return {
+            "best_val_loss": float(training["best_val_loss"]),
+            "epoch": training["best_epoch"],
+            "elapsed_time": float(training["seconds"]),
+            "epoch_times": np.diff(training["history"]["elapsed"]).tolist(),
+            "pearson_r": scores["pearson_r_batches"],
+            "training_history": {
+                "epochs": history["epoch"],
+                "train_losses": history["train_loss"],
+                "val_losses": history["val_loss"],
+                "pearson_scores": [each["pearson_r_batches"] for each in evaluations[1:]],
+            },
+        }
 
 
 def binding_files(out: Path, name: str) -> dict[str, Path]:

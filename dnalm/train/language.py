@@ -185,7 +185,9 @@ class PretrainRun(TrainingRun):
         self.files = list(result_files(config.out, config.mode).values())
         self.check_folder()
         self.task = LanguageTask(genome, config.encoder, config.task)
-        self.task.windows(train.batch_size, self.run.seed)  # refuses a block longer than every stretch
+        # Refuses a block longer than every stretch, and a weight that leaves nothing to learn.
+        if caution := self.task.windows(train.batch_size, self.run.seed).caution:
+            self.say(caution)
         with raise_on_out_of_memory("the model's weights do not fit; choose a smaller `n_embd` or `n_layer`"):
             torch.manual_seed(self.run.seed)
             self.model = self.task.build_model()

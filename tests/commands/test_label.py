@@ -191,6 +191,56 @@ def test_peaks_and_windows_of_a_file(genome, tmp_path, capsys):
     assert binding(tmp_path / "chr").names == ["chr1_0_9"]
 
 
+def test_every_peak_is_used_or_reported(genome, tmp_path, capsys):
+    flags = [genome, "--window", 10, "--peaks", tmp_path / "p.bed"]
+    rows = ["chr1\t8\t12\tD1\tNA\t*", "chr1\t13\t13", "chr1\t50\t99", "chr1\t60\t99", "chr7\t1\t2"]
+    (tmp_path / "p.bed").write_text("\n".join(rows))
+    out, err = run(capsys, *flags, "--out", tmp_path / "o")
+    np.testing.assert_array_equal(binding(tmp_path / "o").scores, [[0] * 8 + [1, 1], [1, 1] + [0] * 8])
+    assert "2 peaks in" in out
+    for note in ("1 peak of no length left aside", "2 peaks reach beyond", "(1 completely)", "chr7 (1 peak)"):
+        assert note in err
+    (tmp_path / "p.bed").write_text("chr1\t60\t99\n")
+    message = refuse(capsys, *flags, "--out", tmp_path / "q")
+    assert "1 peak reaches beyond the end of the contig" in message
+    assert "--threshold" not in message
+
+
+def test_a_bedgraph_is_a_track_and_no_peaks(genome, tmp_path, capsys):
+    (tmp_path / "b").write_text("chr1 0 8 0\nchr1 8 12 12.5\nchr1 20 99 .5\n")
+    flags = [genome, "--window", 10, "--out", tmp_path / "o"]
+    assert "use it as a --track" in refuse(capsys, *flags, "--peaks", tmp_path / "b")
+    assert not list((tmp_path / "o").glob("[!.]*"))
+    _, err = run(capsys, *flags, "--track", tmp_path / "b")
+    found = binding(tmp_path / "o")
+    assert found.names == ["chr1_0_9", "chr1_10_19", "chr1_20_29", "chr1_40_49"]  # 30 has an N
+    wanted = [[0] * 8 + [12.5] * 2, [12.5] * 2 + [0] * 8, [0.5] * 10, [0.5] * 10]
+    np.testing.assert_array_equal(found.scores, wanted)
+    assert "chr1 (99 bases there, 54 in the genome)" in err  # a piece of a contig, or another assembly
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "advice"),
+    [
+        ("9", "chr9", "--rename to chr"),
+        ("IX", "chr9", "'IX chr9'"),
+        ("9", "IX", "'9 IX'"),
+        ("a", "b", "columns"),
+    ],
+)
+def test_contigs_of_other_names_are_shown_with_what_makes_them_match(here, there, advice, tmp_path, capsys):
+    others = ["s1", "s2", "s3", "s4"]
+    (tmp_path / "p.bed").write_text("".join(f"{name}\t0\t4\n" for name in (here, *others)))
+    (tmp_path / "g.fa").write_text("".join(f">{name}\nACGT\n" for name in (there, "t1", "t2", "t3")))
+    flags = [tmp_path / "g.fa", "--peaks", tmp_path / "p.bed", "--window", 4, "--out", tmp_path / "o"]
+    message = refuse(capsys, *flags)
+    assert f"{here}, s1, s2, ... in this file, {there}, t1, t2, ... in the genome" in message
+    assert advice in message
+    (tmp_path / "names").write_text(f"{here} {there}\n")
+    run(capsys, *flags, "--rename", "chr" if here == "9" and there == "chr9" else tmp_path / "names")
+    assert binding(tmp_path / "o").names == [f"{there}_0_3"]
+
+
 def test_refuses(genome, motif, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").touch()
@@ -205,7 +255,7 @@ def test_refuses(genome, motif, tmp_path, capsys, monkeypatch):
         (["--peaks", "none.bed"], usual, "none.bed"),
         (["--peaks", "empty"], usual, "without any"),
         (["--peaks", "empty", "--rename", "names"], usual, "line 1: "),
-        (["--track", "empty"], usual, "expected a bigWig file"),
+        (["--track", "empty"], usual, "expected a bigWig or a bedGraph track"),
         (["--motif", "empty"], usual, "got 'an empty file'"),
         ([*of_motif, "--name", "y"], usual, "'y'"),
         ([*of_motif, "--out", "x.motif"], usual, "got a file"),
@@ -303,7 +353,8 @@ def test_windows_of_a_contig_that_a_track_lacks_are_no_zeros(genome, tmp_path, c
     assert binding(tmp_path / "q").names[-2:] == ["chr2_0_9", "chr2_10_19"]
     two = bigwig(tmp_path / "two.bw", [("chr2", 0, 1, 1.0)], {"chr2": 20})
     message = refuse(capsys, *flags, "--track", one, two, "--out", tmp_path / "r")
-    assert "7 windows on a contig that a track does not have; every track must" in message
+    assert "7 windows on a contig that a track does not have; " in message
+    assert "every track must" in message
 
 
 def test_a_track_of_another_length_is_refused_or_reported(tmp_path, capsys):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dnalm.errors import InputError
-from dnalm.formats.bigwig import BigWig
+from dnalm.formats.bigwig import BigWig, open_track
 
 
 def write(path, values, lengths):
@@ -53,8 +53,8 @@ def test_refuses_other_files(tmp_path, track):
     (tmp_path / "a.bw").write_bytes(b"chr1\t0\t5\n")
     (tmp_path / "a.bb").write_bytes(struct.pack("<I", 0x8789F2EB) + track.read_bytes()[4:])  # a bigBed's
     for path in (tmp_path, tmp_path / "a.bw", tmp_path / "a.bb"):
-        with pytest.raises(InputError, match=f"{path}: expected a bigWig file"):
-            BigWig(path)
+        with pytest.raises(InputError, match=f"{path}: expected a bigWig or a bedGraph"):
+            open_track(path)
 
 
 @pytest.mark.parametrize("kept", [4, 60, 0.5, 0.9])

@@ -16,6 +16,9 @@ VCF = (
     "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\tanna\tbert\n"
     "22\t16050075\t.\tA\tG\t100\tPASS\t.\tGT\t0|0\t0|1\n"
 )
+MEME = (
+    "MEME version 5.5.8 (Release)\nMOTIF 1 MEME-1 width = 1 sites = 9\nletter-probability matrix:\n1 0 0 0\n"
+)
 BED = "track name=x\n# comment\nchr1\t10\t20\tpeak\nchr1\t30\t30\tpeak\n"
 
 
@@ -46,11 +49,15 @@ def of(path, content):
         (VCF, "vcf", {"first_variant": "22:16050075 A>G (1-based)"}),
         (BED, "bed", {"first_interval": "chr1:10-20 (0-based)"}),
         ("chr1\t10\t20\t-1.5\n", "bedgraph", {}),
+        ("track type=bedGraph\nchr1 10 20 1E-5 x\n", "bedgraph", {}),
+        ("chr1 10 20\nchr1 30 40\n", "bed", {}),
+        ("****\nMEME - Motif discovery tool\n" + MEME, "motif", {"names": ["1 MEME-1"]}),
+        ("# DREME 5\n" + MEME, "motif", {"motifs": 1}),
         ("sequence\twindow_name\nACGT\tchr22_0_3\n", "table", {}),
         ("sequence,label\nACGT,1\n", "table", {}),
         ("chr22_0_299\tchr22_300_599\n0\t0\n", "table", {}),
     ],
-    ids=range(16),
+    ids=range(20),
 )
 def test_a_file_is_known_by_its_content(tmp_path, content, kind, facts):
     found = of(tmp_path / "any name", content)
@@ -80,7 +87,7 @@ def test_what_the_end_of_the_head_cuts_is_left_out(tmp_path):
     assert "length_bp" not in of(tmp_path / "z", gzip.compress(FASTA.encode() * 50)[:-4]).facts
 
 
-@pytest.mark.parametrize("text", ["chr1\t20\t10\n", "chr1\tten\t20\n", "chr1 10 20\n", "\n\n", "\0\1"])
+@pytest.mark.parametrize("text", ["chr1\t20\t10\n", "chr1\tten\t20\n", "chr1 20 10\n", "\n\n", "\0\1"])
 def test_no_bed(tmp_path, text):
     with pytest.raises(ValueError, match="not a file that dnalm knows"):
         of(tmp_path / "x.bed", text)

@@ -132,3 +132,82 @@ def test_reads_whole_libraries(shared_data, name):
     motifs = list(read_motifs(path))
     assert len(motifs) == sum(line.startswith("MOTIF") for line in path.read_text().splitlines()) > 100
     assert all(np.allclose(motif.probabilities.sum(axis=1), 1) for motif in motifs)
+
+
+ROWS_4 = ["1 2 95 2", "94 2 2 2", "3 1 1 95", "93 3 3 1"]
+COLUMNS_4 = ["1 94 3 93", "2 2 1 3", "95 2 1 3", "2 2 95 1"]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        ROWS_4,
+        COLUMNS_4,
+        [f"{base} {row}" for base, row in zip("acgt", COLUMNS_4, strict=True)],
+        ["A C G T", *ROWS_4],
+        [*ROWS_4, "1 1 1 1"],
+        [f"[ {row} 7 ]" for row in COLUMNS_4],
+    ],
+    ids=["positions", "bases", "letters", "letters above", "five positions", "five columns"],
+)
+def test_a_matrix_is_read_the_way_that_fits(tmp_path, rows):
+    (motif,) = read(tmp_path, ">GATA4\n" + "\n".join(rows) + "\n")
+    assert "".join("ACGT"[base] for base in motif.probabilities.argmax(axis=1))[:4] == "GATA"
+
+
+@pytest.mark.parametrize("rows", [["1 0 0 0", "0 1 0 0", "0 0 1 0", "0 0 0 1"], ["9 1 1 1", *ROWS_4[1:]]])
+def test_four_by_four_that_fits_both_ways_or_none_needs_letters(tmp_path, rows):
+    with pytest.raises(InputError, match="Begin the rows with A, C, G and T"):
+        read(tmp_path, ">x\n" + "\n".join(rows) + "\n")
+
+
+STARS = "*" * 80 + "\n"
+BLOCK = (
+    'ALPHABET "DNA" DNA-LIKE\nA "Adenine" CC0000 ~ T "Thymine" 008000\n'
+    'C "Cytosine" 0000CC ~ G "Guanine = g" FFB300\nN "Any base" = ACGT\nX = ACGT\nEND ALPHABET\n'
+)
+MEME_TEXT = (
+    f"{STARS}MEME - Motif discovery tool\n{STARS}MEME version 5.5.8 (Release date: Thu)\n\nALPHABET= ACGT\n"
+    "Letter frequencies in dataset:\nA 0.2 C 0.3 G 0.3 T 0.2\nBackground letter frequencies (from file x):\n"
+    f"A 0.3 C 0.2 G 0.2 T 0.3\n{STARS}MOTIF GAC MEME-1\twidth =   3  sites =  20  llr = 145\n{STARS}"
+    "\tMotif GAC MEME-1 Description\nlog-odds matrix: alength= 4 w= 3 n= 99\n -1 2 3 4\n"
+    f"letter-probability matrix: alength= 4 w= 3 nsites= 20 E= 1.1e-020\n{ROWS}-----\n"
+    f"MOTIF  2 MEME width =   15   sites =  20\nletter-probability matrix: alength= 4 w= 3\n{ROWS}"
+)
+STREME = MEME_TEXT.replace("MEME - Motif discovery tool", "STREME - Sensitive, Thorough")
+DREME = (
+    f"# DREME 5.5\n# command: dreme\nMEME version 5.5\n\n{BLOCK}\nstrands: + -\n\nBackground letter "
+    "frequencies (from dataset):\nA 0.3 C 0.2 G 0.2 T 0.3\n\nMOTIF GAC DREME-1\n\n# Word Pos Neg\n"
+    f"letter-probability matrix: alength= 4 w= 3 nsites= 23 E= 2.3e-9\n{ROWS}\nTime 0.3 secs.\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        (MEME_TEXT, ["GAC MEME-1", "2 MEME"]),
+        (STREME, ["GAC MEME-1", "2 MEME"]),
+        (DREME, ["GAC DREME-1"]),
+    ],
+    ids=["meme", "streme", "dreme"],
+)
+def test_full_output_of_the_meme_suite(tmp_path, text, names):
+    motifs = read(tmp_path, text)
+    assert [motif.name for motif in motifs] == names
+    for motif in motifs:
+        np.testing.assert_allclose(motif.background, (0.3, 0.2, 0.2, 0.3), rtol=1e-15)
+        np.testing.assert_allclose(motif.probabilities, MATRIX, rtol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (BLOCK, "ALPHABET= ACGU\n", "RNA"),
+        (BLOCK, "ALPHABET= ACDEFGHIKLMNPQRSTVWY\n", "protein"),
+        ('~ T "Thymine"', '~ U "Uracil"', "RNA"),
+        ('N "Any base"', 'm "5-Methylcytosine"\nN "Any base"', "got 'ACGTm'"),
+    ],
+)
+def test_other_alphabets_are_named(tmp_path, old, new, message):
+    with pytest.raises(InputError, match=message):
+        read(tmp_path, DREME.replace(old, new))
