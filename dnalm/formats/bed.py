@@ -3,6 +3,7 @@
 import itertools
 import re
 from array import array
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,6 @@ from dnalm.formats.text import NUMBER, read_lines
 
 HEAD = 1000
 """Lines by which a bedGraph is recognised."""
-LARGEST = float(np.finfo(np.float32).max)
 SKIPPED = ("#", "track", "browser")
 """First words of lines that hold no interval (UCSC, BED format)."""
 
@@ -52,16 +52,14 @@ def read_bed(path: Path, *, peaks: bool = False) -> Iterator[Interval]:
         InputError: if a line is no interval; the message gives its number. With `peaks`, also if the file is
             a bedGraph, whose intervals cover what is no peak too.
     """
-    lines = read_lines(path)
-    head = list(itertools.islice(lines, HEAD))
-    if peaks and is_bedgraph(line for _, line in head):
+    is_track, rows = _open(path)
+    if peaks and is_track:
         raise InputError(
             f"{path}: a bedGraph, not peaks; use it as a `track`, or, if its column 4 is a name, leave that "
             "column out"
         )
-    for number, line in itertools.chain(head, lines):
-        if cells := split_row(line):
-            yield _interval(path, number, cells)
+    for number, cells in rows:
+        yield _interval(path, number, cells)
 
 
 class BedGraph:
@@ -78,45 +76,48 @@ class BedGraph:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        lines = read_lines(path)
-        head = list(itertools.islice(lines, HEAD))
-        if not is_bedgraph(line for _, line in head):
-            first = next((line for _, line in head if line.strip()), "an empty file")
+        is_track, lines = _open(path)
+        if not is_track:
+            first = " ".join(next(lines, (0, ["nothing"]))[1])
             raise InputError(f"{path}: expected a bigWig or a bedGraph track, got {first[:40]!r}")
-        columns: dict[str, tuple[array[int], array[int], array[float]]] = {}
-        for number, line in itertools.chain(head, lines):
-            if not (cells := split_row(line)):
-                continue
+        rows: dict[str, array[float]] = defaultdict(lambda: array("d"))
+        for number, cells in lines:
             contig, start, end = _interval(path, number, cells)
             value = float(cells[3]) if len(cells) > 3 and re.fullmatch(NUMBER, cells[3]) else np.nan
-            if not abs(value) <= LARGEST:
-                raise InputError(f"{path}: line {number:,}: expected a number in column 4, got {line[:60]!r}")
+            if not abs(value) < 3e38:  # of float32
+                text = " ".join(cells)[:60]
+                raise InputError(f"{path}: line {number:,}: expected a number in column 4, got {text!r}")
             if start < end:
-                row = columns.setdefault(contig, (array("q"), array("q"), array("d")))
-                row[0].append(start)
-                row[1].append(end)
-                row[2].append(value)
-        if not columns:
+                rows[contig].extend((start, end, value))
+        if not rows:
             raise InputError(f"{path}: expected values, got a bedGraph without any")
-        self._tracks = {contig: self._track(contig, *map(np.array, each)) for contig, each in columns.items()}
+        self._tracks = {
+            contig: self._track(contig, np.reshape(each, (-1, 3))) for contig, each in rows.items()
+        }
         self.contigs = {contig: int(edges[-1]) for contig, (edges, _) in self._tracks.items()}  # last ends
 
-    def _track(
-        self, contig: str, start: npt.NDArray[np.int64], end: npt.NDArray[np.int64], value: npt.NDArray[Any]
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    def _track(self, contig: str, rows: npt.NDArray[np.float64]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Return the edges of N intervals in order, [2 N], and the value before each and after all."""
-        order = np.argsort(start)
-        start, end = start[order], end[order]
-        if (wrong := np.flatnonzero(start[1:] < end[:-1])).size:
-            raise InputError(f"{self.path}: {contig}: two intervals hold base {start[wrong[0] + 1] + 1:,}")
-        values = np.zeros(2 * len(start) + 1, dtype=np.float32)
-        values[1::2] = value[order]
-        return np.stack([start, end], axis=1).ravel(), values
+        rows = rows[rows[:, 0].argsort()]  # start, end and value
+        edges, values = rows[:, :2].ravel(), np.zeros(2 * len(rows) + 1, dtype=np.float32)
+        if (wrong := np.flatnonzero(np.diff(edges) < 0)).size:
+            raise InputError(f"{self.path}: {contig}: two intervals hold base {edges[wrong[0] + 1] + 1:,.0f}")
+        values[1::2] = rows[:, 2]
+        return edges, values
 
     def values(self, contig: str, start: int, end: int) -> npt.NDArray[np.float32]:
         """Return the track from `start` to before `end`, 0-based, [end - start]; 0 where there is no data."""
         edges, values = self._tracks[contig]
-        return values[np.searchsorted(edges, np.arange(start, end), side="right")]
+        track: npt.NDArray[np.float32] = values[np.searchsorted(edges, np.arange(start, end), side="right")]
+        return track
+
+
+def _open(path: Path) -> tuple[bool, Iterator[tuple[int, list[str]]]]:
+    """Return whether a file is a bedGraph, and the number and the cells of each row."""
+    lines = read_lines(path)
+    head = list(itertools.islice(lines, HEAD))
+    rows = ((number, split_row(line)) for number, line in itertools.chain(head, lines))
+    return is_bedgraph(line for _, line in head), filter(lambda row: row[1], rows)
 
 
 def _interval(path: Path, number: int, cells: list[str]) -> Interval:

@@ -55,6 +55,15 @@ def test_every_file_is_there_and_opens(models, name):
     if name != "full":
         content = torch.load(weights, weights_only=True)  # opens without any allowance
         assert ("model_state" in content) == (name == "baseline")
+        # What the published scripts draw; their R is a mean over batches of windows.
+        assert content["pearson_r"] == found["scores"]["pearson_r_batches"]
+        history = content["training_history"]
+        assert history["epochs"] == [1, 2]
+        assert history["val_losses"] == found["training"]["history"]["val_loss"][1:]
+        assert len(history["train_losses"]) == len(history["pearson_scores"]) == 2
+        assert (content["epoch"], len(content["epoch_times"])) == (found["training"]["best_epoch"], 2)
+        assert 0 < sum(content["epoch_times"]) <= content["elapsed_time"]
+        assert name == "baseline" or content["vocab_size"] == 4
 
 
 def test_what_was_trained_is_in_the_results(models):
@@ -106,6 +115,21 @@ def test_training_goes_on_from_core_and_head_of_a_trained_model(models, binding,
     # --resume knows it by the file that it began from: merging gives other bits on another machine.
     identity = checkpoint.describe(tmp_path / "second" / "last")["identity"]
     assert identity["core weights"] == checkpoint.stored_digest(checkpoint.describe(models / "vocab4"))
+
+
+def test_constant_scores_are_not_trained_on_and_an_undefined_r_is_explained(
+    changed, models, tmp_path, capsys
+):
+    flat = np.full_like(changed().windows.scores, 2.0)
+    code = changed(scores=flat).baseline(tmp_path / "o")
+    assert "every base has a true score of 2" in refused(capsys, code)
+    assert not (tmp_path / "o").exists()
+    out = ["--out", str(tmp_path / "e.json")]
+    assert main(["evaluate", str(models / "baseline"), *changed(scores=flat).flags, *out]) == 0
+    assert "every base has a true score of 2" in capsys.readouterr().err
+    assert "every base has a true score of 2" in "".join(
+        json.loads((tmp_path / "e.json").read_text())["warnings"]
+    )
 
 
 def test_the_best_weights_are_stored_not_the_last(binding, tmp_path):

@@ -6,6 +6,9 @@ import torch
 
 from dnalm.data.language import PIECE_BASES, LanguageWindows, choose_pieces, fixed_windows, tile
 from dnalm.errors import InputError
+from dnalm.genome.folder import PreparedGenome
+from dnalm.genome.plan import Plan
+from dnalm.genome.prepare import prepare
 
 MODES = ["full", "vocab4"]
 
@@ -65,6 +68,32 @@ def test_repeat_weight_falls_on_soft_masked_targets(toy, mode):
     assert batch.weights[torch.from_numpy(starts >= 0)].tolist() == expected.tolist()
     assert 0.25 in expected
     assert len(expected) > 390
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("case", "weight", "caution"),
+    [("upper", 0.5, "none of"), ("upper", 0.0, "none of"), ("lower", 0.5, "all of"), ("lower", 1.0, "")],
+)
+def test_a_repeat_weight_without_effect_is_reported(tmp_path, mode, case, weight, caution):
+    genome = genome_of(tmp_path, mode, case)
+    found = windows(genome, repeat_weight=weight).caution
+    assert bool(found) == bool(caution)
+    assert caution in found
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_nothing_to_learn_is_refused(tmp_path, mode):
+    with pytest.raises(InputError, match="`repeat_weight` 0"):
+        windows(genome_of(tmp_path, mode, "lower"), repeat_weight=0.0)
+
+
+def genome_of(folder, mode, case):
+    """A genome without repeats, in upper or lower case."""
+    letters = "".join(np.random.default_rng(1).choice(list("ACGT"), 4000))
+    (folder / "g.fa").write_text(f">chr1\n{getattr(letters, case)()}\n")
+    prepare(Plan(genomes=(folder / "g.fa",), out=folder))
+    return PreparedGenome(folder / mode)
 
 
 def targets_of(genome, pieces, length):

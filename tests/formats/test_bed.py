@@ -65,7 +65,7 @@ def test_bedgraph_values_come_back_with_0_where_there_is_none(tmp_path):
         ("c 0 3 1e39\n", "line 1: "),
         ("track type=bedGraph\n", "without any"),
         ("c\t0\t3\tpeak\n", "got 'c"),
-        ("", "got 'an empty file'"),
+        ("", "got 'nothing'"),
     ],
 )
 def test_refuses_a_track(tmp_path, text, message):

@@ -33,7 +33,7 @@ states = torch.load(sys.argv[1], weights_only=True)
 cnn = {"model_state": states["cnn"], "best_val_loss": numpy.float64(0.05), "pearson": numpy.float32(0.5)}
 torch.save(cnn | {"elapsed_time": 6396.0, "epochs": numpy.int64(40)}, sys.argv[2])
 gpt = {"gpt_state": states["gpt"], "regressor_state": states["head"], "config": GPTConfig()}
-torch.save(gpt | {"best_val_loss": 0.25, "name": "vocab4"}, sys.argv[3])
+torch.save(gpt | {"best_val_loss": 0.25, "name": "vocab4", "vocab_size": 4}, sys.argv[3])
 """
 """Saves as the published scripts do, its own dataclass and numpy's numbers included."""
 SHAPE = GPTConfig(n_layer=1, n_head=2, n_embd=8, block_size=20, position="learned")
@@ -103,7 +103,7 @@ def published(tmp_path_factory):
     ("which", "shape", "numbers", "count"),  # a tied head is counted once
     [
         (0, BindingShape(CNNConfig()), {"pearson": 0.5, "elapsed_time": 6396.0, "epochs": 40.0}, 186_497),
-        (1, BindingShape(GPTConfig(position="learned"), "ACGT"), {}, 7_739_777),
+        (1, BindingShape(GPTConfig(position="learned"), "ACGT"), {"vocab_size": 4.0}, 7_739_777),
     ],
 )
 def test_published_models(published, which, shape, numbers, count):
