@@ -69,7 +69,7 @@ def detect(path: Path, head: Head) -> Detected | None:
         return _twobit(head.raw)
     if head.raw[:4] in bigwig.MAGIC:
         return Detected("bigwig", "bigWig track", {})
-    text = head.text.decode("utf-8", "replace")
+    text = head.text.decode("utf-8-sig", "replace")
     lines = [line for line in text.splitlines() if line.strip()]
     if "\0" in text or not lines:
         return None

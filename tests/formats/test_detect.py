@@ -52,7 +52,7 @@ def of(path, content):
         ("track type=bedGraph\nchr1 10 20 1E-5 x\n", "bedgraph", {}),
         ("chr1 10 20\nchr1 30 40\n", "bed", {}),
         ("****\nMEME - Motif discovery tool\n" + MEME, "motif", {"names": ["1 MEME-1"]}),
-        ("# DREME 5\n" + MEME, "motif", {"motifs": 1}),
+        ("\ufeff# DREME 5\n" + MEME, "motif", {"motifs": 1}),
         ("sequence\twindow_name\nACGT\tchr22_0_3\n", "table", {}),
         ("sequence,label\nACGT,1\n", "table", {}),
         ("chr22_0_299\tchr22_300_599\n0\t0\n", "table", {}),
