@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from dnalm.dna import BASE_CODES, Interval
-from dnalm.errors import InputError, counted
+from dnalm.errors import InputError, counted, shortened
 from dnalm.formats.bed import read_bed
 from dnalm.formats.bigwig import open_track
 from dnalm.formats.binding import Letters, Scores, window_name
@@ -233,7 +233,7 @@ def _by_contig(intervals: Iterable[Interval]) -> dict[str, list[Interval]]:
 def _first(names: Iterable[str]) -> str:
     """Return up to three names in words."""
     first = list(itertools.islice(names, 4))
-    return ", ".join([*first[:3], *(["..."] if len(first) > 3 else [])])
+    return shortened(", ".join([*first[:3], *(["..."] if len(first) > 3 else [])]))
 
 
 def _without_chr(contig: str) -> str:
