@@ -129,36 +129,54 @@ def choose_pieces(genome: PreparedGenome, part: Part, bases: int) -> Rows:
     return pieces[((np.arange(wanted) + 0.5) * len(pieces) / wanted).astype(np.int64)]
 
 
+def context_starts(genome: PreparedGenome, part: Part, pieces: Rows) -> list[int]:
+    """Return where the context of each piece begins, [P]: the first base of its segment."""
+    offsets = genome.segments(part)[:, 3]
+    starts: list[int] = offsets[np.searchsorted(offsets, pieces[:, 0], side="right") - 1].tolist()
+    return starts
+
+
 class Tile(NamedTuple):
     """The position of a window."""
 
     piece: int  # Number of its piece
-    first: int  # Offset of its first token
+    begin: int  # Offset of its first token
+    first: int  # Offset of the token before its first scored target; what lies to the left is context only
     last: int  # Offset of its last token, which is a target only
 
 
 class FixedWindows(NamedTuple):
-    """Windows that tile pieces of a genome: every base of a piece but its first is a target once."""
+    """Windows that tile pieces of a genome: every base of a piece but its first is scored once."""
 
     tokens: Tensor  # uint8, [B, L]; 0 at padding
     targets: Tensor  # uint8, [B, L]
     real: Tensor  # bool, [B, L]; False at padding, which is on the right
+    scored: Tensor  # bool, [B, L]; False at padding, and at targets that are context only
     piece: Tensor  # int64, [B]: the piece each window belongs to
 
 
 def tile(genome: PreparedGenome, part: Part, pieces: Rows, length: int, batch_size: int) -> list[list[Tile]]:
-    """Tile `pieces`, [P, 2] base numbers, with windows of `length` tokens, `batch_size` at a time."""
+    """Tile `pieces`, [P, 2] base numbers, with windows of `length` tokens, `batch_size` at a time.
+
+    A window with fewer targets than that begins earlier, in its segment: what is before them is its context.
+    """
     rows: list[Tile] = []
-    for number, (start, end) in enumerate(pieces):
+    segments = context_starts(genome, part, pieces)
+    opens = {base: genome.text_span(part, base, base + 1)[0] for base in set(segments)}
+    for number, ((start, end), segment) in enumerate(zip(pieces, segments, strict=True)):
         first, last = genome.text_span(part, int(start), int(end))
-        rows += [Tile(number, at, min(at + length, last - 1)) for at in range(first, last - 1, length)]
+        for at in range(first, last - 1, length):
+            stop = min(at + length, last - 1)
+            rows.append(Tile(number, max(opens[segment], stop - length), at, stop))
     return [rows[begin : begin + batch_size] for begin in range(0, len(rows), batch_size)]
 
 
 def fixed_windows(genome: PreparedGenome, part: Part, rows: Sequence[Tile], length: int) -> FixedWindows:
     """Return the windows at the positions of `tile`, [B, L], as tensors."""
-    piece, first, last = np.array(rows, dtype=np.int64).T[..., None]  # each [B, 1]
-    at = first + np.arange(length + 1)
+    piece, begin, first, last = np.array(rows, dtype=np.int64).T[..., None]  # each [B, 1]
+    at = begin + np.arange(length + 1)
     ids = torch.from_numpy(np.where(at <= last, genome.tokens(part)[np.minimum(at, last)], np.uint8(0)))
     real = torch.from_numpy(at[:, :-1] < last)
-    return FixedWindows(ids[:, :-1].masked_fill(~real, 0), ids[:, 1:], real, torch.from_numpy(piece[:, 0]))
+    scored = real & torch.from_numpy(at[:, :-1] >= first)
+    tokens = ids[:, :-1].masked_fill(~real, 0)
+    return FixedWindows(tokens, ids[:, 1:], real, scored, torch.from_numpy(piece[:, 0]))

@@ -14,9 +14,9 @@ from torch import nn
 
 from dnalm import process
 from dnalm.bootstrap import resamples
-from dnalm.data.language import FixedWindows, Tile, choose_pieces, fixed_windows, tile
+from dnalm.data.language import FixedWindows, Tile, choose_pieces, context_starts, fixed_windows, tile
 from dnalm.dna import NOT_A_BASE
-from dnalm.evaluate.baselines.markov import Ladder, ladder
+from dnalm.evaluate.baselines.markov import HIGHEST_ORDER, Ladder, ladder
 from dnalm.genome.folder import Part, PreparedGenome
 from dnalm.models.language import base_log_probabilities
 from dnalm.tokens.characters import CharacterTokenizer
@@ -86,12 +86,12 @@ def _batch_log_loss(model: nn.Module, windows: FixedWindows, tokenizer: Characte
     targets = windows.targets.long()
     nats = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view(targets.shape)
     base = codes[targets]  # [B, L]
-    is_base = (base != NOT_A_BASE) & windows.real
+    is_base = (base != NOT_A_BASE) & windows.scored
     log_p = base_log_probabilities(logits, tokenizer)
     bits = -log_p.gather(-1, base.clamp(max=3).unsqueeze(-1)).squeeze(-1) / np.log(2)
     return BatchLogLoss(
-        nats=float(nats[windows.real].double().sum()),
-        tokens=int(windows.real.sum()),
+        nats=float(nats[windows.scored].double().sum()),
+        tokens=int(windows.scored.sum()),
         piece=windows.piece.numpy(),
         bits=bits.masked_fill(~is_base, 0.0).double().sum(dim=1).numpy(),
         bases=is_base.sum(dim=1).numpy(),
@@ -120,10 +120,16 @@ def evaluate_language(model: nn.Module, genome: PreparedGenome, bases: int, leng
 
 
 def markov_ladder(genome: PreparedGenome, bases: int) -> Ladder:
-    """Count the training bases, and score the Markov models on about `bases` validation bases (0: all)."""
+    """Count the training bases, and score the Markov models on about `bases` validation bases (0: all).
+
+    Their contexts may begin before a piece, in its segment, as a language model's does.
+    """
     pieces = choose_pieces(genome, "val", bases)
+    begins = np.maximum(context_starts(genome, "val", pieces), pieces[:, 0] + 1 - HIGHEST_ORDER)
     return ladder(
-        genome.bases_of("train"), (genome.bases("val", int(start), int(end)) for start, end in pieces)
+        genome.bases_of("train"),
+        (genome.bases("val", int(b), int(end)) for b, end in zip(begins, pieces[:, 1], strict=True)),
+        context=pieces[:, 0] + 1 - begins,
     )
 
 

@@ -101,7 +101,7 @@ def targets_of(genome, pieces, length):
     out = []
     for rows in tile(genome, "train", pieces, length, batch_size=3):
         window = fixed_windows(genome, "train", rows, length)
-        out.append(window.targets[window.real].numpy())
+        out.append(window.targets[window.scored].numpy())
     return genome.tokenizer.decode(np.concatenate(out))
 
 
@@ -130,10 +130,14 @@ def test_pieces_cover_each_segment_once_and_few_are_some_of_them(toy):
     assert few in pieces.tolist()
 
 
-def test_padding_is_on_the_right_and_marked(toy):
-    pieces = np.array([[0, 10]])
-    (rows,) = tile(toy["vocab4"], "train", pieces, 7, batch_size=8)
-    window = fixed_windows(toy["vocab4"], "train", rows, 7)
-    assert window.real.tolist() == [[True] * 7, [True] * 2 + [False] * 5]
-    assert window.tokens[1].tolist()[2:] == [0] * 5
-    assert window.piece.tolist() == [0, 0]
+def test_context_is_on_the_left_and_padding_on_the_right(toy):
+    genome, pieces = toy["vocab4"], np.array([[0, 10], [100, 104]])
+    second = int(genome.segments("train")[1, 3])  # no context crosses the start of a segment
+    (rows,) = tile(genome, "train", np.append(pieces, [[second, second + 3]], axis=0), 7, batch_size=8)
+    window = fixed_windows(genome, "train", rows, 7)
+    assert window.real.tolist() == [[True] * 7] * 3 + [[True] * 2 + [False] * 5]
+    scored = [[0] * 5 + [1] * 2, [0] * 4 + [1] * 3, [1] * 2 + [0] * 5]
+    assert window.scored.int().tolist() == [[1] * 7, *scored]
+    assert window.tokens[1:3].tolist() == [genome.bases("train", at, at + 7).tolist() for at in (2, 96)]
+    assert window.tokens[3].tolist()[2:] == [0] * 5
+    assert window.piece.tolist() == [0, 0, 1, 2]

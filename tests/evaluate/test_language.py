@@ -5,7 +5,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from dnalm.evaluate.baselines.markov import Ladder
+from dnalm.data.language import choose_pieces
+from dnalm.evaluate.baselines.markov import Ladder, ladder
 from dnalm.evaluate.language import (
     LanguageScores,
     evaluate_language,
@@ -67,6 +68,17 @@ def test_ladder_and_model_are_judged_on_the_same_bases(toy):
         assert bits["low"] <= bits["value"] <= bits["high"]
     full, vocab4 = (markov_ladder(toy[mode], 0).as_dict() for mode in ("full", "vocab4"))
     assert full == vocab4
+
+
+@pytest.mark.parametrize("bases", [0, 400])
+def test_a_markov_model_has_its_context_wherever_a_piece_begins(toy, bases):
+    """The reference reads segments from their first base on, in no pieces."""
+    genome, scored = toy["vocab4"], choose_pieces(toy["vocab4"], "val", bases)
+    train, (val,) = list(genome.bases_of("train")), genome.bases_of("val")
+    ends = [end for start, end in scored.tolist() for end in range(start + 2, end + 1)]
+    one = ladder(train, [val[:end] for end in ends], context=np.array(ends) - 1)  # one base at a time
+    assert markov_ladder(genome, bases).both_strands == pytest.approx(one.both_strands, rel=1e-12)
+    assert (len(ends), len(scored)) == ((1499, 5) if bases == 0 else (600, 2))
 
 
 def test_an_interval_is_that_of_all_resamples_at_once():

@@ -77,16 +77,17 @@ def test_cases_are_added_and_other_tokens_left_out():
 
 
 def slow_bits(task, model, pieces):
-    """Bits of each piece, one window at a time from the genome's letters."""
+    """Bits of each piece, one window at a time from the genome's letters, with context from its segment."""
     characters, out = task.genome.tokenizer.characters, []
+    text = torch.from_numpy(np.array(task.genome.tokens("val"))).long()
     for start, end in pieces:
-        first, last = task.genome.text_span("val", start, end)
-        text = torch.from_numpy(np.array(task.genome.tokens("val")[first:last])).long()
+        (segment, _), (first, last) = (task.genome.text_span("val", *b) for b in ((0, 1), (start, end)))
         bits = 0.0
-        for at in range(0, len(text) - 1, 40):
-            window = text[at : at + 41]
+        for at in range(first, last - 1, 40):
+            stop = min(at + 40, last - 1)
+            window = text[max(segment, stop - 40) : stop + 1]
             p = model(window[None, :-1], torch.ones(1, len(window) - 1, dtype=torch.bool))[0].softmax(-1)
-            for row, token in zip(p.tolist(), window[1:].tolist(), strict=True):
+            for row, token in list(zip(p.tolist(), window[1:].tolist(), strict=True))[at - stop :]:
                 share = dict.fromkeys("ACGT", 0.0)
                 for each, letter in zip(row, characters, strict=True):
                     if letter.upper() in share:

@@ -34,7 +34,7 @@ class Ladder:
 
     weight: float  # w: the shorter context's prediction counts as so many observations
     train_bases: int  # counted
-    validation_bases: int  # scored: all but the first of each piece
+    validation_bases: int  # scored: those after the context of each piece
     one_strand: list[float]  # bits per base of each order, of counts of the training bases
     both_strands: list[float]  # the same, of counts of the training bases and their reverse complement
     pieces: npt.NDArray[np.float64] = field(repr=False, compare=False)
@@ -63,19 +63,21 @@ def ladder(
     train: Iterable[npt.NDArray[np.uint8]],
     validation: Iterable[npt.NDArray[np.uint8]],
     *,
+    context: npt.NDArray[np.int64] | None = None,
     max_order: int = HIGHEST_ORDER,
     weight: float = 20.0,
 ) -> Ladder:
     """Count `train` once and score `validation` once with the models of order 0 to `max_order`.
 
     Both may be generators and may give memory maps; a stretch may have any length. No context crosses the
-    end of a stretch or piece. The first base of each validation piece is context only, and a base with fewer
-    than k to its left is predicted from fewer. Memory: 4^(K+1) * 7 bytes (450 MB at order 12),
+    end of a stretch or piece. The first bases of each validation piece are context only, and a base with
+    fewer than k to its left is predicted from fewer. Memory: 4^(K+1) * 7 bytes (450 MB at order 12),
     whatever the genome.
 
     Args:
         train: base codes 0 to 3 of unbroken stretches, uint8, each [length].
         validation: base codes of the pieces to score, uint8, each [length].
+        context: how many bases of each piece are context only, [P], above 0; the first one if None.
         max_order: K.
         weight: w, above 0.
 
@@ -90,7 +92,7 @@ def ladder(
     for codes, left in _batches(validation, max_order):
         piece = seen + np.cumsum(left == 0) - 1  # a piece begins where nothing lies to the left
         first, seen = int(piece[0]), int(piece[-1]) + 1
-        target = left > 0
+        target = left >= (1 if context is None else context[piece])
         piece = piece[target] - first
         parts.append((first, _bits(tables, codes[target], left[target], weight, piece, seen - first)))
         scored += int(target.sum())

@@ -65,6 +65,14 @@ def test_equals_the_definition_wherever_batches_end(monkeypatch, max_order, batc
     assert (found.train_bases, found.validation_bases) == (472, 203)
 
 
+def test_bases_of_context_are_not_scored():
+    train, piece = [skewed(300, 0)], skewed(60, 1)
+    parts = ladder(train, [piece, piece, piece[:30]], context=np.array([1, 25, 29]), max_order=5).pieces
+    each = [ladder(train, [piece[:end]], max_order=5).pieces[..., 0] for end in (60, 25, 30, 29)]
+    expected = [each[0], each[0] - each[1], each[2] - each[3]]
+    np.testing.assert_allclose(parts, np.stack(expected, axis=-1), rtol=1e-9)
+
+
 def test_value_worked_out_by_hand():
     # AAC counted: A 2, C 1; AA 1, AC 1. Scored: the C of AC, with w = 1.
     # p_0(C) = (1 + 1/4) / (3 + 1) = 5/16; p_1(C | A) = (1 + 5/16) / (2 + 1) = 7/16.
