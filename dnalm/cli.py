@@ -57,6 +57,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if " ".join(args[:2]) in VERBS:  # a verb of two words
         args[:2] = [" ".join(args[:2])]
     verb = args[0] if args and args[0] in VERBS else ""
+    # No figure is shown; matplotlib would not load with a backend of a notebook that is not installed here.
+    os.environ["MPLBACKEND"] = "agg"
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a path may hold letters that the terminal has not
     try:
         with process.sigterm_as_ctrl_c():
             code = execute(args)

@@ -31,7 +31,7 @@ def default_options(recipe: str = "baseline") -> Options:
 
 
 def run(options: Options) -> None:
-    """Train, evaluate, draw, and print the result.
+    """Train, evaluate, print the result, and draw.
 
     Raises:
         InputError: for a mistake in the options or the data.

@@ -3,12 +3,15 @@
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from dnalm.report.binding import binding_chapter, draw_comparisons
+from dnalm.process import Say, silent
+from dnalm.report.binding import binding_chapter, comparison_figures
+from dnalm.report.figures import Draw, save_all
 from dnalm.report.language import language_chapter
 from dnalm.report.pages import Chapter, write_page
 from dnalm.report.pairs import pair_chapter
@@ -45,21 +48,21 @@ def run(options: Options) -> None:
         InputError: if a folder does not exist, none holds a run, or a file in them is damaged.
     """
     folders = options.folders
-    if not options.quiet:
-        print(f"comparing the runs in {', '.join(map(str, folders))}", file=sys.stderr)
+    say: Say = silent if options.quiet else partial(print, file=sys.stderr)
+    say(f"comparing the runs in {', '.join(map(str, folders))}")
     kinds = kinds_of(folders)
     chapters = [CHAPTERS[kind](folders) for kind in kinds]  # all is read before any is written
     page = options.out or folders[0] / REPORT
     page = page if page.suffix == ".html" else page / REPORT
-    paths = [page]
-    if "binding" in kinds:
-        paths = [*draw_comparisons(folders, page.parent), page]
-    write_page(chapters, page, TITLES[kinds[0]] if len(kinds) == 1 else "Runs compared")
+    figures: dict[Path, Draw] = comparison_figures(folders, page.parent) if "binding" in kinds else {}
+    missing = write_page(chapters, page, TITLES[kinds[0]] if len(kinds) == 1 else "Runs compared")
     for chapter in chapters:
         for table in chapter.tables:
             if table.printed:
                 print(table.text(), end="\n\n")
         for finding in chapter.findings:
             print(finding)
-    for path in paths:
+    for caption in missing:
+        say(f"warning: {caption}")
+    for path in [*save_all(figures, say), page]:
         print(path)

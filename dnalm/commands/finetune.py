@@ -1,6 +1,7 @@
 """`dnalm finetune`: a pretrained core under a regression head, trained on a score at each base."""
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from dnalm.commands.info_models import evaluation
@@ -11,8 +12,8 @@ from dnalm.errors import InputError, counted
 from dnalm.files import finite
 from dnalm.models.binding import TuneConfig
 from dnalm.models.heads import RegressionHeadConfig
-from dnalm.report.binding import draw_comparisons
-from dnalm.report.figures import epoch_curves, save
+from dnalm.report.binding import comparison_figures
+from dnalm.report.figures import Draw, epoch_curves, save, save_all
 from dnalm.results import BindingResults, decode
 from dnalm.train.binding import BindingConfig, BindingRun
 from dnalm.train.binding_start import BindingStart, Vocabulary, start_from_core, start_from_model
@@ -59,7 +60,7 @@ def default_options(recipe: str = "finetune") -> Options:
 
 
 def run(options: Options) -> None:
-    """Train, evaluate, draw, and print the result.
+    """Train, evaluate, print the result, and draw.
 
     Raises:
         InputError: for a mistake in the options, the core or the data.
@@ -85,12 +86,13 @@ def run(options: Options) -> None:
 
 def redraw(out: Path) -> None:
     """Draw the two comparison plots anew from the results in `out`, and print their paths."""
-    for path in draw_comparisons([out], out):
+    for path, draw in comparison_figures([out], out).items():
+        save(draw, path)
         print(path)
 
 
 def train(options: BindingOptions, start: BindingStart) -> None:
-    """Train a model from `start`, or estimate what that takes; draw its curves, and print the result.
+    """Train a model from `start`, or estimate what that takes; print the result, and draw its curves.
 
     Raises:
         InputError: for a mistake in the options or the data.
@@ -108,7 +110,6 @@ def train(options: BindingOptions, start: BindingStart) -> None:
     if results is None:
         return
     curves = decode(finite(results), BindingResults, training.paths["results"]).training
-    save(epoch_curves(curves, f"Training, {options.name}"), training.paths["curves"])
     scores, claim = results["scores"], f"run {evaluation('binding', model)}"
     if not results["split"]["windows"]["test"]:
         claim = "train with --split blocks: the published split has no test part"
@@ -119,7 +120,11 @@ def train(options: BindingOptions, start: BindingStart) -> None:
         f"{epochs_text(results['training'], claim)}\n"
         f"model {model}, results {training.paths['results']}"
     )
+    figures: dict[Path, Draw] = {
+        training.paths["curves"]: partial(epoch_curves, curves, f"Training, {options.name}")
+    }
     try:
-        draw_comparisons([options.out], options.out)
+        figures |= comparison_figures([options.out], options.out)
     except InputError as error:  # of another file in the folder: this run is done
         say(f"the comparison plots were not drawn: {error}")
+    save_all(figures, say)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -17,8 +18,9 @@ from dnalm.evaluate.attention import check_attends
 from dnalm.files import write_text
 from dnalm.models.input_encoder import InputEncoder, store_of
 from dnalm.models.open import open_interaction
+from dnalm.process import Say
 from dnalm.report.comparisons import read_pair_run
-from dnalm.report.figures import save
+from dnalm.report.figures import save_all
 from dnalm.report.figures_predictions import DRAWING_SIZE, atom_colors, attention_picture
 from dnalm.report.screen import SHOWN as ON_PAGE
 from dnalm.report.screen import Ranked, Screen, write_screen
@@ -98,11 +100,12 @@ def run(options: Options) -> None:
     _write_table(options, ranking)
     pictures: list[tuple[str, bytes]] = []
     if options.attention is not None:
-        pictures = _write_attention(options.attention, ranking.attention)
+        pictures = _write_attention(options.attention, ranking.attention, options.say)
         options.say(f"attention: {options.attention / TABLE}, and a picture of each pair beside it")
     if options.out is not None:
         page = _page_of(options.out)
-        write_screen(_screen(options, ranking, pictures), results, evaluated, page)
+        for caption in write_screen(_screen(options, ranking, pictures), results, evaluated, page):
+            options.say(f"warning: {caption}")
         options.say(f"page: {page}")
     options.say(
         "higher is more likely; probabilities are those of a set in which "
@@ -186,11 +189,11 @@ def _screen(options: Options, ranking: Ranking, pictures: Sequence[tuple[str, by
     )
 
 
-def _write_attention(folder: Path, hits: Sequence[HitAttention]) -> list[tuple[str, bytes]]:
+def _write_attention(folder: Path, hits: Sequence[HitAttention], say: Say) -> list[tuple[str, bytes]]:
     """Write a picture of each pair, and then the table of all; pictures of a former table are removed.
 
     Returns:
-        Rank and name of each pair, and its picture as PNG.
+        Rank and name of each pair that could be drawn, and its picture as PNG.
     """
     table = folder / TABLE
     if table.is_file():
@@ -202,7 +205,8 @@ def _write_attention(folder: Path, hits: Sequence[HitAttention]) -> list[tuple[s
     for hit in hits:
         name = hit.name if len(hit.name) <= MAX_TITLE else f"{hit.name[:MAX_TITLE]}..."
         path, title = folder / picture_name(hit.rank, hit.name), f"{hit.rank}. {name}"
-        figure = attention_picture(
+        draw = partial(
+            attention_picture,
             [(begin, end) for begin, end in hit.attention.gene],
             list(hit.attention.gene.values()),
             len(hit.sequence),
@@ -210,8 +214,7 @@ def _write_attention(folder: Path, hits: Sequence[HitAttention]) -> list[tuple[s
             draw_molecule(hit.smiles, atom_colors(hit.attention.atoms), *DRAWING_SIZE),
             f"{title}: probability {hit.probability:.3f}",
         )
-        save(figure, path)
-        pictures.append((title, path.read_bytes()))
+        pictures += [(title, written.read_bytes()) for written in save_all({path: draw}, say)]
         lines += ["\t".join(map(str, (hit.rank, hit.name, *cells))) for cells in hit.table_rows()]
     write_text(table, "\n".join(lines) + "\n")
     return pictures

@@ -1,6 +1,7 @@
 """`dnalm pretrain`: train a GPT on a prepared genome and report what it learned."""
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from dnalm.commands.progress import progress_bar
@@ -9,7 +10,7 @@ from dnalm.config import MODIFIED_SUFFIX, NON_TRAINING_FIELDS, from_recipe, near
 from dnalm.errors import InputError, counted
 from dnalm.files import finite, read_json
 from dnalm.models.sizes import SIZES
-from dnalm.report.figures import loss_curve, save, time_comparison
+from dnalm.report.figures import loss_curve, save_all, time_comparison
 from dnalm.results import LanguageMetrics, decode
 from dnalm.train.language import TIME_COMPARISON, PretrainConfig, PretrainRun, result_files
 
@@ -45,7 +46,7 @@ def default_options(recipe: str = "default", size: str = "") -> Options:
 
 
 def run(options: Options) -> None:
-    """Train, score, draw, and print the result.
+    """Train, score, print the result, and draw.
 
     Raises:
         InputError: for a mistake in the options or the data, and when memory runs out.
@@ -67,11 +68,6 @@ def run(options: Options) -> None:
         return
     files = result_files(out, mode)
     scores = decode(finite(metrics), LanguageMetrics, out / mode / "run.json")
-    save(loss_curve(scores, f"Pretraining, {mode}"), files["loss_curve"])
-    seconds = {name: _elapsed(result_files(out, name)["summary"]) for name in ("full", "vocab4")}
-    if all(seconds.values()):
-        times = time_comparison({name: float(time or 0) for name, time in seconds.items()})
-        save(times, out / TIME_COMPARISON)
     print(
         f"{mode}: validation loss {metrics['best_val_loss']:.4f} nats per token after "
         f"{metrics['tokens'] / 1e6:.1f} million tokens; "
@@ -79,6 +75,12 @@ def run(options: Options) -> None:
         f"model {out / mode}, checkpoint {files['checkpoint']}, curve {files['loss_curve']}\n"
         f"next: dnalm compare {out}"
     )
+    figures = {files["loss_curve"]: partial(loss_curve, scores, f"Pretraining, {mode}")}
+    seconds = {name: _elapsed(result_files(out, name)["summary"]) for name in ("full", "vocab4")}
+    if all(seconds.values()):
+        times = {name: float(time or 0) for name, time in seconds.items()}
+        figures[out / TIME_COMPARISON] = partial(time_comparison, times)
+    save_all(figures, say)
 
 
 def _recipe_name(options: Options) -> str:

@@ -1,15 +1,14 @@
 """The chapter on binding models: which is better, by how much, how certainly."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-
-from matplotlib.figure import Figure
 
 from dnalm.bootstrap import RESAMPLES
 from dnalm.errors import counted
 from dnalm.report import figures_predictions as predictions
 from dnalm.report.comparisons import BindingComparison, BindingRuns, ranked, read_binding
-from dnalm.report.figures import duration, epoch_curves, save, time_comparison
+from dnalm.report.figures import Draw, duration, epoch_curves, time_comparison
 from dnalm.report.figures_scores import Panel, performance_comparison
 from dnalm.report.pages import Chapter, Picture, Table, how_made, picture
 from dnalm.report.sentences import binding_findings, interval, number, paragraphs, twins, verdict
@@ -48,17 +47,14 @@ def binding_chapter(folders: Sequence[Path]) -> Chapter:
     )
 
 
-def draw_comparisons(folders: Sequence[Path], out: Path) -> list[Path]:
-    """Write the two figures that compare the binding models in some folders, and return their paths.
+def comparison_figures(folders: Sequence[Path], out: Path) -> dict[Path, Draw]:
+    """Return the two figures that compare the binding models in some folders, by their files in `out`.
 
     Where only evaluations are known, there are no times to draw. Raises InputError as `read_binding` does.
     """
     runs = read_binding(folders)
-    figures = {TIME_PLOT: _times(runs)} if runs.trained else {}
-    figures[PERFORMANCE_PLOT] = _performance(runs)
-    for name, figure in figures.items():
-        save(figure, out / name)
-    return [out / name for name in figures]
+    figures = {out / TIME_PLOT: _times(runs)} if runs.trained else {}
+    return figures | {out / PERFORMANCE_PLOT: _performance(runs)}
 
 
 def kind_of(model: BindingModelInfo) -> str:
@@ -148,15 +144,15 @@ def _cost(runs: BindingRuns) -> Table:
     return Table("What each model is and what it cost.", columns, rows)
 
 
-def _times(runs: BindingRuns) -> Figure:
+def _times(runs: BindingRuns) -> Draw:
     """Return the figure of how long each model was trained."""
     names = _names(runs)
     trainings = {name: runs.trained[name].training for name in names if name in runs.trained}
     seconds = {name: one.seconds + one.states_seconds for name, one in trainings.items()}
-    return time_comparison(seconds, "Training time of the binding models", names)
+    return partial(time_comparison, seconds, "Training time of the binding models", names)
 
 
-def _performance(runs: BindingRuns) -> Figure:
+def _performance(runs: BindingRuns) -> Draw:
     """Return the figure of R with its interval, model by model."""
     panels = []
     for title, comparison in _titled(runs).items():
@@ -164,7 +160,7 @@ def _performance(runs: BindingRuns) -> Figure:
         published = {name: one.scores.pearson_r_batches for name, one in entries}
         heading = f"{title}, {_windows(comparison)}"
         panels.append(Panel(heading, {name: one.score for name, one in entries}, published))
-    return performance_comparison(panels, _names(runs))
+    return partial(performance_comparison, panels, _names(runs))
 
 
 def _figures(runs: BindingRuns) -> list[Picture]:
@@ -185,7 +181,7 @@ def _figures(runs: BindingRuns) -> list[Picture]:
             shown |= {c.split.digest} if made else set()
     for name, content in runs.trained.items():
         caption = f"{name}: loss (left) and Pearson R (right) during training; epoch 0 is untrained."
-        curves = epoch_curves(content.training, f"Training: {name}")
+        curves = partial(epoch_curves, content.training, f"Training: {name}")
         pictures.append(picture(curves, caption, f"Training curves of {name}"))
     if runs.trained:
         caption = "Time of each training, with that of computing the states of a frozen core."
@@ -204,17 +200,20 @@ def _predictions(title: str, comparison: BindingComparison, names: Sequence[str]
     errors = {name: one.error_by_position for name, one in best.items()}
     drawn = [
         (
-            predictions.tracks(best, names),
+            "Predicted and true tracks",
+            partial(predictions.tracks, best, names),
             f"True scores are a filled area, models are lines; the genome is counted from 1.{which}",
         ),
         (
-            predictions.density({name: one.density for name, one in details.items()}),
+            "Predicted against true",
+            partial(predictions.density, {name: one.density for name, one in details.items()}),
             "How many bases have a true and a predicted score, on a logarithmic scale of colours; the dashed "
             "line is a perfect prediction.",
         ),
         (
-            predictions.error_by_position(errors, names),
+            "Error by position in the window",
+            partial(predictions.error_by_position, errors, names),
             f"Root mean squared error at each base of the window.{which}",
         ),
     ]
-    return [picture(figure, f"{title}. {caption}", figure.get_suptitle()) for figure, caption in drawn]
+    return [picture(draw, f"{title}. {caption}", alt) for alt, draw, caption in drawn]

@@ -2,23 +2,31 @@
 
 Each function returns a figure; `save` writes it and `png` gives its bytes. The colours are those of Okabe
 and Ito (2008), which differ for every kind of colour vision; lines also differ in dash or marker. Figures are
-made without pyplot, so that they can be drawn from any thread. `everyone`: all models of a page, so that each
-looks the same in every figure.
+drawn without pyplot and in matplotlib's own settings, so that no backend and no settings of a user decide.
+`everyone`: all models of a page, so that each looks the same in every figure.
 """
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
+from matplotlib import rc_context, rcParamsDefault
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from dnalm.files import atomic_file
+from dnalm.process import Say
 from dnalm.results import LanguageMetrics, Training
 
+Draw = Callable[[], Figure]
+"""Draws a figure; it is called by `png`."""
+SETTINGS = {key: value for key, value in rcParamsDefault.items() if not key.startswith("backend")}
+DRAWING = Lock()
+"""matplotlib's settings are those of the process: one thread at a time changes them."""
 DPI = 150
 BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"
 ORANGE, PURPLE, SKY = "#E69F00", "#CC79A7", "#56B4E9"
@@ -45,16 +53,32 @@ EPOCH_AXES = {
 """Names of the axes of curves, and their least lengths, so that noise does not look like a change."""
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, complete or not at all; the same figure gives the same bytes."""
+def save(draw: Draw, path: Path) -> None:
+    """Draw a figure and write it as PNG, complete or not at all; the same figure gives the same bytes."""
     with atomic_file(path) as file:
-        file.write(png(figure))
+        file.write(png(draw))
 
 
-def png(figure: Figure) -> bytes:
-    """Return a figure as PNG."""
+def save_all(figures: Mapping[Path, Draw], say: Say) -> list[Path]:
+    """Write figures beside results that are complete; return the paths of those that could be drawn.
+
+    A figure never costs a result: `say` gets a warning for each that fails.
+    """
+    written = []
+    for path, draw in figures.items():
+        try:
+            save(draw, path)
+            written.append(path)
+        except Exception as error:
+            say(f"warning: {path} was not drawn ({type(error).__name__}: {error}); the results are complete")
+    return written
+
+
+def png(draw: Draw) -> bytes:
+    """Draw a figure in matplotlib's own settings, and return it as PNG."""
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
+    with DRAWING, rc_context(SETTINGS):
+        draw().savefig(file, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
     return file.getvalue()
 
 

@@ -1,6 +1,7 @@
 """The chapters on a genome and on language models of it: do they beat Markov models?"""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from dnalm.errors import counted
@@ -18,14 +19,14 @@ def language_chapter(folders: Sequence[Path]) -> Chapter:
     runs = read_language(folders)
     metrics = {name: run.metrics for name, run in runs.items()}
     ladder = picture(
-        markov_ladder(metrics),
+        partial(markov_ladder, metrics),
         "Interpolated Markov models of every order, trained and evaluated on the same bases as the language "
         "models. Lower is better; a band is the 95 % bootstrap interval of a language model.",
         "Bits per base of Markov models and language models",
     )
     curves = [
         picture(
-            loss_curve(one, f"Pretraining: {name}"),
+            partial(loss_curve, one, f"Pretraining: {name}"),
             f"{name}: losses (left) and bits per base of the held-out bases (right) during training. Lower "
             "is better; the dashed line is the best Markov model.",
             f"Loss curves of {name}",
@@ -33,7 +34,7 @@ def language_chapter(folders: Sequence[Path]) -> Chapter:
         for name, one in metrics.items()
     ]
     seconds = {name: run.seconds for name, run in runs.items()}
-    times = picture(time_comparison(seconds), "Elapsed time of each training.", "Training times")
+    times = picture(partial(time_comparison, seconds), "Elapsed time of each training.", "Training times")
     return Chapter(
         title="Pretraining",
         findings=language_findings(metrics),

@@ -7,11 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from dnalm.files import write_text
 from dnalm.record import read_record
-from dnalm.report.figures import DPI, png
+from dnalm.report.figures import DPI, Draw, png
 from dnalm.report.sentences import templates
 
 ANSWERS = 5
@@ -22,7 +20,7 @@ ANSWERS = 5
 class Picture:
     """A PNG with its caption; `alt` is for a reader who cannot see it."""
 
-    png: bytes
+    png: bytes  # empty if it could not be drawn: the caption says why
     caption: str
     alt: str
 
@@ -83,12 +81,16 @@ class Chapter:
         return {key: name for key, name in headings.items() if getattr(self, key)}
 
 
-def write_page(chapters: Sequence[Chapter], path: Path, title: str) -> None:
+def write_page(chapters: Sequence[Chapter], path: Path, title: str) -> list[str]:
     """Write `chapters` as one self-contained HTML page, complete or not at all.
 
     The page begins with the first findings of each chapter. A single chapter gives its first figure too, and
     does not repeat what stands there.
+
+    Returns:
+        The captions of figures that could not be drawn.
     """
+    missing = [figure.caption for chapter in chapters for figure in chapter.figures if not figure.png]
     with_findings = [chapter for chapter in chapters if chapter.findings]
     each = max(1, ANSWERS // max(1, len(with_findings)))
     answer = [text for chapter in with_findings for text in chapter.findings[:each]]
@@ -99,11 +101,15 @@ def write_page(chapters: Sequence[Chapter], path: Path, title: str) -> None:
         chapters = [replace(chapter, findings=chapter.findings[each:], figures=chapter.figures[1:])]
     values = {"title": title, "chapters": chapters, "answer": answer, "pictures": first}
     write_text(path, templates().get_template("page.html.j2").render(values))
+    return missing
 
 
-def picture(figure: Figure, caption: str, alt: str) -> Picture:
-    """Return a figure as a picture of a page."""
-    return Picture(png(figure), caption, alt)
+def picture(draw: Draw, caption: str, alt: str) -> Picture:
+    """Draw a picture of a page; one that cannot be drawn does not cost the page."""
+    try:
+        return Picture(png(draw), caption, alt)
+    except Exception as error:
+        return Picture(b"", f"{alt}: not drawn ({type(error).__name__}: {error})", alt)
 
 
 def how_made(name: str, run: Path, more: Sequence[Sequence[str]] = ()) -> Table:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from dnalm.bootstrap import RESAMPLES
@@ -107,7 +108,7 @@ def _figures(runs: PairRuns, titled: Titled) -> list[Picture]:
     panels = [_panel(title, c, sequenced=False) for title, c in titled.items()]
     pictures = [
         picture(
-            auroc_intervals(panels, everyone=names),
+            partial(auroc_intervals, panels, everyone=names),
             "AUROC with its 95 % interval; models in colour, baselines in grey. Panels show different pairs: "
             "compare within a panel only. Counting alone reaches the dashed line.",
             "AUROC of each model and baseline",
@@ -120,7 +121,7 @@ def _figures(runs: PairRuns, titled: Titled) -> list[Picture]:
             "The same over the pairs whose gene has an mRNA or a CDS, the sequenced part. A model that gains "
             "most here gains from the sequence."
         )
-        figure = auroc_intervals(panels, "AUROC where the gene has an mRNA or a CDS", names)
+        figure = partial(auroc_intervals, panels, "AUROC where the gene has an mRNA or a CDS", names)
         pictures.append(picture(figure, caption, "AUROC over the sequenced part"))
     return [*pictures, *_reliability(titled, names), *_curves(runs)]
 
@@ -147,7 +148,7 @@ def _reliability(titled: Titled, names: Sequence[str]) -> list[Picture]:
         bins = {name: c.models[name].scores.reliability for name in best}
         pictures.append(
             picture(
-                reliability(bins, names),
+                partial(reliability, bins, names),
                 f"{title}. Left: of the pairs with a probability, the fraction that is positive, "
                 f"{'after' if c.baselines else 'before'} temperature scaling; above the dashed line, a "
                 f"probability is too low. Bins of fewer than {MIN_PAIRS} pairs are left out. Right: the "
@@ -169,7 +170,6 @@ def _curves(runs: PairRuns) -> list[Picture]:
             f"is untrained. {one.split.capitalize()} split, negatives {one.negatives}, node rate "
             f"{number(rate)}."
         )
-        pictures.append(
-            picture(epoch_curves(one.training, title, rate), caption, f"Training curves of {name}")
-        )
+        curves = partial(epoch_curves, one.training, title, rate)
+        pictures.append(picture(curves, caption, f"Training curves of {name}"))
     return pictures

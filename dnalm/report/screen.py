@@ -6,6 +6,7 @@ Shapes used below
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -80,8 +81,8 @@ class Screen:
 
 def write_screen(
     screen: Screen, results: PairResults, comparisons: Sequence[PairComparison], path: Path
-) -> None:
-    """Write the page of a screen.
+) -> list[str]:
+    """Write the page of a screen; return the captions of figures that could not be drawn.
 
     Args:
         screen: the ranking.
@@ -101,7 +102,7 @@ def write_screen(
         _query(screen, results),
     ]
     count = counted(len(screen.probabilities), screen.ranked)
-    write_page(chapters, path, f"{count} ranked for {screen.query} {_short(screen.name)}")
+    return write_page(chapters, path, f"{count} ranked for {screen.query} {_short(screen.name)}")
 
 
 def _first(screen: Screen, results: PairResults, comparisons: Sequence[PairComparison]) -> Chapter:
@@ -120,7 +121,7 @@ def _first(screen: Screen, results: PairResults, comparisons: Sequence[PairCompa
     )
     prevalence = results.validation.prevalence
     histogram = picture(
-        probabilities(screen.probabilities, prevalence),
+        partial(probabilities, screen.probabilities, prevalence),
         f"How many of the {counted(total, 'pair')} have which probability. A ranking whose pairs are all "
         "close together hardly separates them.",
         "Histogram of the calibrated probabilities",

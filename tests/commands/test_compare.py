@@ -1,9 +1,14 @@
 """Tests for `dnalm compare` and `dnalm interact compare`: one page of the runs of any kind."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
+import dnalm
 from dnalm.cli import main
 from dnalm.files import write_json
 from tests.report.invented import CNN, add, change, make_evaluation, make_results, make_run, write_outputs
@@ -99,3 +104,26 @@ def test_a_damaged_file_is_named_and_nothing_is_written(models, runs, text, caps
         assert "Traceback" not in message
         assert sorted(folder.rglob("*")) == before
         (folder / name).unlink()
+
+
+def test_figures_that_fail_cost_neither_the_page_nor_the_exit_code(models, outputs, monkeypatch, capsys):
+    for module in ("figures", "pages"):
+        monkeypatch.setattr(f"dnalm.report.{module}.png", lambda draw: 1 / 0)
+    assert main(["compare", str(models), str(outputs)]) == 0
+    shown = capsys.readouterr()
+    assert shown.err.count("warning: ") == 8 + len(PLOTS)  # four pictures of each chapter, two files
+    assert shown.out.splitlines()[-1] == str(models / "report.html")
+    assert "not drawn" in (models / "report.html").read_text()
+
+
+def test_a_notebooks_backend_a_users_settings_and_the_locale_do_not_decide(tmp_path):
+    """In a process of its own, which starts as a notebook's shell, or one of another alphabet, starts it."""
+    folder = write_outputs(tmp_path / "Ωutputs", make_run("full", 1.945))
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\n")
+    env = os.environ | {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    env |= {"PYTHONIOENCODING": "latin-1", "PYTHONPATH": str(Path(dnalm.__file__).parents[1])}
+    command = [sys.executable, "-m", "dnalm", "compare", folder.name]
+    ended = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True)
+    assert (ended.returncode, ended.stdout.splitlines()[-1]) == (0, b"?utputs/report.html"), ended.stderr
+    assert b"warning" not in ended.stderr
+    assert (folder / "report.html").read_text().count("<img ") == 3

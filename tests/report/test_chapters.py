@@ -6,7 +6,8 @@ import pytest
 
 from dnalm.bootstrap import moments, paired_difference, pearson_estimate
 from dnalm.files import write_json
-from dnalm.report.binding import binding_chapter, draw_comparisons
+from dnalm.report.binding import binding_chapter, comparison_figures
+from dnalm.report.figures import save_all
 from dnalm.report.pairs import pair_chapter
 from dnalm.report.sentences import interval
 from tests.report.invented import CNN, TRUTH, add, change, evaluate, make_evaluation, make_results, rows_of
@@ -68,11 +69,11 @@ def test_the_text_says_how_windows_were_divided(no_pictures, tmp_path):
 
 def test_a_binding_page_holds_every_picture_and_comparisons_are_drawn_anew(page_of, tmp_path):
     add(tmp_path, "vocab4", 4.0)
-    paths = draw_comparisons([tmp_path], tmp_path)
+    paths = save_all(comparison_figures([tmp_path], tmp_path), print)
     assert [path.name for path in paths] == ["finetuning_time_comparison.png", "performance_comparison.png"]
     before = paths[1].read_bytes()
     predicted = add(tmp_path, "baseline", 1.0, **CNN)
-    draw_comparisons([tmp_path], tmp_path)
+    save_all(comparison_figures([tmp_path], tmp_path), print)
     assert paths[1].read_bytes() != before
     evaluate(tmp_path, {"baseline": (predicted, CNN)})
     chapter = binding_chapter([tmp_path])

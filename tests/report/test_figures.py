@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib import rc_context, rcParams
 from matplotlib.image import imread
 
 from dnalm.bootstrap import Estimate
@@ -34,7 +35,7 @@ DETAILS = {
 }
 EDGES, PREDICTED, OBSERVED = [0.0, 0.25, 0.5, 0.75, 1.0], [0.2, 0.4, NAN, 0.9], [0.1, 0.45, NAN, 0.8]
 BINS = Reliability(EDGES, PREDICTED, OBSERVED, [300, 500, 0, 200])
-DRAWING = training.png(training.time_comparison({"a": 60.0}))
+DRAWING = training.png(lambda: training.time_comparison({"a": 60.0}))
 RANGES, WEIGHTS, ATOMS = [(2, 6), (6, 10), (14, 20)], [0.5, 0.2, 0.3], [0.6, 0.1, 0.0, 0.3]
 
 
@@ -67,10 +68,24 @@ EVERY = {
 def test_every_figure_is_a_png_with_something_on_it_the_same_from_any_thread(name, tmp_path):
     paths = [tmp_path / "a new folder" / f"{i}.png" for i in range(2)]
     with ThreadPoolExecutor(2) as threads:
-        list(threads.map(lambda path: training.save(EVERY[name](), path), paths))
+        list(threads.map(lambda path: training.save(EVERY[name], path), paths))
     assert paths[0].read_bytes() == paths[1].read_bytes()
     assert imread(paths[0])[..., :3].std() > 0.05
     assert sorted(paths[0].parent.iterdir()) == paths
+
+
+def test_settings_of_a_user_do_not_decide_and_stay():
+    before = training.png(EVERY["time_comparison"])
+    with rc_context({"text.usetex": True, "font.size": 30.0, "savefig.bbox": "tight"}):
+        assert training.png(EVERY["time_comparison"]) == before
+        assert rcParams["font.size"] == 30.0
+
+
+def test_a_figure_that_fails_gives_a_warning_and_the_others_are_drawn(tmp_path):
+    said, paths = [], [tmp_path / f"{name}.png" for name in "ab"]
+    written = training.save_all({paths[0]: lambda: 1 / 0, paths[1]: EVERY["time_comparison"]}, said.append)
+    assert written == list(tmp_path.iterdir()) == paths[1:]
+    assert [str(paths[0]) in message for message in said] == [True]
 
 
 def lines(axes):
@@ -110,7 +125,7 @@ def test_epoch_curves():
     assert [0.58, 0.58] in lines(right).values()
     assert PAIRS["val_auroc"] in lines(right).values()
     one = {name: values[1:2] for name, values in BINDING.items()}
-    assert training.png(training.epoch_curves(trained(one), "t"))
+    assert training.png(lambda: training.epoch_curves(trained(one), "t"))
     flat = PAIRS | {"train_loss": [0.693] * 2, "val_bce": [0.6931] * 2, "val_auroc": [0.5, 0.501]}
     axes = training.epoch_curves(trained(flat), "t", 0.502).axes
     assert [high - low for low, high in (one.get_ylim() for one in axes)] == pytest.approx([0.05, 0.1])

@@ -9,7 +9,7 @@ import pytest
 from dnalm.bootstrap import Estimate
 from dnalm.files import write_json
 from dnalm.report.language import genome_chapter, language_chapter
-from dnalm.report.pages import Chapter, Picture, Table
+from dnalm.report.pages import Chapter, Picture, Table, picture, write_page
 from dnalm.report.sentences import interval, language_findings, verdict
 from dnalm.results import LanguageMetrics, decode
 from tests.report.conftest import PNG
@@ -37,6 +37,13 @@ def test_text_is_escaped_everywhere(page_of):
     text = page_of(chapter, chapter, title=nasty)
     assert "<b>" not in text
     assert text.count("&lt;b&gt;") > 20
+
+
+def test_a_page_does_without_a_picture_that_cannot_be_drawn(page_of, tmp_path):
+    chapter = Chapter("One", ["yes"], figures=[picture(lambda: 1 / 0, "a caption", "the curve")])
+    assert "the curve: not drawn" in page_of(chapter)
+    assert "<img" not in page_of(chapter)
+    assert write_page([chapter], tmp_path / "page.html", "t") == [chapter.figures[0].caption]
 
 
 def test_pictures_have_their_size_in_inches_and_tables_align():
