@@ -18,6 +18,7 @@ from dnalm.errors import InputError
 
 CHUNK = 1 << 20
 """Bytes read or hashed at a time."""
+LOCK = ".lock"
 
 
 class FieldError(Exception):
@@ -79,9 +80,9 @@ def recover(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` as UTF-8, atomically."""
+    r"""Write `text` as UTF-8, atomically; a byte of a path that is no UTF-8 is written as in JSON, `\udce9`."""
     with atomic_file(path) as file:
-        file.write(text.encode())
+        file.write(text.encode(errors="backslashreplace"))
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -107,11 +108,14 @@ def sha256(path: Path) -> str:
 def lock(folder: Path) -> Iterator[None]:
     """Lock `folder` (made if absent) for this process; the system unlocks it when the process ends.
 
+    Where an error ends the block before anything is written, no trace of the folder is left.
+
     Raises:
         InputError: if another live process holds it.
     """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a+") as file:
+    with (folder / LOCK).open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError) as error:
@@ -123,7 +127,15 @@ def lock(folder: Path) -> Iterator[None]:
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
-        yield
+        try:
+            yield
+        except BaseException:
+            if [path.name for path in folder.glob("*")] == [LOCK]:
+                (folder / LOCK).unlink()
+                with contextlib.suppress(OSError):  # something else is in a parent now
+                    for path in made:
+                        path.rmdir()
+            raise
 
 
 def need_space(folder: Path, size: int) -> None:

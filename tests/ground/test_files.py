@@ -80,6 +80,27 @@ def test_a_lock_is_for_one_and_dies_with_its_owner(tmp_path):
         owner.kill()
 
 
+def test_a_lock_leaves_no_trace_where_nothing_was_written(tmp_path):
+    def refuse(folder, name=""):
+        with pytest.raises(InputError), files.lock(folder):
+            if name:
+                (folder / name).touch()
+            raise InputError("no")
+
+    (tmp_path / "there").mkdir()
+    refuse(tmp_path / "a" / "new" / "one")
+    refuse(tmp_path / "there")
+    assert [path.name for path in tmp_path.rglob("*")] == ["there"]
+    refuse(tmp_path / "there" / "one", "run.json")
+    assert sorted(os.listdir(tmp_path / "there" / "one")) == [".lock", "run.json"]
+
+
+def test_bytes_of_a_path_that_are_no_text_are_written(tmp_path):
+    path = os.fsdecode(b"caf\xe9")
+    files.write_json(tmp_path / "a.json", path)
+    assert files.read_json(tmp_path / "a.json") == path
+
+
 def test_space_is_asked_for_before_writing(tmp_path):
     files.need_space(tmp_path / "not" / "there", 1)
     with pytest.raises(InputError, match="about 1,000,000,000,000,000 MB are needed"):
