@@ -9,6 +9,7 @@ import json
 import pickle
 import re
 import struct
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -142,7 +143,8 @@ def read_pt(path: Path) -> dict[str, Any]:
         InputError: if it is no such file, or needs code to be run, which is named.
     """
     try:
-        with torch.serialization.safe_globals(STAND_INS):
+        with torch.serialization.safe_globals(STAND_INS), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what torch says of the file is said below
             content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
         raise
@@ -154,6 +156,9 @@ def read_pt(path: Path) -> dict[str, Any]:
                 "read: ask its author for a safetensors file"
             ) from error
         what = "expected a PyTorch file of tensors, got something else or a damaged one"
+        if "TorchScript" in str(error):
+            what = "expected a file of tensors, got TorchScript, a program; where it was made, save its "
+            what += "tensors: torch.save(model.state_dict(), FILE)"
         raise InputError(f"{path}: {what}") from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected a dictionary of tensors, got {type(content).__name__}")

@@ -80,7 +80,7 @@ def recover(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    r"""Write `text` as UTF-8, atomically; a byte of a path that is no UTF-8 is written as in JSON, `\udce9`."""
+    r"""Write `text` as UTF-8, atomically; bytes of a path that are no UTF-8 as in JSON, `\udce9`."""
     with atomic_file(path) as file:
         file.write(text.encode(errors="backslashreplace"))
 

@@ -8,8 +8,10 @@ import contextlib
 import functools
 import os
 import signal
+import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from types import FrameType
@@ -27,6 +29,9 @@ PARALLEL_COMMANDS = ("pretrain", "finetune", "baseline", "evaluate", *INTERACT)
 """Commands that several processes can run together."""
 LOST_PEER = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer", "Broken pipe")
 """Texts of errors that mean that another process has ended."""
+WAIT, GRACE, POLL = 300.0, 3.0, 0.2
+"""Seconds that the processes of srun wait for each other, until this is reported, and between two looks."""
+ALONE = "to run in this process alone, unset SLURM_STEP_NUM_TASKS"
 
 
 def silent(_message: str) -> None:
@@ -67,7 +72,8 @@ def check_verb(verb: str) -> None:
     info = current()
     if info.world_size > 1 and verb not in PARALLEL_COMMANDS:
         commands = ", ".join(PARALLEL_COMMANDS)
-        raise InputError(f"{verb} runs in one process; torchrun and srun are for {commands}")
+        hint = f"; {ALONE}" if info.launcher == "srun" else ""
+        raise InputError(f"{verb} runs in one process; torchrun and srun are for {commands}{hint}")
     if not info.local_world_size or info.world_size % info.local_world_size:
         raise InputError(
             f"{info.world_size} processes, not equally many on each machine; start the same number on each "
@@ -83,6 +89,46 @@ def check_batch(batch_size: int, accumulate: int) -> None:
             f"`batch_size` {batch_size} cannot be divided equally among {world} processes of {accumulate} "
             f"micro-batches each; it is over all processes: choose a multiple of {world * accumulate}"
         )
+
+
+def join(host: str, port: int, backend: str, say: Say = silent, seconds: float = WAIT) -> None:
+    """Connect the processes of srun, all of which call this; torch would wait for ever and deaf to signals.
+
+    Args:
+        host: the machine of the first process.
+        port: where it listens.
+        backend: of torch.distributed.
+        say: called with a message that others are waited for.
+        seconds: to wait.
+
+    Raises:
+        InputError: if some have not started by then, as in an interactive step, where a person starts one.
+    """
+    import torch.distributed as dist
+
+    info, begin, store, reported = current(), time.monotonic(), None, False
+    while True:
+        if store is None and (info.rank == 0 or _listens(host, port)):
+            store = dist.TCPStore(host, port, info.world_size, info.rank == 0, wait_for_workers=False)
+            store.add("dnalm/started", 1)
+        missing = info.world_size - (store.add("dnalm/started", 0) if store else 1)
+        if store is not None and not missing:
+            break
+        waiting = f"{missing} other {'process' if missing == 1 else 'processes'} of this step"
+        if (waited := time.monotonic() - begin) >= seconds:
+            raise InputError(f"waited {seconds:.0f} s for {waiting}; start all of them by srun; {ALONE}")
+        if waited >= min(GRACE, seconds / 2) and not reported:
+            say(f"waiting for {waiting}, at most {seconds:.0f} s; {ALONE}")
+            reported = True
+        time.sleep(POLL)
+    dist.init_process_group(backend, store=store, rank=info.rank, world_size=info.world_size)
+
+
+def _listens(host: str, port: int) -> bool:
+    """Return whether a process listens at an address."""
+    with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=POLL):
+        return True
+    return False
 
 
 def barrier() -> None:

@@ -2,6 +2,11 @@
 
 import os
 import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -50,6 +55,60 @@ def test_machines_with_different_numbers_of_processes_are_refused(monkeypatch):
         monkeypatch.setenv("SLURM_STEP_TASKS_PER_NODE", per_machine)
         with pytest.raises(InputError, match=f"^{count} processes"):
             process.check_verb("pretrain")
+
+
+JOIN = """
+import sys
+from dnalm import process
+process.join("127.0.0.1", int(sys.argv[1]), "gloo")
+assert process.all_gather(process.current().rank) == [0, 1]
+process.barrier()
+process.end(0)
+"""
+
+
+@pytest.fixture
+def step(monkeypatch):
+    """The environment of the first of two processes of srun, and a port where it can listen."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    names = (
+        "NTASKS",
+        "STEP_NUM_TASKS",
+        "STEP_TASKS_PER_NODE",
+        "NTASKS_PER_NODE",
+        "PROCID",
+        "LOCALID",
+        "NODEID",
+    )
+    values = {f"SLURM_{name}": value for name, value in zip(names, "2222000", strict=True)}
+    values |= {"SLURM_NNODES": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    for name, value in (values | {"PYTHONPATH": str(Path(process.__file__).parents[1])}).items():
+        monkeypatch.setenv(name, value)
+    return port
+
+
+def test_a_process_of_srun_does_not_wait_for_ever(step):
+    messages = []
+    with pytest.raises(InputError, match="1 other process .*SLURM_STEP_NUM_TASKS"):
+        process.join("127.0.0.1", int(step), "gloo", messages.append, seconds=0.3)
+    assert len(messages) == 1
+
+
+def test_a_process_of_srun_that_waits_obeys_ctrl_c(step, tmp_path):
+    command = [sys.executable, "-m", "dnalm", "pretrain", "--data", str(tmp_path)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as waiting:
+        assert "waiting for 1 other process" in waiting.stderr.readline()
+        waiting.send_signal(signal.SIGINT)
+        assert waiting.wait(20) == 130
+
+
+def test_processes_of_srun_join_whichever_comes_first(step):
+    ranks = [subprocess.Popen([sys.executable, "-c", JOIN, step], env=os.environ | {"SLURM_PROCID": "1"})]
+    time.sleep(1.0)
+    ranks.append(subprocess.Popen([sys.executable, "-c", JOIN, step]))
+    assert [rank.wait(60) for rank in ranks] == [0, 0]
 
 
 def test_the_first_signal_is_reported_and_the_second_stops_at_once():

@@ -98,7 +98,7 @@ def train(options: BindingOptions, start: BindingStart) -> None:
         InputError: for a mistake in the options or the data.
     """
     say, model = options.run.say, options.out / options.name
-    processor = prepare_process(options.run.compute)
+    processor = prepare_process(options.run.compute, options.run.say)
     with progress_bar(quiet=options.run.quiet) as progress:
         training = BindingRun(options, start, processor, options.run, say=say, progress=progress)
         if options.run.dry_run:

@@ -91,7 +91,7 @@ def run(options: Options) -> None:
         gene_kind=options.gene_kind,
         say=options.say,
     )
-    processor = prepare_process(options.compute)
+    processor = prepare_process(options.compute, options.say)
     encoder = InputEncoder(store_of(options.store, options.data), processor, options.say)
     top = options.top if options.attention else 0
     ranking = rank(opened.model, encoder, candidates, opened.temperature, top)

@@ -42,7 +42,7 @@ def run(options: Options) -> None:
     Raises:
         InputError: for a mistake in the options or the data, and when memory runs out.
     """
-    processor = prepare_process(options.run.compute)
+    processor = prepare_process(options.run.compute, options.run.say)
     out, say = options.out, options.run.say
     if options.run.dry_run:
         training = PairRun(options, processor, options.run, say=say)

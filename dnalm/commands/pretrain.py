@@ -51,7 +51,7 @@ def run(options: Options) -> None:
     Raises:
         InputError: for a mistake in the options or the data, and when memory runs out.
     """
-    processor = prepare_process(options.run.compute)
+    processor = prepare_process(options.run.compute, options.run.say)
     out, mode, say = options.out, options.mode, options.run.say
     if options.run.dry_run:
         estimate = PretrainRun(options, processor, options.run, say=say).estimate()

@@ -12,6 +12,7 @@ import torch
 from dnalm import process
 from dnalm.device import Compute, Processor
 from dnalm.errors import InputError
+from dnalm.process import Say
 from dnalm.record import Record
 from dnalm.results import write
 from dnalm.train.run import Estimate, RunConfig
@@ -56,7 +57,7 @@ class EvaluationOptions(ProcessOptions):
         """
         if self.out is not None and self.out.exists() and not self.overwrite:
             raise InputError(f"{self.out}: exists already; --overwrite replaces it, or choose another --out")
-        return prepare_process(self.compute)
+        return prepare_process(self.compute, self.say)
 
     def evaluate_and_save(
         self,
@@ -93,11 +94,11 @@ def _without_details(results: Any) -> Any:
     return results
 
 
-def prepare_process(compute: Compute) -> Processor:
+def prepare_process(compute: Compute, say: Say = process.silent) -> Processor:
     """Choose the device, set this process's threads and determinism, and join the other processes.
 
     Raises:
-        InputError: if the machine has not what is wanted.
+        InputError: if the machine has not what is wanted, or not all processes have started.
     """
     processor = compute.processor()
     if compute.deterministic and processor.device == "cuda":
@@ -109,6 +110,10 @@ def prepare_process(compute: Compute) -> Processor:
     info = process.current()
     if info.launcher == "srun":  # required by lightning-fabric; srun sets it only if it was given
         os.environ.setdefault("SLURM_NTASKS_PER_NODE", str(info.local_world_size))
+        from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+
+        first, backend = SLURMEnvironment(), "nccl" if processor.device == "cuda" else "gloo"
+        process.join(first.main_address, first.main_port, backend, say)
     if processor.strategy != "single":
         processor.fabric()
         process.barrier()  # connected, so that each notices when another ends

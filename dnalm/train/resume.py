@@ -35,7 +35,7 @@ def newest_state(folder: Path, say: Say) -> tuple[dict[str, Tensor], dict[str, A
             except InputError as error:
                 damaged.append(str(error))
     if not states:
-        what = f"no complete state: {'; '.join(damaged)}; run with `overwrite`"
+        what = f"no complete state: {'; '.join(damaged)}; begin anew with `overwrite` or in another folder"
         raise InputError(f"{folder}: {what if damaged else 'nothing to resume here; run without `resume`'}")
     state, path = max(states, key=lambda state: state[0][1]["step"])
     for message in damaged:
@@ -75,6 +75,12 @@ def check_identity(folder: Path, before: Mapping[str, Any], now: Mapping[str, An
     """Raise an InputError that names what differs, if a run to be continued had other settings or data."""
     if differing := sorted(key for key in now if before.get(key) != now[key]):
         named = "; ".join(f"{key} was {before.get(key)}, is {now[key]}" for key in differing)
+        advice = "to finish the run, give its settings again"
+        if {"steps", "epochs"} & {*differing}:
+            advice += (
+                "; its learning rates were planned for its length: to train longer, begin a longer run in "
+                "another folder, or in finetune and interact train go on from this model by `init_from`"
+            )
         raise InputError(
-            f"{folder}: cannot resume with other settings: {named}; use `overwrite` to start anew"
+            f"{folder}: cannot resume with other settings: {named}; {advice}; `overwrite` replaces it"
         )

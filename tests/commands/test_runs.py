@@ -53,10 +53,11 @@ def test_processes_of_srun_need_not_be_given_their_number_on_a_machine(monkeypat
     monkeypatch.setattr("dnalm.process.current", lambda: ProcessInfo(3, 8, 4, "srun"))
     joined = []
     monkeypatch.setattr(Processor, "fabric", lambda processor: joined.append(SLURMEnvironment().detect()))
+    monkeypatch.setattr("dnalm.process.join", lambda *address: joined.append("waited"))
     monkeypatch.setattr("dnalm.process.barrier", lambda: joined.append("met"))
     assert prepare_process(Compute(device="cpu", precision="fp32")).strategy == "ddp"
     assert os.environ["SLURM_NTASKS_PER_NODE"] == "4"
-    assert joined == [True, "met"]
+    assert joined == ["waited", True, "met"]
 
 
 @pytest.mark.parametrize("terminal", [True, False])

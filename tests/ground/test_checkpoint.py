@@ -5,6 +5,7 @@ import os
 import pickle
 import subprocess
 import sys
+import warnings
 import zipfile
 
 import numpy as np
@@ -186,6 +187,15 @@ def test_what_is_allowed_cannot_be_abused(tmp_path, monkeypatch, code, message):
     with pytest.raises(InputError, match=r"old\.pt: "):
         checkpoint.read_pt(tmp_path / "old.pt")
     assert sorted(os.listdir()) == ["empty.pt", "old.pt", "x.pt"]
+
+
+def test_torchscript_is_named_and_no_raw_warning_is_shown(tmp_path, recwarn):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch.jit is deprecated
+        torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)).save(tmp_path / "x.pt")
+    with pytest.raises(InputError, match="TorchScript"):
+        checkpoint.read_pt(tmp_path / "x.pt")
+    assert not recwarn.list
 
 
 @pytest.mark.parametrize("new_format", [True, False])

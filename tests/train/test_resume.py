@@ -7,7 +7,7 @@ import torch
 
 from dnalm import checkpoint
 from dnalm.errors import InputError
-from dnalm.train.resume import BEFORE, LAST, newest_state, recover_run
+from dnalm.train.resume import BEFORE, LAST, check_identity, newest_state, recover_run
 
 
 @pytest.fixture
@@ -38,6 +38,13 @@ def test_a_damaged_state_is_passed_over_with_a_warning(states, harm):
     (states / BEFORE / "model.safetensors").unlink()
     with pytest.raises(InputError, match="`overwrite`"):
         newest_state(states, print)
+
+
+@pytest.mark.parametrize("setting", ["steps", "epochs"])
+def test_more_steps_are_refused_with_a_way_to_train_on(tmp_path, setting):
+    check_identity(tmp_path, {setting: 4}, {setting: 4})
+    with pytest.raises(InputError, match=f"{setting} was 4, is 8.*another folder.*`init_from`"):
+        check_identity(tmp_path, {setting: 4}, {setting: 8})
 
 
 def test_the_newest_is_taken_whatever_its_name_and_remains_of_killed_writers_are_removed(states):
