@@ -105,11 +105,12 @@ def join(host: str, port: int, backend: str, say: Say = silent, seconds: float =
         InputError: if some have not started by then, as in an interactive step, where a person starts one.
     """
     import torch.distributed as dist
+    from torch._C._distributed_c10d import TCPStore
 
     info, begin, store, reported = current(), time.monotonic(), None, False
     while True:
         if store is None and (info.rank == 0 or _listens(host, port)):
-            store = dist.TCPStore(host, port, info.world_size, info.rank == 0, wait_for_workers=False)
+            store = TCPStore(host, port, info.world_size, info.rank == 0, wait_for_workers=False)
             store.add("dnalm/started", 1)
         missing = info.world_size - (store.add("dnalm/started", 0) if store else 1)
         if store is not None and not missing:
