@@ -79,14 +79,12 @@ def describe_checkpoint(path: Path) -> Finding:
     if kind is None:
         return Finding("training-state", "state of a training run, to go on from", facts, [])
     model = path.parent if path.name == "checkpoint" else path
-    untrained = content.get("step") == 0  # and without its temperature a model is not trained to its end
-    if kind == "interaction" and "temperature" not in content:
-        untrained = not (model / "results.json").is_file()
-    commands = []
-    if kind == "language" and not untrained:
-        commands = [finetune(path, content.get("characters") == VOCAB4.characters)]
-    elif not untrained:
-        commands = [evaluation(kind, model)]
+    commands = [evaluation(kind, model)]
+    if kind == "language":
+        untrained = content.get("step") == 0
+        commands = [] if untrained else [finetune(path, content.get("characters") == VOCAB4.characters)]
+    elif kind == "interaction" and "temperature" not in content and not (model / "results.json").is_file():
+        commands = []  # its training has not ended
     return Finding("checkpoint", f"{kind} model", facts, commands)
 
 
