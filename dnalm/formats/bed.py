@@ -17,22 +17,21 @@ from dnalm.formats.text import NUMBER, read_lines
 
 HEAD = 1000
 """Lines by which a bedGraph is recognised."""
-SKIPPED = ("#", "track", "browser")
-"""First words of lines that hold no interval (UCSC, BED format)."""
+SKIPPED = re.compile(r"#|(track|browser)(\s|$)")
+"""How lines begin that hold no interval (UCSC, BED format)."""
 
 
 def split_row(line: str) -> list[str]:
     """Return the cells of a line, separated by tabs or else by blanks; none if it holds no interval."""
     text = line.rstrip()
-    if not text or text.startswith("#") or text.split(maxsplit=1)[0] in SKIPPED:
+    if SKIPPED.match(text):
         return []
-    return [cell.strip() for cell in text.split("\t")] if "\t" in text else text.split()
+    return list(map(str.strip, text.split("\t"))) if "\t" in text else text.split()
 
 
 def is_interval(cells: list[str]) -> bool:
     """Return whether a row begins with contig, start and end, the start not after the end."""
-    numbers = cells[1:3]
-    is_valid = len(numbers) == 2 and cells[0] and all(re.fullmatch("[0-9]+", cell) for cell in numbers)
+    is_valid = len(cells) > 2 and cells[0] and cells[1].isdecimal() and cells[2].isdecimal()
     return bool(is_valid) and int(cells[1]) <= int(cells[2])
 
 
