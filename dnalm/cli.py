@@ -13,8 +13,10 @@ import re
 import sys
 import tempfile
 import traceback
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, fields, replace
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -22,11 +24,14 @@ from dnalm import __version__, process
 from dnalm.commands import GROUPS, SECTIONS, VERBS
 from dnalm.config import nearest
 from dnalm.errors import InputError, mistake, shortened
+from dnalm.files import regular_file
 
 DONE, FAULT, MISTAKE, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
 """Exit codes; 130 and 141 are what a shell reports for SIGINT and SIGPIPE."""
 ALIASES = {"--output-dir": "--out", "--data-dir": "--data"}
 """Flags of the published scripts that have another name here; an underscore in a flag is read as a dash."""
+OUTPUTS = ("out", "attention", "store")
+"""Options whose paths are written; all other paths are inputs."""
 LOST = "another process of this run has ended, and reports why; --resume goes on from the last saved state"
 HELP = """\
 dnalm {version}: DNA language models, from a genome to an honest result
@@ -63,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a path may hold letters that the terminal has not
     try:
-        with process.sigterm_as_ctrl_c():
+        with process.sigterm_as_ctrl_c(), _warnings_in_one_line():
             code = execute(args)
         sys.stdout.flush()
         return code
@@ -101,7 +106,8 @@ def execute(args: list[str]) -> int:
         options = parse(first, others)
         if isinstance(options, int):
             return options
-        _module(first).run(options)
+        with contextlib.ExitStack() as stack:
+            _module(first).run(_without_pipes(options, stack))
     elif group and (not others or others[0] in ("-h", "--help")):
         print("\n".join(f"  {name:<19}{VERBS[name]}" for name in group))
         print(f"\ndnalm {first} VERB --help shows the flags of one")
@@ -148,6 +154,32 @@ def parse(verb: str, args: list[str]) -> Any:
             )
     except SystemExit as stop:
         return int(stop.code or DONE)
+
+
+def _without_pipes(options: Any, stack: contextlib.ExitStack) -> Any:
+    """Return the options with a copy in place of each pipe that is an input: verbs read their files again."""
+
+    def copy(value: Any) -> Any:
+        """Return what stands for a value of an option."""
+        if isinstance(value, tuple):
+            return tuple(map(copy, value))
+        return stack.enter_context(regular_file(value)) if isinstance(value, Path) else value
+
+    values = {name: copy(value) for name, value in vars(options).items() if name not in OUTPUTS}
+    return replace(options, **values)
+
+
+@contextlib.contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """Print warnings as messages, without the place in the code that Python adds."""
+    before, warnings.formatwarning = (
+        warnings.formatwarning,
+        lambda text, *_args, **_more: f"warning: {text}\n",
+    )
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 def _plain_flag(arg: str) -> str:

@@ -27,11 +27,11 @@ def read_recipe(name_or_file: str) -> dict[str, dict[str, Any]]:
     """Read a recipe that comes with dnalm, or a TOML file; raise an InputError for anything else."""
     names = recipe_names()
     file = RECIPES / f"{name_or_file}.toml" if name_or_file in names else Path(name_or_file)
-    if not file.is_file():
+    if not file.exists():
         what = f"there is no such file, and the recipes are {', '.join(names)}"
         raise InputError(f"`recipe` {name_or_file}: {what}{nearest(name_or_file, names)}")
     try:
-        tables = tomllib.loads(file.read_text(encoding="utf-8"))
+        tables = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"`recipe` {name_or_file}: expected TOML in UTF-8, but {error}") from error
     if loose := [key for key, value in tables.items() if not isinstance(value, dict)]:

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,8 +99,29 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path}: expected JSON, got something else ({error}); was it cut short?") from error
 
 
+@contextlib.contextmanager
+def regular_file(path: Path) -> Iterator[Path]:
+    """Return `path`, or of a pipe a copy in a temporary folder: a pipe can be read only once.
+
+    An InputError inside the block names the pipe and not the copy.
+    """
+    if not (path.is_fifo() or path.is_char_device()):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="dnalm-pipe-") as folder:
+        copy = Path(folder) / path.name
+        with path.open("rb") as pipe, copy.open("xb") as file:
+            shutil.copyfileobj(pipe, file)
+        try:
+            yield copy
+        except InputError as error:
+            raise InputError(str(error).replace(str(copy), str(path))) from error
+
+
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    if path.is_fifo():
+        raise InputError(f"{path}: a pipe can be read only once; save it to a file first")
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

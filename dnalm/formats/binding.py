@@ -113,13 +113,11 @@ def read_sequences(path: Path) -> tuple[list[str], Letters]:
 
 def read_scores(path: Path) -> tuple[list[str], Scores]:
     """Read the table of scores: names of the columns, and [N, L], a row a window."""
-    lines = read_lines(path)
-    names = next(lines, (1, ""))[1].split("\t")
+    lines = ((number, line) for number, line in read_lines(path) if line.strip(" "))
+    names = [name.strip() for name in next(lines, (1, ""))[1].split("\t")]
     _check_names(names, path)
     rows: list[Scores] = []
     for number, line in lines:
-        if not line:
-            continue
         cells = line.split("\t")
         where = f"{path}: line {number:,}"
         if len(cells) != len(names):

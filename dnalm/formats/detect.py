@@ -1,8 +1,10 @@
 """What kind of genomic file a file is, by its first bytes; only motifs are read to the end."""
 
+import codecs
 import contextlib
 import gzip
 import io
+import itertools
 import re
 import struct
 import zlib
@@ -12,7 +14,7 @@ from typing import Any, NamedTuple
 from dnalm.dna import AMBIGUOUS, BASES
 from dnalm.formats import bed, bigwig, twobit
 from dnalm.formats.motif import is_meme, read_motifs
-from dnalm.formats.text import GZIP_MAGIC
+from dnalm.formats.text import GZIP_MAGIC, Gunzip, check_text
 
 HEAD = 1 << 20
 """Bytes of a file, and of its decompressed text, that are read."""
@@ -38,7 +40,7 @@ class Head(NamedTuple):
     """The beginning of a file, unpacked."""
 
     raw: bytes
-    text: bytes
+    text: bytes  # without a byte order mark
     packing: str  # plain, gzip or bgzip
     whole: bool  # whether `text` is all there is
 
@@ -49,14 +51,15 @@ def read_head(path: Path) -> Head:
         raw = file.read(HEAD)
         whole = not file.read(1)
     if not raw.startswith(GZIP_MAGIC):
-        return Head(raw, raw, "plain", whole)
+        return Head(raw, raw.removeprefix(codecs.BOM_UTF8), "plain", whole)
     packing = "bgzip" if raw[12:14] == b"BC" else "gzip"  # SAM specification, section 4.1
     text, ended = bytearray(), False
-    with contextlib.suppress(EOFError, gzip.BadGzipFile, zlib.error), gzip.open(io.BytesIO(raw)) as unpacked:
+    unpacked = io.BufferedReader(Gunzip(io.BytesIO(raw), path))
+    with contextlib.suppress(EOFError, gzip.BadGzipFile, zlib.error):
         while len(text) < HEAD and (piece := unpacked.read1(1 << 16)):
             text += piece
         ended = not unpacked.read(1)
-    return Head(raw, bytes(text), packing, whole and ended)
+    return Head(raw, bytes(text).removeprefix(codecs.BOM_UTF8), packing, whole and ended)
 
 
 def detect(path: Path, head: Head) -> Detected | None:
@@ -69,7 +72,8 @@ def detect(path: Path, head: Head) -> Detected | None:
         return _twobit(head.raw)
     if head.raw[:4] in bigwig.MAGIC:
         return Detected("bigwig", "bigWig track", {})
-    text = head.text.decode("utf-8-sig", "replace")
+    check_text(head.text[:4], path)
+    text = head.text.decode("utf-8", "replace")
     lines = [line for line in text.splitlines() if line.strip()]
     if "\0" in text or not lines:
         return None
@@ -108,13 +112,10 @@ def _fasta(lines: list[str], head: Head) -> Detected | None:
 
 def _twobit(raw: bytes) -> Detected:
     """Return the facts of a 2bit file."""
-    _, count, _ = struct.unpack(twobit.MAGIC[raw[:4]] + "III", raw[4:16].ljust(12, b"\0"))
-    names: list[str] = []
-    at = 16
-    while len(names) < min(count, NAMES) and at < len(raw):
-        end = at + 1 + raw[at]
-        names.append(raw[at + 1 : end].decode("ascii", "replace"))
-        at = end + 4  # past the record's offset
+    names, count = list[str](), 0
+    with contextlib.suppress(struct.error):  # cut short
+        _, count, index = twobit.read_index(io.BytesIO(raw))
+        names += [name.decode("ascii", "replace") for name, _ in itertools.islice(index, NAMES)]
     return Detected("2bit", ".2bit genome", {"contigs": names, "contig_count": count})
 
 

@@ -1,22 +1,21 @@
 """Genome files as they stream by (`Source`, `Block`), and FASTA, plain, gzip or bgzip, in bounded memory."""
 
 import hashlib
+import io
 import itertools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from dnalm.errors import InputError
-from dnalm.formats.text import AGAIN, GZIP_MAGIC, decompressed, gzip_errors
+from dnalm.formats.text import GZIP_MAGIC, gzip_errors, unpacked
 
 CHUNK = 1 << 20  # bytes of text read at a time
 LONGEST_HEADER = 1 << 15  # bytes; a longer one shows that the file is not FASTA
-BGZIP_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
-"""The empty block that ends every bgzip file (SAM specification, section 4.1.2)."""
 
 
 class Block(NamedTuple):
@@ -26,7 +25,7 @@ class Block(NamedTuple):
     text: bytes  # sequence lines, a newline after each, none empty; may begin and end inside a line
 
 
-class Source:
+class Source(io.FileIO):
     """A genome file that is counted and hashed as it is read, so that its digest costs no second reading.
 
     Args:
@@ -42,23 +41,22 @@ class Source:
             what = "got a folder" if path.is_dir() else "got a pipe or device; save it to a file first"
             what = what if path.exists() else "there is no such file"
             raise InputError(f"{path}: expected a FASTA or .2bit file, {what}")
+        super().__init__(path)
         self.path, self.bytes = path, 0
-        self._file, self._digest, self._on_read = path.open("rb"), hashlib.sha256(), on_read
+        self._digest, self._on_read = hashlib.sha256(), on_read
 
-    def read(self, size: int) -> bytes:
-        """Return at most `size` bytes, none at the end."""
-        data = self._file.read(size)
-        self._digest.update(data)
-        self.bytes += len(data)
+    def readinto(self, buffer: Any) -> int:
+        """Read into the buffer and return the number of bytes, 0 at the end."""
+        size = super().readinto(buffer)
+        self._digest.update(buffer[:size])
+        self.bytes += size
         if self._on_read:
-            self._on_read(len(data))
-        return data
+            self._on_read(size)
+        return size
 
-    def peek(self, size: int, *, from_end: bool = False) -> bytes:
-        """Return the first or the last bytes of the file; reading goes on where it was."""
+    def peek(self, size: int) -> bytes:
+        """Return the first bytes of the file; reading goes on where it was."""
         with self.path.open("rb") as file:
-            if from_end:
-                file.seek(max(0, file.seek(0, 2) - size))
             return file.read(size)
 
     @property
@@ -70,10 +68,6 @@ class Source:
     def summary(self) -> dict[str, Any]:
         """Name, bytes and SHA-256 of what was read, as stored in records."""
         return {"name": self.path.name, "bytes": self.bytes, "sha256": self._digest.hexdigest()}
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
 
 
 def read_text(source: Source) -> Iterator[bytes]:
@@ -101,7 +95,8 @@ def read_fasta(source: Source) -> Iterator[Block]:
     """
     header: bytes | None = None  # the header line so far, when a piece ends inside it
     started, line_start = False, True
-    for chunk in itertools.chain(read_text(source), [b"\n"]):  # ends the last line; else an empty line
+    pieces = itertools.chain(read_text(source), [b"\n"])  # ends the last line; else an empty line
+    for chunk in _without_blanks(pieces):
         at = 0
         while at < len(chunk):
             if header is not None:
@@ -150,6 +145,18 @@ def _next_header(chunk: bytes, at: int) -> int:
     return end if end >= 0 else len(chunk)
 
 
+def _without_blanks(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Drop blanks and tabs at the ends of lines; those that end a piece may stand inside a line."""
+    held = b""
+    for piece in pieces:
+        blanks = [blank for blank in (b" ", b"\t") if blank in piece]  # fast: most pieces have none
+        if held or any(piece.endswith(blank) or blank + b"\n" in piece for blank in blanks):
+            lines = [(line, line.rstrip(b" \t")) for line in (held + piece).split(b"\n")]
+            held = lines[-1][0][len(lines[-1][1]) :]
+            piece = b"\n".join(line for _, line in lines)
+        yield piece
+
+
 def _without_empty_lines(text: bytes, line_start: bool) -> bytes:
     """Remove empty lines; `line_start` is whether the text begins a line."""
     if line_start:
@@ -162,11 +169,8 @@ def _without_empty_lines(text: bytes, line_start: bool) -> bytes:
 
 def _chunks(source: Source) -> Iterator[bytes]:
     """Yield the decompressed bytes of a file, some at a time."""
-    is_bgzip = source.is_gzip and source.peek(14)[12:] == b"BC"
-    if is_bgzip and source.peek(len(BGZIP_END), from_end=True) != BGZIP_END:
-        raise InputError(f"{source.path}: cut short: the end of the bgzip file is missing; {AGAIN}")
-    file = decompressed(cast(IO[bytes], source), source.peek(2))
-    with gzip_errors(source.path):
+    with gzip_errors(source.path), io.BufferedReader(source) as raw:
+        file = unpacked(raw, source.path)
         while chunk := file.read(CHUNK):
             yield chunk
 

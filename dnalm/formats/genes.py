@@ -10,6 +10,7 @@ import numpy as np
 
 from dnalm.dna import AMBIGUOUS, BASES
 from dnalm.errors import InputError, import_extra
+from dnalm.files import regular_file
 from dnalm.formats.fasta import Source, read_fasta
 from dnalm.formats.pairs import plain_gene_id
 from dnalm.formats.text import AGAIN, first_line, read_lines, read_table
@@ -38,19 +39,23 @@ def read_gene_rows(path: Path) -> Iterator[GeneRow]:
     """
     if path.is_dir():
         raise InputError(f"{path}: expected a file of gene sequences (FASTA, table or HDF5), got a folder")
+    with regular_file(path) as file:
+        for row in _rows(file):
+            sequence = "".join(row.sequence.split()).upper().replace(NO_SEQUENCE, "").replace("U", "T")
+            if strange := sorted(set(sequence) - set(BASES + AMBIGUOUS)):
+                raise InputError(
+                    f"{path}: the sequence of gene {row.gene_id} has {strange[0]!r}, which is not DNA"
+                )
+            yield row._replace(gene_id=plain_gene_id(row.gene_id), sequence=sequence)
+
+
+def _rows(path: Path) -> Iterator[GeneRow]:
+    """Yield the sequences of a file as they are in it."""
     with path.open("rb") as file:
         is_hdf5 = file.read(len(HDF5_MAGIC)) == HDF5_MAGIC
     if is_hdf5:
-        rows = _from_hdf5(path)
-    else:
-        rows = _from_fasta(path) if first_line(path).startswith(">") else _from_table(path)
-    for row in rows:
-        sequence = "".join(row.sequence.split()).upper().replace(NO_SEQUENCE, "").replace("U", "T")
-        if strange := sorted(set(sequence) - set(BASES + AMBIGUOUS)):
-            raise InputError(
-                f"{path}: the sequence of gene {row.gene_id} has {strange[0]!r}, which is not DNA"
-            )
-        yield row._replace(gene_id=plain_gene_id(row.gene_id), sequence=sequence)
+        return _from_hdf5(path)
+    return _from_fasta(path) if first_line(path).startswith(">") else _from_table(path)
 
 
 def _from_fasta(path: Path) -> Iterator[GeneRow]:

@@ -41,7 +41,7 @@ def read_pair_rows(path: Path) -> Iterator[PairRow]:
     for file in pair_files(path):
         name = file.name if file == path else f"{file.parent.name}/{file.name}"
         for line, row in read_table(file, COLUMNS):
-            gene, smiles, label = (row[column].strip() for column in COLUMNS)
+            gene, smiles, label = (row[column] for column in COLUMNS)
             yield PairRow(name, line, plain_gene_id(gene), smiles, label)
 
 

@@ -218,9 +218,11 @@ def stream_genome(plan: Plan, folders: dict[str, Path], on_read: OnRead | None) 
                     at = int(letters.argmax())
                     letter = chr(text.translate(None, b"\n")[at])
                     place = f"{path}, contig {contig.name!r}, position {contig.length + at + 1}"
+                    advice = "is it RNA or protein? Or mask it with N"
+                    if letter.isspace():
+                        advice = "remove it: only at the end of a line is it ignored"
                     raise InputError(
-                        f"{place}: {letter!r} is no nucleotide code ({BASES}{AMBIGUOUS} or -); is it RNA or "
-                        "protein? Or mask it with N"
+                        f"{place}: {letter!r} is no nucleotide code ({BASES}{AMBIGUOUS} or -); {advice}"
                     )
                 contig.length += len(letters)
                 position += len(letters)

@@ -126,7 +126,7 @@ def _check_vocabulary(file: Path, content: dict[str, Any]) -> None:
     if len(set(numbers)) < len(content):
         lacks.append("its ids are not different integers from 0 on")
     merges = file.parent / MERGES
-    text = merges.read_text(encoding="utf-8", errors="replace") if merges.is_file() else ""
+    text = merges.read_text(encoding="utf-8-sig", errors="replace") if merges.is_file() else ""
     if any(line.strip() and not line.startswith("#version") for line in text.splitlines()):
         lacks.append(f"there are merges in the {MERGES} beside it")
     if lacks:

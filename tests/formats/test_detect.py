@@ -22,9 +22,9 @@ MEME = (
 BED = "track name=x\n# comment\nchr1\t10\t20\tpeak\nchr1\t30\t30\tpeak\n"
 
 
-def twobit(order):
-    head = struct.pack(order + "IIII", 0x1A412743, 0, 2, 0)
-    index = b"".join(bytes([len(n)]) + n + struct.pack(order + "I", 40) for n in (b"chr1", b"chrUn_7"))
+def twobit(order, version=0):
+    head, offset = struct.pack(order + "IIII", 0x1A412743, version, 2, 0), order + "IQ"[version]
+    index = b"".join(bytes([len(n)]) + n + struct.pack(offset, 40) for n in (b"chr1", b"chrUn_7"))
     return head + index + b"\0" * 40
 
 
@@ -43,7 +43,10 @@ def of(path, content):
         (b">chr1\n" + b"ACGT" * 500_000, "fasta", {"first_contigs": ["chr1"]}),  # in one line
         (">P1\nMKEFLIQPACDE\n", "fasta-other", {"letters_not_of_dna": "EFILPQ"}),
         (">WAAGTAAACA\tFOXA1\t6.36\n0.48\t0.03\t0.01\t0.48\n", "motif", {"motifs": 1}),
-        *((twobit(order), "2bit", {"contigs": ["chr1", "chrUn_7"]}) for order in "<>"),
+        *((twobit(order, 0), "2bit", {"contigs": ["chr1", "chrUn_7"]}) for order in "<>"),
+        *((twobit(order, 1), "2bit", {"contigs": ["chr1", "chrUn_7"]}) for order in "<>"),
+        ("\ufeff" + VCF.replace("\n", "\r"), "vcf", {"contigs": ["22"], "samples": 2}),
+        (">chrA\n".encode("utf-8-sig") + b"AC\r", "fasta", {"contigs": ["chrA"], "length_bp": 2}),
         *((struct.pack(order + "IHH", 0x888FFC26, 4, 10) + b"\0" * 56, "bigwig", {}) for order in "<>"),
         (gzip.compress(VCF.encode()), "vcf", {"contigs": ["22"], "samples": 2}),
         (VCF, "vcf", {"first_variant": "22:16050075 A>G (1-based)"}),
@@ -57,7 +60,7 @@ def of(path, content):
         ("sequence,label\nACGT,1\n", "table", {}),
         ("chr22_0_299\tchr22_300_599\n0\t0\n", "table", {}),
     ],
-    ids=range(20),
+    ids=range(24),
 )
 def test_a_file_is_known_by_its_content(tmp_path, content, kind, facts):
     found = of(tmp_path / "any name", content)

@@ -35,8 +35,17 @@ TWO = [("one", b"ACGT\nacgt\nNN\n"), ("two", b"TTTT\n")]
         b">one\r\nACGT\r\nacgt\r\nNN\r\n>two\r\nTTTT\r\n",
         b">one\rACGT\racgt\rNN\r>two\rTTTT\r",
         b"\n\n>one\n\nACGT\n\n\nacgt\nNN\n\n>two\tx y\nTTTT",
+        b"\xef\xbb\xbf \n>one \n\t\nACGT \t \n \nacgt\t\r\nNN\n>two  \nTTTT  ",
+        gzip.compress(b"\xef\xbb\xbf>one\nACGT\nacgt\nNN\n") + gzip.compress(b">two\nTTTT"),
     ],
-    ids=["plain", "CRLF", "CR", "empty lines and no newline at the end"],
+    ids=[
+        "plain",
+        "CRLF",
+        "CR",
+        "empty lines and no newline at the end",
+        "byte order mark and blanks",
+        "gzip",
+    ],
 )
 @pytest.mark.parametrize("chunk", [1, 2, 3, 7, 1 << 20])
 def test_records_are_the_same_however_lines_end_and_pieces_fall(tmp_path, monkeypatch, data, chunk):
@@ -66,8 +75,14 @@ def test_gzip_of_several_members_and_bgzip(tmp_path):
     assert read(tmp_path / "q.fa.bgz", (tmp_path / "p.fa.bgz").read_bytes()) == TWO
 
 
-def test_source_counts_and_hashes_every_byte(tmp_path):
-    data = gzip.compress(b">one\nACGT\n") + gzip.compress(b"ACGT\n")
+def test_blanks_inside_a_line_stay(tmp_path):
+    assert read(tmp_path / "g.fa", b">one\nAC GT \n A\n") == [("one", b"AC GT\n A\n")]
+
+
+@pytest.mark.filterwarnings("ignore:.*after the end of the gzip data")
+@pytest.mark.parametrize("after", [b"", b"more"])
+def test_source_counts_and_hashes_every_byte(tmp_path, after):
+    data = gzip.compress(b">one\nACGT\n") + gzip.compress(b"ACGT\n") + after
     (tmp_path / "g.fa.gz").write_bytes(data)
     read_bytes = []
     source = Source(tmp_path / "g.fa.gz", read_bytes.append)
@@ -105,7 +120,7 @@ def _damaged() -> bytes:
         (PACKED[:-20], "cut short"),
         (PACKED[:-3], "cut short"),
         (_damaged(), "damaged"),
-        (PACKED + b"more", "damaged"),
+        (">one\nAC\n".encode("utf-16"), "UTF-16"),
     ],
     ids=range(14),
 )
