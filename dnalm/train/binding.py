@@ -355,7 +355,7 @@ class BindingRun(TrainingRun):
                 "epochs": history["epoch"],
                 "train_losses": history["train_loss"],
                 "val_losses": history["val_loss"],
-                "pearson_scores": [each["pearson_r_batches"] for each in evaluations[1:]],
+                "pearson_scores": [each.get("pearson_r_batches", math.nan) for each in evaluations[1:]],
             },
         }
 
