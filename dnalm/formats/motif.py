@@ -149,9 +149,9 @@ def _read_meme(lines: Lines, path: Path) -> Iterator[Motif]:
         number, text = lines[at]
         at += 1
         if text.startswith("ALPHABET"):
-            letters, at = _alphabet(lines, at)
+            letters = _alphabet(text, lines[at:])
             if letters != BASES:
-                got = OTHER_ALPHABETS.get(letters, repr(letters))
+                got = OTHER_ALPHABETS.get(letters) or repr(letters or text)
                 raise InputError(f"{path}: line {number:,}: expected ALPHABET= {BASES}, got {got}")
         if text.startswith("Background letter frequencies"):
             background = _background(lines[at : at + len(BASES)], path)
@@ -169,20 +169,17 @@ def _read_meme(lines: Lines, path: Path) -> Iterator[Motif]:
         raise InputError(f"{path}: expected MEME motifs, got a file without a letter-probability matrix")
 
 
-def _alphabet(lines: Lines, at: int) -> tuple[str, int]:
-    """Return the letters of the alphabet that begins on the line before `at`, and where it ends.
+def _alphabet(first: str, lines: Lines) -> str:
+    """Return the letters of an alphabet that is in its first line, or in the block that follows.
 
-    It is one line, or a block with a letter, or two complementary ones, a line; ambiguous letters have a "=".
+    A line of a block has a letter, or two complementary ones with "~"; those of ambiguous letters have a "=".
     """
-    text = re.sub('"[^"]*"', "", lines[at - 1][1])
-    if "=" in text:
-        return text.partition("=")[2].strip(), at
-    letters = ""
-    while at < len(lines) and lines[at][1] != "END ALPHABET":
-        text = re.sub('"[^"]*"', "", lines[at][1])
-        letters += "" if "=" in text else "".join(re.findall(r"(?:^|~)\s*(\S)", text))
-        at += 1
-    return "".join(sorted(letters)), at
+    if "=" in (text := re.sub('"[^"]*"', "", first)):
+        return text.partition("=")[2].strip()
+    block = itertools.takewhile(lambda line: re.match(r"\S(\s|$)|\*", line[1]), lines)
+    rows = (re.sub('"[^"]*"', "", text) for _, text in block)
+    letters = (re.findall(r"(?:^|~)\s*([^\s*])", row) for row in rows if "=" not in row)
+    return "".join(sorted(itertools.chain.from_iterable(letters)))
 
 
 def _background(lines: Lines, path: Path) -> Background:

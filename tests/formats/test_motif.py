@@ -188,8 +188,12 @@ DREME = (
         (MEME_TEXT, ["GAC MEME-1", "2 MEME"]),
         (STREME, ["GAC MEME-1", "2 MEME"]),
         (DREME, ["GAC DREME-1"]),
+        (
+            STREME.replace("ALPHABET= ACGT\n", STARS + BLOCK.replace("\n", "\n" + STARS, 1)),
+            ["GAC MEME-1", "2 MEME"],
+        ),
     ],
-    ids=["meme", "streme", "dreme"],
+    ids=["meme", "streme", "dreme", "streme with its own alphabet"],
 )
 def test_full_output_of_the_meme_suite(tmp_path, text, names):
     motifs = read(tmp_path, text)
@@ -204,6 +208,7 @@ def test_full_output_of_the_meme_suite(tmp_path, text, names):
     [
         (BLOCK, "ALPHABET= ACGU\n", "RNA"),
         (BLOCK, "ALPHABET= ACDEFGHIKLMNPQRSTVWY\n", "protein"),
+        (BLOCK, 'ALPHABET "ABCDE"\n', '"ABCDE"'),
         ('~ T "Thymine"', '~ U "Uracil"', "RNA"),
         ('N "Any base"', 'm "5-Methylcytosine"\nN "Any base"', "got 'ACGTm'"),
     ],
