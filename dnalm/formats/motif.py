@@ -143,7 +143,10 @@ def _equal_sums(rows: list[list[float]]) -> bool:
 
 
 def _read_meme(lines: Lines, path: Path) -> Iterator[Motif]:
-    """Read matrices in the MEME format, minimal or as MEME, STREME and DREME write it."""
+    """Read matrices in the MEME format, minimal or as MEME, STREME and DREME write it.
+
+    Each MOTIF line has one matrix: with a damaged line, none is lost or has another's name.
+    """
     background, name, at, count = UNIFORM, "", 0, 0
     while at < len(lines):
         number, text = lines[at]
@@ -156,15 +159,21 @@ def _read_meme(lines: Lines, path: Path) -> Iterator[Motif]:
         if text.startswith("Background letter frequencies"):
             background = _background(lines[at : at + len(BASES)], path)
         elif re.match(r"MOTIF\s", text):
+            _check_has_matrix(name, path)
             name = " ".join(re.split(r"\swidth\s*=", text)[0].split()[1:])
         elif text.startswith("letter-probability matrix"):
-            where = f"{path}: motif {name or 'without a MOTIF line'}"
+            if not name:
+                raise InputError(
+                    f"{path}: line {number:,}: expected a MOTIF line above each matrix, got none"
+                )
+            where = f"{path}: motif {name}"
             width = re.search(r"\bw\s*=\s*(\d+)", text)
             rows = list(itertools.takewhile(lambda line: re.match(rf"{NUMBER}(\s|$)", line[1]), lines[at:]))
-            if not name or width and int(width[1]) != len(rows):
-                raise InputError(f"{where}: expected {width[1] if width else 'some'} rows, got {len(rows)}")
+            if width and int(width[1]) != len(rows):
+                raise InputError(f"{where}: expected {width[1]} rows, got {len(rows)}")
             yield Motif(name, _probabilities(_numbers(rows, where), where), None, background)
-            count, at = count + 1, at + len(rows)
+            name, count, at = "", count + 1, at + len(rows)
+    _check_has_matrix(name, path)
     if not count:
         raise InputError(f"{path}: expected MEME motifs, got a file without a letter-probability matrix")
 
@@ -180,6 +189,12 @@ def _alphabet(first: str, lines: Lines) -> str:
     rows = (re.sub('"[^"]*"', "", text) for _, text in block)
     letters = (re.findall(r"(?:^|~)\s*([^\s*])", row) for row in rows if "=" not in row)
     return "".join(sorted(itertools.chain.from_iterable(letters)))
+
+
+def _check_has_matrix(name: str, path: Path) -> None:
+    """Refuse a MOTIF line that no matrix has followed; `name` is empty once one has."""
+    if name:
+        raise InputError(f"{path}: motif {name}: expected a letter-probability matrix below its MOTIF line")
 
 
 def _background(lines: Lines, path: Path) -> Background:

@@ -93,7 +93,7 @@ def test_rounding_is_made_good_and_gzip_is_read(tmp_path):
         (MEME.replace("G 0.2 T", "G 0.4 T"), "background frequencies.*summing to 1, got 'A 0.3 C 0.2 G 0.4"),
         (MEME.replace("A 0.3 C", "C"), "background frequencies.*got 'C 0.2 G 0.2 T 0.3"),
         (MEME.replace("0.7", "0.5"), "motif MA1 X, position 1: .*sum to 0.8"),
-        (MEME.replace("MOTIF", "MOTIV"), "motif without a MOTIF line"),
+        (MEME.replace("MOTIF", "MOTIV"), "a MOTIF line above each matrix"),
         ("MEME version 4\n", "without a letter-probability matrix"),
     ],
 )
