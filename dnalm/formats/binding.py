@@ -123,7 +123,8 @@ def read_scores(path: Path) -> tuple[list[str], Scores]:
         if len(cells) != len(names):
             raise InputError(f"{where}: expected {len(names):,} scores, one a window, got {len(cells):,}")
         # Most cells are equal: each distinct one is parsed once.
-        values = {cell: float(cell) if re.fullmatch(NUMBER, cell.strip()) else np.nan for cell in set(cells)}
+        plain = {cell: cell.strip() for cell in set(cells)}
+        values = {cell: float(text) if re.fullmatch(NUMBER, text) else np.nan for cell, text in plain.items()}
         with np.errstate(over="ignore"):  # beyond float32: infinite
             row = np.fromiter(map(values.__getitem__, cells), dtype=np.float32, count=len(cells))
         if not np.isfinite(row).all():

@@ -88,18 +88,18 @@ def _from_hdf5(path: Path) -> Iterator[GeneRow]:
     """Read gene sequences from the published HDF5 table."""
     h5py = import_extra("h5py", "interaction", f"{path}: HDF5")
     try:
-        opened = h5py.File(path, "r")
-    except OSError as error:
+        with h5py.File(path, "r") as file:
+            for key in file:
+                name = key.decode("utf-8", "replace") if isinstance(key, bytes) else key
+                item = file[key]
+                sequence = _hdf5_text(item[()]) if isinstance(item, h5py.Dataset) else None
+                if sequence is None:
+                    raise InputError(
+                        f"{path}: {name!r}: expected a dataset with the letters of one sequence, got {item}"
+                    )
+                yield GeneRow(name, UNKNOWN, name, sequence)
+    except (OSError, RuntimeError, KeyError, UnicodeError) as error:  # all that h5py raises
         raise InputError(f"{path}: damaged HDF5 ({error}); {AGAIN}") from error
-    with opened as file:
-        for name in file:
-            item = file[name]
-            sequence = _hdf5_text(item[()]) if isinstance(item, h5py.Dataset) else None
-            if sequence is None:
-                raise InputError(
-                    f"{path}: {name!r}: expected a dataset with the letters of one sequence, got {item}"
-                )
-            yield GeneRow(name, UNKNOWN, name, sequence)
 
 
 def _hdf5_text(value: Any) -> str | None:

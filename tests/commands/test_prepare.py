@@ -71,6 +71,7 @@ LONG = "ACGT" * 1_000
         (f">chr1\n{LONG}\n", ["--val-contigs", " ,"], "--val-contigs needs names"),
         (f">chr1\n{LONG}\n", ["--val-contigs", "chr1", "--val-fraction", "0.2"], "two ways to split"),
         ("ACGT\n", [], "first character is '>'"),
+        (f">chr1\n{DNA} {LONG}\n", [], "' ' .* remove it"),
         pytest.param(gzip.compress(DNA.encode())[:500], [], "cut short", id="gzip"),
         pytest.param(b"\x43\x27\x41\x1a" + bytes(12), ["--published"], "needs FASTA", id="2bit"),
     ],

@@ -40,8 +40,9 @@ def test_matches_by_name_and_takes_lower_case(tmp_path):
 
 
 def test_columns_in_another_order_or_more_of_them_and_windows_line_ends(tmp_path):
-    other = "window_name\tgc\tsequence\r\nc_0_3\t.5\tACGT\r\nc_4_7\t.5\tGGNN\r\nc_8_11\t0\tTTTT\r\n\r\n"
-    found = read_binding(*write(tmp_path, sequences=other, scores=SCORES.replace("\n", "\r\n")))
+    other = "window_name\tgc\tsequence\r\nc_0_3\t.5\tACGT\r\nc_4_7 \t.5\tGGNN \r\nc_8_11\t0\tTTTT\r\n\r\n"
+    scores = "\r\n" + SCORES.replace("\n", " \x1f\r\n")
+    found = read_binding(*write(tmp_path, sequences=other, scores=scores))
     assert found.letters[1].tobytes() == b"GGNN"
     assert found.scores[2, 1] == 8.5
 

@@ -79,10 +79,13 @@ def test_refuses_what_holds_no_sequences(tmp_path, text, message):
         list(read_gene_rows(tmp_path / "genes.tsv"))
 
 
-def test_refuses_a_folder_and_hdf5_that_is_cut_short(tmp_path):
+def test_refuses_a_folder_and_hdf5_that_is_damaged(tmp_path):
     hdf5(tmp_path / "genes.hdf5")
-    (tmp_path / "cut.hdf5").write_bytes((tmp_path / "genes.hdf5").read_bytes()[:-1000])
-    for path in (tmp_path, tmp_path / "cut.hdf5"):
+    complete = (tmp_path / "genes.hdf5").read_bytes()
+    (tmp_path / "cut.hdf5").write_bytes(complete[:-1000])
+    (tmp_path / "names.hdf5").write_bytes(complete.replace(b"HEAP", b"heap"))
+    (tmp_path / "text.hdf5").write_bytes(complete.replace(b"GCOL", b"gcol"))
+    for path in (tmp_path, tmp_path / "cut.hdf5", tmp_path / "names.hdf5", tmp_path / "text.hdf5"):
         with pytest.raises(InputError, match=str(path)):
             list(read_gene_rows(path))
 
