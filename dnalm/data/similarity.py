@@ -76,10 +76,19 @@ def sketch(sequence: str) -> Keys:
     return np.unique(hashed(kmers[real]))[:SKETCH]
 
 
-def likeness(one: Keys, other: Keys) -> float:
-    """Return the estimated Jaccard index of two genes' k-mers from their sketches."""
-    both = np.union1d(one, other)[:SKETCH]
-    return float((np.isin(both, one) & np.isin(both, other)).sum()) / max(1, len(both))
+def likeness(one: Keys, others: Sequence[Keys]) -> npt.NDArray[np.float64]:
+    """Return the estimated Jaccard index of one gene's k-mers with each other's from their sketches, [G]."""
+    sizes, every = np.array([*map(len, others)], dtype=np.int64), np.concatenate([one[:0], *others])
+    owner, begins = np.repeat(np.arange(len(sizes)), sizes), np.cumsum(sizes) - sizes
+    smaller = np.searchsorted(one, every)  # of `one`
+    common = smaller < np.searchsorted(one, every, side="right")
+    before = np.cumsum(np.append(0, common))[:-1]
+    # Place of each k-mer among those of both genes.
+    place = smaller + np.arange(len(every)) - begins[owner] - (before - before[begins[owner]])
+    shared = np.bincount(owner[common & (place < SKETCH)], minlength=len(sizes))
+    both = len(one) + sizes - np.bincount(owner[common], minlength=len(sizes))
+    ratio: npt.NDArray[np.float64] = shared / np.clip(both, 1, SKETCH)
+    return ratio
 
 
 def _components(sketches: Sequence[Keys]) -> Rows:
@@ -108,12 +117,13 @@ def _components(sketches: Sequence[Keys]) -> Rows:
             slack = len(found_in[gene]) - len(sets)
             if slack >= least[gene]:  # else a similar gene shares another k-mer, too
                 sets, slack = found_in[gene], 0
-            near = [
+            others = [
                 other
                 for other, shared in Counter(chain.from_iterable(sets)).items()
                 if shared + slack >= max(least[gene], least[other])
-                and likeness(sketches[gene], sketches[other]) >= LEAST
             ]
+            alike = likeness(sketches[gene], [sketches[other] for other in others]) >= LEAST
+            near = [other for other, is_near in zip(others, alike, strict=True) if is_near]
     return cluster
 
 
