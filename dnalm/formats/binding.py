@@ -73,7 +73,7 @@ def read_binding(sequences: Path, scores: Path) -> BindingSet:
     for mine, others, path in ((names, columns, scores), (columns, names, sequences)):
         if lacking := sorted(set(mine) - set(others)):
             raise InputError(
-                f"{path}: {counted(len(lacking), 'window')} of the other table missing, as {lacking[0]}; "
+                f"{path}: lacks {counted(len(lacking), 'window')} of the other table, such as {lacking[0]}; "
                 f"are {sequences} and {scores} of one set?"
             )
     if letters.shape[1] != table.shape[1]:

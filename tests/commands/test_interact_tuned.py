@@ -248,7 +248,7 @@ def test_mistakes_are_refused_before_anything_is_written(options):
     bags = EncodersConfig("kmer", "morgan")
     for change, message in (
         ({"encoders": bags}, "for pretrained encoders"),
-        ({"tuning": TuningConfig(unfreeze_last=9)}, r"`unfreeze_last` 9: the encoder has \d layers"),
+        ({"tuning": TuningConfig(unfreeze_last=9)}, r"`unfreeze_last` 9: the encoder has 1 layer"),
         ({"tuning": TuningConfig(unfreeze_at_epoch=2)}, "`unfreeze_at_epoch` 2"),
         ({"encoders": replace(bags, morgan=True), "tuning": FROZEN}, "reads it already"),
     ):

@@ -50,8 +50,8 @@ def test_columns_in_another_order_or_more_of_them_and_windows_line_ends(tmp_path
 @pytest.mark.parametrize(
     ("sequences", "scores", "message"),
     [
-        (SEQUENCES.replace("c_0_3", "c_1_4"), SCORES, r"c\.txt: 1 window .* missing, as c_1_4"),
-        (SEQUENCES + "AAAA\tc_12_15\n", SCORES, r"c\.txt: 1 window .* missing, as c_12_15"),
+        (SEQUENCES.replace("c_0_3", "c_1_4"), SCORES, r"c\.txt: lacks 1 window .* such as c_1_4"),
+        (SEQUENCES + "AAAA\tc_12_15\n", SCORES, r"c\.txt: lacks 1 window .* such as c_12_15"),
         (SEQUENCES.replace("c_4_7", "c_0_3"), SCORES, r"s\.txt: expected each window once.*c_0_3"),
         (SEQUENCES, SCORES.replace("c_4_7", "c_0_3"), r"c\.txt: expected each window once.*c_0_3"),
         (SEQUENCES, SCORES + "0\t0\t0\n", r"c\.txt: expected 4 rows of scores.*got 5"),
