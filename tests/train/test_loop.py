@@ -171,7 +171,7 @@ def test_the_evaluation_where_a_run_was_stopped_decides_nothing(start, tmp_path,
 def test_refuses_to_resume_another_run_and_resumes_with_other_micro_batches(start, tmp_path):
     start(tmp_path / "a", dropout=0.0).run(stop_at=3)
     other = start(tmp_path / "a", TrainConfig(lr=0.5), seed=1)
-    with pytest.raises(InputError, match=r"lr was 0\.01, is 0\.5; seed was 0, is 1; use `overwrite`"):
+    with pytest.raises(InputError, match=r"lr was 0\.01, is 0\.5; seed was 0, is 1; .*`overwrite`"):
         other.resume(print)
     with pytest.raises(InputError, match="nothing to resume here"):
         start(tmp_path / "empty").resume(print)
