@@ -114,7 +114,7 @@ def get(folder, *names, **flags):
 
 
 def names(folder):
-    return sorted(path.name for path in folder.iterdir() if path.name != ".lock")
+    return sorted(path.name for path in folder.glob("*") if path.name != ".lock")
 
 
 class TestDownload:
