@@ -61,12 +61,13 @@ def _summary(plan: LabelPlan, metrics: dict[str, Any]) -> str:
         f"{plan.settings.out}: {counted(metrics['windows'], 'window')} of {metrics['window']:,} bases "
         f"({metrics['bases']:,} bases), {shares}"
     ]
-    what = "peaks"
+    what, more = "peak", ""
     if plan.settings.motif is not None:
-        what = f"sites of {plan.settings.name}, scoring {plan.settings.threshold:.3f} or more,"
+        what = "site"
+        more = f" of {plan.settings.name}, scoring {plan.settings.threshold:.3f} or more,"
     contigs, bases = metrics["genome"].values()
     of = f"{bases:,} bases of {counted(contigs, 'contig')}"
-    lines += [f"{count:,} {what} in {of}" for count in metrics["sites"].values()]
+    lines += [f"{counted(count, what)}{more} in {of}" for count in metrics["sites"].values()]
     if metrics["left_out"]:
         lines.append(f"left out: {reasons(metrics['left_out'])}")
     return "\n".join(lines)

@@ -195,7 +195,7 @@ def clean_rows(
         for row in same[pair in clean.labels :]:
             drop(row, "the same pair with both labels" if others else "the same pair again")
     if not clean.labels:
-        reasons = "".join(f"; {count:,} {reason}" for reason, count in clean.reasons.items())
+        reasons = "".join(f"; {counted(count, 'row')}: {reason}" for reason, count in clean.reasons.items())
         message = f"no pair is left of {counted(read, 'row')}{reasons}"
         if lacking := list(
             dict.fromkeys(gene for *_, gene, _, reason in clean.dropped if reason == NO_SEQUENCE)
