@@ -50,9 +50,8 @@ def canonical_smiles(smiles: str, salts: Salts = "largest", isotopes: Isotopes =
     """
     chemistry = _rdkit()
     molecule = chemistry.MolFromSmiles(smiles.strip()) if smiles.strip() else None
-    atoms = [] if molecule is None else list(molecule.GetAtoms())
-    if any(atom.GetAtomMapNum() or (isotopes == "drop" and atom.GetIsotope()) for atom in atoms):
-        for atom in atoms:
+    if molecule is not None and (":" in smiles or isotopes == "drop"):
+        for atom in molecule.GetAtoms():
             atom.SetAtomMapNum(0)
             if isotopes == "drop":
                 atom.SetIsotope(0)
