@@ -1,5 +1,7 @@
 """Tracks, a number at each base of a genome: bigWig, read with pybigtools, or bedGraph; known by content."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -37,14 +39,15 @@ class BigWig:
     def __init__(self, path: Path) -> None:
         pybigtools = import_extra("pybigtools", "tracks", f"{path}: bigWig")
         self.path = path
-        self._damage: tuple[type[Exception], ...] = (pybigtools.BBIReadError, ValueError, OSError)
+        self._damage = (pybigtools.BBIReadError, ValueError, OSError)
         self._file = path.open("rb")  # pybigtools knows a path's format by its suffix, a file's by content
         try:
-            self._reader = pybigtools.open(self._file)
-            chroms = self._reader.chroms()
-        except self._damage as error:
+            with self._damage_named():
+                self._reader = pybigtools.open(self._file)
+                chroms = self._reader.chroms()
+        except InputError:
             self._file.close()
-            raise self._damaged(error) from error
+            raise
         self.contigs: dict[str, int] = {str(name): int(length) for name, length in chroms.items()}  # bases
 
     def values(self, contig: str, start: int, end: int) -> npt.NDArray[np.float32]:
@@ -62,10 +65,8 @@ class BigWig:
             )
         if start == end:
             return np.zeros(0, dtype=np.float32)
-        try:
+        with self._damage_named():
             values = self._reader.values(contig, start, end, fillna=0.0)
-        except self._damage as error:
-            raise self._damaged(error) from error
         track: npt.NDArray[np.float32] = np.asarray(values).astype(np.float32)
         if not np.isfinite(track).all():
             at = start + int(np.flatnonzero(~np.isfinite(track))[0])
@@ -77,5 +78,13 @@ class BigWig:
         self._reader.close()
         self._file.close()
 
-    def _damaged(self, error: Exception) -> InputError:
-        return InputError(f"{self.path}: the bigWig file is damaged or was cut short ({error}); {AGAIN}")
+    @contextlib.contextmanager
+    def _damage_named(self) -> Iterator[None]:
+        """Turn what pybigtools raises for a damaged file into an `InputError` that names it."""
+        try:
+            yield
+        except BaseException as error:  # a panic of Rust is no Exception, and its class cannot be imported
+            if not isinstance(error, self._damage) and type(error).__name__ != "PanicException":
+                raise
+            what = f"the bigWig file is damaged or was cut short ({error})"
+            raise InputError(f"{self.path}: {what}; {AGAIN}") from error

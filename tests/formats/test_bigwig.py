@@ -69,3 +69,12 @@ def test_refuses_a_file_that_was_cut(track, kept):
 
     with pytest.raises(InputError, match="is damaged or was cut short"):
         read()
+
+
+def test_refuses_a_file_whose_values_are_damaged(track):
+    data = bytearray(track.read_bytes())
+    (values,) = struct.unpack_from("<Q", data, 16)  # where they begin; a count, then compressed blocks
+    data[values + 8 : values + 12] = b"\xff" * 4
+    track.write_bytes(data)
+    with closing(BigWig(track)) as found, pytest.raises(InputError, match="is damaged"):
+        found.values("chr1", 0, 20)
