@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dnalm.data.labels import rename_rule
-from dnalm.formats.bed import read_bed
+from dnalm.formats.bed import BedGraph, read_bed
 from dnalm.formats.binding import read_binding, read_scores, read_sequences
 from dnalm.formats.fasta import Source, read_fasta
 from dnalm.formats.genes import read_gene_rows
@@ -73,6 +73,12 @@ def renamed(path):
     return [name for name in ("1", "2", "3", "4", "V", "6") if rule(name) != [name]]
 
 
+def track(path):
+    """The last value of each contig; rows of one contig are joined."""
+    graph = BedGraph(path)
+    return [(name, end, graph.values(name, end - 1, end).tolist()) for name, end in graph.contigs.items()]
+
+
 def fasta(names):
     return "".join(f">{name} described\nACGTNACGTR\nACG\n" for name in names)
 
@@ -120,6 +126,11 @@ FORMATS = {
         lambda path: list(read_bed(path)),
         comment="# a comment\ntrack name=peaks\nbrowser position chr1",
         empty=True,
+    ),
+    "bedGraph": Format(
+        "".join(f"chr{row}\t{300 * row}\t{300 * row + 99}\t{row / 2}\n" for row in range(6)),
+        track,
+        comment="# a comment\ntrack type=bedGraph\nbrowser position chr1",
     ),
     "MEME": Format(MEME, motifs),
     "HOMER": Format("".join(f">GATA\tM{row}\t5.5\n{MATRIX}" for row in range(3)).replace(" ", "\t"), motifs),
