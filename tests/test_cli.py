@@ -1,7 +1,6 @@
 """Tests for dnalm/cli.py: a small verb of their own, then the real verbs against tests/contract/cli.toml."""
 
 import errno
-import gzip
 import importlib.util
 import os
 import re
@@ -399,10 +398,3 @@ def test_help_of_a_real_verb_keeps_the_contract(verb, capsys):
 def test_a_real_verb_refuses_an_unknown_flag(verb, capsys):
     assert cli.main([verb, "--hlep"]) == 2
     assert f"dnalm {verb} --help" in capsys.readouterr().err
-
-
-def test_a_warning_is_one_line(tmp_path):
-    (tmp_path / "g.fa.gz").write_bytes(gzip.compress(b">chr1\nACGT\n") + b"more")
-    command = [sys.executable, "-m", "dnalm", "info", str(tmp_path / "g.fa.gz")]
-    ended = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert re.fullmatch(r"warning: .*g\.fa\.gz: 4 bytes .*\n", ended.stderr)

@@ -1,9 +1,7 @@
 """Tests for `dnalm label`."""
 
 import gzip
-import os
 import re
-import threading
 
 import numpy as np
 import pytest
@@ -55,20 +53,6 @@ def genome(tmp_path):
     chr1 = "".join(["ttaaacctgt", "CTCTCTCTAA", "ACCTCTCTCT", "CTCTNCTCTC", "CTCTCTCTCT", "GGTT"])
     path.write_text(f">chr1 words\n{chr1[:17]}\n{chr1[17:]}\n>empty\n>chr2\n{'CT' * 10}\n")
     return path
-
-
-def test_pipes_are_read_like_files(genome, tmp_path, capsys):
-    peaks = tmp_path / "my.bed"
-    peaks.write_text("chr1\t3\t8\n")
-    run(capsys, genome, "--peaks", peaks, "--window", "10", "--out", tmp_path / "files")
-    (tmp_path / "pipes").mkdir()
-    pipes = [tmp_path / "pipes" / path.name for path in (genome, peaks)]
-    for path, pipe in zip((genome, peaks), pipes, strict=True):
-        os.mkfifo(pipe)
-        threading.Thread(target=lambda path=path, pipe=pipe: pipe.write_bytes(path.read_bytes())).start()
-    run(capsys, pipes[0], "--peaks", pipes[1], "--window", "10", "--out", tmp_path / "out")
-    one, other = (read_record(tmp_path / out / "run.json") for out in ("files", "out"))
-    assert (one["data"], one["metrics"]["sites"]) == (other["data"], other["metrics"]["sites"])
 
 
 @pytest.fixture(scope="module")
