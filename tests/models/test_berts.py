@@ -66,7 +66,7 @@ def reference(config, ids, mutant=None):
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-11), (torch.float32, 1e-5)])
 @pytest.mark.parametrize(
     ("config", "lengths", "around"),
-    [(DNA, LENGTHS, (0, 0)), (DNA, LENGTHS, (600, 0))]
+    [(DNA, LENGTHS, (0, 0)), (DNA, (5, 700), (600, 0))]
     + [(SMILES, lengths, (0, 0)) for lengths in ((1, 2, 7, 40), (40, 40), (0, 5))]
     + [(SMILES, (0, 0), (0, 1)), (SMILES, (9, 20), (5, 3))],
 )
