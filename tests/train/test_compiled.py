@@ -8,6 +8,8 @@ import torch
 from dnalm.commands.runs import prepare_process
 from dnalm.device import Compute, Processor
 from dnalm.evaluate.language import score
+from dnalm.genome.plan import Plan
+from dnalm.genome.prepare import prepare
 from dnalm.train.optim import TrainConfig
 from tests.train.tasks import content_of, log_of, make_loop
 
@@ -23,13 +25,22 @@ def device(request):
     return request.param
 
 
+@pytest.fixture(scope="module")
+def periodic(tmp_path_factory):
+    """A prepared genome that a small model learns in 30 steps."""
+    folder = tmp_path_factory.mktemp("periodic")
+    (folder / "genome.fa").write_text(">chr1\n" + "ACGGTCATTG\n" * 500)
+    prepare(Plan(genomes=(folder / "genome.fa",), out=folder / "data"))
+    return folder / "data" / "vocab4"
+
+
 @pytest.fixture
-def start(toy):
+def start(periodic):
     """A function that makes a loop in a folder, as a new process would."""
 
     def start(folder, device, precision="fp32", config=CONFIG, **settings):
         processor = Processor(device, precision)
-        return make_loop("language", folder, config, toy["vocab4"].folder, processor=processor, **settings)
+        return make_loop("language", folder, config, periodic, processor=processor, **settings)
 
     return start
 
@@ -53,14 +64,14 @@ def trained(loop):
 
 @pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize(
-    ("accumulate", "precision", "near"), [(1, "fp32", 2e-4), (2, "fp32", 2e-4), (1, "bf16", 0.02)]
+    ("accumulate", "precision", "near"), [(1, "fp32", 2e-4), (2, "fp32", 2e-4), (1, "bf16", 0.1)]
 )
 def test_losses_are_those_of_a_cpu(start, tmp_path, device, compiled, accumulate, precision, near):
     wanted = trained(start(tmp_path / "cpu", "cpu"))
     config = replace(CONFIG, accumulate=accumulate)
     found = trained(start(tmp_path / "other", device, precision, config, compiled=compiled))
     assert found == pytest.approx(wanted, abs=near)
-    assert wanted[-3] - wanted[-1] > 2e-3  # they do change
+    assert wanted[-3] - wanted[-1] > 0.3  # it learns, by more than bf16 rounds in 30 steps
 
 
 def test_the_final_evaluation_is_not_compiled(start, tmp_path, device):
