@@ -12,6 +12,7 @@ import socket
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from types import FrameType
@@ -117,7 +118,10 @@ def join(host: str, port: int, backend: str, say: Say = silent, seconds: float =
             break
         waiting = f"{missing} other {'process' if missing == 1 else 'processes'} of this step"
         if (waited := time.monotonic() - begin) >= seconds:
-            raise InputError(f"waited {seconds:.0f} s for {waiting}; start all of them by srun; {ALONE}")
+            message = f"waited {seconds:.0f} s for {waiting}; start all of them by srun; {ALONE}"
+            if store is None:  # the first process, which reports mistakes, is one of those
+                warnings.warn(message, stacklevel=2)
+            raise InputError(message)
         if waited >= min(GRACE, seconds / 2) and not reported:
             say(f"waiting for {waiting}, at most {seconds:.0f} s; {ALONE}")
             reported = True

@@ -96,6 +96,12 @@ def test_a_process_of_srun_does_not_wait_for_ever(step):
     assert len(messages) == 1
 
 
+def test_a_process_of_srun_whose_first_is_missing_says_so_itself(step, monkeypatch):
+    monkeypatch.setenv("SLURM_PROCID", "1")
+    with pytest.warns(UserWarning, match="1 other process"), pytest.raises(InputError):
+        process.join("127.0.0.1", int(step), "gloo", seconds=0.3)
+
+
 def test_a_process_of_srun_that_waits_obeys_ctrl_c(step, tmp_path):
     command = [sys.executable, "-m", "dnalm", "pretrain", "--data", str(tmp_path)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as waiting:
