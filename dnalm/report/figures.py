@@ -42,6 +42,9 @@ ABOVE: dict[str, Any] = {
     "borderaxespad": 0.3,
     "frameon": False,
     "fontsize": 9.5,
+    "columnspacing": 1.2,
+    "handlelength": 1.6,
+    "handletextpad": 0.5,
 }
 """A legend above the panel, where it hides no curve."""
 EPOCH_AXES = {
