@@ -49,6 +49,9 @@ class OpenedInteraction:
     about: dict[str, Any]
     """What results say of it: kind, parameters, trained_parameters, set (a digest), split, seed ..."""
     temperature: float | None  # Divides logits before the sigmoid; None in a run that has not ended
+    cleaning: dict[str, Any]
+    """How SMILES of its training set were made clean: arguments of `canonical_smiles` by name; empty for its
+    defaults, as in runs of 0.1.0."""
 
 
 def open_language(path: Path) -> OpenedLanguage:
@@ -108,7 +111,8 @@ def open_interaction(path: Path) -> OpenedInteraction:
             temperature = float(read_json(checkpoint.locate(path).parent / "results.json")["temperature"])
         except (OSError, InputError, KeyError, TypeError, ValueError):
             temperature = None
-    return OpenedInteraction(_name(path), model.eval(), content["about"], temperature)
+    cleaning = content.get("cleaning", {})
+    return OpenedInteraction(_name(path), model.eval(), content["about"], temperature, cleaning)
 
 
 def _name(path: Path) -> str:

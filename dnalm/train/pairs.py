@@ -310,6 +310,7 @@ class PairRun(TrainingRun):
         temperature = fit_temperature(logits, validation.label)
         saved = task.describe() | model.shape.as_dict() | {"temperature": temperature}
         saved |= {key: best[key] for key in ("step", "val_loss", "identity")}
+        saved["cleaning"] = {key: pairs.meta[key] for key in ("salts", "isotopes") if key in pairs.meta}
         checkpoint.save(config.out / BEST, task.weights(model), saved)
         rows = pairs.parts["validation"]
         units, resampled = pairs.resampling_units(rows)

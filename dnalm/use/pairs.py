@@ -5,6 +5,7 @@ Shapes: n pairs.
 
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,7 @@ class PairModel:
             cache = Path(self._temporary.name)
         self._encoder = InputEncoder(cache, Processor(device.type, "fp32"), silent)
         self._genes: dict[str, str] = {}
-        self._canonical: Callable[[str], str | None] = canonical_smiles
+        self._canonical: Callable[[str], str | None] = partial(canonical_smiles, **opened.cleaning)
         if pairs is not None:
             known = open_pairs(pairs)
             if known.digest != opened.about.get("set"):

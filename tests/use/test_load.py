@@ -9,7 +9,7 @@ import torch
 import dnalm
 from dnalm import checkpoint
 from dnalm.cli import main
-from dnalm.data.pairs import open_pairs
+from dnalm.data.pairs import open_pairs, write_pairs
 from dnalm.errors import InputError
 from dnalm.models.gpt import GPTConfig
 from dnalm.models.language import LanguageModel, base_log_probabilities
@@ -189,6 +189,16 @@ class TestPairModel:
         assert brier == pytest.approx(results["validation"]["brier"], rel=1e-3)
         one = model.predict([ids[0]], smiles[:3])  # one gene for all
         np.testing.assert_allclose(one, model.predict([ids[0]] * 3, smiles[:3]), rtol=1e-5)
+
+    def test_molecules_are_made_clean_as_in_training(self, pair_folder, tmp_path):
+        pairs = open_pairs(pair_folder)
+        pairs.meta.update(salts="keep", isotopes="drop")
+        write_pairs(tmp_path / "set", pairs, pairs.gene_ids, [], {})
+        train_pairs(tmp_path / "set", tmp_path / "run")
+        model, gene = dnalm.load(tmp_path / "run"), pairs.sequences[:1]
+        salt, acid = model.predict(gene, ["CC(=O)[O-].[Na+]", "CC(=O)[O-]"])
+        assert salt != acid
+        assert model.predict(gene, ["[13CH3]CO"]) == model.predict(gene, ["CCO"])
 
     def test_what_cannot_be_read_is_named_by_its_index(self, original):
         model = dnalm.load(original)
