@@ -246,7 +246,7 @@ class PairModelInfo:
 
 
 class Gain(NamedTuple):
-    """AUROC of a model minus that of the best baseline, `rung`, paired."""
+    """AUROC of a model minus that of the best baseline, `rung` (its name in files since 0.1.0), paired."""
 
     rung: str | None
     value: float

@@ -175,7 +175,7 @@ def test_binding_tables_have_the_figures_of_the_records():
 
 def test_seeds_of_a_split_are_one_row_and_models_come_first():
     unknown, cold = (None, None, None), {"split": "cold-gene", "digest": "ee"}
-    runs = {"cold": make_evaluation({"x": 0.5}, gain=unknown, rungs={"node rate": 0.6}, **cold)}
+    runs = {"cold": make_evaluation({"x": 0.5}, gain=unknown, ladder={"node rate": 0.6}, **cold)}
     for seed, gain in enumerate([(0.02, 0.01, 0.03), (0.01, -0.01, 0.03), (-0.03, -0.04, -0.02)]):
         models = {f"r{seed}": 0.7 + 0.01 * seed}
         runs[f"random-{seed}"] = make_evaluation(models, gain=gain, seed=seed, digest=f"d{seed}")

@@ -29,7 +29,7 @@ def test_interval_holds_the_truth_as_often_as_it_says():
     assert 180 <= hits <= 199  # 190 expected, deviation 3
 
 
-def rungs(bits, pieces):
+def made_ladder(bits, pieces):
     ladder = np.full((2, 2, pieces), 5.0)
     ladder[1, 1] = bits
     return Ladder(20.0, 1000, 100 * pieces, [2.0, 1.98], [2.0, float(np.mean(bits) / 100)], ladder)
@@ -49,9 +49,9 @@ def test_verdict_pairs_the_pieces(shift, words):
     ladder = 190 + draws.normal(0, 20, 50)
     model = ladder + shift + draws.normal(0, 0.2, 50)
     scores = LanguageScores(1.3, model, np.full(50, 100))
-    gain = gain_over(scores, rungs(ladder, 50))
+    gain = gain_over(scores, made_ladder(ladder, 50))
     assert gain["winner"] == {-1.0: "model", 1.0: "markov", 0.0: "neither"}[shift]
-    assert words in verdict(scores, gain, rungs(ladder, 50))
+    assert words in verdict(scores, gain, made_ladder(ladder, 50))
     low, high = interval(model, np.full(50, 100))
     assert low < ladder.mean() / 100 < high  # unpaired, nothing could be said
 

@@ -178,12 +178,17 @@ def make_results(auroc=0.7, name="original", weights=None, **protocol):
     }  # fmt: skip
 
 
-RUNGS = {"node rate": 0.58, "matrix factorisation": 0.68, "nearest molecules": 0.6, "gradient boosting": 0.64}
+LADDER = {
+    "node rate": 0.58,
+    "matrix factorisation": 0.68,
+    "nearest molecules": 0.6,
+    "gradient boosting": 0.64,
+}
 
 
-def make_evaluation(models, part="test", gain=(0.02, 0.01, 0.03), rungs=RUNGS, weights=None, **protocol):
+def make_evaluation(models, part="test", gain=(0.02, 0.01, 0.03), ladder=LADDER, weights=None, **protocol):
     """An evaluation*.json, as `dnalm interact evaluate` writes it: AUROC of each model by name."""
-    best = max(rungs, key=rungs.__getitem__)
+    best = max(ladder, key=ladder.__getitem__)
 
     def entry(auroc):
         third = make_scores(None if auroc is None else auroc + 0.01, 0.02, rows=300, positives=150)
@@ -200,7 +205,7 @@ def make_evaluation(models, part="test", gain=(0.02, 0.01, 0.03), rungs=RUNGS, w
     return {
         "format": "dnalm-interaction-evaluation", "format_version": 1, "part": part, **PROTOCOL, **protocol,
         "rows": 1000, "positives": 500, "models": entries,
-        "ladder": {name: entry(auroc) for name, auroc in rungs.items()}, "best_rung": best, "warnings": [],
+        "ladder": {name: entry(auroc) for name, auroc in ladder.items()}, "best_rung": best, "warnings": [],
     }  # fmt: skip
 
 

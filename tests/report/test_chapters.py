@@ -136,7 +136,7 @@ def test_baselines_alone_and_pairs_of_one_kind_are_reported(no_pictures, tmp_pat
     write_json(tmp_path / "evaluation_test.json", make_evaluation({}))
     (finding,) = pair_chapter([tmp_path]).findings
     assert "matrix factorisation, with an AUROC of 0.6800 (0.6700 to 0.6900)" in finding
-    evaluation = make_evaluation({"original": None}, rungs={"node rate": None}, gain=(None, None, None))
+    evaluation = make_evaluation({"original": None}, ladder={"node rate": None}, gain=(None, None, None))
     for entry in (evaluation["models"]["original"], evaluation["ladder"]["node rate"]):
         entry["sequenced"] = None
         entry["scores"] |= {"prevalence": 1.0, "positives": 1000}

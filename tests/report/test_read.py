@@ -134,7 +134,7 @@ def test_pair_runs_are_read_by_split_the_test_part_first(tmp_path):
 
 
 def test_evaluations_of_the_same_pairs_stand_together_and_replace_the_result_of_training(tmp_path):
-    for name, auroc, more in (("a", None, {}), ("b", 0.71, {}), ("c", 0.7, {"rungs": {"node rate": 0.59}})):
+    for name, auroc, more in (("a", None, {}), ("b", 0.71, {}), ("c", 0.7, {"ladder": {"node rate": 0.59}})):
         write_json(tmp_path / name / "evaluation_test.json", make_evaluation({name: auroc}, **more))
     (comparison,) = read_pairs([tmp_path]).comparisons
     assert ranked(comparison.models) == ["b", "c", "a"]  # null is NaN, and last

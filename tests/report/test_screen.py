@@ -18,8 +18,8 @@ NAN = float("nan")
 
 
 def evaluated(value=0.7, low=0.68, high=0.72, rate=0.6, part="test", gain=None):
-    rungs, unknown = {"gradient boosting": 0.7}, (None, None, None)
-    made = make_evaluation({"mine": 0.7}, part, gain or unknown, rungs, split="cold-gene")
+    ladder, unknown = {"gradient boosting": 0.7}, (None, None, None)
+    made = make_evaluation({"mine": 0.7}, part, gain or unknown, ladder, split="cold-gene")
     content = decode(made, PairEvaluation, Path("x"))
     model = content.models["mine"]
     scores = model.scores._replace(auroc=Estimate(value, low, high))
