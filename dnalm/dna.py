@@ -37,6 +37,11 @@ for _letter, _other in zip("ACGTRYKMBVDHSWN", "TGCAYRMKVBHDSWN", strict=True):
     COMPLEMENT[[ord(_letter), ord(_letter.lower())]] = ord(_other), ord(_other.lower())
 
 
+def other_strand(text: str) -> str:
+    """Return the reverse complement of IUPAC letters, each in its case; any other character stays itself."""
+    return text.encode("latin-1").translate(COMPLEMENT.tobytes())[::-1].decode("latin-1")
+
+
 class Interval(NamedTuple):
     """A stretch of one contig."""
 

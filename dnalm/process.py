@@ -25,8 +25,9 @@ R = TypeVar("R")
 Say = Callable[[str], None]
 """Takes a message for a person."""
 
+USE = ("predict", "variants", "explain", "score")
 INTERACT = ("interact train", "interact evaluate", "interact screen")
-PARALLEL_COMMANDS = ("pretrain", "finetune", "baseline", "evaluate", *INTERACT)
+PARALLEL_COMMANDS = ("pretrain", "finetune", "baseline", "evaluate", *USE, *INTERACT)
 """Commands that several processes can run together."""
 LOST_PEER = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer", "Broken pipe")
 """Texts of errors that mean that another process has ended."""

@@ -53,6 +53,14 @@ def byte_progress(what: str, paths: Iterable[Path], *, quiet: bool) -> Iterator[
 
 
 @contextmanager
+def count_progress(what: str, total: int | None, *, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """Show a bar named `what` of `total` things, and give a function to call with each number done."""
+    with bars(MofNCompleteColumn(), TimeRemainingColumn(), quiet=quiet, transient=True) as shown:
+        task = shown.add_task(what, total=total)
+        yield lambda count: shown.advance(task, count)
+
+
+@contextmanager
 def progress_bar(*, quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
     """Give a function that shows the progress of training: step, all steps, a note."""
     note = TextColumn("{task.fields[note]}")

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,31 @@ class RunOptions(RunConfig, ProcessOptions):
     """How a run begins, what it may replace, and where it computes."""
 
     dry_run: bool = False  # Print what would be done, with time, memory and disk needed, and stop.
+
+
+@dataclass(frozen=True, kw_only=True)
+class UseOptions(ProcessOptions):
+    """Where a model is used on a user's files, and whether it speaks."""
+
+    compute: Compute = field(default_factory=partial(Compute, precision="fp32"))
+    overwrite: bool = False  # Replace OUT.
+
+    def begin(self, out: Path, *others: Path) -> Processor:
+        """Prepare the process, and return where it computes.
+
+        Raises:
+            InputError: if `out`, or one of `others` that are written beside it, exists and may not be
+                replaced, or the device cannot be used.
+        """
+        for path in (out, *others):
+            if path.exists() and not self.overwrite:
+                raise InputError(f"{path}: exists already; --overwrite replaces it, or choose another --out")
+        return prepare_process(self.compute, self.say)
+
+
+def record_path(out: Path) -> Path:
+    """Return where the record of a file that a model was used for stands: run_OUT.json beside it."""
+    return out.with_name(f"run_{out.name}.json")
 
 
 @dataclass(frozen=True, kw_only=True)

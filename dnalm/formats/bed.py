@@ -61,6 +61,17 @@ def read_bed(path: Path, *, peaks: bool = False) -> Iterator[Interval]:
         yield _interval(path, number, cells)
 
 
+def read_regions(path: Path) -> Iterator[tuple[Interval, str, str]]:
+    """Yield the intervals of a BED file with their names and strands; empty and + where a row has none.
+
+    Raises:
+        InputError: if a line is no interval; the message gives its number.
+    """
+    for number, cells in _open(path)[1]:
+        name = cells[3] if len(cells) > 3 and cells[3] != "." else ""
+        yield _interval(path, number, cells), name, "-" if cells[5:6] == ["-"] else "+"
+
+
 class BedGraph:
     """A bedGraph in memory: a number at each base of a genome.
 

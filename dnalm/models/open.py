@@ -25,6 +25,7 @@ class OpenedLanguage:
     model: LanguageModel
     tokenizer: CharacterTokenizer
     caution: str  # What limits its training, in a sentence; empty where nothing does or it is not known
+    path: Path  # The folder or file that it was opened from
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def open_language(path: Path) -> OpenedLanguage:
     tokenizer = CharacterTokenizer(core.characters)
     model = LanguageModel(core.encoder, tokenizer.vocab_size)
     checkpoint.load_strict(core.tensors, model.transformer.state_dict(), str(path))
-    return OpenedLanguage(path.stem, model.eval(), tokenizer, core.caution)
+    return OpenedLanguage(path.stem, model.eval(), tokenizer, core.caution, path)
 
 
 def open_binding(path: Path) -> OpenedBinding:

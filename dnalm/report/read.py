@@ -10,7 +10,8 @@ from dnalm.files import read_json
 from dnalm.record import read_record
 from dnalm.results import BindingEvaluation, LanguageMetrics, PairEvaluation, decode, read
 
-Kind = Literal["language", "binding", "pairs"]
+Kind = Literal["language", "binding", "pairs", "predict", "variants", "explain", "score"]
+USE: tuple[Kind, ...] = ("predict", "variants", "explain", "score")
 T = TypeVar("T")
 
 
@@ -24,10 +25,17 @@ def kinds_of(folders: Sequence[Path]) -> list[Kind]:
         "language": _pretraining(folders),
         "binding": find(folders, "**/results_*.json") or evaluations(folders, BindingEvaluation),
         "pairs": find(folders, "**/results.json") or evaluations(folders, PairEvaluation),
+        **{verb: use_records(folders, verb) for verb in USE},
     }
     if not any(found.values()):
         raise no_results(folders)
     return [kind for kind, files in found.items() if files]
+
+
+def use_records(folders: Sequence[Path], verb: str) -> dict[Path, dict[str, Any]]:
+    """Return the records of finished runs of a verb that uses a model, see `dnalm.results_use`, by path."""
+    records = {path: read_record(path) for path in find(folders, "**/run_*.json", "**/run.json")}
+    return {path: one for path, one in records.items() if one["verb"] == verb and one["status"] == "done"}
 
 
 def no_results(folders: Sequence[Path]) -> InputError:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from dnalm.models.open import OpenedBinding
-from dnalm.use.sequences import check_sequences
+from dnalm.use.sequences import check_sequences, computing
 
 
 class BindingModel:
@@ -19,8 +19,9 @@ class BindingModel:
 
     batch_size = 64  # sequences that are computed at once
 
-    def __init__(self, opened: OpenedBinding, device: torch.device) -> None:
+    def __init__(self, opened: OpenedBinding, device: torch.device, precision: str = "fp32") -> None:
         self.name, self.module, self.device = opened.name, opened.model.to(device).eval(), device
+        self.precision = precision
         self.longest = opened.model.shape.longest
         """Most bases that it reads at once; None for any number."""
         self.both_strands = opened.model.shape.tuning.both_strands
@@ -48,5 +49,7 @@ class BindingModel:
         for _, same in itertools.groupby(order, key=lambda index: len(texts[index])):
             while some := list(itertools.islice(same, self.batch_size)):
                 tokens = self.module.shape.tokens(np.stack([texts[index] for index in some]))
-                scores |= zip(some, self.module(tokens.to(self.device)).float().cpu().numpy(), strict=True)
+                with computing(self.device, self.precision):
+                    found = self.module(tokens.to(self.device)).float().cpu().numpy()
+                scores |= zip(some, found, strict=True)
         return [scores[index] for index in range(len(texts))]

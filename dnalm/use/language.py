@@ -11,11 +11,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dnalm.dna import NOT_A_BASE
+from dnalm.dna import NOT_A_BASE, encode, other_strand
 from dnalm.errors import InputError
 from dnalm.models.language import base_log_probabilities
 from dnalm.models.open import OpenedLanguage
-from dnalm.use.sequences import Window, batches, check_sequences, tile
+from dnalm.use.sequences import Window, batches, check_sequences, computing, tile
 
 Pool = Literal["mean", "none"]
 Array = npt.NDArray[np.float32]
@@ -40,40 +40,78 @@ class LanguageModel:
 
     batch_size = 32  # windows that are computed at once
 
-    def __init__(self, opened: OpenedLanguage, device: torch.device) -> None:
+    def __init__(self, opened: OpenedLanguage, device: torch.device, precision: str = "fp32") -> None:
         self.name, self.module, self.device = opened.name, opened.model.to(device).eval(), device
+        self.precision, self.path = precision, opened.path
         self.tokenizer, self.block_size = opened.tokenizer, opened.model.transformer.config.block_size
         self.causal = opened.model.transformer.causal
         """Whether a prediction and a state depend on the left of a base alone."""
 
-    @torch.no_grad()
     def score(self, sequences: Sequence[str], overlap: int | None = None) -> SequenceScores:
         """Return how many bits the model needs for each base; 2 is what a coin of four sides needs.
+
+        Args:
+            sequences: DNA in IUPAC letters.
+            overlap: as in `log_probabilities`.
+
+        Raises:
+            InputError: naming the sequence, by its index from 0, that is empty or has other letters.
+        """
+        per_base = []
+        for sequence, log_p in zip(sequences, self.log_probabilities(sequences, overlap), strict=True):
+            codes = encode(sequence).astype(np.int64)
+            bits = -np.take_along_axis(log_p, codes.clip(max=3)[:, None], axis=1)[:, 0] / np.log(
+                np.float32(2)
+            )
+            per_base.append(np.where(codes == NOT_A_BASE, np.float32(np.nan), bits))
+        sums = np.array([np.nansum(each, dtype=np.float64) for each in per_base])
+        counts = np.array([np.count_nonzero(~np.isnan(each)) for each in per_base])
+        means = np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
+        return SequenceScores(means, per_base)
+
+    @torch.no_grad()
+    def log_probabilities(self, sequences: Sequence[str], overlap: int | None = None) -> list[Array]:
+        """Return the log-probability of A, C, G and T at each position, given what the model reads beside it.
+
+        A causal model reads the letters to the left alone: see `both_strands`.
 
         Args:
             sequences: DNA in IUPAC letters.
             overlap: a sequence longer than the model's block is read in windows, and from the second on the
                 first `overlap` letters of a window only give context; half a block unless given.
 
+        Returns:
+            float32, [L, 4] for each sequence, in nats; NaN for the first base after a break, which has no
+            context, and for letters that the model does not read.
+
         Raises:
             InputError: naming the sequence, by its index from 0, that is empty or has other letters.
         """
         read = self._windows(sequences, self.block_size + 1, overlap)
-        per_base = [np.full(len(sequence), np.nan, dtype=np.float32) for sequence in sequences]
-        codes = torch.from_numpy(self.tokenizer.base_of_token.astype(np.int64))
+        found = [np.full((len(sequence), 4), np.nan, dtype=np.float32) for sequence in sequences]
         for windows, tokens, real in read:
-            logits = self.module(tokens[:, :-1].to(self.device), real[:, :-1].to(self.device)).float().cpu()
-            base = codes[tokens[:, 1:].long()]
-            log_p = base_log_probabilities(logits, self.tokenizer)
-            bits = -log_p.gather(-1, base.clamp(max=3).unsqueeze(-1)).squeeze(-1) / np.log(2)
-            bits = bits.masked_fill(base == NOT_A_BASE, torch.nan)
+            with computing(self.device, self.precision):
+                logits = self.module(tokens[:, :-1].to(self.device), real[:, :-1].to(self.device))
+            log_p = base_log_probabilities(logits.float().cpu(), self.tokenizer).numpy()
             for row, (sequence, start, end, context) in enumerate(windows):
                 first = max(context, 1)
-                per_base[sequence][start + first : end] = bits[row, first - 1 : end - start - 1]
-        sums = np.array([np.nansum(each, dtype=np.float64) for each in per_base])
-        counts = np.array([np.count_nonzero(~np.isnan(each)) for each in per_base])
-        means = np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
-        return SequenceScores(means, per_base)
+                found[sequence][start + first : end] = log_p[row, first - 1 : end - start - 1]
+        return found
+
+    def both_strands(self, sequences: Sequence[str], overlap: int | None = None) -> list[Array]:
+        """Return `log_probabilities` of each sequence, and those of its reverse complement turned round.
+
+        Returns:
+            float32, [2, L, 4] for each sequence: for a causal model what the letters to the left of a base
+            predict, and what those to its right do; both in the positions and bases of the strand given.
+
+        Raises:
+            InputError: as `log_probabilities`.
+        """
+        check_sequences(sequences)
+        turned = self.log_probabilities([other_strand(each) for each in sequences], overlap)
+        forward = self.log_probabilities(sequences, overlap)
+        return [np.stack([one, other[::-1, ::-1]]) for one, other in zip(forward, turned, strict=True)]
 
     @torch.no_grad()
     def embed(
@@ -98,7 +136,8 @@ class LanguageModel:
         width = self.module.transformer.width
         states = [np.full((len(sequence), width), np.nan, dtype=np.float32) for sequence in sequences]
         for windows, tokens, real in read:
-            found = self.module.transformer(tokens.to(self.device), real.to(self.device)).float().cpu()
+            with computing(self.device, self.precision):
+                found = self.module.transformer(tokens.to(self.device), real.to(self.device)).float().cpu()
             for row, (sequence, start, end, context) in enumerate(windows):
                 states[sequence][start + context : end] = found[row, context : end - start]
         if pool == "none":

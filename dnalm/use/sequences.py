@@ -4,6 +4,7 @@ Shapes: L letters of a sequence; B windows of a batch; W tokens of a window.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,12 @@ from dnalm.dna import AMBIGUOUS, BASES
 from dnalm.errors import InputError, counted
 
 LETTERS = frozenset(BASES + AMBIGUOUS + (BASES + AMBIGUOUS).lower())
+
+
+def computing(device: torch.device, precision: str) -> AbstractContextManager[object]:
+    """Return a context in which a model computes in `precision`: fp32, bf16 or fp16."""
+    kinds = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    return torch.autocast(device.type, dtype=kinds[precision], enabled=precision != "fp32")
 
 
 def check_sequences(sequences: Sequence[str], longest: int | None = None) -> None:

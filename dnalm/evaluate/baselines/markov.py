@@ -13,7 +13,7 @@ Shapes used below
     same base is its low digits, and its context is the code without the lowest digit
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -105,6 +105,58 @@ def ladder(
     return Ladder(float(weight), train_bases, scored, one_strand, both_strands, bits)
 
 
+class MarkovModel:
+    """One interpolated Markov model, ready to score sequences.
+
+    Args:
+        stretches: base codes 0 to 3 of the unbroken stretches that it counts, uint8, each [length].
+        order: K.
+        both_strands: whether the reverse complement is counted too.
+        weight: w, above 0.
+    """
+
+    def __init__(
+        self,
+        stretches: Iterable[npt.NDArray[np.uint8]],
+        order: int,
+        *,
+        both_strands: bool = True,
+        weight: float = 20.0,
+    ) -> None:
+        self.order, self.both_strands, self._weight = order, both_strands, weight
+        self._tables, self.bases = _count(stretches, order)
+        """Counts of each order, and the number of bases that were counted."""
+
+    def bits(self, pieces: Sequence[npt.NDArray[np.uint8]]) -> list[npt.NDArray[np.float64]]:
+        """Return the bits of each base of some pieces, [length] each, given the bases to its left.
+
+        `pieces` are base codes; what is no base, `NOT_A_BASE`, has NaN, and no context reaches over it. A
+        base with fewer than K to its left is predicted from fewer, the first one from none.
+        """
+        found = [np.full(len(piece), np.nan) for piece in pieces]
+        runs = [
+            (row, first, last)
+            for row, piece in enumerate(pieces)
+            for first, last in _runs_of_bases(piece).tolist()
+        ]
+        stretches = (pieces[row][first:last] for row, first, last in runs)
+        scored = [
+            list(_bits_by_order(self._tables, codes, left, self._weight))[-1][int(self.both_strands)]
+            for codes, left in _batches(stretches, self.order)
+        ]
+        at, joined = 0, np.concatenate([*scored, np.zeros(0)])
+        for row, first, last in runs:
+            found[row][first:last] = joined[at : at + last - first]
+            at += last - first
+        return found
+
+
+def _runs_of_bases(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """Return start and end of each unbroken run of bases, [.., 2]."""
+    is_base = np.concatenate([[False], codes < 4, [False]])
+    return np.flatnonzero(is_base[1:] != is_base[:-1]).reshape(-1, 2)
+
+
 def _count(
     stretches: Iterable[npt.NDArray[np.uint8]], max_order: int
 ) -> tuple[list[npt.NDArray[np.integer[Any]]], int]:
@@ -143,6 +195,19 @@ def _bits(
     its left, `piece` the number of its piece.
     """
     bits = np.zeros((2, len(tables), pieces))
+    for order, both in enumerate(_bits_by_order(tables, codes, left, weight)):
+        for strand, each in enumerate(both):
+            bits[strand, order] = np.bincount(piece, each, minlength=pieces)
+    return bits
+
+
+def _bits_by_order(
+    tables: list[npt.NDArray[np.integer[Any]]],
+    codes: npt.NDArray[np.uint32],
+    left: npt.NDArray[np.int64],
+    weight: float,
+) -> Iterator[npt.NDArray[np.float64]]:
+    """Yield of each order the bits of each position, [2, N]; arguments as of `_bits`."""
     p_one = p_both = np.full(len(codes), 0.25)
     turned = _reverse_complement(codes)
     for order, table in enumerate(tables):
@@ -157,9 +222,7 @@ def _bits(
         known = left >= order
         p_one = np.where(known, (seen + weight * p_one) / (context + weight), p_one)
         p_both = np.where(known, (seen_both + weight * p_both) / (context_both + weight), p_both)
-        for strand, p in enumerate((p_one, p_both)):
-            bits[strand, order] = np.bincount(piece, -np.log2(p), minlength=pieces)
-    return bits
+        yield -np.log2([p_one, p_both])
 
 
 def _batches(
