@@ -2,12 +2,9 @@
 
 from dataclasses import dataclass, field
 
-import torch
-
 from dnalm.commands import interact_train
 from dnalm.commands.runs import prepare_process
 from dnalm.device import Compute
-from dnalm.errors import counted
 from dnalm.models.cross_attention import CrossAttentionConfig
 from dnalm.models.input_encoder import ModelName, attention_of
 from dnalm.models.pair_shape import EncodersConfig, TuningConfig
@@ -46,7 +43,7 @@ def run(options: Options) -> None:
         InputError: naming all that is missing or does not work.
     """
     processor = prepare_process(options.compute)
-    print(f"device: {processor}, {counted(torch.get_num_threads(), 'thread')}")
+    print(f"device: {processor}")
     attention = attention_of(options.model, options.attention)
     for line in check_pair_model(options.encoders, options.tuning, attention, processor):
         print(line.replace("`dna_encoder`", "--dna-encoder").replace("`mol_encoder`", "--mol-encoder"))

@@ -32,7 +32,10 @@ class Regions:
 
     def __init__(self, genome: IndexedGenome, path: Path | None, rename: Rename) -> None:
         self._genome, self._path = genome, path
-        self._contigs = {name: contig for contig in reversed(genome.lengths) for name in rename(contig)}
+        named = [
+            (rank, name, contig) for contig in genome.lengths for rank, name in enumerate(rename(contig))
+        ]
+        self._contigs = {name: contig for _, name, contig in sorted(named, reverse=True)}  # likeliest last
         self.read = 0
         """Regions of the file so far."""
         self.left_out: Counter[str] = Counter()
