@@ -53,11 +53,15 @@ TANDEM_UNITS, TANDEM_LENGTHS, TANDEM_ERRORS = (2, 6), (40, 240), 0.03
 GAP_LENGTHS = (50, SLOT)
 
 MOTIF_NAME = "SIM1"
-_BEST = zip("GCATTAGACC", (0.91, 0.97, 0.91, 0.85, 0.97, 0.97, 0.85, 0.91, 0.91, 0.70), strict=True)
+BEST_SITE = "GCATTAGACC"
+_BEST = zip(BEST_SITE, (0.91, 0.97, 0.91, 0.85, 0.97, 0.97, 0.85, 0.91, 0.91, 0.70), strict=True)
 MOTIF: Numbers = np.array(
     [[p if base == best else round((1 - p) / 3, 2) for base in BASES] for best, p in _BEST]
 )
 """[W, 4]: probability of A C G T at each position of a site; invented, 13.9 bits."""
+
+CONTROL, FLANK = 60, 150
+"""Bases from a site's end to the variant that is in no site, and from a site to the edges of its region."""
 
 GENES, MOLECULES, PAIRS = 120, 300, 6_000
 GENE_LENGTHS = (300, 600)
@@ -143,6 +147,44 @@ def simulate_genome(path: Path, *, bases: int = 2_000_000, contigs: int = 4, see
     write_text(bed, "".join(rows))
     write_text(meme, _meme(len(sites)))
     return GenomeTruth(path, bed, meme, tuple(zip(names, lengths, strict=True)), sites)
+
+
+def simulate_variants(truth: GenomeTruth, vcf: Path, bed: Path, count: int = 20) -> None:
+    """Write a VCF of single-base changes, half of which break a planted site, and the regions around them.
+
+    A change in a site is at the motif's most certain position; the other one is `CONTROL` bases beyond the
+    site's end, in no site. INFO has SITE, 1 or 0. A region of BED4 is `FLANK` bases to each side of a site.
+
+    Args:
+        truth: of `simulate_genome`.
+        vcf: to write, not compressed.
+        bed: to write.
+        count: variants at most; only sites of the best word are used, without N, another site or a contig's
+            end near them.
+    """
+    texts = truth.genome.read_text(encoding="ascii").split(">")[1:]
+    contigs = {text.split("\n", 1)[0]: text.split("\n", 1)[1].replace("\n", "").upper() for text in texts}
+    width, certain = len(MOTIF), int(MOTIF.max(axis=1).argmax())
+    near = {(site.contig, site.start // SLOT) for site in truth.sites}
+    rows: list[str] = []
+    regions: list[str] = []
+    for site in (site for site in truth.sites if site.sequence == BEST_SITE):
+        start, end = site.start - FLANK, site.start + width + FLANK
+        letters = contigs[site.contig]
+        alone = (site.contig, site.start // SLOT + 1) not in near
+        if start < 0 or end > len(letters) or "N" in letters[start:end] or not alone or len(rows) >= count:
+            continue
+        inside = site.start + (certain if site.strand == "+" else width - 1 - certain)
+        for at, in_site in ((inside, 1), (site.start + width + CONTROL, 0)):
+            ref = letters[at]
+            alt = BASES[(BASES.index(ref) + 2) % 4]  # a transition: A and G, C and T
+            rows.append(f"{site.contig}\t{at + 1}\t.\t{ref}\t{alt}\t.\t.\tSITE={in_site}\n")
+        regions.append(f"{site.contig}\t{start}\t{end}\tsite{len(regions) + 1}\n")
+    lengths = "".join(f"##contig=<ID={name},length={length}>\n" for name, length in truth.contigs)
+    info = '##INFO=<ID=SITE,Number=1,Type=Integer,Description="In a planted site">'
+    head = f"##fileformat=VCFv4.3\n{lengths}{info}\n"
+    write_text(vcf, f"{head}#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n{''.join(rows)}")
+    write_text(bed, "".join(regions))
 
 
 def _generator(seed: int) -> np.random.Generator:

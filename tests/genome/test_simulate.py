@@ -11,7 +11,8 @@ from dnalm.evaluate.baselines.markov import ladder
 from dnalm.formats.bed import read_bed
 from dnalm.formats.motif import choose_motif
 from dnalm.genome import simulate
-from dnalm.genome.simulate import simulate_genome
+from dnalm.genome.motif_scan import log_odds, scan
+from dnalm.genome.simulate import simulate_genome, simulate_variants
 
 BASES = 400_000
 
@@ -109,3 +110,25 @@ def test_smallest_genome_has_one_of_everything(tmp_path):
     assert truth.sites
     assert (letters >= ord("a")).any()
     assert len(runs(letters == ord("N"))) >= 1
+
+
+def test_variants_break_a_site_or_are_in_none(tmp_path, truth, contigs):
+    simulate_variants(truth, tmp_path / "v.vcf", tmp_path / "r.bed", count=30)
+    rows = [line.split("\t") for line in (tmp_path / "v.vcf").read_text().splitlines() if line[0] != "#"]
+    inside = {(site.contig, site.start + at) for site in truth.sites for at in range(10)}
+    assert len(rows) == 30
+    assert rows == sorted(rows, key=lambda row: (row[0], int(row[1])))
+    for row in rows:
+        at = int(row[1]) - 1
+        assert chr(contigs[row[0]][at]).upper() == row[3] != row[4]
+        assert row[7] == f"SITE={int((row[0], at) in inside)}"
+    assert sum(row[7] == "SITE=1" for row in rows) == 15
+    starts = {(site.contig, site.start - 150) for site in truth.sites}
+    assert {(region.contig, region.start) for region in read_bed(tmp_path / "r.bed")} <= starts
+    odds = log_odds(choose_motif(truth.motif_file))
+    for row in rows[::2]:  # the site that the variant is in scores less with it
+        letters = contigs[row[0]][int(row[1]) - 10 : int(row[1]) + 9]
+        codes = BASE_CODES[letters]
+        changed = codes.copy()
+        changed[9] = BASE_CODES[ord(row[4])]
+        assert scan(changed, odds)[0].max() < scan(codes, odds)[0].max() - 2
