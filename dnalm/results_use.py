@@ -6,6 +6,11 @@ run.json. Null for a float is NaN.
 
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float32]
+
 
 class Counts(NamedTuple):
     """What became of the records of an input: `read` is `written` plus all of `left_out`, by reason."""
@@ -13,3 +18,75 @@ class Counts(NamedTuple):
     read: int
     written: int
     left_out: dict[str, int]
+
+
+class Match(NamedTuple):
+    """A motif of a library that resembles a stretch (Tomtom, Gupta et al. 2007)."""
+
+    motif: str
+    p_value: float
+    e_value: float  # p_value times the motifs of the library
+    strand: str  # + or -: which strand of the stretch
+    overlap: int  # Positions that are aligned
+
+
+class Stretch(NamedTuple):
+    """A stretch of a sequence that matters, 0-based and half-open in it."""
+
+    start: int
+    end: int
+    score: float  # Sum of the attributions
+    matches: list[Match]  # The best first; empty without a library
+
+
+class Explanation(NamedTuple):
+    """Why a model predicts what it does for one sequence of L letters; floats are NaN where unknown.
+
+    The output that is explained is the sum of a binding model's track, or a language model's log-likelihood
+    of the sequence in nats; both are means of what the model reads on either strand.
+    """
+
+    sequence: str
+    method: str  # deeplift or mutagenesis: what `attribution` is of
+    output: float
+    reference: float  # Mean output of shuffled sequences
+    strands: float  # Correlation of the attributions of the two strands
+    delta: float  # Convergence of DeepLIFT: mean error over mean difference from the references
+    effects: Array  # [L, 4]: output with A, C, G or T here, minus the output; NaN where there is no base
+    attribution: Array  # [L]: of the base that is there
+    stretches: list[Stretch]  # The most important first
+    track: Array | None = None  # [L]: predicted track of a binding model
+    contributions: Array | None = None  # [L, 4]: DeepLIFT's, of each base if it were there
+    probabilities: Array | None = None  # [L, 4]: of a language model, given both sides
+    dependencies: Array | None = None
+    """[L, L]: row i, column j: largest change of the log-odds of a base at j, in nats, when i is changed."""
+
+    @property
+    def completeness(self) -> float:
+        """Sum of the attributions over output minus reference; 1 if they add up to it."""
+        difference = self.output - self.reference
+        return float(np.nansum(self.attribution)) / difference if difference else float("nan")
+
+
+class SiteShare(NamedTuple):
+    """How many of the bases with the highest attributions, as many as lie in known sites, lie in them."""
+
+    bases: int  # In sites
+    share: float
+    chance: float  # Share of all bases of the regions that lie in sites
+
+
+class ExplainMetrics(NamedTuple):
+    """What `dnalm explain` records: medians over the regions, and what motifs came first."""
+
+    model: str
+    kind: str  # binding or language
+    counts: Counts
+    methods: dict[str, int]  # Regions by the method of their attributions
+    completeness: float
+    strands: float
+    delta: float
+    motifs: str | None  # The library
+    first_matches: dict[str, int]  # Motifs that came first for the top stretch of a region, with how often
+    sites: SiteShare | None
+    pictures: list[str]  # Names of regions, in the order of their pictures

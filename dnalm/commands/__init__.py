@@ -13,6 +13,9 @@ SECTIONS = {
         "evaluate": "score binding models on windows, side by side",
         "compare": "say which run of some folders is better, with a page",
     },
+    "On your files": {
+        "explain": "why a model predicts what it does: logos, maps, motifs",
+    },
     "Genes and molecules": {
         "interact prepare": "clean pairs, split them, draw negatives, report leakage",
         "interact check": "open the encoders, take one step: does it all work here?",

@@ -11,6 +11,7 @@ import tyro
 
 from dnalm.process import Say, silent
 from dnalm.report.binding import binding_chapter, comparison_figures
+from dnalm.report.explain import explain_chapter
 from dnalm.report.figures import Draw, save_all
 from dnalm.report.language import language_chapter
 from dnalm.report.pages import Chapter, write_page
@@ -22,11 +23,13 @@ CHAPTERS: dict[Kind, Callable[[Sequence[Path]], Chapter]] = {
     "language": language_chapter,
     "binding": binding_chapter,
     "pairs": pair_chapter,
+    "explain": explain_chapter,
 }
 TITLES: dict[Kind, str] = {
     "language": "Language models compared",
     "binding": "Binding models compared",
     "pairs": "Models of genes and molecules compared",
+    "explain": "Models explained",
 }
 
 

@@ -78,6 +78,15 @@ class BindingShape:
         """Most bases in a window; None for any number."""
         return getattr(self.encoder, "block_size", None)
 
+    @property
+    def context(self) -> int | None:
+        """Bases of a window in which a change of the middle base has all its effects; None: no such width.
+
+        Of a CNN: a base changes scores half a kernel of encoder and head away, which read as far again.
+        """
+        kernel = getattr(self.encoder, "encoder_kernel", None)
+        return None if kernel is None else 1 + 4 * (kernel // 2 + self.head.kernel // 2)
+
     def tokens(self, letters: Letters) -> Tensor:
         """Return what the encoder reads of upper-case IUPAC letters [.., L], uint8."""
         if self.entry.reads == "bases":

@@ -5,12 +5,14 @@ Shapes: L letters of a sequence.
 
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from dnalm.models.open import OpenedBinding
+from dnalm.results_use import Explanation
 from dnalm.use.sequences import check_sequences, computing
 
 
@@ -26,6 +28,8 @@ class BindingModel:
         """Most bases that it reads at once; None for any number."""
         self.both_strands = opened.model.shape.tuning.both_strands
         """Whether it reads the reverse complement too; it does so by itself."""
+        self.context = opened.model.shape.context or self.longest
+        """Bases of a window that holds all that the base in its middle changes, and what decides there."""
 
     @torch.no_grad()
     def predict(self, sequences: Sequence[str]) -> list[npt.NDArray[np.float32]]:
@@ -53,3 +57,9 @@ class BindingModel:
                     found = self.module(tokens.to(self.device)).float().cpu().numpy()
                 scores |= zip(some, found, strict=True)
         return [scores[index] for index in range(len(texts))]
+
+    def explain(self, sequences: Sequence[str], **how: Any) -> list[Explanation]:
+        """Explain the sum of the track of each sequence, see `dnalm.use.explain.explain`."""
+        from dnalm.use.explain import explain
+
+        return explain(self, sequences, **how)

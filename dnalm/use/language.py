@@ -4,7 +4,7 @@ Shapes: n sequences; L letters of a sequence; D width of the model's states.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from dnalm.dna import NOT_A_BASE, encode, other_strand
 from dnalm.errors import InputError
 from dnalm.models.language import base_log_probabilities
 from dnalm.models.open import OpenedLanguage
+from dnalm.results_use import Explanation
 from dnalm.use.sequences import Window, batches, check_sequences, computing, tile
 
 Pool = Literal["mean", "none"]
@@ -144,6 +145,12 @@ class LanguageModel:
             return states
         known = [each[~np.isnan(each[:, 0])] for each in states]
         return np.stack([each.mean(0) if len(each) else np.full(width, np.nan) for each in known])
+
+    def explain(self, sequences: Sequence[str], **how: Any) -> list[Explanation]:
+        """Explain the log-likelihood of each sequence, see `dnalm.use.explain.explain`."""
+        from dnalm.use.explain import explain
+
+        return explain(self, sequences, **how)
 
     def _windows(
         self, sequences: Sequence[str], longest: int, overlap: int | None
