@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float32]
+from dnalm.bootstrap import Estimate
 
 
 class Counts(NamedTuple):
@@ -90,3 +91,38 @@ class ExplainMetrics(NamedTuple):
     first_matches: dict[str, int]  # Motifs that came first for the top stretch of a region, with how often
     sites: SiteShare | None
     pictures: list[str]  # Names of regions, in the order of their pictures
+
+
+class VariantScore(NamedTuple):
+    """How well one score of variants tells rare from common ones."""
+
+    auroc: Estimate  # Above 0.5: rare ones look more harmful
+    gain: Estimate  # AUROC minus that of the Markov model, paired; NaN for baselines
+    odds: dict[str, Estimate]
+    """Odds of being rare in the most harmful share, such as 10 %, divided by those of all others."""
+
+
+class Contrast(NamedTuple):
+    """Rare against common SNVs."""
+
+    name: str  # What is rare
+    rare: int
+    common: int
+    blocks: int  # Of the genome, which the intervals resample
+    scores: dict[str, VariantScore]
+
+
+class VariantMetrics(NamedTuple):
+    """What `dnalm variants` did with a VCF: `alleles` are those scored and those of `not_scored`, by reason."""
+
+    counts: Counts  # Of records
+    alleles: int
+    not_scored: dict[str, int]
+    checked: int  # Records whose REF was compared with the genome
+    mismatched: int
+    window: int  # Bases
+    columns: dict[str, str]  # What each score is
+    baseline: str  # The Markov model, in words; empty for a binding model
+    per_second: float  # Alleles scored
+    common_share: float  # Of the rarer allele of a common SNV
+    contrasts: list[Contrast]
