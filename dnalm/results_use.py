@@ -4,13 +4,25 @@ Each is the `metrics` of a run.json, which stands beside the results as run_OUT.
 run.json. Null for a float is NaN.
 """
 
-from typing import NamedTuple
+from dataclasses import fields, is_dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float32]
 from dnalm.bootstrap import Estimate
+
+
+def as_json(value: Any) -> Any:
+    """Return results as JSON values: named tuples and dataclasses become objects."""
+    if is_dataclass(value) and not isinstance(value, type):
+        value = {each.name: getattr(value, each.name) for each in fields(value)}
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        value = value._asdict()
+    if isinstance(value, dict):
+        return {key: as_json(item) for key, item in value.items()}
+    return [as_json(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 class Counts(NamedTuple):
@@ -113,8 +125,9 @@ class Contrast(NamedTuple):
 
 
 class VariantMetrics(NamedTuple):
-    """What `dnalm variants` did with a VCF: `alleles` are those scored and those of `not_scored`, by reason."""
+    """What `dnalm variants` did: `alleles` are those with scores and those of `not_scored`, by reason."""
 
+    model: str
     counts: Counts  # Of records
     alleles: int
     not_scored: dict[str, int]

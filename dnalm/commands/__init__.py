@@ -15,6 +15,8 @@ SECTIONS = {
     },
     "On your files": {
         "explain": "why a model predicts what it does: logos, maps, motifs",
+
+        "variants": "score the variants of a VCF, and say what scores are worth",
     },
     "Genes and molecules": {
         "interact prepare": "clean pairs, split them, draw negatives, report leakage",

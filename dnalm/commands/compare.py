@@ -17,6 +17,7 @@ from dnalm.report.language import language_chapter
 from dnalm.report.pages import Chapter, write_page
 from dnalm.report.pairs import pair_chapter
 from dnalm.report.read import Kind, kinds_of
+from dnalm.report.variants import variants_chapter
 
 REPORT = "report.html"
 CHAPTERS: dict[Kind, Callable[[Sequence[Path]], Chapter]] = {
@@ -24,12 +25,16 @@ CHAPTERS: dict[Kind, Callable[[Sequence[Path]], Chapter]] = {
     "binding": binding_chapter,
     "pairs": pair_chapter,
     "explain": explain_chapter,
+
+    "variants": variants_chapter,
 }
 TITLES: dict[Kind, str] = {
     "language": "Language models compared",
     "binding": "Binding models compared",
     "pairs": "Models of genes and molecules compared",
     "explain": "Models explained",
+
+    "variants": "Variants scored",
 }
 
 

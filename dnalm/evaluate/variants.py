@@ -1,7 +1,8 @@
-"""Is a score of variants good for anything? Rare against common ones, with intervals over blocks of the genome.
+"""Is a score of variants good for anything? Rare ones against common ones.
 
-Selection keeps harmful alleles rare, so a score of harm should be higher in them. Only SNVs are compared: what
-the scores of insertions and deletions are worth is another question.
+Selection keeps harmful alleles rare, so a score of harm should be higher in them. Only SNVs are compared:
+what the scores of insertions and deletions are worth is another question. Intervals are over blocks of the
+genome.
 
 Shapes: N SNVs; C columns of a scorer; B blocks; R resamples.
 """
@@ -32,7 +33,7 @@ BASELINES = ("MARKOV", TRANSVERSION)
 class Frequency(NamedTuple):
     """How common the rarer allele of a variant is."""
 
-    count: float  # Carriers or chromosomes of it; NaN if only its frequency is known
+    seen: float  # Carriers or chromosomes of it; NaN if only its frequency is known
     share: float
 
 
@@ -79,7 +80,8 @@ class SnvSample:
         """Compare rare with common SNVs by each score.
 
         Args:
-            rare_count: the rarer allele is seen at most so often; where only shares are known the lowest is one.
+            rare_count: the rarer allele is seen at most so often; where only
+                shares are known, the lowest is taken for one.
             common_share: the rarer allele has at least this share.
         """
         if not self._rows:

@@ -78,7 +78,9 @@ def window_of(model: object, window: int | None) -> int:
     elif isinstance(model, BindingModel):
         longest = model.longest
     else:
-        raise InputError("variants need a language model or a binding model; this one pairs genes and molecules")
+        raise InputError(
+            "variants need a language model or a binding model; this one pairs genes and molecules"
+        )
     if window is None:
         return WINDOW if longest is None else min(WINDOW, longest)
     if window < LEAST_WINDOW or (longest is not None and window > longest):
@@ -88,7 +90,7 @@ def window_of(model: object, window: int | None) -> int:
 
 
 def scorer_of(
-    model: LanguageModel | BindingModel,
+    model: object,
     places: Places,
     records: Iterable[VcfRecord],
     markov_order: int | None = None,
@@ -97,7 +99,7 @@ def scorer_of(
     """Return the scorer of a model, and its Markov model in words, for a language model.
 
     Args:
-        model: the model.
+        model: that `window_of` takes.
         places: in the genome.
         records: of the variants; for a threshold that is not given, the first of them are looked at.
         markov_order: as of `training_markov`.
@@ -110,6 +112,7 @@ def scorer_of(
     if isinstance(model, LanguageModel):
         baseline = training_markov(model.path, places.genome, markov_order)
         return LanguageScorer(model, baseline.model, places.window), baseline.origin
+    assert isinstance(model, BindingModel)
     if site_threshold is None:
         first = itertools.islice(records, FOR_THRESHOLD)
         placed = (one for each in first for one in places.place(each.contig, each.start, each.ref, each.alts))

@@ -115,7 +115,10 @@ class Places:
 
     def __init__(self, genome: IndexedGenome, window: int, rename: Rename) -> None:
         self.genome, self.window = genome, window
-        self.contigs = {name: contig for contig in reversed(genome.lengths) for name in rename(contig)}
+        named = [
+            (rank, name, contig) for contig in genome.lengths for rank, name in enumerate(rename(contig))
+        ]
+        self.contigs = {name: contig for _, name, contig in sorted(named, reverse=True)}  # likeliest last
         """The genome's name of each contig of a VCF."""
 
     def check(self, name: str, start: int, ref: str) -> str:
@@ -259,7 +262,9 @@ def _score_chunk(scorer: Scorer, places: Places, records: Sequence[VcfRecord]) -
 
 def info_of(record: VcfRecord, scored: Sequence[Scored], columns: Iterable[str]) -> str:
     """Return INFO of a record with its scores, one for each alternative allele, and reasons."""
-    items = [each for each in record.fields[7].split(";") if each not in ("", ".") and not each.startswith(PREFIX)]
+    items = [
+        each for each in record.fields[7].split(";") if each not in ("", ".") and not each.startswith(PREFIX)
+    ]
     if any(each.values is not None for each in scored):
         for number, name in enumerate(columns):
             values = ("." if each.values is None else shown(each.values[number]) for each in scored)
