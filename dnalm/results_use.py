@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
 from dnalm.bootstrap import Estimate
+
+Array = npt.NDArray[np.float32]
 
 
 def as_json(value: Any) -> Any:
@@ -103,6 +104,14 @@ class ExplainMetrics(NamedTuple):
     first_matches: dict[str, int]  # Motifs that came first for the top stretch of a region, with how often
     sites: SiteShare | None
     pictures: list[str]  # Names of regions, in the order of their pictures
+
+
+class VariantScores(NamedTuple):
+    """Scores of n alternative alleles, one after another."""
+
+    alleles: list[tuple[str, int, str, str]]  # Contig, start from 0, REF, ALT
+    scores: dict[str, npt.NDArray[np.float64]]  # [n] each, by name; NaN where there is none
+    reasons: list[str]  # Why there is no score, see `dnalm.use.variants.REASONS`; empty where there is one
 
 
 class VariantScore(NamedTuple):

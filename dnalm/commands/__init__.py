@@ -15,7 +15,6 @@ SECTIONS = {
     },
     "On your files": {
         "explain": "why a model predicts what it does: logos, maps, motifs",
-
         "variants": "score the variants of a VCF, and say what scores are worth",
     },
     "Genes and molecules": {

@@ -25,7 +25,6 @@ CHAPTERS: dict[Kind, Callable[[Sequence[Path]], Chapter]] = {
     "binding": binding_chapter,
     "pairs": pair_chapter,
     "explain": explain_chapter,
-
     "variants": variants_chapter,
 }
 TITLES: dict[Kind, str] = {
@@ -33,7 +32,6 @@ TITLES: dict[Kind, str] = {
     "binding": "Binding models compared",
     "pairs": "Models of genes and molecules compared",
     "explain": "Models explained",
-
     "variants": "Variants scored",
 }
 

@@ -97,7 +97,8 @@ def run(options: Options) -> None:
 
 def _score(options: Options, scorer: Scorer, places: Places, vcf: VcfFile, found: Survey) -> VariantMetrics:
     """Score the VCF and write it; then compare rare with common SNVs."""
-    sample, begin = SnvSample(list(scorer.columns)), time.monotonic()
+    rare_ones = "" if options.calibrate_against is None else f"those of {options.vcf.name}"
+    sample, begin = SnvSample(list(scorer.columns), rare_ones), time.monotonic()
     with count_progress("variants", found.records, quiet=options.quiet) as advance:
 
         def see(record: VcfRecord, scored: Sequence[Scored]) -> None:
@@ -115,10 +116,10 @@ def _score(options: Options, scorer: Scorer, places: Places, vcf: VcfFile, found
         for record, scored in score_records(scorer, places, iter(VcfFile(options.calibrate_against))):
             add_snvs(sample, record, scored, lambda _alt: Frequency(math.inf, 1.0))
     rare, common = options.rare_count, options.common_frequency
-    left_out = {"not a record": found.unreadable} if found.unreadable else {}
+    left_out = {f"no record, the first is {vcf.example}": vcf.unreadable} if vcf.unreadable else {}
     return VariantMetrics(
         model=options.model.name,
-        counts=Counts(done.records + found.unreadable, done.records, left_out),
+        counts=Counts(done.records + vcf.unreadable, done.records, left_out),
         alleles=done.alleles,
         not_scored=dict(done.not_scored),
         checked=found.checked,

@@ -60,7 +60,8 @@ def frequency_of(info: Mapping[str, str], field: str, alt: int) -> Frequency | N
 class SnvSample:
     """Scored SNVs with their frequencies; when there are many, a part of them, evenly along the genome."""
 
-    def __init__(self, columns: Sequence[str]) -> None:
+    def __init__(self, columns: Sequence[str], rare: str = "") -> None:
+        self.rare = rare  # What is rare, in words, if the minor count does not say it
         self._columns, self._rows, self._step, self._seen = list(columns), list[list[float]](), 1, 0
         self._blocks: dict[tuple[str, int], int] = {}
 
@@ -90,7 +91,7 @@ class SnvSample:
         count, share = rows[:, 1], rows[:, 2]
         count = np.where(np.isnan(count), np.round(share / share.min()), count)
         is_common = share >= common_share
-        at_most = f"minor count {'1' if rare_count == 1 else f'1 to {rare_count}'}"
+        at_most = self.rare or f"minor count {'1' if rare_count == 1 else f'1 to {rare_count}'}"
         groups = {at_most: count <= rare_count}
         if rare_count < 9:
             groups[f"minor count {rare_count + 1} to 9"] = (count > rare_count) & (count <= 9)

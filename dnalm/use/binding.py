@@ -4,7 +4,8 @@ Shapes: L letters of a sequence.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from dnalm.models.open import OpenedBinding
-from dnalm.results_use import Explanation
+from dnalm.results_use import Explanation, VariantScores
 from dnalm.use.sequences import check_sequences, computing
 
 
@@ -63,3 +64,11 @@ class BindingModel:
         from dnalm.use.explain import explain
 
         return explain(self, sequences, **how)
+
+    def score_variants(
+        self, genome: str | Path, variants: str | Path | Iterable[tuple[str, int, str, str]], **how: Any
+    ) -> VariantScores:
+        """Return DMAX, DSUM, GAINED and LOST of variants, see `dnalm.use.variant_scores.score_variants`."""
+        from dnalm.use.variant_scores import score_variants
+
+        return score_variants(self, genome, variants, **how)

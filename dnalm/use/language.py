@@ -3,7 +3,8 @@
 Shapes: n sequences; L letters of a sequence; D width of the model's states.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from dnalm.dna import NOT_A_BASE, encode, other_strand
 from dnalm.errors import InputError
 from dnalm.models.language import base_log_probabilities
 from dnalm.models.open import OpenedLanguage
-from dnalm.results_use import Explanation
+from dnalm.results_use import Explanation, VariantScores
 from dnalm.use.sequences import Window, batches, check_sequences, computing, tile
 
 Pool = Literal["mean", "none"]
@@ -151,6 +152,14 @@ class LanguageModel:
         from dnalm.use.explain import explain
 
         return explain(self, sequences, **how)
+
+    def score_variants(
+        self, genome: str | Path, variants: str | Path | Iterable[tuple[str, int, str, str]], **how: Any
+    ) -> VariantScores:
+        """Return LLR, DEP and MARKOV of variants, see `dnalm.use.variant_scores.score_variants`."""
+        from dnalm.use.variant_scores import score_variants
+
+        return score_variants(self, genome, variants, **how)
 
     def _windows(
         self, sequences: Sequence[str], longest: int, overlap: int | None

@@ -7,6 +7,7 @@ Shapes: n alleles; C columns; W letters of a window of the reference, X of one w
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,18 +15,21 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from dnalm.data.labels import rename_rule
 from dnalm.dna import encode, other_strand
 from dnalm.errors import InputError
 from dnalm.evaluate.baselines.markov import MarkovModel
-from dnalm.formats.vcf import VcfRecord
+from dnalm.formats.indexed import IndexedGenome
+from dnalm.formats.vcf import VcfFile, VcfRecord
 from dnalm.models.gpt import GPT
 from dnalm.models.gpt_branches import branch_logits
 from dnalm.models.language import base_log_probabilities
+from dnalm.results_use import VariantScores
 from dnalm.use.binding import BindingModel
 from dnalm.use.language import LanguageModel
 from dnalm.use.markov import training_markov
 from dnalm.use.sequences import computing
-from dnalm.use.variants import PER_WINDOW, Allele, Column, Floats, Places, Scorer
+from dnalm.use.variants import PER_WINDOW, Allele, Column, Floats, Places, Scorer, score_records, survey
 
 WINDOW = 300  # letters of a window, unless the model reads fewer
 FOR_THRESHOLD = 1000  # records
@@ -320,3 +324,58 @@ def _sites_without(track: Floats, other: Floats, threshold: float) -> int:
     edges = np.flatnonzero(np.diff(np.concatenate([[False], high, [False]]).astype(np.int8))).reshape(-1, 2)
     others = np.nan_to_num(other, nan=-np.inf) >= threshold
     return sum(not others[first:last].any() for first, last in edges.tolist())
+
+
+def score_variants(
+    model: object,
+    genome: str | Path,
+    variants: str | Path | Iterable[tuple[str, int, str, str]],
+    *,
+    window: int | None = None,
+    rename: str | None = None,
+    markov_order: int | None = None,
+    site_threshold: float | None = None,
+) -> VariantScores:
+    """Score variants of a genome with a model.
+
+    Args:
+        model: a language model or a binding model.
+        genome: FASTA or .2bit.
+        variants: a VCF, or contig, start from 0, REF and ALT of each; ALT may be several, joined by commas.
+        window: bases that are read around a variant; 300, or as many as the model reads, unless given.
+        rename: how contigs are called in `variants`: chr, or a file, see `dnalm.data.labels.rename_rule`.
+        markov_order: another order of the Markov model beside a language model.
+        site_threshold: for a binding model, see `scorer_of`.
+
+    Returns:
+        The scores that `dnalm variants` writes, in the order of `variants`.
+
+    Raises:
+        InputError: if the model cannot score variants, or something given is wrong; more than 1 % of REF that
+            is not the genome's is taken for another genome.
+    """
+    with IndexedGenome(Path(genome)) as opened:
+        places = Places(opened, window_of(model, window), rename_rule(rename))
+        records: VcfFile | list[VcfRecord]
+        if isinstance(variants, str | Path):
+            records = VcfFile(Path(variants))
+        else:
+            records = [
+                VcfRecord((contig, str(start + 1), ".", ref, alt, ".", ".", "."), "", start)
+                for contig, start, ref, alt in variants
+            ]
+        survey(records, places)
+        scorer, _ = scorer_of(model, places, records, markov_order, site_threshold)
+        found = [
+            ((record.contig, record.start, record.ref, alt), each)
+            for record, scored in score_records(scorer, places, records)
+            for alt, each in zip(record.alts or (".",), scored, strict=True)
+        ]
+    none = np.full(len(scorer.columns), np.nan)
+    values = np.array([none if each.values is None else each.values for _, each in found])
+    columns = values.reshape(-1, len(none)).T
+    return VariantScores(
+        [allele for allele, _ in found],
+        dict(zip(scorer.columns, columns, strict=True)),
+        [each.reason for _, each in found],
+    )

@@ -95,13 +95,11 @@ class Survey(NamedTuple):
     """What a VCF holds, before anything is scored."""
 
     records: int
-    unreadable: int  # Lines that are no record
     contigs: dict[str, int]  # Contigs of the records: their length in the genome, 0 where it has none
     is_sorted: bool
     checked: int  # Records whose REF was compared with the genome
     mismatched: int
     samples: int  # Columns after the fixed ones
-    example: str  # The first line that is no record
 
 
 class Places:
@@ -184,13 +182,14 @@ def _wrong_alt(ref: str, alt: str) -> str:
     return "same_as_ref" if alt.upper() == ref else ""
 
 
-def survey(vcf: VcfFile, places: Places) -> Survey:
-    """Read a VCF, check REF of each record, and count.
+def survey(vcf: VcfFile | Sequence[VcfRecord], places: Places) -> Survey:
+    """Read a VCF, or records, check REF of each record, and count.
 
     Raises:
         InputError: if it is no VCF, none of its contigs is in the genome, or more than 1 % of records (and
             more than one) have a REF that is not the genome's.
     """
+    name = f"{vcf.path}: " if isinstance(vcf, VcfFile) else ""
     records = checked = mismatched = samples = 0
     contigs: dict[str, int] = {}
     is_sorted, before, example = True, ("", 0), ""
@@ -210,16 +209,16 @@ def survey(vcf: VcfFile, places: Places) -> Survey:
     own = ", ".join(list(places.genome.lengths)[:3])
     if records and not any(contigs.values()):
         raise InputError(
-            f"{vcf.path}: contigs of the genome, as {own}, expected; got {', '.join(list(contigs)[:3])}; "
+            f"{name}contigs of the genome, as {own}, expected; got {', '.join(list(contigs)[:3])}; "
             "`rename` chr or a file matches names"
         )
     if mismatched > max(1, MOST_MISMATCHES * checked):
         raise InputError(
-            f"{vcf.path}: REF is not what {places.genome.path.name} has in {mismatched:,} of "
+            f"{name}REF is not what {places.genome.path.name} has in {mismatched:,} of "
             f"{counted(checked, 'record')} (the first is {example}); the genome is probably another build: "
             "give the one that the variants were called on"
         )
-    return Survey(records, vcf.unreadable, contigs, is_sorted, checked, mismatched, samples, vcf.example)
+    return Survey(records, contigs, is_sorted, checked, mismatched, samples)
 
 
 def ordered(vcf: VcfFile, found: Survey) -> Iterator[VcfRecord]:
