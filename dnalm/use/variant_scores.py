@@ -319,10 +319,14 @@ def _aligned(pair: Pair, ref: npt.NDArray[np.float32], alt: npt.NDArray[np.float
 
 
 def _sites_without(track: Floats, other: Floats, threshold: float) -> int:
-    """Return how many stretches of a track reach the threshold and overlap none of the other track."""
-    high = np.nan_to_num(track, nan=-np.inf) >= threshold
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], high, [False]]).astype(np.int8))).reshape(-1, 2)
-    others = np.nan_to_num(other, nan=-np.inf) >= threshold
+    """Return how many stretches of a track reach the threshold and overlap none of the other track.
+
+    The tracks are aligned, with NaN where one has no base: what lies on both sides of it is one stretch.
+    """
+    own = ~np.isnan(track)
+    high = np.concatenate([[False], track[own] >= threshold, [False]])
+    others = other[own] >= threshold
+    edges = np.flatnonzero(np.diff(high.astype(np.int8))).reshape(-1, 2)
     return sum(not others[first:last].any() for first, last in edges.tolist())
 
 

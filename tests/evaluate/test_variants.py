@@ -31,7 +31,7 @@ def sample_of(harm, count, columns=("LLR", "MARKOV")):
 def test_rare_snvs_are_compared_with_common_ones_by_every_score():
     draws = np.random.default_rng(2)
     count = draws.choice([1, 4, 30], 600)
-    harm = draws.normal(size=600) - np.log(count)
+    harm = draws.normal(size=600) - 0.5 * np.log(count)
     sample = sample_of(harm, count)
     sample.add("c", 0, "AAC", Frequency(1, 0.01), np.zeros(2))  # no SNV
     ones, few = sample.contrasts(1, 0.05)
