@@ -30,7 +30,7 @@ DONE, FAULT, MISTAKE, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
 """Exit codes; 130 and 141 are what a shell reports for SIGINT and SIGPIPE."""
 ALIASES = {"--output-dir": "--out", "--data-dir": "--data"}
 """Flags of the published scripts that have another name here; an underscore in a flag is read as a dash."""
-OUTPUTS = ("out", "attention", "store")
+OUTPUTS = ("out", "track", "attention", "store")
 """Options whose paths are written; all other paths are inputs."""
 LOST = "another process of this run has ended, and reports why; --resume goes on from the last saved state"
 HELP = """\

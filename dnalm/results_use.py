@@ -4,7 +4,7 @@ Each is the `metrics` of a run.json, which stands beside the results as run_OUT.
 run.json. Null for a float is NaN.
 """
 
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -148,3 +148,41 @@ class VariantMetrics(NamedTuple):
     per_second: float  # Alleles scored
     common_share: float  # Of the rarer allele of a common SNV
     contrasts: list[Contrast]
+
+
+class FeatureGain(NamedTuple):
+    """Bits per base of a language model and of a Markov model on the bases of a feature."""
+
+    name: str
+    bases: int
+    blocks: int  # Of the genome, that hold some of them
+    model: float
+    markov: float
+    gain: Estimate  # Markov minus model, with its interval over blocks; NaN for too few
+
+
+class SubstitutionAuroc(NamedTuple):
+    """How well likelihood ratios tell a class of substitutions from synonymous ones of the same codons."""
+
+    name: str  # nonsense or missense
+    codons: int
+    genes: int
+    model: Estimate  # AUROC, with its interval over genes
+    markov: Estimate
+    difference: Estimate  # model minus Markov, paired
+
+
+@dataclass(frozen=True)
+class ScoreMetrics:
+    """Results of `dnalm score`; `markov` is NaN, and its `baseline` empty, where there was none."""
+
+    model: str
+    regions: Counts
+    bases: int  # Scored: those that both models predict
+    bits_per_base: float
+    markov: float
+    baseline: str  # What the Markov model counted, in words
+    scored_part: str  # Which part of the genome was scored, in words
+    features: list[FeatureGain] = field(default_factory=list)
+    substitutions: list[SubstitutionAuroc] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # What was left out, in sentences

@@ -16,6 +16,7 @@ SECTIONS = {
     "On your files": {
         "explain": "why a model predicts what it does: logos, maps, motifs",
         "variants": "score the variants of a VCF, and say what scores are worth",
+        "score": "bits per base of sequences, and what a model knows of genes",
     },
     "Genes and molecules": {
         "interact prepare": "clean pairs, split them, draw negatives, report leakage",

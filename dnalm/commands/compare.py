@@ -17,6 +17,7 @@ from dnalm.report.language import language_chapter
 from dnalm.report.pages import Chapter, write_page
 from dnalm.report.pairs import pair_chapter
 from dnalm.report.read import Kind, kinds_of
+from dnalm.report.score import score_chapter
 from dnalm.report.variants import variants_chapter
 
 REPORT = "report.html"
@@ -26,6 +27,7 @@ CHAPTERS: dict[Kind, Callable[[Sequence[Path]], Chapter]] = {
     "pairs": pair_chapter,
     "explain": explain_chapter,
     "variants": variants_chapter,
+    "score": score_chapter,
 }
 TITLES: dict[Kind, str] = {
     "language": "Language models compared",
@@ -33,6 +35,7 @@ TITLES: dict[Kind, str] = {
     "pairs": "Models of genes and molecules compared",
     "explain": "Models explained",
     "variants": "Variants scored",
+    "score": "What language models know of a genome",
 }
 
 

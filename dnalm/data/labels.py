@@ -50,6 +50,12 @@ def rename_rule(how: str | None) -> Rename:
     return lambda contig: [names.get(contig, contig)]
 
 
+def contigs_by_name(genome: Iterable[str], rename: Rename) -> dict[str, str]:
+    """Return the contig of the genome for each name that it may have in a file; the likeliest wins."""
+    named = [(rank, name, contig) for contig in genome for rank, name in enumerate(rename(contig))]
+    return {name: contig for _, name, contig in sorted(named, reverse=True)}  # likeliest last
+
+
 class ContigFile:
     """A file by contig, and which of its contigs the genome has; no contigs where there is no file."""
 
@@ -77,20 +83,21 @@ class ContigFile:
         if self.path is None:
             return
         if not self._found:
+            advice = how_to_match(self._content, list(genome))
             raise InputError(
-                f"{self.path}: none of its contigs is in the genome: they are {_first(self._content)} in "
-                f"this file, {_first(genome)} in the genome; {_how_to_match(self._content, list(genome))}"
+                f"{self.path}: none of its contigs is in the genome: they are {first_names(self._content)} "
+                f"in this file, {first_names(genome)} in the genome; {advice}"
             )
         if missing := [name for name in self._content if name not in self._found]:
             are = f"{counted(len(missing), 'contig is', 'contigs are')} not in the genome"
-            text = f"{self.path}: {are}: {_first(missing)}"
+            text = f"{self.path}: {are}: {first_names(missing)}"
             if self.record:
                 text += f" ({counted(sum(len(self._content[name]) for name in missing), self.record)})"
             notes["not_in_genome"][self.path.name] = text
         lacking = [contig for contig in self._lacking if contig in windowed]
         if lacking and self.lacks:
             text = self.lacks.format(counted(len(lacking), "contig"))
-            notes["not_in_labels"][self.path.name] = f"{self.path}: {text}: {_first(lacking)}"
+            notes["not_in_labels"][self.path.name] = f"{self.path}: {text}: {first_names(lacking)}"
 
 
 class Labels(ContigFile, ABC):
@@ -186,7 +193,7 @@ class TrackLabels(Labels):
         if longer := [text for contig, text in self._longer.items() if contig in windowed]:
             are = f"{counted(len(longer), 'contig is', 'contigs are')} longer than in the genome"
             advice = "right for the first piece of a contig, wrong if the track is of another assembly"
-            text = f"{self.path}: {are}: {_first(longer)}; the labels are {advice}"
+            text = f"{self.path}: {are}: {first_names(longer)}; the labels are {advice}"
             notes["other_lengths"][self._track.path.name] = text
 
 
@@ -230,7 +237,7 @@ def _by_contig(intervals: Iterable[Interval]) -> dict[str, list[Interval]]:
     return found
 
 
-def _first(names: Iterable[str]) -> str:
+def first_names(names: Iterable[str]) -> str:
     """Return up to three names in words."""
     first = list(itertools.islice(names, 4))
     return shortened(", ".join([*first[:3], *(["..."] if len(first) > 3 else [])]))
@@ -240,7 +247,7 @@ def _without_chr(contig: str) -> str:
     return contig[3:] if contig[:3].lower() == "chr" else contig
 
 
-def _how_to_match(names: Iterable[str], genome: Sequence[str]) -> str:
+def how_to_match(names: Iterable[str], genome: Sequence[str]) -> str:
     """Return what makes contigs of a file match those of the genome, none of which is called the same."""
     rename, own = rename_rule("chr"), {_number(name): name for name in names}
     if any(name in own.values() for contig in genome for name in rename(contig)):

@@ -12,11 +12,16 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from dnalm.data.labels import rename_rule
 from dnalm.dna import NOT_A_BASE, encode, other_strand
 from dnalm.errors import InputError
+from dnalm.formats.indexed import IndexedGenome
 from dnalm.models.language import base_log_probabilities
 from dnalm.models.open import OpenedLanguage
 from dnalm.results_use import Explanation, VariantScores
+from dnalm.use.markov import training_markov
+from dnalm.use.regions import Regions
+from dnalm.use.score import RegionScore, Scoring, region_scores
 from dnalm.use.sequences import Window, batches, check_sequences, computing, tile
 
 Pool = Literal["mean", "none"]
@@ -114,6 +119,33 @@ class LanguageModel:
         turned = self.log_probabilities([other_strand(each) for each in sequences], overlap)
         forward = self.log_probabilities(sequences, overlap)
         return [np.stack([one, other[::-1, ::-1]]) for one, other in zip(forward, turned, strict=True)]
+
+    def score_regions(
+        self,
+        genome: str | Path,
+        regions: str | Path | None = None,
+        *,
+        rename: str | None = None,
+        markov: bool = True,
+        bases: int = 0,
+    ) -> Iterator[RegionScore]:
+        """Yield the bits per base of regions of a genome, with flat memory; the mean of both strands.
+
+        Args:
+            genome: FASTA or .2bit.
+            regions: BED; all contigs unless given.
+            rename: how contigs are called there, see `dnalm.data.labels.rename_rule`.
+            markov: beside the Markov model of the genome, see `dnalm.use.markov.training_markov`.
+            bases: score a sample of about so many; 0 for all.
+
+        Raises:
+            InputError: if a file cannot be read, or no region can be used.
+        """
+        with IndexedGenome(Path(genome)) as opened:
+            path = None if regions is None else Path(regions)
+            baseline = training_markov(self.path, opened).model if markov else None
+            chosen = Regions(opened, path, rename_rule(rename))
+            yield from region_scores(Scoring(self, opened, chosen, markov=baseline, bases=bases).pieces())
 
     @torch.no_grad()
     def embed(

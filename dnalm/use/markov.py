@@ -24,6 +24,8 @@ class Baseline(NamedTuple):
 
     model: MarkovModel
     origin: str
+    held_out: dict[str, int]
+    """The first base of each contig that was held out in training, which is not counted; empty if unknown."""
 
 
 def training_markov(path: Path, genome: IndexedGenome, order: int | None = None) -> Baseline:
@@ -46,7 +48,7 @@ def training_markov(path: Path, genome: IndexedGenome, order: int | None = None)
     record = _record(path)
     best = record.get("metrics", {}).get("ladder", {}).get("best", {})
     data = record.get("data", {})
-    excluded = _held_out(data.get("split", {}), genome)
+    excluded = _held_out(data.get("split") or {}, genome)
     if order is None:
         bases = sum(genome.lengths.values())
         order = best.get("order", min(max(int(math.log(bases, 4)) - 3, 0), HIGHEST_ORDER))
@@ -57,7 +59,7 @@ def training_markov(path: Path, genome: IndexedGenome, order: int | None = None)
     if excluded:
         what += f", without the part held out there ({', '.join(excluded)})"
     strands = "both strands" if both_strands else "one strand"
-    return Baseline(model, f"order {order}, {strands}, of {genome.path.name}, {what}")
+    return Baseline(model, f"order {order}, {strands}, of {genome.path.name}, {what}", excluded)
 
 
 def _record(path: Path) -> dict[str, Any]:

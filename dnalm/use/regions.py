@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from dnalm.data.labels import Rename
+from dnalm.data.labels import Rename, contigs_by_name
 from dnalm.errors import InputError, counted
 from dnalm.formats.bed import read_regions
 from dnalm.formats.indexed import IndexedGenome
@@ -32,10 +32,7 @@ class Regions:
 
     def __init__(self, genome: IndexedGenome, path: Path | None, rename: Rename) -> None:
         self._genome, self._path = genome, path
-        named = [
-            (rank, name, contig) for contig in genome.lengths for rank, name in enumerate(rename(contig))
-        ]
-        self._contigs = {name: contig for _, name, contig in sorted(named, reverse=True)}  # likeliest last
+        self._contigs = contigs_by_name(genome.lengths, rename)
         self.read = 0
         """Regions of the file so far."""
         self.left_out: Counter[str] = Counter()
