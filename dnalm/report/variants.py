@@ -110,5 +110,5 @@ def calibration_figure(metrics: VariantMetrics, title: str) -> Figure:
         panel.axvline(CHANCE, color=INK, linestyle=":", linewidth=1.4)
         panel.set_yticks(range(len(contrast.scores)), list(contrast.scores))
         panel.invert_yaxis()
-        panel.set_xlabel(f"AUROC, {contrast.name}: {contrast.rare:,} against {contrast.common:,}")
+        panel.set_xlabel(f"AUROC\n{contrast.name}: {contrast.rare:,} against {contrast.common:,}")
     return figure
