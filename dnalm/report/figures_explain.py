@@ -84,8 +84,7 @@ def explanation_figure(one: Explanation, title: str, start: int = 0) -> Figure:
         panels[0].fill_between(at, one.track, color=BLUE, alpha=0.35, step="mid", linewidth=0)
         panels[0].set(ylabel="predicted\nscore", xlim=(positions[0] + 0.5, positions[1] + 0.5))
     elif one.probabilities is not None:
-        logo(panels[0], information(one.probabilities), start)
-        panels[0].set(ylabel="information\n(bits)", ylim=(0, 2))
+        _information_logo(panels[0], one.probabilities, start)
     whole, heat, zoom = panels[-3:]
     own = _own_letters(one)
     logo(whole, own, start)
@@ -105,6 +104,7 @@ def explanation_figure(one: Explanation, title: str, start: int = 0) -> Figure:
         )
     for axes in panels[:-2]:
         axes.tick_params(labelbottom=False)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True))
     return figure
 
 
@@ -127,8 +127,7 @@ def dependency_figure(one: Explanation, title: str, start: int = 0) -> Figure:
     for panel in (above, axes):
         style_panel(panel)
         panel.grid(False)
-    logo(above, information(one.probabilities), start)
-    above.set(ylabel="bits", ylim=(0, 2))
+    _information_logo(above, one.probabilities, start)
     above.tick_params(labelbottom=False)
     end = start + len(one.sequence)
     box = (start + 0.5, end + 0.5, end + 0.5, start + 0.5)
@@ -146,9 +145,16 @@ def dependency_figure(one: Explanation, title: str, start: int = 0) -> Figure:
     axes.set(
         xlabel="base that is predicted (position, from 1)", ylabel="base that is changed (position, from 1)"
     )
+    axes.ticklabel_format(useOffset=False, style="plain")
     bar = figure.colorbar(image, ax=axes, orientation="horizontal", shrink=0.6, pad=0.02, extend="max")
     bar.set_label("largest change of the log-odds (nats)", fontsize=10)
     return figure
+
+
+def _information_logo(axes: Axes, probabilities: Array, start: int) -> None:
+    """Draw how much a language model knows of each base; 2 bits would be all."""
+    logo(axes, information(probabilities), start)
+    axes.set(ylabel="information\n(of 2 bits)", ylim=(0, max(0.1, axes.get_ylim()[1])))
 
 
 def information(probabilities: Array) -> Array:
@@ -178,6 +184,7 @@ def logo(axes: Axes, heights: Array, start: int = 0) -> None:
     axes.set(xlim=(start + 0.5, start + len(heights) + 0.5), ylim=(low - margin * (low < 0), high + margin))
     axes.axhline(0, color=GREY, linewidth=0.6)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True))
+    axes.ticklabel_format(axis="x", useOffset=False, style="plain")
 
 
 def _glyph(base: str, at: float, bottom: float, height: float) -> PathPatch:

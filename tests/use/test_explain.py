@@ -7,6 +7,7 @@ import torch
 import dnalm
 from dnalm.dna import BASES, encode, other_strand
 from dnalm.errors import InputError
+from dnalm.formats.motif import read_motifs
 from dnalm.models.cnn import CNNConfig
 from dnalm.models.heads import RegressionHeadConfig
 from dnalm.models.open import OpenedBinding
@@ -213,3 +214,10 @@ def test_what_cannot_be_explained_is_refused(language):
         language.explain(["A" * 2001])
     with pytest.raises(InputError, match="for a CNN"):
         language.explain([TEXT], method="deeplift")
+
+
+def test_the_motif_of_foxa1_is_first_in_a_public_library(shared_data):
+    pytest.importorskip("memelite")
+    library = MotifLibrary(shared_data / "motifs" / "hocomoco_v12_core.meme")
+    matrix = next(read_motifs(shared_data / "motifs" / "foxa1.meme")).probabilities
+    assert library.matches([matrix])[0][0].motif.startswith("FOX")
