@@ -186,3 +186,40 @@ class ScoreMetrics:
     features: list[FeatureGain] = field(default_factory=list)
     substitutions: list[SubstitutionAuroc] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # What was left out, in sentences
+
+
+class TrackExample(NamedTuple):
+    """A stretch of a predicted track."""
+
+    contig: str
+    start: int  # From 0
+    highest: float  # The largest of its values
+    values: list[float]  # At each base; null where the genome has no A, C, G or T
+    truth: list[float] | None  # Of the known track, at the same bases
+
+
+class TruthMetrics(NamedTuple):
+    """How well a predicted track agrees with a known one, over the bases that have both."""
+
+    track: str  # Name of the file of the known one
+    bases: int
+    r: Estimate  # Pearson's R over these bases; the interval is from resampling blocks of the genome
+    blocks: int
+    block: int  # Bases of a block
+
+
+class PredictMetrics(NamedTuple):
+    """What `dnalm predict` wrote."""
+
+    model: str
+    regions: Counts
+    overlapping: int  # Regions that hold a base of a region before them: each base is written once
+    bases: int  # In all regions
+    predicted: int  # Bases with a score; the others are no A, C, G or T
+    mean: float  # Of the scores
+    window: int  # Bases that the model reads at once
+    stride: int  # Bases from a window to the next
+    both_strands: bool  # Whether each score is the mean of both strands
+    examples: list[TrackExample]
+    """The highest scores with the bases around them."""
+    truth: TruthMetrics | None

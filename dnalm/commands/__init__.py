@@ -14,6 +14,7 @@ SECTIONS = {
         "compare": "say which run of some folders is better, with a page",
     },
     "On your files": {
+        "predict": "a track of a model's scores along a genome, as bigWig",
         "explain": "why a model predicts what it does: logos, maps, motifs",
         "variants": "score the variants of a VCF, and say what scores are worth",
         "score": "bits per base of sequences, and what a model knows of genes",

@@ -84,8 +84,13 @@ class BindingShape:
 
         Of a CNN: a base changes scores half a kernel of encoder and head away, which read as far again.
         """
+        return None if self.reach is None else 1 + 4 * self.reach
+
+    @property
+    def reach(self) -> int | None:
+        """Bases to either side of a base on which its score depends; None for all of the window."""
         kernel = getattr(self.encoder, "encoder_kernel", None)
-        return None if kernel is None else 1 + 4 * (kernel // 2 + self.head.kernel // 2)
+        return None if kernel is None else kernel // 2 + self.head.kernel // 2
 
     def tokens(self, letters: Letters) -> Tensor:
         """Return what the encoder reads of upper-case IUPAC letters [.., L], uint8."""

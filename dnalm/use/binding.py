@@ -4,7 +4,7 @@ Shapes: L letters of a sequence.
 """
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from dnalm.data.labels import rename_rule
+from dnalm.formats.indexed import IndexedGenome
 from dnalm.models.open import OpenedBinding
 from dnalm.results_use import Explanation, VariantScores
+from dnalm.use.predict import predict_regions, tiling_of
+from dnalm.use.regions import Region, Regions
 from dnalm.use.sequences import check_sequences, computing
 
 
@@ -27,6 +31,8 @@ class BindingModel:
         self.precision = precision
         self.longest = opened.model.shape.longest
         """Most bases that it reads at once; None for any number."""
+        self.reach = opened.model.shape.reach
+        """Bases to either side of a base on which its score depends; None for all of the window."""
         self.both_strands = opened.model.shape.tuning.both_strands
         """Whether it reads the reverse complement too; it does so by itself."""
         self.context = opened.model.shape.context or self.longest
@@ -72,3 +78,37 @@ class BindingModel:
         from dnalm.use.variant_scores import score_variants
 
         return score_variants(self, genome, variants, **how)
+
+    def predict_regions(
+        self,
+        genome: str | Path,
+        regions: str | Path | None = None,
+        *,
+        both_strands: bool = False,
+        window: int | None = None,
+        stride: int | None = None,
+        rename: str | None = None,
+    ) -> Iterator[tuple[Region, npt.NDArray[np.float32]]]:
+        """Yield regions of a genome in the order of the file, each with the score at each of its bases.
+
+        A score depends on the genome, `window` and `stride`, not on the regions: overlapping ones agree.
+
+        Args:
+            genome: FASTA (plain, gzip or bgzip) or .2bit.
+            regions: BED; unless given each contig in full.
+            both_strands: average the scores of the sequence and of its reverse complement.
+            window: bases that the model reads at once; unless given the most that it can, or 512.
+            stride: bases from a window to the next; less is slower and smoother.
+            rename: chr, or a file of names, see `dnalm.data.labels.rename_rule`.
+
+        Returns:
+            Region (0-based, half-open) and float32 [L]; NaN at letters that are no A, C, G or T. Regions of
+            no length, beyond their contig or of another contig are left out.
+
+        Raises:
+            InputError: if a file is damaged, no region can be used, or `window` or `stride` is out of range.
+        """
+        tiling = tiling_of(self, window, stride)
+        with IndexedGenome(Path(genome)) as opened:
+            wanted = Regions(opened, Path(regions) if regions is not None else None, rename_rule(rename))
+            yield from predict_regions(self, opened, wanted, tiling, both_strands=both_strands)
