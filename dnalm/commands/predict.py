@@ -24,7 +24,6 @@ from dnalm.use.predict import Stretches, Tiling, merged, predict_pieces, tiling_
 from dnalm.use.regions import Regions
 from dnalm.use.track_summary import KnownTrack, TrackSummary
 
-
 INPUTS = ("genome", "fasta", "regions", "truth")
 
 
@@ -41,13 +40,13 @@ class Options:
     out: Path = Path("track.bw")
     """The track: .bw (bigWig), .bedgraph or .bedgraph.gz, .tsv or .tsv.gz (a row a base), or .npz."""
     truth: Path | None = None
-    """A known track, bigWig or bedGraph, 0 where it has no data: how well the predicted one agrees with it."""
+    """A known track, bigWig or bedGraph, 0 where it has no data: how well the predicted one agrees."""
     rename: str | None = None
     """How contigs are called in --regions and --truth: chr for `chr` before the name or without it, or a file
     of two columns, the name there and the name in the genome."""
     both_strands: bool = False  # Average the scores of both strands.
     window: int | None = None
-    """Bases that the model reads at once; unless given the most that it can, or 512 if it reads any number."""
+    """Bases that the model reads at once; unless given the most that it can, or 512 if that is any number."""
     stride: int | None = None
     """Bases from a window to the next; unless given half a window, or of a CNN as many as keep it exact."""
     use: UseOptions = field(default_factory=UseOptions)
@@ -102,6 +101,8 @@ def _source(options: Options) -> Path:
 def _outs(options: Options) -> dict[Path, Path]:
     """Return the model of each track, by where the track goes."""
     out, models = options.out, options.models
+    if not models:
+        raise InputError("expected a model, got none; name the folder of one")
     check_track(out)
     if len(models) == 1:
         return {out: models[0]}

@@ -2,7 +2,7 @@
 
 The index, FILE.fai, stands beside the file, or in a cache where the folder is read-only or the index there
 is older than the file. What samtools cannot index (plain gzip, .2bit, lines of unequal length) is copied into
-the cache, as plain FASTA.
+the cache, as plain FASTA. A record without a base is no contig.
 """
 
 import contextlib
@@ -172,7 +172,7 @@ def _read_index(index: Path) -> dict[str, int]:
 
 
 def _lengths(path: Path) -> dict[str, int]:
-    """Read a genome file and return the bases of each record.
+    """Read a genome file and return the bases of each record that has any.
 
     Raises:
         InputError: if the file is damaged, holds no sequence, or has two records of one name.
@@ -189,17 +189,19 @@ def _lengths(path: Path) -> dict[str, int]:
             lengths[name] += len(block.text) - block.text.count(b"\n")
     if not any(lengths.values()):
         raise InputError(f"{path}: expected sequences, got none")
-    return lengths
+    return {name: length for name, length in lengths.items() if length}
 
 
 def _lines(source: Source) -> Iterator[bytes]:
     """Yield the text of a genome file as FASTA with lines of one length."""
-    held = b""
+    header = held = b""
     for block in read_blocks(source):
         if block.name is not None:
-            yield (held + b"\n" if held else b"") + b">" + block.name.encode("ascii") + b"\n"
-            held = b""
-        held += block.text.replace(b"\n", b"")
+            yield held + b"\n" if held else b""
+            header, held = b">" + block.name.encode("ascii") + b"\n", b""
+        if text := block.text.replace(b"\n", b""):
+            yield header
+            header, held = b"", held + text
         full = len(held) // LINE * LINE
         yield b"".join(held[at : at + LINE] + b"\n" for at in range(0, full, LINE))
         held = held[full:]

@@ -31,8 +31,6 @@ PIECE = 1 << 18
 """Bases that are held at a time; a region of more is computed in pieces."""
 WINDOW = 512
 """W of a model that reads windows of any length, if it is not given."""
-FLOOR = 1e-9
-"""Least weight of a base of a window: it decides only at the ends of a contig, where no other window is."""
 
 
 class Predictor(Protocol):
@@ -60,13 +58,17 @@ class Tiling:
         first = max(0, (start - self.window) // self.stride + 1) * self.stride
         return [*range(first, min(end, last), self.stride), *([last] if last < end else [])]
 
-    def weights(self, length: int) -> npt.NDArray[np.float64]:
-        """Return the weight of each base of a window, [length]."""
+    def weights(self, length: int, *, first: bool, last: bool) -> npt.NDArray[np.float64]:
+        """Return the weight of each base of a window, [length]; `first` or `last` of its contig."""
         overlap = self.window - self.stride
         ramp = max(1, min(overlap - 2 * self.margin, self.window // 2 - self.margin))
         from_left = np.arange(length) + 0.5
-        inside = np.minimum(from_left, length - from_left) - self.margin
-        return np.clip(inside / ramp, FLOOR, 1.0)
+        from_right = from_left[::-1]
+        weights = np.ones(length)
+        for distance, is_end in ((from_left, first), (from_right, last)):
+            if not is_end:
+                weights = np.minimum(weights, np.clip((distance - self.margin) / ramp, 0.0, 1.0))
+        return weights
 
 
 def tiling_of(model: Predictor, window: int | None = None, stride: int | None = None) -> Tiling:
@@ -95,7 +97,8 @@ def tiling_of(model: Predictor, window: int | None = None, stride: int | None = 
     return Tiling(window, stride, reach)
 
 
-class Stretches(NamedTuple):
+@dataclass(frozen=True)
+class Stretches:
     """The bases that regions hold, each once."""
 
     contigs: dict[str, npt.NDArray[np.int64]]  # Start and end, [n, 2], in the order of the genome
@@ -169,17 +172,18 @@ def predict_pieces(
     both_strands: bool = False,
 ) -> Iterator[tuple[Part, Array]]:
     """Yield the pieces of each region with their scores, as `predict_regions`."""
-    weights: dict[int, npt.NDArray[np.float64]] = {}
+    weights: dict[tuple[int, bool, bool], npt.NDArray[np.float64]] = {}
     total = weight = np.zeros(0)
     for (part, at, is_last), scores in _scored(model, genome, regions, tiling, both_strands):
         if len(total) == 0:
             total, weight = np.zeros(part.end - part.start), np.zeros(part.end - part.start)
-        if len(scores) not in weights:
-            weights[len(scores)] = tiling.weights(len(scores))
+        key = len(scores), at == 0, at + len(scores) == genome.lengths[part.region.contig]
+        if key not in weights:
+            weights[key] = tiling.weights(key[0], first=key[1], last=key[2])
         first, end = max(at, part.start), min(at + len(scores), part.end)
         inside, target = slice(first - at, end - at), slice(first - part.start, end - part.start)
-        total[target] += weights[len(scores)][inside] * scores[inside]
-        weight[target] += weights[len(scores)][inside]
+        total[target] += weights[key][inside] * scores[inside]
+        weight[target] += weights[key][inside]
         if is_last:
             yield part, (total / weight).astype(np.float32)
             total = np.zeros(0)
@@ -218,7 +222,7 @@ def _masked(model: Predictor, texts: list[str], both_strands: bool) -> list[Arra
     found = model.predict([texts[index] for index in read])
     if both_strands:
         turned = model.predict([other_strand(texts[index]) for index in read])
-        found = [(one + other[::-1]) / 2 for one, other in zip(found, turned, strict=True)]
+        found = [(one + other[::-1]) * np.float32(0.5) for one, other in zip(found, turned, strict=True)]
     for index, values in zip(read, found, strict=True):
         scores[index][known[index]] = values[known[index]]
     return scores
