@@ -16,6 +16,7 @@ from dnalm.report.figures import Draw, save_all
 from dnalm.report.language import language_chapter
 from dnalm.report.pages import Chapter, write_page
 from dnalm.report.pairs import pair_chapter
+from dnalm.report.predict import predict_chapter
 from dnalm.report.read import Kind, kinds_of
 from dnalm.report.score import score_chapter
 from dnalm.report.variants import variants_chapter
@@ -25,6 +26,7 @@ CHAPTERS: dict[Kind, Callable[[Sequence[Path]], Chapter]] = {
     "language": language_chapter,
     "binding": binding_chapter,
     "pairs": pair_chapter,
+    "predict": predict_chapter,
     "explain": explain_chapter,
     "variants": variants_chapter,
     "score": score_chapter,
@@ -33,6 +35,7 @@ TITLES: dict[Kind, str] = {
     "language": "Language models compared",
     "binding": "Binding models compared",
     "pairs": "Models of genes and molecules compared",
+    "predict": "Tracks predicted",
     "explain": "Models explained",
     "variants": "Variants scored",
     "score": "What language models know of a genome",

@@ -122,6 +122,13 @@ def test_a_bigwig_opens_and_agrees_with_its_own_truth(models, toy_fasta, tmp_pat
     capsys.readouterr()
     assert predict([models / "baseline"], "--genome", toy_fasta, "--out", again, "--truth", out) == 0
     assert "Pearson R 1.0000" in capsys.readouterr().out
+    assert main(["compare", str(tmp_path), "--quiet"]) == 0
+    shown = capsys.readouterr().out
+    assert "Predicted tracks." in shown
+    assert "baseline gave 8,949 bases of 3 regions a score; Pearson R with t.bw is 1.0000" in shown
+    page = (tmp_path / "report.html").read_text()
+    assert "the highest scores of baseline" in page
+    assert "not drawn" not in page
 
 
 @pytest.mark.parametrize("end", ["T", "G", "N"])
