@@ -150,3 +150,28 @@ def test_yeast_against_known_figures():
     # figures from an independent implementation, given to four decimals
     assert (np.argmin(found.one_strand), round(min(found.one_strand), 4)) == (7, 1.9371)
     assert (found.best[:2], round(found.best[2], 4)) == ((8, 2), 1.9349)
+
+
+class TestMarkovModel:
+    @pytest.mark.parametrize("order", [0, 3, 5])
+    @pytest.mark.parametrize("strands", [1, 2])
+    def test_bits_add_up_to_those_of_the_ladder(self, monkeypatch, order, strands):
+        monkeypatch.setattr(markov, "BATCH", 50)
+        train, pieces = [skewed(400, 0), skewed(90, 1)], [skewed(130, 2), skewed(7, 3)]
+        model = markov.MarkovModel(train, order, both_strands=strands == 2)
+        sums = [bits[1:].sum() for bits in model.bits(pieces)]  # the ladder does not score the first base
+        expected = ladder(train, pieces, max_order=5).pieces[strands - 1, order]
+        np.testing.assert_allclose(sums, expected, rtol=1e-9)
+        assert model.bases == 490
+
+    def test_value_worked_out_by_hand(self):  # see above; the first A: p_0(A) = (2 + 1/4) / (3 + 1)
+        (bits,) = markov.MarkovModel([encode("AAC")], 1, both_strands=False, weight=1.0).bits([encode("AC")])
+        assert bits == pytest.approx([log2(16 / 9), log2(16 / 7)], rel=1e-14)
+
+    def test_what_is_no_base_breaks_a_sequence_in_two(self):
+        model = markov.MarkovModel([skewed(400, 0)], 4)
+        texts = ("ACGTNNTTGCA", "ACGT", "TTGCA", "NN")
+        broken, first, second, none = model.bits([encode(text) for text in texts])
+        np.testing.assert_allclose(broken, [*first, np.nan, np.nan, *second])
+        assert np.isnan(none).all()
+        assert model.bits([]) == []
