@@ -14,8 +14,22 @@ from typing import TextIO
 from dnalm.commands.runs import prepare_process
 from dnalm.device import Compute
 from dnalm.errors import InputError
+from dnalm.dna import encode
 from dnalm.files import lock, need_space, write_text
-from dnalm.genome.simulate import BEST_AUROC, GENES, MOLECULES, PAIRS, simulate_genome, simulate_pairs
+from dnalm.formats.indexed import IndexedGenome
+from dnalm.formats.motif import choose_motif
+from dnalm.formats.track_writer import write_track
+from dnalm.genome.motif_scan import log_odds, site_scores, site_threshold
+from dnalm.genome.simulate import (
+    BEST_AUROC,
+    GENES,
+    MOLECULES,
+    PAIRS,
+    GenomeTruth,
+    simulate_genome,
+    simulate_pairs,
+    simulate_variants,
+)
 
 MARKER = ".dnalm-demo"  # marks a folder as a demo's own, so that it may be replaced
 DISK = 500_000_000  # bytes a demo needs at most
@@ -30,6 +44,12 @@ finetune --config vocab4 --both-strands --checkpoint-dir OUT/outputs --out OUT/m
 baseline --out OUT/models WINDOWS FIT
 evaluate OUT/models/vocab4 OUT/models/vocab4_random OUT/models/baseline WINDOWS MOTIF --part test \
   --out OUT/models/evaluation_test.json COMPUTE
+predict OUT/models/baseline --genome OUT/genome.fa --regions OUT/use/regions.bed \
+  --truth OUT/use/truth.bedgraph --out OUT/use/track.bw HARDWARE
+variants OUT/models/baseline --genome OUT/genome.fa --vcf OUT/use/variants.vcf \
+  --out OUT/use/scored.vcf.gz HARDWARE
+explain OUT/models/baseline --genome OUT/genome.fa --regions OUT/use/regions.bed --motifs OUT/motif.meme \
+  --sites OUT/genome.sites.bed --pictures 2 --out OUT/use/explained HARDWARE
 interact prepare --pairs OUT/interaction/pairs.csv --genes OUT/interaction/genes.fa --out OUT/data/pairs SEED
 interact train --model original --dna-length 300 --out OUT/interactions/original PAIRS --epochs {half_epochs}
 interact train --model original --dna-encoder kmer --mol-encoder morgan --dna-length 600 \
@@ -51,7 +71,8 @@ FLAGS = {
     "MOTIF": "--motif OUT/motif.meme --pvalue {pvalue}",
     "WINDOWS": "--sequences OUT/data/binding/sequences.txt.gz --scores OUT/data/binding/scores.txt.gz",
     "FIT": "--epochs {epochs} --gap {gap} SEED COMPUTE",
-    "COMPUTE": "--device {device} --precision {precision} --threads {threads}",
+    "COMPUTE": "HARDWARE --precision {precision}",
+    "HARDWARE": "--device {device} --threads {threads}",
     "SEED": "--seed {seed}",
 }
 GENOME_TEXT = (
@@ -119,7 +140,10 @@ def run(options: Options, scale: Scale | None = None) -> None:
         with (options.out / "demo.log").open("w", encoding="utf-8") as log:
             steps = len(commands) + 2
             with _step(options, log, f"1/{steps} simulate {scale.bases:,} bases, and genes with molecules"):
-                simulate_genome(options.out / "genome.fa", bases=scale.bases, contigs=4, seed=options.seed)
+                truth = simulate_genome(
+                    options.out / "genome.fa", bases=scale.bases, contigs=4, seed=options.seed
+                )
+                _write_files_to_use(truth, scale, options.out / "use")
                 simulate_pairs(options.out / "interaction", options.seed)
             from dnalm.cli import execute  # the door that every command comes through
 
@@ -148,6 +172,17 @@ def command_lines(options: Options, scale: Scale) -> list[list[str]]:
         words = [f"{group} {name}", *others] if group == "interact" else words
         commands.append([*words, "--overwrite", "--quiet"])
     return commands
+
+
+def _write_files_to_use(truth: GenomeTruth, scale: Scale, folder: Path) -> None:
+    """Write what the trained model is used on: regions, variants, and the true track of the genome."""
+    simulate_variants(truth, folder / "variants.vcf", folder / "regions.bed")
+    motif = choose_motif(truth.motif_file)
+    threshold = site_threshold(motif, threshold=None, pvalue=scale.pvalue)
+    with IndexedGenome(truth.genome) as genome:
+        texts = ((contig, genome.letters(contig, 0, length)) for contig, length in genome.lengths.items())
+        pieces = ((contig, 0, site_scores(encode(text), log_odds(motif), threshold)) for contig, text in texts)
+        write_track(folder / "truth.bedgraph", genome.lengths, pieces)
 
 
 def _check(options: Options) -> None:
