@@ -11,10 +11,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TextIO
 
+import pysam
+
 from dnalm.commands.runs import prepare_process
 from dnalm.device import Compute
-from dnalm.errors import InputError
 from dnalm.dna import encode
+from dnalm.errors import InputError
 from dnalm.files import lock, need_space, write_text
 from dnalm.formats.indexed import IndexedGenome
 from dnalm.formats.motif import choose_motif
@@ -181,7 +183,9 @@ def _write_files_to_use(truth: GenomeTruth, scale: Scale, folder: Path) -> None:
     threshold = site_threshold(motif, threshold=None, pvalue=scale.pvalue)
     with IndexedGenome(truth.genome) as genome:
         texts = ((contig, genome.letters(contig, 0, length)) for contig, length in genome.lengths.items())
-        pieces = ((contig, 0, site_scores(encode(text), log_odds(motif), threshold)) for contig, text in texts)
+        pieces = (
+            (contig, 0, site_scores(encode(text), log_odds(motif), threshold)) for contig, text in texts
+        )
         write_track(folder / "truth.bedgraph", genome.lengths, pieces)
 
 
@@ -204,19 +208,34 @@ def _check(options: Options) -> None:
 def _write_report(out: Path, report: Path) -> list[str]:
     """Write the page of all results, and return its findings."""
     from dnalm.report.binding import binding_chapter
+    from dnalm.report.explain import explain_chapter
     from dnalm.report.language import genome_chapter, language_chapter
     from dnalm.report.pages import write_page
     from dnalm.report.pairs import pair_chapter
+    from dnalm.report.predict import predict_chapter
+    from dnalm.report.variants import variants_chapter
 
     sites = len((out / "genome.sites.bed").read_text(encoding="utf-8").splitlines())
     genome, pairs = genome_chapter(out / "data" / "full"), pair_chapter([out / "interactions"])
-    genome = replace(
-        genome, title="The simulated genome", paragraphs=[GENOME_TEXT.format(sites=sites), *genome.paragraphs]
-    )
+    texts = [GENOME_TEXT.format(sites=sites), *genome.paragraphs]
+    genome = replace(genome, title="The simulated genome", paragraphs=texts)
     pairs = replace(pairs, paragraphs=[PAIRS_TEXT, SCREEN_TEXT, *pairs.paragraphs])
-    chapters = [genome, language_chapter([out / "outputs"]), binding_chapter([out / "models"]), pairs]
+    used, variants = [out / "use"], variants_chapter([out / "use"])
+    variants = replace(variants, findings=[_broken_sites(out / "use" / "scored.vcf.gz")])
+    chapters = [genome, language_chapter([out / "outputs"]), binding_chapter([out / "models"])]
+    chapters += [predict_chapter(used), variants, explain_chapter(used), pairs]
     write_page(chapters, report, "dnalm demo: language, binding and interaction models of simulated data")
     return [finding for chapter in chapters for finding in chapter.findings]
+
+
+def _broken_sites(vcf: Path) -> str:
+    """Return with how many of the demo's variants the CNN loses a site."""
+    lost: dict[bool, list[bool]] = {True: [], False: []}
+    with pysam.VariantFile(str(vcf)) as file:
+        for record in file:
+            lost[record.info["SITE"] == 1].append(record.info["DNALM_LOST"][0] > 0)
+    inside, outside = (f"{sum(each)} of {len(each)}" for each in (lost[True], lost[False]))
+    return f"The CNN loses a site with {inside} variants inside planted sites, and with {outside} outside."
 
 
 @contextlib.contextmanager
