@@ -6,6 +6,7 @@ import runpy
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dnalm.cli import VERBS, main
@@ -18,9 +19,9 @@ SMALL = "--n-layer 1 --n-head 1 --n-embd 8 --block-size 16 --batch-size 4 --eval
 SMALL += " --steps 40 --eval-every 10 --warmup 4"
 
 
-def commands():
+def commands(text=README):
     """Every `dnalm ...` line of the bash blocks, without its comment."""
-    blocks = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+    blocks = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
     return [line.split(" #")[0].strip() for line in "".join(blocks).splitlines() if line.startswith("dnalm ")]
 
 
@@ -30,11 +31,31 @@ MOTIF = (
 )
 
 
+def write_uses(folder, contig, letters):
+    """Files that a trained model is used on: regions.bed, variants.vcf and genes.gff3 of a contig."""
+    (folder / "regions.bed").write_text(f"{contig}\t300\t400\tone\n{contig}\t500\t540\ttwo\n")
+    rows = [
+        f"{contig}\t{at + 1}\t.\t{letters[at]}\t{'CA'[letters[at] == 'C']}\t.\t.\tAF={at / 1000}\n"
+        for at in (310, 320, 520)
+    ]
+    (folder / "variants.vcf").write_text(f"##fileformat=VCFv4.2\n{VCF_HEAD}\n{''.join(rows)}")
+    gene = f"{contig}\tx\tgene\t301\t600\t.\t+\t.\tID=g"
+    cds = f"{contig}\tx\tCDS\t301\t600\t.\t+\t0\tID=c;Parent=g"
+    (folder / "genes.gff3").write_text(f"##gff-version 3\n{gene}\n{cds}\n")
+
+
+VCF_HEAD = '##INFO=<ID=AF,Number=A,Type=Float,Description="Frequency">\n#' + "\t".join(
+    ["CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO"]
+)
+
+
 def test_commands_run_as_written(toy_fasta, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "genome.fa.gz").write_bytes(gzip.compress(toy_fasta.read_bytes()))
     (tmp_path / "motif.meme").write_text(MOTIF)
     pytest.importorskip("rdkit")
+    letters = "".join(toy_fasta.read_text().split(">")[1].splitlines()[1:]).upper()
+    write_uses(tmp_path, "chr1", letters)
     simulate_pairs(tmp_path, seed=0)
     rows = (tmp_path / "pairs.csv").read_text().splitlines()[:241]
     (tmp_path / "pairs.csv").write_text("\n".join(rows) + "\n")
@@ -51,6 +72,7 @@ def test_commands_run_as_written(toy_fasta, tmp_path, monkeypatch):
         "baseline",
         "evaluate",
         "compare",
+        *["predict", "variants", "explain", "score", "compare"],
         *["interact"] * 8,
     ]
     assert [line.split()[1] for line in commands()] == verbs
@@ -68,6 +90,8 @@ def test_commands_run_as_written(toy_fasta, tmp_path, monkeypatch):
     for name in re.findall(r"[`, ](models/[\w./]+)`", README):
         assert (tmp_path / name.replace("NAME", "vocab4")).exists(), name
     assert (tmp_path / "models" / "report.html").is_file()
+    page = (tmp_path / "use" / "report.html").read_text()
+    assert all(name in page for name in ("track.bw", "scored.vcf.gz", "explained", "scores.tsv"))
     assert (tmp_path / "runs" / "report.html").is_file()
     assert "ethanol" in (tmp_path / "ranked.tsv").read_text()
     (python,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -75,6 +99,36 @@ def test_commands_run_as_written(toy_fasta, tmp_path, monkeypatch):
     names = runpy.run_path(str(tmp_path / "readme.py"))
     assert len(names["bits"]) == len(names["tracks"]) == len(names["chances"]) == 1
     assert names["states"].shape == (2, 8)
+
+
+def test_the_tutorial_runs_as_written(tmp_path, monkeypatch):
+    pytest.importorskip("pybigtools")
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "tutorial-tracks-and-variants.md").read_text()
+    draws = np.random.default_rng(1)
+    genome = {name: "".join(draws.choice(list("ACGT"), 4000)) for name in ("I", "XV", "XVI")}
+    (tmp_path / "yeast.fa.gz").write_bytes(
+        gzip.compress("".join(f">{name}\n{letters}\n" for name, letters in genome.items()).encode())
+    )
+    (tmp_path / "motif.meme").write_text(MOTIF)
+    write_uses(tmp_path, "XV", genome["XV"])
+    for name in ("genes.gff3", "variants.vcf"):
+        content = (tmp_path / name).read_text().replace("XV\tx", "chrXV\tx")  # as SGD has it
+        (tmp_path / f"{name}.gz").write_bytes(gzip.compress(content.encode()))
+    (tmp_path / "regions.bed").rename(tmp_path / "promoters.bed")
+    small = {"pretrain": f"--size 1M {SMALL}", "baseline": TUNED, "label": "--window 16"}
+    lines = commands(text)
+    verbs = "prepare, pretrain, score, variants, label, baseline, predict, explain, compare"
+    assert ", ".join(line.split()[1] for line in lines) == verbs
+    for line in lines:
+        words = line.replace("1e-5", "1e-2").replace("--size 1M --steps 1000", "")
+        assert main(shlex.split(f"{words} {small.get(line.split()[1], '')}")[1:]) == 0, line
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        (tmp_path / "block.py").write_text(block)
+        names = runpy.run_path(str(tmp_path / "block.py"))
+    assert names["tracks"].keys() == {"one", "two"}
+    assert len(names["scores"]) == 3
+    assert (tmp_path / "use" / "report.html").is_file()
 
 
 def test_flags_that_are_named_exist(capsys):

@@ -70,6 +70,9 @@ def run(options: Options) -> None:
             options.use.say(line)
         left_out = dict(regions.left_out)
         counts = Counts(regions.read, regions.read - sum(left_out.values()), left_out)
+        truths = {
+            out: _truth(options, genome, stretches) for out in outs
+        }  # or refused
         for out, model in models.items():
             inputs = {"model": outs[out], **{name: getattr(options, name) for name in INPUTS}}
             record = Record(
@@ -81,7 +84,7 @@ def run(options: Options) -> None:
                 device=str(processor),
             )
             with record.ending():
-                metrics = _predict(options, model, tilings[out], genome, counts, stretches, out)
+                metrics = _predict(options, model, tilings[out], genome, counts, stretches, out, truths[out])
             record.finish("done", as_json(metrics))
             show(_text(out, metrics))
 
@@ -127,6 +130,13 @@ def _open(path: Path, processor: Processor) -> BindingModel:
     )
 
 
+def _truth(options: Options, genome: IndexedGenome, stretches: Stretches) -> KnownTrack | None:
+    """Open the known track, if there is one."""
+    if options.truth is None:
+        return None
+    return KnownTrack(options.truth, genome.lengths, rename_rule(options.rename), stretches.bases)
+
+
 def _predict(
     options: Options,
     model: BindingModel,
@@ -135,11 +145,9 @@ def _predict(
     counts: Counts,
     stretches: Stretches,
     out: Path,
+    truth: KnownTrack | None,
 ) -> PredictMetrics:
     """Write the track of one model, and return what it holds."""
-    truth = None
-    if options.truth is not None:
-        truth = KnownTrack(options.truth, genome.lengths, rename_rule(options.rename), stretches.bases)
     summary = TrackSummary(truth)
     with count_progress(out.name, stretches.bases, quiet=options.use.quiet) as advance:
         scores = predict_pieces(model, genome, stretches, tiling, both_strands=options.both_strands)
