@@ -14,10 +14,10 @@ import jinja2
 
 from dnalm.errors import InputError
 from dnalm.files import write_text
-from docs.make import binding, language, markdown, pairs, performance, scale
+from docs.make import binding, language, markdown, pairs, performance, scale, use
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("results", "interaction", "performance", "scale", "appendix")
+PAGES = ("results", "interaction", "performance", "scale", "appendix", "tutorial-tracks-and-variants")
 
 
 def values(records: Path, results: Path) -> dict[str, Any]:
@@ -28,11 +28,18 @@ def values(records: Path, results: Path) -> dict[str, Any]:
         "trained": markdown.of_verbs(every, "finetune", "baseline"),
         "evaluated": markdown.of_verbs(every, "evaluate"),
         "readouts": markdown.of_verbs(every, "readout"),
+        "used": markdown.of_verbs(every, "score", "variants", "explain"),
         "pairs_trained": markdown.of_verbs(every, "interact train"),
         "pairs_evaluated": markdown.of_verbs(every, "interact evaluate"),
     }
     bench = {"results": performance.read_results(results)}
-    modules = {"language": language, "binding": binding, "pairs": pairs, "performance": performance}
+    modules = {
+        "language": language,
+        "binding": binding,
+        "pairs": pairs,
+        "performance": performance,
+        "use": use,
+    }
     return runs | bench | modules | scale.facts() | {"commands_list": markdown.commands_list}
 
 
