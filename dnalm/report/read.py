@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar
 
 from dnalm.errors import InputError
 from dnalm.files import read_json
-from dnalm.record import read_record
+from dnalm.record import FORMAT, read_record
 from dnalm.results import BindingEvaluation, LanguageMetrics, PairEvaluation, decode, read
 
 Kind = Literal["language", "binding", "pairs", "predict", "variants", "explain", "score"]
@@ -33,8 +33,12 @@ def kinds_of(folders: Sequence[Path]) -> list[Kind]:
 
 
 def use_records(folders: Sequence[Path], verb: str) -> dict[Path, dict[str, Any]]:
-    """Return the records of finished runs of a verb that uses a model, see `dnalm.results_use`, by path."""
-    records = {path: read_record(path) for path in find(folders, "**/run_*.json", "**/run.json")}
+    """Return the records of finished runs of a verb that uses a model, see `dnalm.results_use`, by path.
+
+    Files of other programs with such a name are ignored.
+    """
+    paths = find(folders, "**/run_*.json", "**/run.json")
+    records = {path: read_record(path) for path in paths if FORMAT.encode() in path.read_bytes()[:100]}
     return {path: one for path, one in records.items() if one["verb"] == verb and one["status"] == "done"}
 
 

@@ -9,7 +9,7 @@ import pytest
 from dnalm.errors import InputError
 from dnalm.files import write_json
 from dnalm.report.comparisons import ranked, read_binding, read_moments, read_pair_run, read_pairs
-from dnalm.report.read import kinds_of, read_language
+from dnalm.report.read import kinds_of, read_language, use_records
 from tests.report.invented import add, evaluate, make_evaluation, make_results, make_run, write_outputs
 
 
@@ -29,6 +29,16 @@ def test_the_kind_of_a_run_follows_from_its_files(tmp_path):
     assert kinds == {name: [kind] for name, kind in expected.items()}
     assert kinds_of([tmp_path / "outputs" / "full"]) == ["language"]
     assert kinds_of([tmp_path / "runs", tmp_path / "outputs"]) == ["language", "pairs"]
+
+
+def test_records_of_verbs_that_use_a_model_are_found_beside_files_of_others(tmp_path):
+    run = make_run("full")
+    write_json(tmp_path / "run_track.bw.json", run | {"verb": "predict"})
+    write_json(tmp_path / "explained" / "run.json", run | {"verb": "explain"})
+    write_json(tmp_path / "run_stopped.bw.json", run | {"verb": "predict", "status": "failed"})
+    (tmp_path / "run_of_another_program.json").write_text("[1")
+    assert kinds_of([tmp_path]) == ["predict", "explain"]
+    assert [path.name for path in use_records([tmp_path], "predict")] == ["run_track.bw.json"]
 
 
 def test_what_holds_no_run_is_refused(tmp_path):
