@@ -70,9 +70,7 @@ def run(options: Options) -> None:
             options.use.say(line)
         left_out = dict(regions.left_out)
         counts = Counts(regions.read, regions.read - sum(left_out.values()), left_out)
-        truths = {
-            out: _truth(options, genome, stretches) for out in outs
-        }  # or refused
+        truths = {out: _truth(options, genome, stretches) for out in outs}  # or refused
         for out, model in models.items():
             inputs = {"model": outs[out], **{name: getattr(options, name) for name in INPUTS}}
             record = Record(
