@@ -89,7 +89,8 @@ class SnvSample:
             return []
         rows = np.array(self._rows)
         count, share = rows[:, 1], rows[:, 2]
-        count = np.where(np.isnan(count), np.round(share / share.min()), count)
+        lowest = share[share > 0].min(initial=1.0)
+        count = np.where(np.isnan(count), np.round(share / lowest), count)
         is_common = share >= common_share
         at_most = self.rare or f"minor count {'1' if rare_count == 1 else f'1 to {rare_count}'}"
         groups = {at_most: count <= rare_count}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from dnalm.errors import import_extra
 from dnalm.formats.motif import read_motifs
@@ -89,12 +90,14 @@ class MotifLibrary:
         """Return the motifs nearest to each matrix, [W, 4], the lowest p-value first."""
         if not matrices:
             return []
+        threads = torch.get_num_threads()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a library of few motifs
             queries = [np.ascontiguousarray(each.T) for each in matrices]
             p, _, _, overlaps, strands, nearest = self._tomtom(
                 queries, self._matrices, n_nearest=min(SHOWN, len(self.names)), n_jobs=1
             )
+        torch.set_num_threads(threads)  # numba's start has changed OpenMP's number, for torch too
         rows = zip(p, overlaps, strands, nearest, strict=True)
         return [
             [

@@ -191,6 +191,8 @@ class TestStretches:
             lines += [f"MOTIF {name}", f"letter-probability matrix: w= {len(rows)}", *rows]
         (tmp_path / "m.meme").write_text("\n".join(lines) + "\n")
         library = MotifLibrary(tmp_path / "m.meme")
+        library.matches([np.full((6, 4), 0.25)])
+        assert torch.get_num_threads() == 1  # as the tests set it: numba, inside, must not change it
         effects = np.where(np.eye(4)[encode(SITE)] > 0, 0, -1.0).astype(np.float32)
         forward, turned = library.matches([effect_matrix(effects), effect_matrix(effects[::-1, ::-1])])
         assert forward[0].motif == turned[0].motif == "PLANTED"
