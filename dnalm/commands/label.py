@@ -1,4 +1,4 @@
-"""`dnalm label`: a genome and a motif, peaks or tracks, in; windows with a score at each base, out."""
+"""`dnalm label`: a genome and labels of it in, windows with a score at each base out."""
 
 import sys
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ SPEED = 20e6
 
 @dataclass(frozen=True)
 class Options(LabelSettings):
-    """Cut a genome into windows with a score at each base, from a motif, peaks or tracks."""
+    """Cut a genome into windows with a score at each base, from a motif, peaks, tracks or an annotation."""
 
     genome: Annotated[Path, tyro.conf.Positional]  # FASTA (plain, gzip or bgzip) or .2bit.
     dry_run: bool = False  # Say what would be done, with the time, memory and disk it needs, and stop.
@@ -62,7 +62,9 @@ def _summary(plan: LabelPlan, metrics: dict[str, Any]) -> str:
         f"({metrics['bases']:,} bases), {shares}"
     ]
     what, more = "peak", ""
-    if plan.settings.motif is not None:
+    if plan.settings.annotation is not None:
+        what, more = f"{plan.settings.feature} feature", f" on strand {plan.settings.strand}"
+    elif plan.settings.motif is not None:
         what = "site"
         more = f" of {plan.settings.name}, scoring {plan.settings.threshold:.3f} or more,"
     contigs, bases = metrics["genome"].values()

@@ -13,12 +13,20 @@ from contextlib import closing
 from dataclasses import dataclass, fields, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from dnalm.config import refuse
-from dnalm.data.labels import Labels, MotifLabels, PeakLabels, TrackLabels, Windows, rename_rule
+from dnalm.data.labels import (
+    FeatureLabels,
+    Labels,
+    MotifLabels,
+    PeakLabels,
+    TrackLabels,
+    Windows,
+    rename_rule,
+)
 from dnalm.dna import AMBIGUOUS, BASE_CODES, BASES, NOT_A_BASE, Interval
 from dnalm.errors import InputError, counted
 from dnalm.files import lock, need_space, read_json, sha256
@@ -31,9 +39,16 @@ from dnalm.record import Record
 
 PACKED = 3.5  # bases in a byte of gzip or .2bit, about
 SEQUENCES, SCORES, RECORD = "sequences.txt.gz", "scores.txt.gz", "run.json"
-UNCOVERED = "on a contig that a track does not have"
+UNCOVERED = "on a contig that a file of labels does not have"
 NOTES = ("left_aside", "not_in_genome", "not_in_labels", "other_lengths")
 """Metrics that are messages, by file."""
+SOURCES = {
+    "motif": ("name", "threshold", "pvalue", "every_site"),
+    "peaks": (),
+    "track": ("transform",),
+    "annotation": ("feature", "strand"),
+}
+"""Where labels come from, one of these, and the settings of each."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +68,11 @@ class LabelSettings:
     peaks: Path | None = None  # Score 1 inside the peaks of this BED or narrowPeak file.
     track: tuple[Path, ...] = ()
     """Score by bigWig or bedGraph files, on the contigs that all of them have; a table of scores each."""
+    transform: Literal["none", "log1p"] = "none"  # Of the values of a track: log1p, ln(1 + x), for counts.
+    annotation: Path | None = None
+    """Score 1 inside the features of this GFF3 or GTF file, on the contigs that it has."""
+    feature: str = "CDS"  # Which features: their type, column 3. Dubious ones count too.
+    strand: Literal["+", "-", "both"] = "both"  # Features on this strand; both: on either, or on none.
     windows: Path | None = None
     """BED file of windows, all of one length; left out, the genome is cut into tiles."""
     window: int = 300  # Bases of a tile.
@@ -64,15 +84,16 @@ class LabelSettings:
 
     def check(self) -> None:
         """Check that the settings fit each other; InputError names all that do not."""
-        sources = [f"`{name}`" for name in ("motif", "peaks", "track") if getattr(self, name)]
+        sources = [f"`{name}`" for name in SOURCES if getattr(self, name)]
         wrong = [
-            f"`{name}` is of a motif: give `motif` too"
-            for name in ("name", "threshold", "pvalue", "every_site")
-            if self.motif is None and getattr(self, name) not in (None, False)
+            f"`{name}` needs `{source}`, which is not given"
+            for source, names in SOURCES.items()
+            for name in names
+            if not getattr(self, source) and getattr(self, name) != getattr(LabelSettings, name)
         ]
         if len(sources) != 1:
             got = " and ".join(sources) or "none"
-            wrong.append(f"expected one of `motif`, `peaks` and `track`, got {got}")
+            wrong.append(f"expected one of `motif`, `peaks`, `track` and `annotation`, got {got}")
         if self.window < 1:
             wrong.append(f"`window` must be 1 or more, got {self.window}")
         refuse(wrong)
@@ -100,11 +121,13 @@ def plan_labels(settings: LabelSettings) -> LabelPlan:
         settings = replace(settings, name=motif.name, threshold=threshold)
     elif settings.peaks is not None:
         labels[SCORES] = PeakLabels(settings.peaks, rename)
+    elif settings.annotation is not None:
+        labels[SCORES] = FeatureLabels(settings.annotation, rename, settings.feature, settings.strand)
     for track in settings.track:
         name = SCORES if len(settings.track) == 1 else f"scores_{track.stem}.txt.gz"
         if name in labels:
             raise InputError(f"`track`: two files are called {track.stem}; rename one, or label them apart")
-        labels[name] = TrackLabels(track, rename)
+        labels[name] = TrackLabels(track, rename, settings.transform)
     windows = Windows(settings.window, settings.windows, rename)
     with closing(Source(settings.genome)) as source:
         ratio = PACKED if is_twobit(source) or source.is_gzip else 1
@@ -141,7 +164,7 @@ def write_labels(plan: LabelPlan, on_read: Callable[[int], None] | None = None) 
 def _write(plan: LabelPlan, stage: Path, on_read: Callable[[int], None] | None) -> dict[str, Any]:
     """Write the windows and their labels into `stage`, contig by contig; return the counts."""
     settings = plan.settings
-    inputs = [settings.motif, settings.peaks, *settings.track, settings.windows]
+    inputs = [settings.motif, settings.peaks, *settings.track, settings.annotation, settings.windows]
     names = [field.name for field in fields(LabelSettings) if field.name != "overwrite"]
     values = {name: getattr(settings, name) for name in names} | {"track": list(map(str, settings.track))}
     recipe = {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
@@ -215,7 +238,7 @@ def label_genome(source: Source, plan: LabelPlan) -> tuple[list[str], Letters, l
         shorter = "choose a shorter `window`, or " if windows.path is None else ""
         advice = f"{labels[0].advice}{shorter}keep windows without labels by `all`"
         if left_out[UNCOVERED]:
-            advice = "every track must have the windows' contigs; label tracks of different contigs apart"
+            advice = "every file must have the windows' contigs; label tracks of different contigs apart"
         why = reasons(left_out) or "there are none"
         advice = "; ".join([*(note for kind in NOTES for note in metrics[kind].values()), advice])
         raise InputError(f"{source.path}: no window is left of {bases:,} bases: {why}; {advice}")

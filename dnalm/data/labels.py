@@ -1,4 +1,4 @@
-"""Labels of the bases of a genome, from a motif, peaks or tracks, and the windows that are labelled.
+"""Labels of the bases of a genome, from a motif or a file, and the windows that are labelled.
 
 Shapes: G bases of a contig; K windows that follow each other without a gap.
 """
@@ -12,15 +12,18 @@ from typing import Any
 
 import numpy as np
 
+from dnalm.config import nearest
 from dnalm.dna import BASE_CODES, Interval
 from dnalm.errors import InputError, counted, shortened
 from dnalm.formats.bed import read_bed
 from dnalm.formats.bigwig import open_track
 from dnalm.formats.binding import Letters, Scores, window_name
+from dnalm.formats.gff import Gff
 from dnalm.formats.text import read_lines
 from dnalm.genome.motif_scan import Numbers, find_sites, paint
 
 TOGETHER = 1 << 14  # K at most: windows labelled at a time
+LACKS = "nothing for {} of the genome, whose windows are left out"
 BEYOND = "beyond the end of the contig"
 ROMAN = {"II": 2, "III": 3, "IV": 4, "VI": 6, "VII": 7, "VIII": 8, "IX": 9, "XI": 11, "XII": 12, "XIII": 13}
 """Roman numerals of chromosomes; I, V and X may be letters."""
@@ -85,8 +88,8 @@ class ContigFile:
         if not self._found:
             advice = how_to_match(self._content, list(genome))
             raise InputError(
-                f"{self.path}: none of its contigs is in the genome: they are {first_names(self._content)} "
-                f"in this file, {first_names(genome)} in the genome; {advice}"
+                f"{self.path}: none of its contigs ({len(self._content):,}) is in the genome: they are "
+                f"{first_names(self._content)} in this file, {first_names(genome)} in the genome; {advice}"
             )
         if missing := [name for name in self._content if name not in self._found]:
             are = f"{counted(len(missing), 'contig is', 'contigs are')} not in the genome"
@@ -131,21 +134,17 @@ class MotifLabels(Labels):
         return lambda start, end: paint(sites, len(self._matrix), start, end)
 
 
-class PeakLabels(Labels):
-    """1 inside a peak of a BED or narrowPeak file."""
+class IntervalLabels(Labels):
+    """1 inside the intervals of a file."""
 
-    thing, record, lacks = "a peak", "peak", "no peak on {} of the genome, where every label is 0"
-
-    def __init__(self, path: Path, rename: Rename) -> None:
-        super().__init__(path, _by_contig(read_bed(path, peaks=True)), rename)
-        if not self._content:
-            raise InputError(f"{path}: expected peaks, got a BED file without any")
+    def __init__(self, path: Path, intervals: Mapping[str, list[Interval]], rename: Rename) -> None:
+        super().__init__(path, intervals, rename)
         self._beyond = self._outside = self._empty = 0
 
-    def of(self, contig: str, letters: Letters) -> Callable[[int, int], Scores]:
-        """Mark the peaks of a contig, which may have none; what is beyond its end is left aside."""
+    def mark(self, intervals: Iterable[Interval], letters: Letters) -> Callable[[int, int], Scores]:
+        """Mark the intervals of a contig; what is beyond its end is left aside."""
         inside = np.zeros(len(letters), dtype=np.float32)
-        for _, start, end in self.get(contig) or []:
+        for _, start, end in intervals:
             inside[start:end] = 1
             self.count += start < min(end, len(letters))
             self._empty += start == end
@@ -154,25 +153,96 @@ class PeakLabels(Labels):
         return lambda start, end: inside[start:end]
 
     def add_notes(self, notes: Notes, genome: Iterable[str], windowed: Container[str]) -> None:
-        """Add also messages about peaks that mark nothing, or less than their length."""
+        """Add also messages about intervals that mark nothing, or less than their length."""
         super().add_notes(notes, genome, windowed)
         if self._empty:
-            text = f"{self.path}: {counted(self._empty, 'peak')} of no length left aside"
+            text = f"{self.path}: {counted(self._empty, self.record)} of no length left aside"
             notes["left_aside"]["empty"] = text
         if self._beyond:
-            peaks = counted(self._beyond, "peak reaches", "peaks reach")
-            text = f"{self.path}: {peaks} {BEYOND} ({self._outside:,} completely); is it of another assembly?"
-            notes["not_in_genome"]["beyond"] = text
+            intervals = counted(self._beyond, f"{self.record} reaches", f"{self.record}s reach")
+            beyond = f"{intervals} {BEYOND} ({self._outside:,} completely)"
+            notes["not_in_genome"]["beyond"] = f"{self.path}: {beyond}; is it of another assembly?"
+
+
+class PeakLabels(IntervalLabels):
+    """1 inside a peak of a BED or narrowPeak file; 0 on a contig that it lacks, which has no peak."""
+
+    thing, record, lacks = "a peak", "peak", "no peak on {} of the genome, where every label is 0"
+
+    def __init__(self, path: Path, rename: Rename) -> None:
+        super().__init__(path, _by_contig(read_bed(path, peaks=True)), rename)
+        if not self._content:
+            raise InputError(f"{path}: expected peaks, got a BED file without any")
+
+    def of(self, contig: str, letters: Letters) -> Callable[[int, int], Scores]:
+        """Mark the peaks of a contig, which may have none."""
+        return self.mark(self.get(contig) or [], letters)
+
+
+class FeatureLabels(IntervalLabels):
+    """1 inside a feature of one type, on one strand or on either, of a GFF3 or GTF file.
+
+    0 on a contig where the file has other features only; nothing is known of a contig that it lacks.
+
+    Args:
+        kind: the type, column 3.
+        strand: + or -; both for either strand, or none.
+
+    Raises:
+        InputError: if the file has no such feature on the strand.
+    """
+
+    thing, record, lacks = "a feature", "feature", LACKS
+
+    def __init__(self, path: Path, rename: Rename, kind: str, strand: str) -> None:
+        self._gff, strands, kinds = Gff(path), Counter[str](), Counter[str]()
+        intervals: dict[str, list[Interval]] = {}
+        for feature in self._gff:
+            kinds[feature.kind] += 1
+            of_contig = intervals.setdefault(feature.contig, [])
+            if feature.kind == kind:
+                strands[feature.strand] += 1
+                if strand in (feature.strand, "both"):
+                    of_contig.append(Interval(feature.contig, feature.start, feature.end))
+        if kind not in kinds:
+            types = ", ".join(f"{name} ({count:,})" for name, count in kinds.most_common())
+            hint = nearest(kind, list(kinds))
+            raise InputError(f"{path}: no `feature` of type {kind!r}, it has {types or 'none at all'}{hint}")
+        if strand != "both" and not strands[strand]:
+            got = " and ".join(f"{count:,} on {name}" for name, count in strands.items())
+            raise InputError(f"{path}: expected {kind} on `strand` {strand}, got {got} (. is none)")
+        super().__init__(path, intervals, rename)
+        self._strandless = strands["."] if strand != "both" else 0
+
+    def of(self, contig: str, letters: Letters) -> Callable[[int, int], Scores] | None:
+        """Mark the features of a contig; None if the file lacks it."""
+        intervals = self.get(contig)
+        return None if intervals is None else self.mark(intervals, letters)
+
+    def add_notes(self, notes: Notes, genome: Iterable[str], windowed: Container[str]) -> None:
+        """Add also messages about lines that are no features, and about features without a strand."""
+        super().add_notes(notes, genome, windowed)
+        for reason, count in self._gff.left_out.items():
+            first = self._gff.examples[reason]
+            text = f"{self.path}: {counted(count, 'line')} left aside: {reason} (the first is {first})"
+            notes["left_aside"][reason] = text
+        if self._strandless:
+            text = f"{self.path}: {counted(self._strandless, 'feature')} without a strand left aside"
+            notes["left_aside"]["strandless"] = text
 
 
 class TrackLabels(Labels):
-    """The signal of a bigWig or bedGraph track; 0 where there is none on a contig that it has."""
+    """The signal of a bigWig or bedGraph track; 0 where there is none on a contig that it has.
 
-    lacks = "nothing for {} of the genome, whose windows are left out"
+    `transform` is none, or log1p for ln(1 + signal), which must not be negative.
+    """
 
-    def __init__(self, path: Path, rename: Rename) -> None:
+    lacks = LACKS
+
+    def __init__(self, path: Path, rename: Rename, transform: str = "none") -> None:
         self._track = open_track(path)
         super().__init__(path, {each[0]: each for each in self._track.contigs.items()}, rename)
+        self._transform = transform
         self._longer: dict[str, str] = {}  # contigs that are longer in the track, with both lengths
 
     def of(self, contig: str, letters: Letters) -> Callable[[int, int], Scores] | None:
@@ -185,7 +255,7 @@ class TrackLabels(Labels):
             raise InputError(f"{self.path}: {contig} has {lengths}; take those of one assembly")
         if bases > len(letters):
             self._longer[contig] = f"{contig} ({bases:,} bases there, {len(letters):,} in the genome)"
-        return lambda start, end: self._track.values(name, start, end)
+        return lambda start, end: self._values(name, start, end)
 
     def add_notes(self, notes: Notes, genome: Iterable[str], windowed: Container[str]) -> None:
         """Add also a message about contigs that are longer in the track."""
@@ -195,6 +265,19 @@ class TrackLabels(Labels):
             advice = "right for the first piece of a contig, wrong if the track is of another assembly"
             text = f"{self.path}: {are}: {first_names(longer)}; the labels are {advice}"
             notes["other_lengths"][self._track.path.name] = text
+
+    def _values(self, name: str, start: int, end: int) -> Scores:
+        """Return the transformed signal, [end - start]; InputError if it is negative and must not be."""
+        values = self._track.values(name, start, end)
+        if self._transform == "none":
+            return values
+        if (values < 0).any():
+            at = int(np.argmax(values < 0))
+            raise InputError(
+                f"{self.path}: {name}, base {start + at + 1:,}: expected counts of 0 or more for `transform` "
+                f"log1p, got {values[at]:g}; leave `transform` out, or take a track of counts"
+            )
+        return np.log1p(values)
 
 
 class Windows(ContigFile):

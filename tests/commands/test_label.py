@@ -248,9 +248,9 @@ def test_refuses(genome, motif, tmp_path, capsys, monkeypatch):
     of_motif, listed = ["--motif", "x.motif"], ["--motif", "x.motif", "--windows", "w.bed"]
     usual = genome.read_text()
     for flags, text, message in (
-        ([], usual, "one of --motif, --peaks and --track, got none"),
+        ([], usual, "one of --motif, --peaks, --track and --annotation, got none"),
         (["--motif", "m", "--peaks", "p"], usual, "got --motif and --peaks"),
-        (["--peaks", "p", "--threshold", "1", "--every-site"], usual, "--threshold is of a motif"),
+        (["--peaks", "p", "--threshold", "1", "--every-site"], usual, "--threshold needs --motif"),
         (["--peaks", "p", "--window", "0"], usual, "--window"),
         (["--peaks", "none.bed"], usual, "none.bed"),
         (["--peaks", "empty"], usual, "without any"),
@@ -267,7 +267,7 @@ def test_refuses(genome, motif, tmp_path, capsys, monkeypatch):
         (listed, "chr1\t4\t4\n", "got 0 (chr1_4_3)"),
         (listed, "", "got a file without any"),
         (listed, "chr1\t0\t4\nchr1\t0\t4\n", "got chr1_0_3 several times"),
-        (listed, "1\t0\t4\n2\t0\t4\n", "none of its contigs is in the genome"),
+        (listed, "1\t0\t4\n2\t0\t4\n", "none of its contigs (2) is in the genome"),
         (listed, "chr1\t5\n", "line 1: "),
     ):
         sequence, bed = (usual, text) if flags is listed else (text, "")
@@ -338,12 +338,12 @@ def test_windows_of_a_contig_that_a_track_lacks_are_no_zeros(genome, tmp_path, c
     flags = [genome, "--window", 10, "--all"]
     out, err = run(capsys, *flags, "--track", one, "--out", tmp_path / "o")
     assert binding(tmp_path / "o").names == [f"chr1_{i}_{i + 9}" for i in (0, 10, 20, 40)]  # 30 has an N
-    assert "2 windows on a contig that a track does not have" in out
+    assert "2 windows on a contig that a file of labels does not have" in out
     message = "one.bw: nothing for 1 contig of the genome, whose windows are left out: chr2"
     assert message in err
     metrics = read_record(tmp_path / "o/run.json")["metrics"]
     assert message in metrics["not_in_labels"]["one.bw"]
-    assert metrics["left_out"]["on a contig that a track does not have"] == 2
+    assert metrics["left_out"]["on a contig that a file of labels does not have"] == 2
     # Nor are they where another track has it: the scores of the first would be zeros that nobody measured.
     _, err = run(capsys, *flags, "--track", both, one, "--out", tmp_path / "p")
     assert read_scores(tmp_path / "p/scores_both.txt.gz")[0] == binding(tmp_path / "o").names
@@ -353,8 +353,8 @@ def test_windows_of_a_contig_that_a_track_lacks_are_no_zeros(genome, tmp_path, c
     assert binding(tmp_path / "q").names[-2:] == ["chr2_0_9", "chr2_10_19"]
     two = bigwig(tmp_path / "two.bw", [("chr2", 0, 1, 1.0)], {"chr2": 20})
     message = refuse(capsys, *flags, "--track", one, two, "--out", tmp_path / "r")
-    assert "7 windows on a contig that a track does not have; " in message
-    assert "every track must" in message
+    assert "7 windows on a contig that a file of labels does not have; " in message
+    assert "every file must" in message
 
 
 def test_a_track_of_another_length_is_refused_or_reported(tmp_path, capsys):
