@@ -139,7 +139,7 @@ def parse(verb: str, args: list[str]) -> Any:
     if hasattr(module, "default_options"):
         first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
         for name in inspect.signature(module.default_options).parameters:
-            first.add_argument(f"--{name}", nargs="?")  # a missing value is reported below
+            first.add_argument(f"--{name.replace('_', '-')}", nargs="?")  # a missing value is reported below
         given = {name: value for name, value in vars(first.parse_known_args(args)[0]).items() if value}
         start = module.default_options(**given)
         required = [f.name for f in fields(start) if f.default is MISSING and f.default_factory is MISSING]
@@ -183,9 +183,10 @@ def _warnings_in_one_line() -> Iterator[None]:
 
 
 def _plain_flag(arg: str) -> str:
-    """Return a flag by the name that it has here; tyro reads other underscores as dashes itself."""
+    """Return a flag by the name that it has here, its underscores as dashes."""
     flag, equals, value = arg.partition("=")
-    return f"{ALIASES.get(flag.replace('_', '-'), flag)}{equals}{value}"
+    plain = flag.replace("_", "-")
+    return f"{ALIASES.get(plain, plain)}{equals}{value}" if flag.startswith("--") else arg
 
 
 def _unknown(verb: str, verbs: list[str]) -> InputError:

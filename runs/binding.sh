@@ -22,7 +22,7 @@ core() {
   [ -f "$work/$name/vocab4/meta.json" ] || dnalm prepare "$@" --out "$work/$name" --overwrite
   for mode in $modes; do
     [ -f "$work/cores/$name/ckpt_$mode.pt" ] || dnalm pretrain --data "$work/$name/$mode" --out "$work/cores/$name" \
-      --schedule cosine --eval-every 261 --checkpoint-every 87 --stop-at 261 --overwrite
+      --size 7M --schedule cosine --eval-every 261 --checkpoint-every 87 --stop-at 261 --overwrite
   done
 }
 

@@ -30,7 +30,7 @@ pretrain() {
     if [ "$step" -le "$stop" ] && [ ! -f "$kept/run.json" ]; then
       how=--overwrite
       if saved "$out/$(basename "$data")"; then how=--resume; fi
-      dnalm pretrain --data "$data" --out "$out" --recipe "$recipe" --schedule cosine --eval-every 261 \
+      dnalm pretrain --data "$data" --out "$out" --recipe "$recipe" --size 7M --schedule cosine --eval-every 261 \
         --checkpoint-every 87 --final-bases 0 --stop-at "$step" --threads "${THREADS:-0}" "$how"
       mkdir -p "$kept"
       cp "$out/$(basename "$data")/run.json" "$kept/run.json"
@@ -45,7 +45,7 @@ whole() {
   shift
   if [ "$stop" -lt 4000 ]; then return; fi
   if saved "$out/vocab4"; then how=--resume; fi
-  [ -f "$out/ckpt_vocab4.pt" ] || dnalm pretrain --data "$work/yeast/vocab4" --out "$out" --final-bases 200000 \
+  [ -f "$out/ckpt_vocab4.pt" ] || dnalm pretrain --data "$work/yeast/vocab4" --out "$out" --size 7M --final-bases 200000 \
     --device "${DEVICE:-cpu}" "$@" "$how"
   keep "$name" "$out/vocab4/run.json"
 }

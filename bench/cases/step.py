@@ -29,7 +29,7 @@ def setup(settings: Settings) -> None:
     prepare_genome(settings.folder, 100_000 if settings.quick else GENOME)
 
 
-def recipe(settings: Settings, name: str, size: str = "", batch: int = 0) -> "Options":
+def recipe(settings: Settings, name: str, size: str = "auto", batch: int = 0) -> "Options":
     """Return a recipe of `dnalm pretrain`, with another size or batch if given; tiny with --quick."""
     from dataclasses import replace
 
@@ -67,7 +67,7 @@ def work(options: "Options", run: Any, count: int, precision: str) -> Work:
 
 
 def dnalm_step(
-    precision: Any, genome: Path | None = None, *, compiled: bool = False, size: str = "", batch: int = 0
+    precision: Any, genome: Path | None = None, *, compiled: bool = False, size: str = "auto", batch: int = 0
 ) -> Build:
     """Return dnalm's training loop, without evaluation and saving, at the default recipe."""
 

@@ -9,7 +9,8 @@ from dnalm.commands.runs import RunOptions, forecast, interval, prepare_process
 from dnalm.config import MODIFIED_SUFFIX, NON_TRAINING_FIELDS, from_recipe, nearest
 from dnalm.errors import InputError, counted
 from dnalm.files import finite, read_json
-from dnalm.models.sizes import SIZES
+from dnalm.genome.folder import PreparedGenome
+from dnalm.models.sizes import SIZES, SMALL_GENOME, auto_size
 from dnalm.report.figures import loss_curve, save_all, time_comparison
 from dnalm.results import LanguageMetrics, decode
 from dnalm.train.language import TIME_COMPARISON, PretrainConfig, PretrainRun, result_files
@@ -23,26 +24,34 @@ class Options(PretrainConfig):
 
     recipe: str = "default"
     """default, published, or a TOML file; sets encoder, train and task, and flags win over it."""
-    size: str = ""
+    size: str = "auto"
     """1M, 3M, 7M, 10M, 30M, 100M or 350M: depth, heads, width and learning rate of a model of about so many
-    parameters, in place of the recipe's; flags win over it."""
+    parameters, in place of the recipe's; flags win over it. auto: the default recipe takes 1M for a training
+    part of up to 12 million bases (as good as 7M on the 10.1 million of yeast) and 7M for a longer one, which
+    was not tried; it leaves other recipes, and a model whose --n-embd is given, as they are."""
     run: RunOptions = field(default_factory=RunOptions)
 
 
-def default_options(recipe: str = "default", size: str = "") -> Options:
+def default_options(recipe: str = "default", size: str = "auto", data: str = "", n_embd: str = "") -> Options:
     """Return the options that `--recipe` and `--size` stand for; flags are laid over them.
 
+    The size auto depends on `data`, a prepared folder, and is not used where `n_embd` is given.
+
     Raises:
-        InputError: if the recipe or the size does not exist, or the recipe has wrong fields (all named).
+        InputError: if the recipe, the size or the folder does not exist, or the recipe has wrong fields (all
+            named).
     """
-    start = from_recipe(Options(data=Path()), recipe, TABLES)
-    if not size:
-        return start
+    start = replace(from_recipe(Options(data=Path()), recipe, TABLES), size=size)
+    if size == "auto":
+        if recipe != "default" or n_embd or not data:
+            return start
+        size = auto_size(_training_bases(Path(data)))
     if size not in SIZES:
-        raise InputError(f"--size: expected {', '.join(SIZES)}, got {size!r}{nearest(size, list(SIZES))}")
+        sizes = ["auto", *SIZES]
+        raise InputError(f"--size: expected {', '.join(sizes)}, got {size!r}{nearest(size, sizes)}")
     shape = SIZES[size]
     train = replace(start.train, lr=shape.rate(start.train.lr), min_lr=shape.rate(start.train.min_lr))
-    return replace(start, size=size, encoder=replace(start.encoder, **shape._asdict()), train=train)
+    return replace(start, encoder=replace(start.encoder, **shape._asdict()), train=train)
 
 
 def run(options: Options) -> None:
@@ -53,6 +62,8 @@ def run(options: Options) -> None:
     """
     processor = prepare_process(options.run.compute, options.run.say)
     out, mode, say = options.out, options.mode, options.run.say
+    if options.size == "auto" and options.recipe == "default":
+        _say_size(options)
     if options.run.dry_run:
         estimate = PretrainRun(options, processor, options.run, say=say).estimate()
         forecast(
@@ -85,8 +96,22 @@ def run(options: Options) -> None:
 
 def _recipe_name(options: Options) -> str:
     """Return the recipe's name, marked where flags have changed what it trains."""
-    preset = default_options(options.recipe, options.size).settings(NON_TRAINING_FIELDS)
+    preset = default_options(options.recipe, options.size, str(options.data)).settings(NON_TRAINING_FIELDS)
     return options.recipe + ("" if preset == options.settings(NON_TRAINING_FIELDS) else MODIFIED_SUFFIX)
+
+
+def _training_bases(data: Path) -> int:
+    """Return the A/C/G/T bases of the training part of a prepared folder."""
+    return int(PreparedGenome(data).meta["counts"]["train_bases"])
+
+
+def _say_size(options: Options) -> None:
+    """Say which size auto has taken, and why, unless flags give the model another shape."""
+    bases = _training_bases(options.data)
+    name = auto_size(bases)
+    if SIZES[name] == (options.encoder.n_layer, options.encoder.n_head, options.encoder.n_embd):
+        limit = f"1M is for up to {SMALL_GENOME / 1e6:.0f} million, 7M beyond"
+        options.run.say(f"size {name}, by --size auto: {bases / 1e6:.1f} million training bases; {limit}")
 
 
 def _elapsed(summary: Path) -> float | None:

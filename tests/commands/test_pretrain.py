@@ -230,7 +230,7 @@ def test_tensorboard_gets_the_curves(toy, tmp_path):
     assert [event.step for event in events.Scalars("loss")] == [6]
 
 
-def test_recipes(tmp_path):
+def test_recipes(toy, tmp_path):
     preset = pretrain.default_options("default")
     assert (preset.encoder, preset.train, preset.task) == (GPTConfig(), TrainConfig(), LanguageConfig())
     options = pretrain.default_options("published")
@@ -251,6 +251,7 @@ def test_recipes(tmp_path):
     with pytest.raises(InputError, match=r"(?s)(?=.*extra)(?=.*n_layer)(?=.*steps)"):
         pretrain.default_options(str(tmp_path / "bad.toml"))
     # It is called changed only where what is trained is.
+    preset = replace(pretrain.default_options(data=str(toy["full"].folder)), data=toy["full"].folder)
     train = replace(preset.train, eval_every=7, checkpoint_every=9, accumulate=4)
     same = replace(preset, train=train, task=replace(preset.task, eval_bases=600, final_bases=700))
     assert pretrain._recipe_name(same) == "default"

@@ -1,11 +1,16 @@
 """Published parameter counts, sizes that are refused, and models/sizes.py with `dnalm pretrain --size`."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from dnalm.checkpoint import load
 from dnalm.cli import main
+from dnalm.commands import pretrain
 from dnalm.commands.pretrain import default_options
+from dnalm.errors import InputError
+from dnalm.models import sizes
 from dnalm.models.bags import KmerBag, KmerConfig, MorganBag, MorganConfig
 from dnalm.models.binding import BindingModel, BindingShape, TuneConfig
 from dnalm.models.chemberta import ChemBERTaConfig
@@ -18,7 +23,7 @@ from dnalm.models.heads import PairHead, PairHeadConfig, RegressionHead, Regress
 from dnalm.models.language import LanguageModel
 from dnalm.models.pair import InteractionModel
 from dnalm.models.pair_shape import EncodersConfig, InteractionShape
-from dnalm.models.sizes import SIZES
+from dnalm.models.sizes import SIZES, auto_size
 from dnalm.models.smiles_lstm import SmilesLSTM, SmilesLSTMConfig
 from dnalm.tokens.characters import HG38_CHARACTERS
 
@@ -101,6 +106,45 @@ def test_larger_models_have_lower_rates_and_the_published_one_its_own():
     rates = [default_options("default", name).train.lr for name in ("1M", "3M", "10M", "30M", "100M", "350M")]
     assert rates == sorted(rates, reverse=True)
     assert rates[4] == pytest.approx(default.train.lr / 2**0.5)  # twice as wide
+
+
+def test_auto_is_the_small_model_up_to_a_length_and_leaves_other_recipes_as_they_are(
+    toy, tmp_path, monkeypatch, capsys
+):
+    data = str(toy["vocab4"].folder)
+    small, published = default_options("default", "1M"), default_options("published")
+    found = default_options(data=data)
+    assert (found.encoder, found.train) == (small.encoder, small.train)
+    assert default_options("published", data=data) == published
+    assert default_options("published", "7M").encoder == published.encoder
+    assert default_options(data=data, n_embd="384") == default_options()
+    flags = ["pretrain", "--data", data, "--out", str(tmp_path / "o"), "--dry-run", "--block-size", "16"]
+    shape = ["--n-layer", "1", "--n_embd", "8", "--n-head", "1"]
+    assert main([*flags, *shape]) == 0
+    assert "--size auto" not in capsys.readouterr().err
+    bases = toy["vocab4"].meta["counts"]["train_bases"]
+    for limit, size in ((bases, "1M"), (bases - 1, "7M")):
+        monkeypatch.setattr(sizes, "SMALL_GENOME", limit)
+        assert auto_size(bases) == size
+    with pytest.raises(InputError, match="expected auto, 1M, 3M.* got '2M'"):
+        default_options("default", "2M")
+
+
+def test_a_run_says_which_size_auto_took_and_why(toy, tmp_path, monkeypatch, capsys):
+    class Made(Exception):
+        """Instead of a run."""
+
+    def run(options, *_rest, **_named):
+        raise Made(options.encoder.n_embd, options.train.lr)
+
+    monkeypatch.setattr(pretrain, "PretrainRun", run)
+    options = replace(default_options(data=str(toy["vocab4"].folder)), data=toy["vocab4"].folder)
+    with pytest.raises(Made, match=r"128, 0.000866"):
+        pretrain.run(options)
+    first = capsys.readouterr().err.splitlines()[0]
+    assert (
+        first == "size 1M, by --size auto: 0.0 million training bases; 1M is for up to 12 million, 7M beyond"
+    )
 
 
 def test_flags_win_over_a_size(toy, tmp_path, capsys):
