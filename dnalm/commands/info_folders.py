@@ -8,7 +8,7 @@ from dnalm.commands.info_results import describe_json
 from dnalm.errors import InputError
 from dnalm.files import read_json
 from dnalm.formats.detect import Head, read_head
-from dnalm.genome.folder import PreparedGenome, held_out
+from dnalm.genome.folder import PreparedGenome, held_out, left_out_words
 
 RESULTS = ("results_*.json", "evaluation_*.json")
 MODELS = ("gpt_binding_model_*.pt", "cnn_*_model.pt")
@@ -67,6 +67,8 @@ def _prepared(path: Path) -> Finding:
         "split": held_out(meta),
         "digest": genome.digest,
     }
+    if "genomes" in meta:
+        facts |= {"genomes": dict(enumerate(meta["genomes"])), "hold_out": left_out_words(meta)}
     commands = [command("pretrain", "--data", path, "--out", "outputs")]
     return Finding("prepared-genome", f"prepared genome, {genome.mode}", facts, commands)
 

@@ -9,15 +9,12 @@ from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
-from numpy.lib.stride_tricks import sliding_window_view
 
 from dnalm.data.epochs import Rows
 from dnalm.data.splits import Split
-from dnalm.dna import BASE_CODES, NOT_A_BASE
+from dnalm.dna import BASE_CODES
 from dnalm.errors import InputError
-
-Letters = npt.NDArray[np.uint8]
-Keys = npt.NDArray[np.uint64]
+from dnalm.genome.kmers import Keys, Letters, hashed, kmers_of
 
 COMMON = 100
 """A k-mer in more sequences than this, as of Alu or a satellite, does not count for windows, and for genes
@@ -34,27 +31,6 @@ WINDOW_K = 16  # bases of a window's k-mers: one of them occurs by chance once i
 WINDOW_SKETCH = 64  # expected k-mers in the sketch of a window; that of a window with fewer holds them all
 LEAST_SKETCH = 8  # least k-mers in a sketch for its window to be compared
 CHUNK = 1024  # windows whose k-mers are computed at a time
-
-
-def kmers_of(codes: Letters, k: int, *, both_strands: bool = False) -> tuple[Keys, npt.NDArray[np.bool_]]:
-    """Return the k-mers of `BASE_CODES`, [N, L], and which hold A, C, G and T alone; both [N, L - k + 1].
-
-    `both_strands` takes the lesser of each k-mer and its reverse complement; k is at most 32.
-    """
-    words = sliding_window_view(codes.astype(np.uint64) & np.uint64(3), k, axis=1)  # [N, L - k + 1, k]
-    powers = np.uint64(4) ** np.arange(k, dtype=np.uint64)
-    kmers = words @ powers[::-1]
-    if both_strands:
-        kmers = np.minimum(kmers, (3 - words) @ powers)
-    return kmers, (sliding_window_view(codes, k, axis=1) != NOT_A_BASE).all(axis=2)
-
-
-def hashed(kmers: Keys) -> Keys:
-    """Return a 64-bit hash of each k-mer (splitmix64; Steele et al. 2014)."""
-    x = kmers + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ x >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ x >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
-    return x ^ x >> np.uint64(31)
 
 
 def gene_clusters(sequences: Sequence[str]) -> Rows:

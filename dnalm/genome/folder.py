@@ -47,6 +47,11 @@ SPLITS = {
     "contigs": {"val_contigs": [str]},
 }
 """Shape of `split`, by its kind."""
+GENOMES = {
+    "genomes": [{"name": str, "train_bases": int, "val_bases": int, "left_out_bases": int}],
+    "contigs": [{"name": str, "length": int, "bases": int, "genome": int, "left_out_bases": int}],
+}
+"""Shape of a meta.json with named genomes; `genome` is the number of a contig's."""
 Part = Literal["train", "val"]
 PARTS: tuple[Part, ...] = ("train", "val")
 PIECE = 1 << 24  # bases yielded at a time
@@ -99,7 +104,24 @@ class PreparedGenome:
     def digest(self) -> str:
         """One SHA-256 over those of all files: two folders with the same digest hold the same genome."""
         lines = "".join(f"{name} {self.meta['files'][name]['sha256']}\n" for name in FILES[self.mode])
-        return hashlib.sha256((self.meta["characters"] + lines).encode()).hexdigest()
+        names = "".join(f"genome {name}\n" for name in self.genomes) if "genomes" in self.meta else ""
+        return hashlib.sha256((self.meta["characters"] + lines + names).encode()).hexdigest()
+
+    @property
+    def genomes(self) -> list[str]:
+        """Names of the genomes, in the order of their numbers; one without names is called genome."""
+        return [genome["name"] for genome in self.meta.get("genomes", [{"name": "genome"}])]
+
+    def genome_numbers(self, part: Part, tokens: npt.ArrayLike) -> Int64:
+        """Return the number of the genome of each token of a part, by their offsets, of any shape.
+
+        In vocab4 an offset is a base number. In full, a contig's tokens begin with its header.
+        """
+        _number(part)
+        contigs = [contig for contig in self.meta["contigs"] if contig[part]]
+        starts = [contig[part][0] for contig in contigs]
+        numbers = np.array([contig.get("genome", 0) for contig in contigs], dtype=np.int64)
+        return numbers[np.searchsorted(starts, tokens, side="right") - 1]
 
     def verify(self) -> None:
         """Read every file and compare its SHA-256."""
@@ -215,14 +237,15 @@ def is_prepared(folder: Path) -> bool:
 
 
 def same_bases(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Return whether two prepared folders, by their meta.json, are of the same genome and split."""
+    """Return whether two prepared folders, by their meta.json, are of the same genomes and split."""
 
     def identity(meta: dict[str, Any]) -> list[Any]:
         """Return what two folders of one genome and split have in common."""
         split = meta["split"]
         # The published text is split by token, so that full and vocab4 are never cut at the same base.
         where = split.get("val_fraction") if meta["published"] else split
-        return [[source["sha256"] for source in meta["sources"]], meta["published"], where]
+        names = [genome["name"] for genome in meta.get("genomes", [])]
+        return [[source["sha256"] for source in meta["sources"]], names, meta["published"], where]
 
     return identity(one) == identity(other)
 
@@ -240,6 +263,20 @@ def held_out(meta: dict[str, Any]) -> str:
         return f"contigs {', '.join(split['val_contigs'])} for validation"
     what = "tokens (the published split)" if meta["published"] else "bases"
     return f"the last {100 * split['val_fraction']:g}% of the {what} for validation"
+
+
+def left_out_words(meta: dict[str, Any]) -> str:
+    """Return what counted as alike to validation and is left out of training; empty for a genome alone."""
+    match meta["split"].get("hold_out"):
+        case {"genomes": "others" | "all" as where, "identity": float(identity), **rule}:
+            return (
+                f"left out of training in {'all' if where == 'all' else 'the other'} genomes: stretches alike "
+                f"to validation, with at least {rule['shared']} of its {rule['k']}-mers within "
+                f"{rule['window']:,} bases, on either strand, as at {100 * identity:g}% identity"
+            )
+        case {"genomes": "none"} if len(meta["genomes"]) > 1:
+            return "nothing is left out of training: what is alike to validation in other genomes is a leak"
+    return ""
 
 
 def base_mask(text: Bytes, headers: bool) -> npt.NDArray[np.bool_]:
@@ -289,7 +326,8 @@ def _problems(meta: dict[str, Any]) -> list[str]:
     match meta:
         case {"mode": "full" | "vocab4" as mode, "split": {"kind": "fraction" | "contigs" as kind}}:
             digests = {name: {"bytes": int, "sha256": str} for name in FILES[mode]}
-            found = list(_misfits(meta, SHAPE | {"split": SPLITS[kind], "files": digests}, ""))
+            named = GENOMES if "genomes" in meta else {}
+            found = list(_misfits(meta, SHAPE | named | {"split": SPLITS[kind], "files": digests}, ""))
         case _:
             return ["mode or split"]
     letters = "" if found else meta["characters"]

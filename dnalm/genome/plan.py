@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from dnalm import files
-from dnalm.errors import InputError
+from dnalm.errors import InputError, counted
 from dnalm.formats import is_twobit, read_blocks
 from dnalm.formats.fasta import Source
 from dnalm.genome.folder import is_prepared
@@ -28,6 +28,8 @@ class Plan:
     alphabet: Literal["auto", "hg38", "file"] = "auto"
     val_fraction: float = VAL_FRACTION
     val_contigs: tuple[str, ...] = ()
+    genome_names: tuple[str, ...] = ()
+    hold_out: Literal["others", "all", "none"] = "others"
     published: bool = False
     overwrite: bool = False
 
@@ -35,6 +37,21 @@ class Plan:
     def train_share(self) -> Fraction:
         """1 - val_fraction, as the decimal number that was given."""
         return 1 - Fraction(str(self.val_fraction))
+
+    @property
+    def finds_alike(self) -> bool:
+        """Whether what is alike to the validation contigs is to be found and left out of training."""
+        several = len(self.genome_names) > 1
+        return bool(self.genome_names) and {"others": several, "all": True, "none": False}[self.hold_out]
+
+    @property
+    def readings(self) -> int:
+        """How often the genomes are read."""
+        return 1 + bool(self.genome_names and self.val_contigs) + self.finds_alike
+
+    def contig_name(self, genome: int, contig: str) -> str:
+        """Return a contig's name in the prepared folder: with that of its genome, where several are named."""
+        return f"{self.genome_names[genome]}:{contig}" if len(self.genome_names) > 1 else contig
 
     def check(self) -> None:
         """Find every mistake that shows before the full genome is read."""
@@ -46,6 +63,7 @@ class Plan:
             raise InputError("`published` splits by token: it goes with `val_fraction`, not `val_contigs`")
         if self.val_contigs and self.val_fraction != VAL_FRACTION:
             raise InputError("`val_contigs` and `val_fraction` are two ways to split; choose one")
+        self._check_names()
         for path in self.genomes:
             with closing(Source(path)) as source:
                 if self.published and is_twobit(source):
@@ -56,6 +74,33 @@ class Plan:
             raise InputError(f"`out` {self.out}: expected a folder, but {existing} is a file; choose another")
         self.check_folders()
         files.need_space(self.out, self.disk)
+
+    def _check_names(self) -> None:
+        """Check the names of the genomes, and what is to be held out in them."""
+        names = self.genome_names
+        if not names:
+            if self.hold_out == "all":
+                raise InputError("`hold_out` all needs `genome_names`, a name for each genome file")
+            return
+        if self.published:
+            raise InputError("`published` copies a text without names of genomes: leave out `genome_names`")
+        if len(names) != len(self.genomes):
+            raise InputError(
+                f"`genome_names` needs a name for each of {counted(len(self.genomes), 'genome file')}, got "
+                f"{len(names)}: {', '.join(names)}"
+            )
+        for name in names:
+            if not (name.isascii() and name.isprintable()) or set(name) & set(" :,>") or not name:
+                raise InputError(
+                    f"`genome_names`: expected printable ASCII without blank, colon, comma or >, got {name!r}"
+                )
+            if names.count(name) > 1:
+                raise InputError(f"`genome_names`: {name!r} is there twice; each genome needs its own name")
+        if self.finds_alike and not self.val_contigs:
+            raise InputError(
+                "several genomes need `val_contigs`, so that what is alike to them in the others can be left "
+                "out of training; or set `hold_out` to none"
+            )
 
     def check_folders(self) -> None:
         """Check the folders that are to be replaced."""

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from dnalm.dna import AMBIGUOUS
 from dnalm.errors import InputError
 from dnalm.genome import folder as layout
 from dnalm.genome.folder import Int64, offset_of_base, origin, read_meta, same_bases
+from dnalm.genome.hold_out import hold_out
 from dnalm.genome.plan import Plan
 from dnalm.genome.stream import Contig, OnRead, Slice, Stream, stream_genome, stream_published
 from dnalm.tokens.characters import HG38_CHARACTERS, VOCAB4, CharacterTokenizer
@@ -49,8 +51,17 @@ def prepare(plan: Plan, on_read: OnRead | None = None) -> dict[str, Path]:
             files.recover(plan.out / mode)
         plan.check_folders()  # again: another process may have written since, or have been killed
         folders = {mode: stack.enter_context(files.atomic_folder(plan.out / mode)) for mode in plan.modes}
-        stream = (stream_published if plan.published else stream_genome)(plan, folders, on_read)
+        held = None
+        if plan.genome_names and plan.val_contigs:
+            held = hold_out(plan, on_read)
+            plan = replace(plan, val_contigs=held.val_contigs)
+        if plan.published:
+            stream = stream_published(plan, folders, on_read)
+        else:
+            stream = stream_genome(plan, folders, on_read, held.left_out if held else {})
         metas = {mode: _write_tables(mode, folder, plan, stream) for mode, folder in folders.items()}
+        for meta in metas.values() if plan.genome_names else ():
+            meta["split"]["hold_out"] = held.rule if held else {"genomes": "none"}
         _check_others(plan, metas[plan.modes[0]])
         with ThreadPoolExecutor() as pool:
             digests = pool.map(_seal_files, folders.values(), metas.values())
@@ -198,7 +209,12 @@ def _meta(mode: str, plan: Plan, stream: Stream) -> dict[str, Any]:
             raise InputError(
                 f"the genome has {foreign!r}, which hg38 has not; set `alphabet` to auto or file"
             )
-    return {
+    contigs = [_contig_meta(contig, mode, (train, val)) for contig in stream.contigs[mode]]
+    named = {"genomes": _genomes_meta(plan, stream, (train, val))} if plan.genome_names else {}
+    if named:
+        for entry, contig in zip(contigs, stream.contigs[mode], strict=True):
+            entry |= {"genome": contig.genome, "left_out_bases": contig.left_out}
+    return named | {
         "format": layout.FORMAT,
         "format_version": layout.FORMAT_VERSION,
         "dnalm_version": __version__,
@@ -208,7 +224,7 @@ def _meta(mode: str, plan: Plan, stream: Stream) -> dict[str, Any]:
         "alphabet": "acgt" if mode == "vocab4" else "hg38" if characters == HG38_CHARACTERS else "file",
         "published": plan.published,
         "sources": stream.sources,
-        "contigs": [_contig_meta(contig, mode, (train, val)) for contig in stream.contigs[mode]],
+        "contigs": contigs,
         "counts": {
             "bases": sum(part.end.vocab4 for part in parts),
             "soft_masked": sum(part.soft_masked for part in parts),
@@ -234,3 +250,16 @@ def _contig_meta(contig: Contig, mode: str, slices: Sequence[Slice]) -> dict[str
         inside = taken.part is span.part and start < end
         entry[name] = [start - first, end - start] if inside else None
     return entry
+
+
+def _genomes_meta(plan: Plan, stream: Stream, slices: Sequence[Slice]) -> list[dict[str, Any]]:
+    """Return what meta.json says of each named genome: bases of each part, and those left out."""
+    genomes: list[dict[str, Any]] = [
+        {"name": name, "train_bases": 0, "val_bases": 0, "left_out_bases": 0} for name in plan.genome_names
+    ]
+    for contig in stream.contigs[plan.modes[0]]:
+        genome, spans = genomes[contig.genome], _contig_meta(contig, "vocab4", slices)  # in bases
+        for part in layout.PARTS:
+            genome[f"{part}_bases"] += spans[part][1] if spans[part] else 0
+        genome["left_out_bases"] += contig.left_out
+    return genomes

@@ -5,12 +5,14 @@ Shapes used below
     B  bases of a block
 """
 
+import itertools
 import tempfile
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -114,8 +116,8 @@ class Part:
         self.repeats = Runs(folder)  # in base numbers
         self.index = array("q")  # offsets in the text of base numbers 0, STRIDE, 2 STRIDE, ...
 
-    def add_header(self, line: bytes) -> None:
-        """Append a header line: text without bases."""
+    def add_line(self, line: bytes) -> None:
+        """Append a header line, or what stands for bases that are left out: text without bases."""
         self.segments.close()  # contigs do not join
         self.characters.update(line)
         if self._text:
@@ -129,7 +131,7 @@ class Part:
             text: the lines.
             position: where the first character lies, in the numbering of `segments`; newlines do not count.
         """
-        codes = np.frombuffer(text.translate(self._codes, b"\n"), dtype=np.uint8)  # [L]
+        codes = self.codes_of(text)
         bases, is_base = codes, None  # bases: [B]
         self.characters.update(base for base in b"ACGTacgt" if base not in self.characters and base in text)
         if len(codes) and codes.max() >= BREAK:
@@ -151,6 +153,10 @@ class Part:
         self.end = Mark(self.end.full + len(text), self.end.vocab4 + len(bases))
         return codes
 
+    def codes_of(self, text: bytes) -> Bytes:
+        """Return the codes of the letters of sequence lines, [L]."""
+        return np.frombuffer(text.translate(self._codes, b"\n"), dtype=np.uint8)
+
     def _add_index(self, text: bytes, is_base: npt.NDArray[np.bool_] | None, count: int) -> None:
         """Note where the bases of a block are, so that one can be found by its number."""
         wanted = np.arange(
@@ -159,10 +165,14 @@ class Part:
         if not len(wanted):
             return
         at = wanted if is_base is None else np.flatnonzero(is_base)[wanted]  # newlines not counted
-        newlines = np.flatnonzero(np.frombuffer(text, dtype=np.uint8) == ord("\n"))
-        before = newlines - np.arange(len(newlines))  # characters before each newline
-        at = at + np.searchsorted(before, at, side="right") + self.end.full
-        self.index.frombytes(at.astype(np.int64).tobytes())
+        self.index.frombytes((_offsets(text, at) + self.end.full).astype(np.int64).tobytes())
+
+
+def _offsets(text: bytes, letters: Int64) -> Int64:
+    """Return where letters of sequence lines are in the text, by their numbers, newlines not counted."""
+    newlines = np.flatnonzero(np.frombuffer(text, dtype=np.uint8) == ord("\n"))
+    before = newlines - np.arange(len(newlines))  # characters before each newline
+    return letters + np.searchsorted(before, letters, side="right")
 
 
 class Slice(NamedTuple):
@@ -185,6 +195,8 @@ class Contig:
     source: Path
     length: int
     span: Slice
+    genome: int = 0  # number of its genome
+    left_out: int = 0  # bases that are alike to validation
 
 
 class Stream(NamedTuple):
@@ -195,25 +207,36 @@ class Stream(NamedTuple):
     contigs: dict[str, list[Contig]]
 
 
-def stream_genome(plan: Plan, folders: dict[str, Path], on_read: OnRead | None) -> Stream:
-    """Write train.bin (and val.bin, when contigs are held out) of every folder, still uncut."""
+def stream_genome(
+    plan: Plan,
+    folders: dict[str, Path],
+    on_read: OnRead | None,
+    left_out: Mapping[str, Int64] = MappingProxyType({}),
+) -> Stream:
+    """Write train.bin (and val.bin, when contigs are held out) of every folder, still uncut.
+
+    `left_out` has stretches of training contigs that are not written, [R, 2], by the contig's name.
+    """
     contigs: dict[str, Contig] = {}
-    sources, position = [], 0
+    sources, position, soft_masked = [], 0, [0]
     with ExitStack() as stack:
         files = ("train.bin", "val.bin")[: 2 if plan.val_contigs else 1]
         codes = code_table(published=False, soft_masked=True)
         parts = [Part(folders, file, stack, codes) for file in files]
-        for path in plan.genomes:
+        for number, path in enumerate(plan.genomes):
             source = stack.enter_context(closing(Source(path, on_read)))
-            for name, text in read_blocks(source):
-                if name is not None:
+            for header, text in read_blocks(source):
+                if header is not None:
+                    name = plan.contig_name(number, header)
                     if name in contigs:
-                        first = contigs[name].source
-                        raise InputError(f"contig {name!r} is in {first} and again in {path}; rename one")
+                        raise InputError(_again(name, contigs[name].source, path))
                     part = parts[-1 if name in plan.val_contigs else 0]
-                    contig = contigs[name] = Contig(name, path, 0, Slice(part, part.end, part.end))
-                    part.add_header(f">{name}\n".encode("ascii"))
-                letters = part.add(text, position)
+                    contig = contigs[name] = Contig(name, path, 0, Slice(part, part.end, part.end), number)
+                    part.add_line(f">{header}\n".encode("ascii"))
+                    cuts = left_out.get(name)
+                letters = (
+                    part.add(text, position) if cuts is None else _add_around(contig, text, position, cuts)
+                )
                 if len(letters) and letters.max() == FOREIGN:
                     at = int(letters.argmax())
                     letter = chr(text.translate(None, b"\n")[at])
@@ -228,6 +251,8 @@ def stream_genome(plan: Plan, folders: dict[str, Path], on_read: OnRead | None) 
                 position += len(letters)
                 contig.span = contig.span._replace(last=part.end)
             sources.append(source.summary)
+            soft_masked.append(sum(part.soft_masked for part in parts))
+    _check_case(plan, np.diff(soft_masked))
     if position == 0:
         genomes = ", ".join(map(str, plan.genomes))
         raise InputError(f"{genomes}: there are headers but no sequence; is the file complete?")
@@ -237,6 +262,51 @@ def stream_genome(plan: Plan, folders: dict[str, Path], on_read: OnRead | None) 
         raise InputError(f"`val_contigs`: no contig {unknown[0]!r} in the genome{near}; there are: {known}")
     slices = dict.fromkeys(folders, _split(plan, parts, folders))
     return Stream(sources, slices, dict.fromkeys(folders, list(contigs.values())))
+
+
+def _again(name: str, first: Path, path: Path) -> str:
+    """Return the message for a contig that is there twice."""
+    advice = "rename one" if first == path else "rename one, or name the genomes with `genome_names`"
+    return f"contig {name!r} is in {first} and again in {path}; {advice}"
+
+
+def _add_around(contig: Contig, text: bytes, position: int, cuts: Int64) -> Bytes:
+    """Append sequence lines to the part of a contig but for the stretches `cuts`; an N stands for each.
+
+    Args:
+        contig: theirs; `length` is how many letters came before.
+        text: the lines.
+        position: as for `Part.add`.
+        cuts: stretches of the contig, [R, 2].
+
+    Returns:
+        The codes of all letters, [L].
+    """
+    part, low = contig.span.part, contig.length
+    codes = part.codes_of(text)
+    inside = cuts[(cuts[:, 1] > low) & (cuts[:, 0] < low + len(codes))]
+    edges = np.concatenate([[low], inside.clip(low, low + len(codes)).ravel(), [low + len(codes)]]) - low
+    offsets = _offsets(text, edges)
+    offsets[0] = len(text) - len(text.lstrip(b"\n")) if (cuts[:, 1] == low).any() else 0
+    for number, (start, end) in enumerate(itertools.pairwise(edges.tolist())):
+        if number % 2 == 0:
+            part.add(text[offsets[number] : offsets[number + 1]], position + start)
+            continue
+        contig.left_out += int(np.count_nonzero(codes[start:end] < BREAK))
+        if start + low == inside[number // 2, 0]:
+            part.add_line(b"N\n")
+    return codes
+
+
+def _check_case(plan: Plan, soft_masked: Int64) -> None:
+    """Refuse a text whose case tells the genomes apart; `soft_masked` has the lower-case bases of each."""
+    masked = [name for name, count in zip(plan.genome_names, soft_masked, strict=False) if count]
+    if "full" in plan.modes and 0 < len(masked) < len(plan.genome_names):
+        others = ", ".join(name for name in plan.genome_names if name not in masked)
+        raise InputError(
+            f"genomes of unlike alphabets: {', '.join(masked)} with lower case (soft-masked bases), {others} "
+            "without; the letters of full would tell them apart: set `vocab` to vocab4, or mask all or none"
+        )
 
 
 def _split(plan: Plan, parts: list[Part], folders: dict[str, Path]) -> tuple[Slice, Slice]:
