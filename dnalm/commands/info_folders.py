@@ -68,7 +68,10 @@ def _prepared(path: Path) -> Finding:
         "digest": genome.digest,
     }
     if "genomes" in meta:
-        facts |= {"genomes": dict(enumerate(meta["genomes"])), "hold_out": left_out_words(meta)}
+        facts |= {
+            "genomes": {f"number {number}": each for number, each in enumerate(meta["genomes"])},
+            "hold_out": left_out_words(meta),
+        }
     commands = [command("pretrain", "--data", path, "--out", "outputs")]
     return Finding("prepared-genome", f"prepared genome, {genome.mode}", facts, commands)
 

@@ -270,8 +270,8 @@ def left_out_words(meta: dict[str, Any]) -> str:
     match meta["split"].get("hold_out"):
         case {"genomes": "others" | "all" as where, "identity": float(identity), **rule}:
             return (
-                f"left out of training in {'all' if where == 'all' else 'the other'} genomes: stretches alike "
-                f"to validation, with at least {rule['shared']} of its {rule['k']}-mers within "
+                f"left out of training in {'all' if where == 'all' else 'other'} genomes: stretches alike to "
+                f"validation, with at least {rule['shared']} of its {rule['k']}-mers within "
                 f"{rule['window']:,} bases, on either strand, as at {100 * identity:g}% identity"
             )
         case {"genomes": "none"} if len(meta["genomes"]) > 1:

@@ -144,7 +144,10 @@ class KmerSet:
         """Return which of some hashed k-mers are in the set, as their indices, ascending, [H]."""
         likely = np.flatnonzero(self._slots[self._slot(kmers)])
         wanted = kmers[likely]
-        return likely[self._kmers[np.searchsorted(self._kmers, wanted, side="right") - 1] == wanted]
+        found: npt.NDArray[np.intp] = likely[
+            self._kmers[np.searchsorted(self._kmers, wanted, side="right") - 1] == wanted
+        ]
+        return found
 
     @staticmethod
     def _slot(kmers: Keys) -> Int64:
