@@ -270,9 +270,10 @@ def left_out_words(meta: dict[str, Any]) -> str:
     match meta["split"].get("hold_out"):
         case {"genomes": "others" | "all" as where, "identity": float(identity), **rule}:
             return (
-                f"left out of training in {'all' if where == 'all' else 'other'} genomes: stretches alike to "
-                f"validation, with at least {rule['shared']} of its {rule['k']}-mers within "
-                f"{rule['window']:,} bases, on either strand, as at {100 * identity:g}% identity"
+                f"left out of training in {'all' if where == 'all' else 'other'} genomes: stretches of "
+                f"{rule['length']} bases or more that are alike to validation: {rule['shared']} or more of "
+                f"its {rule['k']}-mers within {rule['window']:,} bases, on either strand, as at "
+                f"{100 * identity:g}% identity"
             )
         case {"genomes": "none"} if len(meta["genomes"]) > 1:
             return "nothing is left out of training: what is alike to validation in other genomes is a leak"

@@ -1,12 +1,14 @@
 """What is alike to the validation contigs in other genomes: found by shared k-mers, and left out of training.
 
-A stretch of a training contig is alike if `shared` or more of the k-mers that begin within `window` bases of
-it are also in the validation contigs, on either strand. `shared` is how many two sequences of 78 % identity
-have in common on average (k-mers without a difference; Ondov et al. 2016), so that a copy of 85 % identity is
-nearly always found (99.9 % of its bases in simulations with evenly spread substitutions), one of 75 % partly.
-The alike stretch ends with its first and last shared k-mer; two that are nearer than `window` are joined.
+A window of a training contig is alike if `shared` or more of its k-mers are also in one area of validation,
+twice as long as the window, on either strand. `shared` is how many two sequences of 78 % identity have in
+common on average (k-mers without a difference; Ondov et al. 2016), so that a copy of 85 % identity is nearly
+always found, one of 75 % partly. k-mers that recur in an area (tandem repeats, low complexity) or are common
+in validation do not count. The alike stretch ends with its first and last shared k-mer; those shorter than
+`length` do not count, and two that are nearer than a window are joined.
 
-Shapes: L bases; K distinct k-mers; H shared k-mers ("hits"); R stretches, half-open.
+Shapes: L bases; K k-mers; H shared k-mers ("hits"); R stretches, half-open. A place is a position in the
+validation contigs: that in its contig, and the contig's number in the bits above.
 """
 
 import math
@@ -16,7 +18,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from dnalm.config import nearest
 from dnalm.dna import BASE_CODES
@@ -28,13 +29,14 @@ from dnalm.genome.kmers import Keys, Letters, hashed, kmers_of
 from dnalm.genome.plan import Plan
 from dnalm.genome.stream import OnRead
 
-IDENTITY, WINDOW = 0.78, 1000
+IDENTITY, WINDOW, LENGTH = 0.78, 1000, 250
 LEAST_K = 16
 SPACE = 2000
 """Possible k-mers for each base of validation, at least: of 1,000 random k-mers one is there by chance."""
 MOST_KMERS = 1 << 23
 """k-mers of validation that are compared; of more, a fixed sample, in proportionally longer windows."""
-COMMON = 100  # a k-mer in more places of validation than this, as of Alu or a satellite, does not count
+COMMON = 8  # a k-mer in more places of a genome's validation contigs, as of Alu, does not count
+CONTIG_BITS = 40  # of a place: the position; above it the number of the contig
 SLOT_BITS = 26  # of a hash: a table of 2^26 flags shows quickly that most k-mers are not there
 CHUNK = 1 << 16  # k-mers computed at a time
 
@@ -47,15 +49,21 @@ class Rule(NamedTuple):
 
     k: int
     one_in: int  # of so many k-mers one is compared
-    window: int
+    window: int  # bases
     shared: int
+    length: int  # bases
+
+    @property
+    def reach(self) -> int:
+        """Bases of validation within which the places of the shared k-mers lie."""
+        return 2 * self.window
 
     @classmethod
     def of(cls, bases: int) -> "Rule":
         """Return the rule for validation contigs of so many bases."""
         k = max(LEAST_K, math.ceil(math.log(SPACE * max(bases, 1), 4)))
         one_in = max(1, -(-bases // MOST_KMERS))
-        return cls(k, one_in, WINDOW * one_in, max(2, int(WINDOW * IDENTITY**k)))
+        return cls(k, one_in, WINDOW * one_in, max(2, int(WINDOW * IDENTITY**k)), LENGTH)
 
 
 class HoldOut(NamedTuple):
@@ -69,7 +77,8 @@ class HoldOut(NamedTuple):
 def hold_out(plan: Plan, on_read: OnRead | None = None) -> HoldOut:
     """Find the validation contigs of a plan among its genomes, and what is alike to them.
 
-    Memory: about 40 bytes for each k-mer of validation that is compared, and 64 MB; whatever the genomes.
+    Memory: about 100 bytes for each k-mer of validation that is compared, 16 for each hit of a genome, and
+    64 MB.
 
     Raises:
         InputError: if a validation contig is in no genome, or in several; or a genome cannot be read.
@@ -81,18 +90,16 @@ def hold_out(plan: Plan, on_read: OnRead | None = None) -> HoldOut:
         return HoldOut(names, {"genomes": "none"}, {})
     rule = Rule.of(sum(lengths[genome][contig] for genome, contig in held_out))
     excluded = [{contig for number, contig in held_out if number == genome} for genome in range(len(lengths))]
-    validation = [  # hashed k-mers of each genome, as often as they occur
-        [kmers for _, _, kmers in _kmers(path, rule, names_.__contains__)] if names_ else []
-        for path, names_ in zip(plan.genomes, excluded, strict=True)
-    ]
+    validation = {
+        genome: _validation(path, rule, excluded[genome])
+        for genome, path in enumerate(plan.genomes)
+        if excluded[genome]
+    }
     left_out: dict[str, Int64] = {}
     for genome, path in enumerate(plan.genomes):
-        every = [np.empty(0, dtype=np.uint64)]
-        for number, pieces in enumerate(validation):
-            every += pieces if plan.hold_out == "all" or number != genome else []
-        kmers, counts = np.unique(np.concatenate(every), return_counts=True)
-        if len(kmers := kmers[counts <= COMMON]):
-            found = _alike(path, KmerSet(kmers), rule, excluded[genome], on_read)
+        others = [kmers for number, kmers in validation.items() if plan.hold_out == "all" or number != genome]
+        if others:
+            found = _alike(path, Shared(others, rule), rule, excluded[genome], on_read)
             left_out |= {plan.contig_name(genome, contig): stretches for contig, stretches in found.items()}
     return HoldOut(names, {"genomes": plan.hold_out, "identity": IDENTITY, **rule._asdict()}, left_out)
 
@@ -132,22 +139,29 @@ def _resolve(plan: Plan, contigs: Sequence[Mapping[str, int]]) -> list[ContigKey
     return list(found)
 
 
-class KmerSet:
-    """A set of hashed k-mers, [K], distinct and ascending."""
+class Shared:
+    """Where k-mers are in the validation contigs of some genomes.
 
-    def __init__(self, kmers: Keys) -> None:
-        self._kmers = kmers
+    Args:
+        genomes: of each genome the hashed k-mers and their places, [K, 2], ascending.
+        rule: a k-mer that recurs within its `reach` does not count, nor one in more than `COMMON` places.
+    """
+
+    def __init__(self, genomes: Sequence[Keys], rule: Rule) -> None:
+        rare = [_rare(kmers, rule) for kmers in genomes]
+        kmers = np.concatenate([np.empty((0, 2), dtype=np.uint64), *rare])
+        self._kmers, self._places = kmers[np.argsort(kmers[:, 0], kind="stable")].T.copy()
         self._slots = np.zeros(1 << SLOT_BITS, dtype=np.bool_)
-        self._slots[self._slot(kmers)] = True
+        self._slots[self._slot(self._kmers)] = True
 
-    def find(self, kmers: Keys) -> npt.NDArray[np.intp]:
-        """Return which of some hashed k-mers are in the set, as their indices, ascending, [H]."""
+    def hits(self, kmers: Keys, positions: Int64) -> Int64:
+        """Return the k-mers that are shared, as position and place in validation, [H, 2], from all [K]."""
         likely = np.flatnonzero(self._slots[self._slot(kmers)])
-        wanted = kmers[likely]
-        found: npt.NDArray[np.intp] = likely[
-            self._kmers[np.searchsorted(self._kmers, wanted, side="right") - 1] == wanted
-        ]
-        return found
+        first = np.searchsorted(self._kmers, kmers[likely])
+        counts = np.searchsorted(self._kmers, kmers[likely], side="right") - first
+        nth = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        places = self._places[np.repeat(first, counts) + nth].astype(np.int64)
+        return np.stack([np.repeat(positions[likely], counts), places], axis=1)
 
     @staticmethod
     def _slot(kmers: Keys) -> Int64:
@@ -155,14 +169,59 @@ class KmerSet:
         return slots
 
 
+def _rare(kmers: Keys, rule: Rule) -> Keys:
+    """Return the rows of k-mers and places, [K, 2], that are neither common nor tandem repeats."""
+    kmers = kmers[np.lexsort((kmers[:, 1], kmers[:, 0]))]
+    _, group, counts = np.unique(kmers[:, 0], return_inverse=True, return_counts=True)
+    near = (np.diff(kmers[:, 0]) == 0) & (np.diff(kmers[:, 1]) < rule.reach)
+    recurs = np.append(near, False) | np.append(False, near)
+    rare: Keys = kmers[(counts[group] <= COMMON) & ~recurs]
+    return rare
+
+
+def alike_stretches(hits: Int64, rule: Rule) -> Int64:
+    """Return the alike stretches, [R, 2], of a contig with these hits, [H, 2]."""
+    runs = [np.empty((0, 2), dtype=np.int64)]
+    for shift in (0, rule.reach // 2):  # areas overlap, so that a window of validation is within one
+        area = (hits[:, 1] + shift) // rule.reach
+        order = np.lexsort((hits[:, 0], area))
+        position, area, others = hits[order, 0], area[order], rule.shared - 1
+        first, last = position[: len(position) - others], position[others:]
+        dense = (last - first < rule.window) & (area[: len(first)] == area[others:])
+        runs.append(np.stack([first[dense], last[dense] + rule.k], axis=1))
+    joined = _join(np.concatenate(runs), 1)
+    return _join(joined[joined[:, 1] - joined[:, 0] >= rule.length], rule.window)
+
+
+def _join(runs: Int64, gap: int) -> Int64:
+    """Join runs, [R, 2], in rising order where less than `gap` lies between."""
+    if not len(runs):
+        return runs
+    runs = runs[np.argsort(runs[:, 0], kind="stable")]
+    ends = np.maximum.accumulate(runs[:, 1])
+    apart = runs[1:, 0] - ends[:-1] >= gap
+    return np.stack([runs[np.append(True, apart), 0], ends[np.append(apart, True)]], axis=1)
+
+
+def _validation(path: Path, rule: Rule, contigs: set[str]) -> Keys:
+    """Return the hashed k-mers of the validation contigs of a genome, and their places, [K, 2]."""
+    numbers = {contig: number for number, contig in enumerate(sorted(contigs))}
+    pieces = [
+        np.stack([kmers, (positions + (numbers[contig] << CONTIG_BITS)).astype(np.uint64)], axis=1)
+        for contig, positions, kmers in _kmers(path, rule, contigs.__contains__)
+    ]
+    return np.concatenate([np.empty((0, 2), dtype=np.uint64), *pieces])
+
+
 def _alike(
-    path: Path, validation: KmerSet, rule: Rule, excluded: set[str], on_read: OnRead | None
+    path: Path, validation: Shared, rule: Rule, excluded: set[str], on_read: OnRead | None
 ) -> dict[str, Int64]:
     """Return the alike stretches of each contig of a genome file but the `excluded`, [R, 2] each."""
-    found: dict[str, _Stretches] = {}
+    hits: dict[str, list[Int64]] = {}
     for contig, positions, kmers in _kmers(path, rule, lambda contig: contig not in excluded, on_read):
-        found.setdefault(contig, _Stretches(rule)).add(positions[validation.find(kmers)])
-    return {contig: runs for contig, each in found.items() if len(runs := each.joined())}
+        hits.setdefault(contig, []).append(validation.hits(kmers, positions))
+    found = {contig: alike_stretches(np.concatenate(pieces), rule) for contig, pieces in hits.items()}
+    return {contig: stretches for contig, stretches in found.items() if len(stretches)}
 
 
 def _kmers(
@@ -192,32 +251,3 @@ def _pieces(path: Path, k: int, on_read: OnRead | None) -> Iterator[tuple[str, i
             for start in range(0, complete, CHUNK):
                 yield contig, position + start, codes[start : start + CHUNK + k - 1]
             position, codes = position + complete, codes[complete:]
-
-
-class _Stretches:
-    """The alike stretches of one contig, from its hits as they come."""
-
-    def __init__(self, rule: Rule) -> None:
-        self._rule, self._runs = rule, [np.empty((0, 2), dtype=np.int64)]
-        self._before = np.empty(0, dtype=np.int64)  # the last hits, of which a stretch may begin
-
-    def add(self, hits: Int64) -> None:
-        """Take the positions of hits, [H], all after those before."""
-        hits, others = np.concatenate([self._before, hits]), self._rule.shared - 1
-        first, last = hits[: max(0, len(hits) - others)], hits[others:]
-        dense = last - first < self._rule.window
-        runs = np.stack([first[dense], last[dense] + self._rule.k], axis=1)
-        self._runs.append(_join(runs, self._rule.window))
-        self._before = hits[max(0, len(hits) - others) :]
-
-    def joined(self) -> Int64:
-        """Return the stretches, [R, 2]."""
-        return _join(np.concatenate(self._runs), self._rule.window)
-
-
-def _join(runs: Int64, gap: int) -> Int64:
-    """Join runs whose starts and ends both rise, [R, 2], where less than `gap` lies between."""
-    if not len(runs):
-        return runs
-    apart = runs[1:, 0] - runs[:-1, 1] >= gap
-    return np.stack([runs[np.append(True, apart), 0], runs[np.append(apart, True), 1]], axis=1)

@@ -250,7 +250,8 @@ def stream_genome(
                 contig.length += len(letters)
                 position += len(letters)
                 contig.span = contig.span._replace(last=part.end)
-            sources.append(source.summary)
+            named = {"genome": plan.genome_names[number]} if plan.genome_names else {}
+            sources.append(source.summary | named)
             soft_masked.append(sum(part.soft_masked for part in parts))
     _check_case(plan, np.diff(soft_masked))
     if position == 0:

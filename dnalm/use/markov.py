@@ -48,14 +48,16 @@ def training_markov(path: Path, genome: IndexedGenome, order: int | None = None)
     record = _record(path)
     best = record.get("metrics", {}).get("ladder", {}).get("best", {})
     data = record.get("data", {})
-    excluded = _held_out(data.get("split") or {}, genome)
+    excluded = _held_out(data, genome)
     if order is None:
         bases = sum(genome.lengths.values())
         order = best.get("order", min(max(int(math.log(bases, 4)) - 3, 0), HIGHEST_ORDER))
     both_strands = best.get("strands", 2) == 2
     model = MarkovModel(_stretches(genome, excluded), order, both_strands=both_strands)
-    same = _is_source(genome.path, data.get("sources", []))
-    what = "the genome of its training" if same else "which need not be the genome of its training"
+    sources = data.get("sources", [])
+    what = "which need not be the genome of its training"
+    if _source_of(genome.path, sources):
+        what = "the genome of its training" if len(sources) == 1 else "one of the genomes of its training"
     if excluded:
         what += f", without the part held out there ({', '.join(excluded)})"
     strands = "both strands" if both_strands else "one strand"
@@ -70,12 +72,16 @@ def _record(path: Path) -> dict[str, Any]:
         return {}
 
 
-def _held_out(split: dict[str, Any], genome: IndexedGenome) -> dict[str, int]:
+def _held_out(data: dict[str, Any], genome: IndexedGenome) -> dict[str, int]:
     """Return from which base on each contig was held out, by contig; empty if they are not of this genome."""
+    split, sources = data.get("split") or {}, data.get("sources", [])
+    prefix = ""  # of its contigs in the record, where several genomes have names
+    if len(sources) > 1 and "genome" in (source := _source_of(genome.path, sources)):
+        prefix = f"{source['genome']}:"
     if split.get("kind") == "contigs":
-        named = split["val_contigs"]
+        named = [name.removeprefix(prefix) for name in split["val_contigs"] if name.startswith(prefix)]
         return dict.fromkeys(named, 0) if set(named) <= genome.lengths.keys() else {}
-    contig = split.get("contig", "")
+    contig = split.get("contig", "").removeprefix(prefix)
     if contig not in genome.lengths or split["position"] > genome.lengths[contig]:
         return {}
     names = list(genome.lengths)
@@ -94,8 +100,9 @@ def _stretches(genome: IndexedGenome, excluded: dict[str, int]) -> Iterator[npt.
                 yield codes[first:last]
 
 
-def _is_source(path: Path, sources: list[dict[str, Any]]) -> bool:
-    """Return whether a genome file is the one source of a training."""
-    if len(sources) != 1 or sources[0]["bytes"] != path.stat().st_size:
-        return False
-    return bool(sources[0]["sha256"] == sha256(path))
+def _source_of(path: Path, sources: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return which source of a training a genome file is; empty if it is none."""
+    for source in sources:
+        if source["bytes"] == path.stat().st_size and source["sha256"] == sha256(path):
+            return source
+    return {}
