@@ -95,7 +95,10 @@ class BindingScores(NamedTuple):
 
 @dataclass(frozen=True)
 class BindingModelInfo:
-    """What a binding model is; `weights` is their digest, `trained_as` the settings of its training."""
+    """What a binding model is; `weights` is their digest, `trained_as` the settings of its training.
+
+    `features` is what its head reads, and of a mix `layer_weights` is the learned weight of each layer.
+    """
 
     kind: str
     tune: str
@@ -107,6 +110,8 @@ class BindingModelInfo:
     core: str | None = None
     weights: str | None = None
     trained_as: Any = None
+    features: str = "last"
+    layer_weights: list[float] | None = None
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """A score at every base, such as TF binding: an encoder under a regression head.
 
-Shapes: B windows in the batch; L bases (tokens) per window; D width of the encoder's states.
+Shapes: B windows in the batch; L bases (tokens) per window; D width of the encoder's states; N layers
+that are mixed, 1 unless `features` is mix.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -15,6 +16,7 @@ from dnalm.config import check_minimum, refuse
 from dnalm.dna import BASE_CODES, BASES
 from dnalm.errors import InputError
 from dnalm.models.heads import RegressionHead, RegressionHeadConfig
+from dnalm.models.layer_mix import LayerMix, normalized
 from dnalm.models.layers import Model
 from dnalm.models.lora import add_lora, merge_lora
 from dnalm.models.registry import EncoderEntry, encoders_for, entry_of
@@ -37,9 +39,30 @@ class TuneConfig:
     """The core also reads the reverse complement, so that a causal core sees both sides of every base."""
     whiten: bool = False
     """Train the head on whitened states of a GPT: what varies little is learned as fast as the rest."""
+    features: str = "last"
+    """What the head reads of the core: last, the states of its last layer; a number, those of that layer, 0
+    being the embedding; mix, a weighted sum of all, whose weights are learned."""
 
     def __post_init__(self) -> None:
-        refuse(check_minimum(self, lora_rank=1))
+        wrong = check_minimum(self, lora_rank=1)
+        if self.features not in ("last", "mix") and not self.features.isdecimal():
+            wrong.append(f"`features` must be last, mix or the number of a layer, got {self.features!r}")
+        refuse(wrong)
+
+    def layers(self, depth: int) -> list[int] | None:
+        """Return which layers the head reads of a core of `depth`, 0 the embedding; None for the last alone.
+
+        Raises:
+            InputError: if the core has no such layer.
+        """
+        if self.features == "last":
+            return None
+        if self.features == "mix" and depth:
+            return list(range(depth + 1))
+        if self.features == "mix" or int(self.features) > depth:
+            layers = f"has layers 0 (the embedding) to {depth}" if depth else "gives its last layer alone"
+            raise InputError(f"`features` {self.features}: the core {layers}; take one of these, or last")
+        return [int(self.features)]
 
 
 @dataclass(frozen=True)
@@ -115,8 +138,8 @@ class BindingModel(Model):
     """An encoder under a regression head.
 
     With both strands the states of the reverse complement, reversed so that each is at its base, follow the
-    forward ones: the head's input is twice as wide. After training with LoRA or whitened states, `merge`
-    makes it plain again.
+    forward ones: the head's input is twice as wide. A mix of layers is part of the head. After training with
+    LoRA or whitened states, `merge` makes the model plain again.
     """
 
     complement: Tensor
@@ -129,12 +152,19 @@ class BindingModel(Model):
         if shape.entry.reads == "vocabulary":
             complement = torch.from_numpy(CharacterTokenizer(shape.characters).complement)
         self.register_buffer("complement", complement, persistent=False)
-        self.head = RegressionHead(self.width, shape.head)
+        self.layers = shape.tuning.layers(self.encoder.depth) if shape.pretrained else None
+        mix = None if shape.tuning.features != "mix" else LayerMix(self.encoder.depth + 1, self.encoder.width)
+        self.head = RegressionHead(self.encoder.width * self.strands, shape.head, mix)
 
     @property
-    def width(self) -> int:
-        """Width of the states under the head."""
-        return int(self.encoder.width) * (2 if self.shape.tuning.both_strands else 1)
+    def strands(self) -> int:
+        """How many strands the core reads."""
+        return 2 if self.shape.tuning.both_strands else 1
+
+    @property
+    def strand_width(self) -> int:
+        """Width of what `encode_strand` returns, N D."""
+        return int(self.encoder.width) * (1 if self.layers is None else len(self.layers))
 
     def prepare_training(self) -> None:
         """Choose which weights are trained, add LoRA's updates and whitening; once, with the core loaded."""
@@ -159,20 +189,28 @@ class BindingModel(Model):
             self.encoder.eval()
         return self
 
-    def encode(self, tokens: Tensor) -> Tensor:
-        """Map tokens [B, L] to the states under the head, [B, L, D] or [B, L, 2 D]."""
+    def encode_strand(self, tokens: Tensor) -> Tensor:
+        """Map tokens [B, L] to the states of `features`, [B, L, N D]."""
         real = torch.ones_like(tokens, dtype=torch.bool)
-        forward: Tensor = self.encoder(tokens, real)
+        if self.layers is None:
+            last: Tensor = self.encoder(tokens, real)
+            return last
+        states: Tensor = self.encoder(tokens, real, self.layers)
+        return states if self.head.mix is None else normalized(states, self.encoder.width)
+
+    def encode(self, tokens: Tensor) -> Tensor:
+        """Map tokens [B, L] to the states under the head, [B, L, N D] or with both strands [B, L, 2 N D]."""
+        forward = self.encode_strand(tokens)
         if not self.shape.tuning.both_strands:
             return forward
-        return torch.cat([forward, self.encoder(self.other_strand(tokens), real).flip(1)], dim=-1)
+        return torch.cat([forward, self.encode_strand(self.other_strand(tokens)).flip(1)], dim=-1)
 
     def other_strand(self, tokens: Tensor) -> Tensor:
         """Return the reverse complement of tokens [B, L]."""
         return self.complement[tokens.long()].flip(1)
 
     def forward(self, tokens: Tensor, states: Tensor | None = None) -> Tensor:
-        """Map tokens [B, L], or states [B, L, D] computed before, to scores [B, L]."""
+        """Map tokens [B, L], or what `encode` made of them, to scores [B, L]."""
         if states is None:
             with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
                 states = self.encode(tokens)

@@ -5,9 +5,11 @@ vocab_size; H n_head; K D / H, width of one head.
 """
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -107,6 +109,7 @@ class GPT(Encoder):
     def __init__(self, config: GPTConfig, vocab_size: int) -> None:
         super().__init__()
         self.config, self.vocab_size, self.width = config, vocab_size, config.n_embd
+        self.depth = config.n_layer
         self.gradient_checkpointing = False  # recompute each block in the backward pass: less memory
         self.wte = nn.Embedding(vocab_size, config.n_embd)
         if config.position == "learned":
@@ -131,11 +134,14 @@ class GPT(Encoder):
         """The blocks, first to last."""
         return self.h
 
-    def forward(self, tokens: Tensor, real: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, real: Tensor, layers: Collection[int] | None = None) -> Tensor:
         """Map tokens to states that depend on their own token and its left; see `Encoder`.
 
-        Padding must be on the right, and L at most block_size.
+        Padding must be on the right, and L at most block_size. `layers`: return the states of each of these
+        in turn, [B, L, layers D], instead of the last: 0 is the embedding, n_layer the last.
         """
+        last = self.config.n_layer
+        wanted, found = {last} if layers is None else set(layers), []
         check_tokens(tokens, real, longest=self.config.block_size)
         length, angles = tokens.shape[1], None
         x = self.wte(tokens.long())  # [B, L, D]
@@ -144,7 +150,11 @@ class GPT(Encoder):
         else:
             angles = (self.cosines[:length], self.sines[:length])  # type: ignore[index]
         x = self.dropout(x)
-        for block in self.h:
+        for number, block in enumerate(self.h):
+            if number in wanted:
+                found.append(x)
             x = run_layer(block, x, angles, recompute=self.gradient_checkpointing)
+        if last in wanted:
+            found.append(self.ln_f(x))
         # Causal attention never reads padding, which is on the right; its own states are set to 0.
-        return mask_padding(self.ln_f(x), real)
+        return mask_padding(found[0] if len(found) == 1 else torch.cat(found, dim=-1), real)

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dnalm.config import check_fractions, check_minimum, check_odd, refuse
+from dnalm.models.layer_mix import LayerMix
 from dnalm.models.layers import check_states, mask_padding, masked_mean
 
 MIN_SPREAD = 0.1
@@ -39,16 +40,16 @@ class RegressionHeadConfig:
 
 
 class RegressionHead(nn.Module):
-    """LayerNorm, convolution, exact GELU, dropout, linear layer.
+    """LayerNorm, convolution, exact GELU, dropout, linear layer; before them a mix of layers, if one is given.
 
     With the published sizes it has 541,697 parameters on states of width 384, and 180,737 on width 128.
     """
 
     whitening: Tensor | None
 
-    def __init__(self, width: int, config: RegressionHeadConfig) -> None:
+    def __init__(self, width: int, config: RegressionHeadConfig, mix: LayerMix | None = None) -> None:
         super().__init__()
-        self.config, self.width = config, width
+        self.config, self.width, self.mix = config, width, mix
         self.layer_norm = nn.LayerNorm(width)
         self.conv1d = nn.Conv1d(width, config.channels, config.kernel, padding="same")
         self.dropout = nn.Dropout(config.head_dropout)
@@ -78,11 +79,18 @@ class RegressionHead(nn.Module):
         with torch.autocast(self.whitening.device.type, enabled=False):
             return torch.einsum("hek,ed->hdk", self.conv1d.weight, self.whitening)
 
+    def mixed(self, states: Tensor) -> Tensor:
+        """Mix states of all layers, [B, L, N D], into [B, L, D]; without a mix return them as they are."""
+        if self.mix is None:
+            return states
+        mixed: Tensor = self.mix(states)
+        return mixed
+
     @torch.no_grad()
     def calibrate(self, states: Tensor) -> None:
         """Set scale and bias of the untrained LayerNorm so that each channel has mean 0 and spread 1.
 
-        States of a trained language model, [B, L, D] of training windows without padding, are nearly
+        Mixed states of a trained language model, [B, L, D] of training windows without padding, are nearly
         constant: what distinguishes bases is a small part of them, which a head whose LayerNorm starts with
         scale 1 is slow to find. (Our own.) After `add_whitening` its matrix is set too.
         """
@@ -97,8 +105,13 @@ class RegressionHead(nn.Module):
             self.whitening.copy_(directions * scale @ directions.T)
 
     def forward(self, states: Tensor, real: Tensor) -> Tensor:
-        """Map states, float [B, L, D], to a score per base, [B, L]; exactly 0 where `real` is False."""
-        check_states(states, real, self.width)
+        """Map states, float [B, L, D], to a score per base, [B, L]; exactly 0 where `real` is False.
+
+        With a mix the states are those of all layers, [B, L, N D].
+        """
+        check_states(states, real, self.width * (1 if self.mix is None else self.mix.layers))
+        if self.mix is not None:
+            states = self.mixed(mask_padding(states, real))
         # Masked before and after the norm: NaN at padding would spread, and the norm's bias would reach the
         # bases beside it.
         kernel, frozen = self._kernel(), not states.requires_grad

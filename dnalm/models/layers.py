@@ -22,6 +22,7 @@ class Encoder(nn.Module):
     """
 
     width: int  # D, the width of its states
+    depth = 0  # Layers whose states it can return too, the embedding aside; see `GPT.forward`
     causal = False  # Whether a state depends only on its own token and those on its left: reports say so
     left_out = ""  # What its file holds beside it, such as the head of another task, in words
 

@@ -50,7 +50,10 @@ def read_binding_file(path: Path) -> tuple[BindingModel, dict[str, float]]:
         head = _tensors(content, key, path)
         both_strands = len(head.get("layer_norm.weight", ())) == 2 * config.n_embd
         characters = _characters(vocab_size, None, path)
-        shape = BindingShape(config, characters, tuning=TuneConfig(both_strands=both_strands))
+        features = "mix" if "mix.logits" in head else "last"
+        shape = BindingShape(
+            config, characters, tuning=TuneConfig(both_strands=both_strands, features=features)
+        )
     else:
         wanted = "a binding model (model_state, or gpt_state and regressor_state)"
         raise InputError(f"{path}: expected {wanted}, got {_listed(content)}")
@@ -63,9 +66,10 @@ def read_binding_file(path: Path) -> tuple[BindingModel, dict[str, float]]:
 def published_content(model: BindingModel, about: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return what `dnalm.checkpoint.write_pt` writes for a model, the converse of `read_binding_file`.
 
-    It is None if the published files have no such sizes or letters. `about` is plain values beside the
+    It is None if the published files have no such sizes, letters or layer. `about` is plain values beside the
     tensors. A `position` that is learned is left out, as they do not know it; `lm_head.weight`, tied to the
-    core's embedding, is added.
+    core's embedding, is added. The weights of a mix of layers are with the head, as `mix.logits`: the
+    published scripts refuse such a file.
     """
     shape, published = model.shape, RegressionHeadConfig()
     if (shape.head.channels, shape.head.kernel) != (published.channels, published.kernel):
@@ -78,6 +82,8 @@ def published_content(model: BindingModel, about: Mapping[str, Any]) -> dict[str
         if shape.encoder != CNNConfig():
             return None
         return {"model_state": core | {f"head.{name}": tensor for name, tensor in head.items()}, **about}
+    if shape.tuning.features not in ("last", "mix"):
+        return None
     if shape.characters not in (VOCAB4.characters, HG38_CHARACTERS):  # the file holds their number alone
         return None
     gpt = {f"transformer.{name}": tensor for name, tensor in core.items()}

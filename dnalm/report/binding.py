@@ -28,6 +28,8 @@ def binding_chapter(folders: Sequence[Path]) -> Chapter:
     for name, one in runs.trained.items():
         core, split = one.model.core or "none, or untrained", f"{one.split.kind}, digest {one.split.digest}"
         more = [["core", core], ["device", one.device or "unknown"], ["split", split]]
+        if weights := one.model.layer_weights:
+            more.append(["weights of the layers, from the embedding on", ", ".join(map(number, weights))])
         details.append(how_made(name, runs.paths[name], more))
     tables = [table for title, c in titled.items() for table in (_scores(title, c), _differences(title, c))]
     return Chapter(
@@ -65,7 +67,8 @@ def kind_of(model: BindingModelInfo) -> str:
         return "GPT from a .pt file, training unknown"
     core = "untrained core" if model.random_core else "pretrained core"
     tuned = {"lora": "tuned by LoRA", "full": "fully tuned", "all": "fully tuned"}
-    return f"GPT, {core}, {tuned.get(model.tune, model.tune)}"
+    reads = {"last": "", "mix": ", mix of all layers"}.get(model.features, f", layer {model.features}")
+    return f"GPT, {core}, {tuned.get(model.tune, model.tune)}{reads}"
 
 
 def _names(runs: BindingRuns) -> list[str]:

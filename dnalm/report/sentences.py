@@ -117,7 +117,7 @@ def twins(comparison: BindingComparison) -> list[tuple[str, str]]:
     """Pair each pretrained model with those of the same size and training whose core is untrained."""
 
     def alike(model: BindingModelInfo) -> BindingModelInfo:
-        return replace(model, random_core=False, core=None, weights=None)
+        return replace(model, random_core=False, core=None, weights=None, layer_weights=None)
 
     models = {name: one.model for name, one in comparison.entries.items() if one.model}
     return [

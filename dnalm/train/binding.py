@@ -116,14 +116,15 @@ def calibrate_head(model: BindingModel, windows: BindingWindows) -> None:
     """
     if not model.shape.pretrained:
         return
-    batch = windows.take(np.arange(len(windows), dtype=np.int64)[:: -(-len(windows) // CALIBRATION_SAMPLE)])
+    rows = np.arange(len(windows), dtype=np.int64)[:: -(-len(windows) // CALIBRATION_SAMPLE)]
     device, was_training = model.head.fc.weight.device, model.training
     model.eval()
-    states = batch.states
-    if states is None:
-        parts = torch.split(batch.tokens, PREDICT_BATCH)
-        states = torch.cat([model.encode(part.to(device)) for part in parts])
-    model.head.calibrate(states.to(device))
+    mixed = []
+    for first in range(0, len(rows), PREDICT_BATCH):
+        batch = windows.take(rows[first : first + PREDICT_BATCH])
+        states = model.encode(batch.tokens.to(device)) if batch.states is None else batch.states.to(device)
+        mixed.append(model.head.mixed(states))
+    model.head.calibrate(torch.cat(mixed))
     model.train(was_training)
 
 
@@ -148,13 +149,15 @@ def with_cached_states(
         limit: bytes that the folder may hold; InputError if the states are larger.
         say: called with each message.
     """
-    shape, width = model.shape.as_dict(), model.encoder.width
-    identity = {
+    shape, width = model.shape.as_dict(), model.strand_width
+    identity: dict[str, Any] = {
         "name": "windows",
         "weights": weights_digest(model.encoder),
         "shape": {key: shape[key] for key in ("encoder", "characters")},
         "precision": fabric.strategy.precision.precision,
     }
+    if model.layers is not None:
+        identity["features"] = model.shape.tuning.features
     fabric.to_device(model).eval()
 
     @torch.no_grad()
@@ -162,7 +165,7 @@ def with_cached_states(
         ids = torch.frombuffer(bytearray("".join(texts).encode()), dtype=torch.uint8)
         tokens = ids.view(len(texts), -1).to(fabric.device)
         with fabric.autocast():
-            states: Tensor = model.encoder(tokens, torch.ones_like(tokens, dtype=torch.bool))
+            states = model.encode_strand(tokens)
         return list(torch.cat([states.mean(1, keepdim=True), states], dim=1))
 
     # Token ids as characters of ASCII, by part and strand.
@@ -248,11 +251,14 @@ class BindingRun(TrainingRun):
         say(f"{config.name}: {total:,} parameters, {trained:,} of them trained, on {self.processor}")
         recipe = config.as_recipe(shape)
         del recipe["train"]["accumulate"]  # the training is the same
+        if shape.tuning.features == "last":  # so that digests of runs of before `features` are the same
+            recipe.get("tuning", {}).pop("features", None)
         content = {"recipe": recipe, "seed": run.seed, "data": data.about["digest"]}
         about = {
             "kind": shape.kind,
             "tune": shape.tune if shape.pretrained else "all",
             "both_strands": shape.tuning.both_strands,
+            "features": shape.tuning.features,
             "causal": self.model.encoder.causal,
             "parameters": total,
             "trained_parameters": trained,
@@ -271,10 +277,24 @@ class BindingRun(TrainingRun):
 
     def estimate(self) -> Estimate:
         """Time a few steps without cached states, and write nothing; the figures are upper bounds."""
-        task, found = self.task, super().estimate()
-        states = 2 * (len(task.train) + len(task.validation)) * task.train.tokens.shape[1] * self.model.width
-        cached = states if self.model.frozen and self.config.max_cache > 0 else 0
-        return found._replace(disk_bytes=found.disk_bytes + cached)
+        found = super().estimate()
+        return found._replace(disk_bytes=found.disk_bytes + self._cached_bytes())
+
+    def _cached_bytes(self) -> int:
+        """Return how much the cached states of a frozen encoder take; 0 if they are computed in each epoch.
+
+        Those of all layers, for a mix, are computed in each epoch where `max_cache` is too small for them.
+        """
+        task, limit = self.task, self.config.max_cache * 1e9
+        states = (len(task.train) + len(task.validation)) * (task.train.tokens.shape[1] + 1)
+        size = 2 * states * self.model.strand_width * self.model.strands
+        if not self.model.frozen or not limit:
+            return 0
+        if self.model.head.mix is not None and size > limit:
+            layers = f"states of all layers take {size / 1e9:.1f} GB and `max_cache` is {limit / 1e9:g}"
+            self.say(f"{layers}: they are computed anew in each epoch; `features` last needs less")
+            return 0
+        return size
 
     def train(self, recipe: str = "custom") -> dict[str, Any] | None:
         """Train, score the best weights on the validation part, and write all of OUT but the figures.
@@ -282,7 +302,7 @@ class BindingRun(TrainingRun):
         Returns the content of results_NAME.json; None in all but the first of several processes.
         """
         config, shape, model, task = self.config, self.start.shape, self.model, self.task
-        cached = model.frozen and config.max_cache > 0
+        cached = self._cached_bytes() > 0
         identity = asdict(shape.tuning) | {
             "set": self.data.about["digest"],
             "core weights": self.start.weights or weights_digest(model.encoder),
@@ -311,6 +331,7 @@ class BindingRun(TrainingRun):
         best, files = loop.load_best(), self.paths
         names, truth = self._validation.names, self._validation.scores
         predicted = predict(loop.eval_model(), self.task.validation)
+        layers = None if self.model.head.mix is None else self.model.head.mix.weights.tolist()
         self.model.merge()
         scores = binding_scores(truth, predicted)
         curves = ("train_loss", "val_loss", "pearson_r", "elapsed")
@@ -323,7 +344,7 @@ class BindingRun(TrainingRun):
             "format": "dnalm-binding-results",
             "format_version": 1,
             "name": self.config.name,
-            "model": self.task.about | {"weights": checkpoint.stored_digest(best)},
+            "model": self.task.about | {"weights": checkpoint.stored_digest(best), "layer_weights": layers},
             "split": self.data.split_about | {"part": "validation"},
             "training": training,
             "peak_memory_bytes": peak_memory(),

@@ -73,6 +73,7 @@ def cut_log(folder: Path, lines: int) -> None:
 
 def check_identity(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Raise an InputError that names what differs, if a run to be continued had other settings or data."""
+    before = {"features": "last", **before}  # of runs from before it was a setting
     if differing := sorted(key for key in now if before.get(key) != now[key]):
         named = "; ".join(f"{key} was {before.get(key)}, is {now[key]}" for key in differing)
         advice = "to finish the run, give its settings again"
