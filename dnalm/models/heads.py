@@ -40,7 +40,7 @@ class RegressionHeadConfig:
 
 
 class RegressionHead(nn.Module):
-    """LayerNorm, convolution, exact GELU, dropout, linear layer; before them a mix of layers, if one is given.
+    """LayerNorm, convolution, exact GELU, dropout, linear layer; a mix of layers before them, if it is given.
 
     With the published sizes it has 541,697 parameters on states of width 384, and 180,737 on width 128.
     """

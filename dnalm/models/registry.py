@@ -11,6 +11,7 @@ from torch import nn
 from dnalm.models.bags import KmerBag, KmerConfig, MorganBag, MorganConfig, set_bits
 from dnalm.models.chemberta import ChemBERTa, ChemBERTaConfig
 from dnalm.models.cnn import CNN, CNNConfig
+from dnalm.models.dilated_cnn import DilatedCNN, DilatedCNNConfig
 from dnalm.models.dnabert2 import DNABert2, DNABert2Config
 from dnalm.models.gene_cnn import GeneCNN, GeneCNNConfig, letter_codes
 from dnalm.models.gpt import GPT, GPTConfig
@@ -60,6 +61,7 @@ class EncoderEntry:
 ENCODERS = [
     EncoderEntry("gpt", GPTConfig, GPT, "vocabulary", ("binding", "pretrained")),
     EncoderEntry("cnn", CNNConfig, CNN, "bases", ("binding",)),
+    EncoderEntry("dilated", DilatedCNNConfig, DilatedCNN, "bases", ("binding",)),
     EncoderEntry("cnn", GeneCNNConfig, GeneCNN, "bases", ("gene",), "max", counts_repeats=True),
     EncoderEntry("kmer", KmerConfig, KmerBag, "bases", ("gene",)),
     EncoderEntry("lstm", SmilesLSTMConfig, SmilesLSTM, "smiles", ("molecule",), "attention"),

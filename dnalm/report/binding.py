@@ -62,7 +62,7 @@ def comparison_figures(folders: Sequence[Path], out: Path) -> dict[Path, Draw]:
 def kind_of(model: BindingModelInfo) -> str:
     """Say in a few words what a model is, as in "GPT, untrained core, frozen"."""
     if model.kind != "gpt":
-        return f"{model.kind.upper()}, fully trained"
+        return f"{'dilated CNN' if model.kind == 'dilated' else model.kind.upper()}, fully trained"
     if model.tune == "unknown":  # a published file
         return "GPT from a .pt file, training unknown"
     core = "untrained core" if model.random_core else "pretrained core"
