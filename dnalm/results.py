@@ -17,6 +17,7 @@ from dnalm.record import read_versioned
 
 T = TypeVar("T")
 VERSION = 1  # of all formats
+PRETRAINED = "pretrained"  # The model of a label curve that the others are compared with
 
 
 def check(right: bool, name: str) -> None:
@@ -320,9 +321,45 @@ class PairEvaluation(Protocol):
                 check(getattr(entry, key) is not None, f"models.{name}.{key}")
 
 
+class Saving(NamedTuple):
+    """How many times the labels other models need for a score; `at_least`: the largest number is too few."""
+
+    value: float
+    low: float
+    high: float
+    at_least: bool
+
+
+@dataclass(frozen=True)
+class LabelCurve:
+    """label_curve_NAME.json, written by `finetune`: scores by the number of labels, F of them, ascending.
+
+    `scores` and `runs` (of each seed) are by model; `minus` is the pretrained model's score minus another's.
+    `bases` are those of the training and validation windows, `windows` the training windows.
+    """
+
+    name: str
+    split: Split
+    core: str
+    seeds: list[int]
+    fractions: list[float]
+    windows: list[int]
+    bases: list[int]
+    scores: dict[str, list[Estimate]]
+    runs: dict[str, list[list[float]]]
+    minus: dict[str, list[Estimate]]
+    saving: list[Saving]
+
+    def __post_init__(self) -> None:
+        check(self.scores.keys() == {*self.minus, PRETRAINED}, "minus")
+        columns = [self.windows, self.bases, self.saving, *self.scores.values(), *self.minus.values()]
+        check({len(self.fractions)} == {*map(len, columns)}, "fractions")
+
+
 SCHEMAS: dict[str, type[Any]] = {
     "dnalm-binding-results": BindingResults,
     "dnalm-binding-evaluation": BindingEvaluation,
+    "dnalm-label-curve": LabelCurve,
     "dnalm-interaction-results": PairResults,
     "dnalm-interaction-evaluation": PairEvaluation,
 }

@@ -20,8 +20,8 @@ class Options(BindingOptions):
     """Train a CNN baseline on the same windows, with the same head, copies and loop."""
 
     kind: Annotated[Literal["cnn", "dilated"], tyro.conf.arg(name="encoder")] = "cnn"
-    """cnn: one convolution, as published. dilated: six dilated ones behind it, with which each base sees all of
-    a window of 300, as with a pretrained model."""
+    """cnn: one convolution, as published. dilated: six dilated ones behind it, with which each base sees
+    all of a window of 300, as with a pretrained model."""
     name: str = ""  # What the model is called in files and plots; baseline, or dilated, unless given.
     recipe: str = "baseline"
     """baseline, baseline-published, or a TOML file; sets the fields of training, and flags win over it."""

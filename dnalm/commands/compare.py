@@ -13,6 +13,7 @@ from dnalm.process import Say, silent
 from dnalm.report.binding import binding_chapter, comparison_figures
 from dnalm.report.explain import explain_chapter
 from dnalm.report.figures import Draw, save_all
+from dnalm.report.label_curve import label_chapter
 from dnalm.report.language import language_chapter
 from dnalm.report.pages import Chapter, write_page
 from dnalm.report.pairs import pair_chapter
@@ -25,6 +26,7 @@ REPORT = "report.html"
 CHAPTERS: dict[Kind, Callable[[Sequence[Path]], Chapter]] = {
     "language": language_chapter,
     "binding": binding_chapter,
+    "labels": label_chapter,
     "pairs": pair_chapter,
     "predict": predict_chapter,
     "explain": explain_chapter,
@@ -34,6 +36,7 @@ CHAPTERS: dict[Kind, Callable[[Sequence[Path]], Chapter]] = {
 TITLES: dict[Kind, str] = {
     "language": "Language models compared",
     "binding": "Binding models compared",
+    "labels": "How many labels pretraining saves",
     "pairs": "Models of genes and molecules compared",
     "predict": "Tracks predicted",
     "explain": "Models explained",

@@ -48,6 +48,10 @@ class Options(BindingOptions):
     tuning: TuneConfig = field(default_factory=TuneConfig)
     random_core: bool = False
     """Begin with a core of the same shape that was never trained: what did pretraining buy?"""
+    label_fractions: str = ""
+    """Fractions of the labels, such as 0.01,0.1,1: trains the pretrained core, an untrained one and two CNNs
+    on each, and draws how many labels pretraining saves. --resume trains only what is not trained yet."""
+    seeds: int = 3  # With --label-fractions: trainings of each model on each fraction.
 
 
 def default_options(recipe: str = "finetune") -> Options:
@@ -67,6 +71,11 @@ def run(options: Options) -> None:
     """
     if options.plot_only:
         redraw(options.out)
+        return
+    if options.label_fractions:
+        from dnalm.commands import label_curve  # which imports this module
+
+        label_curve.run(options)
         return
     name = options.name or options.config + ("_random" if options.random_core else "")
     if options.init_from is None:

@@ -5,7 +5,7 @@ of the states.
 """
 
 import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -57,6 +57,18 @@ class SplitSet:
         rows = getattr(self.split, name)
         names = [self.windows.names[row] for row in rows]
         return BindingSet(names, self.windows.letters[rows], self.windows.scores[rows])
+
+    def labelled(self, fraction: float, seed: int) -> "SplitSet":
+        """Return the set with a fraction of the training and validation windows; the test part stays.
+
+        The windows of a smaller fraction are among those of a larger one of the same seed.
+        """
+        parts = {}
+        for name in ("train", "validation"):
+            rows = getattr(self.split, name)
+            order = np.random.default_rng(seed).permutation(len(rows))
+            parts[name] = rows[np.sort(order[: round(fraction * len(rows))])]
+        return replace(self, split=replace(self.split, **parts))
 
     @property
     def summary(self) -> str:

@@ -1,4 +1,4 @@
-"""Dilated CNN: a baseline encoder with the reach of a language model, so that reach is not taken for pretraining.
+"""Dilated CNN: a baseline encoder that sees as far as a language model: reach is not pretraining.
 
 Shapes: B sequences in the batch; L bases per sequence; D width of the states.
 """

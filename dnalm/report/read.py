@@ -10,7 +10,8 @@ from dnalm.files import read_json
 from dnalm.record import FORMAT, read_record
 from dnalm.results import BindingEvaluation, LanguageMetrics, PairEvaluation, decode, read
 
-Kind = Literal["language", "binding", "pairs", "predict", "variants", "explain", "score"]
+Kind = Literal["language", "binding", "labels", "pairs", "predict", "variants", "explain", "score"]
+LABEL_CURVES = "**/label_curve_*.json"
 USE: tuple[Kind, ...] = ("predict", "variants", "explain", "score")
 T = TypeVar("T")
 
@@ -24,6 +25,7 @@ def kinds_of(folders: Sequence[Path]) -> list[Kind]:
     found: dict[Kind, object] = {
         "language": _pretraining(folders),
         "binding": find(folders, "**/results_*.json") or evaluations(folders, BindingEvaluation),
+        "labels": find(folders, LABEL_CURVES),
         "pairs": find(folders, "**/results.json") or evaluations(folders, PairEvaluation),
         **{verb: use_records(folders, verb) for verb in USE},
     }

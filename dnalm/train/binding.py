@@ -27,6 +27,7 @@ from dnalm.data.binding import (
     BindingBatches,
     BindingWindows,
     SplitConfig,
+    SplitSet,
     read_split_set,
 )
 from dnalm.data.state_cache import StateStore
@@ -213,8 +214,15 @@ class BindingRun(TrainingRun):
     model: BindingModel
     reported = ("name", "model", "split", "training", "scores")
 
-    def __init__(self, config: BindingConfig, start: BindingStart, *given: Any, **more: Any) -> None:
-        self.start = start
+    def __init__(
+        self,
+        config: BindingConfig,
+        start: BindingStart,
+        *given: Any,
+        data: SplitSet | None = None,
+        **more: Any,
+    ) -> None:
+        self.start, self._data = start, data  # windows that are read already
         super().__init__(config, *given, **more)
 
     def prepare(self) -> None:
@@ -230,7 +238,8 @@ class BindingRun(TrainingRun):
         self.check_folder(option="`out` or `name`", reads=start.path)
         if start.caution:
             say(start.caution)
-        self.data = data = read_split_set(config.sequences, config.scores, config.data, shape.longest)
+        paths = config.sequences, config.scores
+        self.data = data = self._data or read_split_set(*paths, config.data, shape.longest)
         say(data.summary)
         if start.trained_on not in (None, data.about["digest"]):
             raise InputError(
@@ -251,8 +260,8 @@ class BindingRun(TrainingRun):
         say(f"{config.name}: {total:,} parameters, {trained:,} of them trained, on {self.processor}")
         recipe = config.as_recipe(shape)
         del recipe["train"]["accumulate"]  # the training is the same
-        if shape.tuning.features == "last":  # so that digests of runs of before `features` are the same
-            recipe.get("tuning", {}).pop("features", None)
+        if shape.pretrained and shape.tuning.features == "last":
+            del recipe["tuning"]["features"]  # as runs from before it was a setting
         content = {"recipe": recipe, "seed": run.seed, "data": data.about["digest"]}
         about = {
             "kind": shape.kind,
@@ -288,13 +297,11 @@ class BindingRun(TrainingRun):
         task, limit = self.task, self.config.max_cache * 1e9
         states = (len(task.train) + len(task.validation)) * (task.train.tokens.shape[1] + 1)
         size = 2 * states * self.model.strand_width * self.model.strands
-        if not self.model.frozen or not limit:
-            return 0
-        if self.model.head.mix is not None and size > limit:
+        too_large = self.model.head.mix is not None and size > limit > 0
+        if too_large and self.model.frozen:
             layers = f"states of all layers take {size / 1e9:.1f} GB and `max_cache` is {limit / 1e9:g}"
             self.say(f"{layers}: they are computed anew in each epoch; `features` last needs less")
-            return 0
-        return size
+        return size if self.model.frozen and limit and not too_large else 0
 
     def train(self, recipe: str = "custom") -> dict[str, Any] | None:
         """Train, score the best weights on the validation part, and write all of OUT but the figures.

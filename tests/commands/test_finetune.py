@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+import dnalm
 from dnalm import checkpoint
 from dnalm.cli import main
 from dnalm.data.binding import SplitConfig, split_of
@@ -130,6 +131,38 @@ def test_constant_scores_are_not_trained_on_and_an_undefined_r_is_explained(
     assert "every base has a true score of 2" in "".join(
         json.loads((tmp_path / "e.json").read_text())["warnings"]
     )
+
+
+def test_a_mix_of_layers_is_saved_opened_and_continued(binding, tmp_path, capsys):
+    flags = ["--features", "mix", "--epochs", "1"]
+    assert binding.finetune(tmp_path, *flags, "--name", "mix") == 0
+    found = results(tmp_path, "mix")["model"]
+    assert (found["features"], len(found["layer_weights"])) == ("mix", 2)  # embedding and one layer
+    assert sum(found["layer_weights"]) == pytest.approx(1.0)
+    letters = [bytes(row).decode() for row in binding.windows.letters[:3]]
+    folder, file = (dnalm.load(tmp_path / name) for name in ("mix", "gpt_binding_model_mix.pt"))
+    for one, other in zip(folder.predict(letters), file.predict(letters), strict=True):
+        assert np.array_equal(one, other)
+    again = ["--init-from", tmp_path / "mix", "--tune", "full", "--lr", "1e-4", "--epochs", "1"]
+    assert "give its own" in refused(capsys, binding.finetune(tmp_path, *again, "--name", "no"))
+    assert binding.finetune(tmp_path, *again, "--name", "more", "--features", "mix") == 0
+    assert (
+        binding.finetune(tmp_path, "--features", "0", "--epochs", "1", "--name", "layer", "--tune", "lora")
+        == 0
+    )
+    assert not (tmp_path / "gpt_binding_model_layer.pt").exists()  # the published layout has no such model
+    # States of all layers that do not fit are computed anew in each epoch, and not cached.
+    assert binding.finetune(tmp_path / "o", *flags, "--max-cache", "1e-6") == 0
+    assert "computed anew in each epoch" in capsys.readouterr().err
+    assert not (tmp_path / "o" / "cache").exists()
+
+
+def test_the_dilated_cnn_is_a_baseline_by_its_own_name(binding, tmp_path):
+    flags = ["--encoder", "dilated", "--width", "8", "--channels", "4", "--epochs", "1"]
+    assert binding.baseline(tmp_path, *flags) == 0
+    found = results(tmp_path, "dilated")
+    assert (found["model"]["kind"], found["name"]) == ("dilated", "dilated")
+    assert open_binding(tmp_path / "dilated").model.encoder.config.width == 8
 
 
 def test_the_best_weights_are_stored_not_the_last(binding, tmp_path):

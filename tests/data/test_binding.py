@@ -1,5 +1,7 @@
 """Tests for dnalm/data/binding.py: batches of windows, shifted copies, the other strand."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -10,11 +12,14 @@ from dnalm.data.binding import (
     AugmentConfig,
     BindingBatches,
     BindingWindows,
+    SplitSet,
     reverse_complements,
     shifted_copies,
 )
+from dnalm.data.splits import Split
 from dnalm.data.state_cache import CachedStates
 from dnalm.errors import InputError
+from dnalm.formats.binding import BindingSet
 
 LETTERS = np.frombuffer(b"ACGT", np.uint8)
 N = ord("N")
@@ -120,3 +125,21 @@ def test_other_strand_of_every_iupac_letter_and_copies_behind_the_windows():
     assert np.array_equal(many[20:40], shifted_copies(letters, scores, max_shift=3, seed=2)[0])
     assert np.array_equal(many[40:], reverse_complements(many[:40], many_scores[:40])[0])
     assert AugmentConfig(max_shift=0).augmented(letters, scores, seed=2)[0].shape == (20, 40)
+
+
+def test_fewer_labels_are_inside_more_and_the_test_part_stays():
+    rows = np.array([7, 3, 9, 1, 0, 5, 8, 2, 4, 6])  # in the order of the published split
+    split = Split("blocks", rows, rows + 10, rows + 20, rows[:0])
+    names, letters = [f"w{row}" for row in range(30)], np.full((30, 4), ord("A"), dtype=np.uint8)
+    data = SplitSet(BindingSet(names, letters, np.zeros((30, 4), "f4")), split, {}, {})
+    parts = [data.labelled(fraction, seed=1).split for fraction in (0.2, 0.5, 1.0)]
+    assert [each.windows for each in parts[:2]] == [
+        {"train": 2, "validation": 2, "test": 10, "left_out": 0},
+        {"train": 5, "validation": 5, "test": 10, "left_out": 0},
+    ]
+    for small, large in itertools.pairwise(parts):
+        assert set(small.train) < set(large.train)
+        assert set(small.validation) < set(large.validation)
+        assert np.array_equal(small.test, split.test)
+    assert np.array_equal(parts[-1].train, split.train)  # all of them, in their order
+    assert not np.array_equal(parts[1].train, data.labelled(0.5, seed=2).split.train)

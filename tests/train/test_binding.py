@@ -10,6 +10,7 @@ from dnalm.device import Processor
 from dnalm.evaluate.binding import predict
 from dnalm.models.binding import BindingModel, BindingShape, TuneConfig
 from dnalm.models.cnn import CNNConfig
+from dnalm.models.dilated_cnn import DilatedCNNConfig
 from dnalm.models.gpt import GPTConfig
 from dnalm.models.heads import RegressionHeadConfig
 from dnalm.models.open import open_binding
@@ -84,9 +85,12 @@ def test_can_learn_where_a_motif_is(encoder, characters):
         model(tune="lora"),
         model(both_strands=True, tune="full"),
         model(whiten=True),
+        model(features="mix", both_strands=True, tune="lora", whiten=True),
+        model(features="1", tune="full"),
         model("", CNNConfig(8, 3)),
+        model("", DilatedCNNConfig(8, 3, 3, 2)),
     ],
-    ids=["frozen", "lora", "both strands", "whitened", "cnn"],
+    ids=["frozen", "lora", "both strands", "whitened", "mix", "layer", "cnn", "dilated"],
 )
 def test_saved_and_opened_it_predicts_the_same(made, tokens, tmp_path):
     optimizer = torch.optim.SGD([p for p in made.parameters() if p.requires_grad], lr=0.1)
@@ -103,9 +107,10 @@ def test_saved_and_opened_it_predicts_the_same(made, tokens, tmp_path):
     assert torch.equal(opened.model(tokens), made(tokens))
 
 
+@pytest.mark.parametrize("features", ["last", "1", "mix"])
 @pytest.mark.parametrize("both", [False, True])
-def test_cached_states_are_those_of_the_model_and_calibrate_the_head_alike(tokens, tmp_path, both):
-    one, other = model(both_strands=both), model(both_strands=both)
+def test_cached_states_are_those_of_the_model_and_calibrate_the_head_alike(tokens, tmp_path, both, features):
+    one, other = (model(both_strands=both, features=features) for _ in range(2))
     fabric = Processor("cpu", "fp32").fabric()
     parts = [windows(tokens), windows(tokens.flip(0)[:2])]
     parts, seconds = with_cached_states(parts, one, tmp_path / "cache", fabric, limit=10**6)

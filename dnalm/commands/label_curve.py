@@ -1,0 +1,79 @@
+"""`dnalm finetune --label-fractions`: how many labels does pretraining save?"""
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from dnalm.commands import baseline
+from dnalm.commands.progress import progress_bar
+from dnalm.commands.runs import forecast, prepare_process
+from dnalm.data.binding import read_split_set
+from dnalm.errors import InputError, counted
+from dnalm.files import finite
+from dnalm.report.figures import save_all
+from dnalm.report.label_curve import curve_findings, label_curve, score_table
+from dnalm.results import PRETRAINED, LabelCurve, decode
+from dnalm.train.binding_start import start_from_core
+from dnalm.train.label_curve import CurveModel, PointCurve, parse_fractions
+from dnalm.train.run import Estimate
+
+if TYPE_CHECKING:
+    from dnalm.commands.finetune import Options
+
+
+def run(options: "Options") -> None:
+    """Train every model on every part of the labels, print the scores and what pretraining saves, and draw.
+
+    Raises:
+        InputError: for a mistake in the options, the core or the data, or too few windows.
+    """
+    if options.init_from is not None or options.random_core:
+        raise InputError(
+            "`label_fractions` trains from the core of `checkpoint_dir` and from an untrained one; leave "
+            "`init_from` and `random_core` out"
+        )
+    if options.seeds < 1:
+        raise InputError(f"`seeds` must be at least 1, got {options.seeds}")
+    fractions, say = parse_fractions(options.label_fractions), options.run.say
+    models = _models(options)
+    start = models[PRETRAINED].start
+    if start.caution:
+        say(start.caution)
+    data = read_split_set(options.sequences, options.scores, options.data, start.shape.longest)
+    say(data.summary)
+    seeds = range(options.run.seed, options.run.seed + options.seeds)
+    curve = PointCurve(options.name or options.config, models, fractions, seeds, data)
+    processor = prepare_process(options.run.compute, say)
+    if options.run.dry_run:
+        what = f"{counted(len(curve.points), 'model')} on parts of {len(data.split.train):,} windows"
+        first = [point for point in curve.points if point.seed == options.run.seed]
+        estimates = [curve.prepared(point, processor).estimate() for point in first]
+        seconds = options.seeds * sum(each.seconds for each in estimates)
+        most = [max(each[row] for each in estimates) for row in (1, 2)]
+        forecast(f"{what} into {curve.folder}", Estimate(seconds, *most))
+        return
+    with progress_bar(quiet=options.run.quiet) as progress:
+        results = curve.train(processor, options.run, say=say, progress=progress)
+    if results is None:
+        return
+    found = decode(finite(results), LabelCurve, curve.results)
+    print(score_table(found).text(), *curve_findings(found), sep="\n")
+    drawn = save_all({curve.results.with_suffix(".png"): partial(label_curve, found)}, say)
+    print(f"results {curve.results}", *(f"figure {path}" for path in drawn), sep="\n")
+
+
+def _models(options: "Options") -> dict[str, CurveModel]:
+    """Return the models of the curve: the CNNs by the recipe of `baseline`, as long as the others."""
+    head, tuning = options.head, options.tuning
+    models = {}
+    for name, random in ((PRETRAINED, False), ("untrained", True)):
+        start = start_from_core(options.checkpoint_dir, options.config, head, tuning, random_core=random)
+        models[name] = CurveModel(options, start)
+    length = {
+        name: getattr(options.train, name) for name in ("epochs", "patience", "batch_size", "accumulate")
+    }
+    for name, kind in (("CNN", "cnn"), ("dilated CNN", "dilated")):
+        base = replace(baseline.default_options(), kind=kind, head=head)
+        config = replace(options, train=replace(base.train, **length))
+        models[name] = CurveModel(config, base.start())
+    return models

@@ -1,0 +1,83 @@
+"""How many labels pretraining saves: scores of models by the number of labels they were trained on.
+
+Shapes: F numbers of labels, ascending; S seeds; N test windows; R bootstrap resamples; M models.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dnalm.bootstrap import RESAMPLES, Estimate, Numbers, pearson, resamples
+from dnalm.results import PRETRAINED
+
+
+def curve_statistics(sums: Mapping[str, Numbers], bases: Sequence[int]) -> dict[str, Any]:
+    """Return scores, paired differences and the labels that pretraining saves.
+
+    A score is the mean over seeds of Pearson's R over all test bases, 0 for a constant prediction. Intervals
+    resample test windows and seeds together, the same for all models.
+
+    Args:
+        sums: moments [F, S, N, 6] of each model, `PRETRAINED` among them, of the same test windows.
+        bases: labelled bases of each number of labels, [F].
+
+    Returns:
+        `scores`: an estimate for each of F, by model. `runs`: R of each seed, [F, S], by model. `minus`: the
+        pretrained model's score minus that of each other one, [F]. `saving`: of each of F, how many times its
+        labels the best of the others needs for the score of the pretrained model (interpolated between the
+        logarithms of bases), and whether the largest number of labels is not enough for it (`at_least`).
+    """
+    runs = {name: _score(each.sum(2)) for name, each in sums.items()}  # [F, S]
+    means = {name: each.mean(1) for name, each in runs.items()}  # [F]
+    resampled = _resampled(sums)  # [F, R] each
+    others = [name for name in sums if name != PRETRAINED]
+    scores = {name: _estimates(means[name], resampled[name]) for name in sums}
+    ahead = {
+        name: _estimates(means[PRETRAINED] - means[name], resampled[PRETRAINED] - resampled[name])
+        for name in others
+    }
+    best = np.maximum.accumulate(np.max([means[name] for name in others], axis=0))
+    factors = _factors(means[PRETRAINED][:, None], best[:, None], bases)
+    best_resampled = np.maximum.accumulate(np.max([resampled[name] for name in others], axis=0))
+    saved = _estimates(factors[:, 0], _factors(resampled[PRETRAINED], best_resampled, bases))
+    return {
+        "scores": {name: [each._asdict() for each in list_] for name, list_ in scores.items()},
+        "runs": {name: each.tolist() for name, each in runs.items()},
+        "minus": {name: [each._asdict() for each in list_] for name, list_ in ahead.items()},
+        "saving": [
+            factor._asdict() | {"at_least": bool(score > best[-1])}
+            for factor, score in zip(saved, means[PRETRAINED], strict=True)
+        ],
+    }
+
+
+def _score(sums: Numbers) -> Numbers:
+    """Return R of moments [..., 6]; a constant prediction has the score 0."""
+    return np.nan_to_num(pearson(sums), nan=0.0)
+
+
+def _resampled(sums: Mapping[str, Numbers], seed: int = 0) -> dict[str, Numbers]:
+    """Return the score of each resample of windows and seeds, [F, R], by model."""
+    seeds, windows = next(iter(sums.values())).shape[1:3]
+    draws, found = np.random.default_rng(seed + 1), {name: [] for name in sums}  # type: dict[str, list[Numbers]]
+    for picks in resamples(windows, seed):
+        weights = draws.multinomial(seeds, np.full(seeds, 1 / seeds), size=len(picks)) / seeds  # [B, S]
+        for name, each in sums.items():
+            scores = _score(np.einsum("bn,fsnk->fbsk", picks, each, optimize=True))  # [F, B, S]
+            found[name].append((scores * weights).sum(-1))
+    return {name: np.concatenate(parts, axis=1) for name, parts in found.items()}
+
+
+def _factors(score: Numbers, best: Numbers, bases: Sequence[int]) -> Numbers:
+    """Return labels that the others need for a score over those that it took, [F, R]; both are [F, R]."""
+    log_bases = np.log(bases)
+    needed = [np.interp(score[:, at], best[:, at], log_bases) for at in range(score.shape[1])]
+    return np.exp(np.stack(needed, axis=1) - log_bases[:, None])
+
+
+def _estimates(values: Numbers, resampled: npt.NDArray[np.float64]) -> list[Estimate]:
+    assert resampled.shape == (len(values), RESAMPLES)
+    low, high = np.quantile(resampled, [0.025, 0.975], axis=1)
+    return [Estimate(*map(float, each)) for each in zip(values, low, high, strict=True)]

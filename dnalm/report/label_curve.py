@@ -1,0 +1,100 @@
+"""The chapter on label curves: how many labels does pretraining save?
+
+Of each number of labels F there is a score of every model; the first is the smallest.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from dnalm.bootstrap import RESAMPLES
+from dnalm.report.figures import legend_below, new_figure, styles
+from dnalm.report.pages import Chapter, Table, picture
+from dnalm.report.read import LABEL_CURVES, find, no_results
+from dnalm.report.sentences import interval, paragraphs, verdict
+from dnalm.results import PRETRAINED, LabelCurve, read
+
+
+def label_chapter(folders: Sequence[Path]) -> Chapter:
+    """Return the chapter on the label curves in some folders; InputError if none, or one is damaged."""
+    curves = {path: read(path, LabelCurve) for path in find(folders, LABEL_CURVES)}
+    if not curves:
+        raise no_results(folders)
+    pictures = [
+        picture(
+            partial(label_curve, one),
+            f"{one.name}: Pearson R over the bases of the test part by the number of labelled bases, "
+            "training and validation together; the mean of all seeds with its 95 % interval.",
+            f"Score by labelled bases: {one.name}",
+        )
+        for one in curves.values()
+    ]
+    details = [
+        Table(f"Seeds of {one.name}.", ["", *map("{:,}".format, one.bases)], _seeds(one))
+        for one in curves.values()
+    ]
+    return Chapter(
+        title="How many labels pretraining saves",
+        findings=[f"{one.name}: {text}" for one in curves.values() for text in curve_findings(one)],
+        tables=[score_table(one) for one in curves.values()],
+        figures=pictures,
+        paragraphs=paragraphs("labels", resamples=RESAMPLES, curves=list(curves.values())),
+        details=details,
+    )
+
+
+def curve_findings(curve: LabelCurve) -> list[str]:
+    """Say by what factor pretraining saves labels, and from how many on it no longer does."""
+    ahead = [
+        all(verdict(gaps[at]) == "better" for gaps in curve.minus.values()) for at in range(len(curve.bases))
+    ]
+    last = max((at for at, better in enumerate(ahead) if better), default=None)
+    others = {name: scores for name, scores in curve.scores.items() if name != PRETRAINED}
+    rivals = [max(others, key=lambda name: others[name][at].value) for at in range(len(curve.bases))]
+    return paragraphs("findings_labels", c=curve, ahead=ahead, last=last, rivals=rivals)
+
+
+def score_table(curve: LabelCurve) -> Table:
+    """Return the table of scores, and of the pretrained model's lead."""
+    columns = [
+        "labelled bases (windows)",
+        *curve.scores,
+        *(f"pretrained minus {name}" for name in curve.minus),
+    ]
+    rows = []
+    for at, (bases, windows) in enumerate(zip(curve.bases, curve.windows, strict=True)):
+        gaps = [interval(each[at], "+") for each in curve.minus.values()]
+        rows.append(
+            [f"{bases:,} ({windows:,})", *(interval(each[at]) for each in curve.scores.values()), *gaps]
+        )
+    return Table(f"Pearson R of the test part, {curve.name}.", columns, rows)
+
+
+def _seeds(curve: LabelCurve) -> list[list[str]]:
+    """Return the rows of the table of the single trainings."""
+    return [
+        [f"{name}, seed {seed}", *(f"{runs[row]:.4f}" for runs in by_labels)]
+        for name, by_labels in curve.runs.items()
+        for row, seed in enumerate(curve.seeds)
+    ]
+
+
+def label_curve(curve: LabelCurve) -> Figure:
+    """Draw the score of each model against labelled bases, with intervals."""
+    figure, (axes,) = new_figure(f"Score by number of labels: {curve.name}", 8.4, 4.6)
+    looks = styles(list(curve.scores))
+    for row, (name, scores) in enumerate(curve.scores.items()):
+        values = [each.value for each in scores]
+        # Beside each other, so that no interval hides another
+        bases = [each * 1.02 ** (row - len(looks) / 2) for each in curve.bases]
+        low = [each.value - each.low for each in scores]
+        high = [each.high - each.value for each in scores]
+        errors = [[max(0.0, each) for each in side] for side in (low, high)]
+        axes.errorbar(bases, values, errors, marker="o", markersize=5, capsize=3, label=name, **looks[name])
+    axes.set(xscale="log", xlabel="labelled bases", ylabel="Pearson R, test part")
+    axes.set_xticks(curve.bases, [f"{each:,}" for each in curve.bases])
+    axes.minorticks_off()
+    legend_below(figure, axes)
+    return figure

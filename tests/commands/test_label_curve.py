@@ -1,0 +1,87 @@
+"""Tests for `dnalm finetune --label-fractions`, and for dnalm/train/label_curve.py."""
+
+import json
+from itertools import product
+
+import numpy as np
+import pytest
+
+from dnalm.cli import main
+from dnalm.train.binding import BindingRun
+from dnalm.train.label_curve import PointRun
+
+MODELS = ("pretrained", "untrained", "CNN", "dilated CNN")
+FAST = ["--epochs", "1", "--batch-size", "8", "--channels", "4", "--kernel", "3", "--features", "mix"]
+
+
+def curve(binding, out, *flags):
+    return binding.finetune(out, *FAST, "--seeds", "1", *flags)
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """The points that are trained, by name."""
+    points, train = [], BindingRun.train
+
+    def seen(run, *given):
+        if isinstance(run, PointRun):
+            points.append((run.config.name, set(run.data.part("train").names), run))
+        return train(run, *given)
+
+    monkeypatch.setattr(BindingRun, "train", seen)
+    return points
+
+
+def test_a_curve_goes_on_where_it_was_stopped_and_is_a_chapter(binding, tmp_path, trained, capsys):
+    assert curve(binding, tmp_path, "--label-fractions", "1") == 0
+    assert [name for name, *_ in trained] == [f"{m.replace(' ', '-')}_1_seed0" for m in MODELS]
+    assert all(len(run.task.train) >= 15 * 8 for *_, run in trained)  # steps of an epoch times batch
+    first = json.loads((tmp_path / "label_curve_vocab4.json").read_text())
+    assert "label_curve_vocab4.json" in capsys.readouterr().out
+    assert curve(binding, tmp_path, "--label-fractions", "1,0.2") == 2
+    assert "--resume" in capsys.readouterr().err
+    assert curve(binding, tmp_path, "--label-fractions", "1,0.2", "--resume") == 0
+    assert [name.split("_")[1] for name, *_ in trained] == ["1"] * 4 + ["0.2"] * 4
+    large, small = trained[0], trained[4]
+    assert small[1] < large[1]
+    assert len(small[2].task.train) >= 15 * 8
+    assert np.array_equal(small[2].data.split.test, large[2].data.split.test)
+    found = json.loads((tmp_path / "label_curve_vocab4.json").read_text())
+    train, validation = (found["split"]["windows"][part] for part in ("train", "validation"))
+    assert found["windows"] == [round(0.2 * train), train]
+    assert found["bases"][1] == 40 * (train + validation)
+    for model in MODELS:
+        assert found["runs"][model][1] == first["runs"][model][0]
+        assert -1.0 <= found["scores"][model][0]["value"] <= 1.0
+    left = {path.name for path in (tmp_path / "label_curve_vocab4").iterdir()}
+    points = {f"{m.replace(' ', '-')}_{f}_seed0.npz" for m, f in product(MODELS, ("1", "0.2"))}
+    assert left == points | {"cache"}
+    assert (tmp_path / "label_curve_vocab4.png").is_file()
+    capsys.readouterr()
+    assert main(["compare", str(tmp_path)]) == 0
+    assert "retraining" in capsys.readouterr().out
+    page = (tmp_path / "report.html").read_text()
+    assert "How many labels pretraining saves" in page
+    assert "dilated CNN" in page
+    assert curve(binding, tmp_path, "--label-fractions", "1", "--resume", "--lr", "1e-4") == 2
+    assert "other settings" in capsys.readouterr().err
+
+
+def test_mistakes_are_refused_before_anything_is_trained(binding, tmp_path, capsys):
+    for flags, message in (
+        (["--label-fractions", "0.01,0.05,1"], "0.01 leaves 2 and 0, 0.05 leaves 8 and 2; take larger"),
+        (["--label-fractions", "0.5,0.5"], "--label-fractions: expected numbers above 0"),
+        (["--label-fractions", "half"], "got 'half'"),
+        (["--label-fractions", "1.5"], "at most 1"),
+        (["--label-fractions", "nan"], "at most 1"),
+        (["--label-fractions", "1", "--split", "published"], "test part"),
+        (["--label-fractions", "1", "--random-core"], "leave --init-from and --random-core out"),
+        (["--label-fractions", "1", "--seeds", "0"], "--seeds"),
+        (["--label-fractions", "1", "--features", "9"], "has layers 0"),
+    ):
+        assert curve(binding, tmp_path / "m", *flags) == 2
+        assert message in capsys.readouterr().err
+        assert not (tmp_path / "m").exists()
+    assert curve(binding, tmp_path / "m", "--label-fractions", "0.2,1", "--dry-run") == 0
+    assert "8 models" in capsys.readouterr().out
+    assert not (tmp_path / "m").exists()
