@@ -61,7 +61,8 @@ def _score(sums: Numbers) -> Numbers:
 def _resampled(sums: Mapping[str, Numbers], seed: int = 0) -> dict[str, Numbers]:
     """Return the score of each resample of windows and seeds, [F, R], by model."""
     seeds, windows = next(iter(sums.values())).shape[1:3]
-    draws, found = np.random.default_rng(seed + 1), {name: [] for name in sums}  # type: dict[str, list[Numbers]]
+    draws = np.random.default_rng(seed + 1)
+    found: dict[str, list[Numbers]] = {name: [] for name in sums}
     for picks in resamples(windows, seed):
         weights = draws.multinomial(seeds, np.full(seeds, 1 / seeds), size=len(picks)) / seeds  # [B, S]
         for name, each in sums.items():

@@ -5,7 +5,6 @@ Shapes: N test windows; F fractions; S seeds.
 
 import contextlib
 import hashlib
-import itertools
 import json
 import shutil
 import zipfile
@@ -102,7 +101,12 @@ class PointCurve:
     @property
     def points(self) -> list[Point]:
         """Every training, the cheapest first."""
-        return [Point(*each[::-1]) for each in itertools.product(self.seeds, self.fractions, self.models)]
+        return [
+            Point(model, fraction, seed)
+            for seed in self.seeds
+            for fraction in self.fractions
+            for model in self.models
+        ]
 
     @property
     def out(self) -> Path:
@@ -176,8 +180,8 @@ class PointCurve:
         """Return a digest of all that decides the result of a model, fraction and seed aside."""
         config, start = model
         core = None if start.core is None else weights_digest(start.build().encoder)
-        content = [self.data.about["digest"], config.as_recipe(start.shape), start.shape.as_dict(), core]
-        content += [start.local_start, processor.precision, LEAST_STEPS]
+        content: list[Any] = [self.data.about["digest"], config.as_recipe(start.shape), core]
+        content += [start.shape.as_dict(), start.local_start, processor.precision, LEAST_STEPS]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def _summary(self, processor: Processor) -> dict[str, Any]:
