@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from dnalm.commands import baseline
 from dnalm.commands.progress import progress_bar
@@ -49,8 +49,9 @@ def run(options: "Options") -> None:
         first = [point for point in curve.points if point.seed == options.run.seed]
         estimates = [curve.prepared(point, processor).estimate() for point in first]
         seconds = options.seeds * sum(each.seconds for each in estimates)
-        most = [max(each[row] for each in estimates) for row in (1, 2)]
-        forecast(f"{what} into {curve.folder}", Estimate(seconds, *most))
+        memory = max(each.memory_bytes for each in estimates)
+        disk = max(each.disk_bytes for each in estimates)
+        forecast(f"{what} into {curve.folder}", Estimate(seconds, memory, disk))
         return
     with progress_bar(quiet=options.run.quiet) as progress:
         results = curve.train(processor, options.run, say=say, progress=progress)
@@ -69,10 +70,11 @@ def _models(options: "Options") -> dict[str, CurveModel]:
     for name, random in ((PRETRAINED, False), ("untrained", True)):
         start = start_from_core(options.checkpoint_dir, options.config, head, tuning, random_core=random)
         models[name] = CurveModel(options, start)
-    length = {
+    length: dict[str, Any] = {
         name: getattr(options.train, name) for name in ("epochs", "patience", "batch_size", "accumulate")
     }
-    for name, kind in (("CNN", "cnn"), ("dilated CNN", "dilated")):
+    kinds: dict[str, Literal["cnn", "dilated"]] = {"CNN": "cnn", "dilated CNN": "dilated"}
+    for name, kind in kinds.items():
         base = replace(baseline.default_options(), kind=kind, head=head)
         config = replace(options, train=replace(base.train, **length))
         models[name] = CurveModel(config, base.start())

@@ -141,7 +141,8 @@ class GPT(Encoder):
         in turn, [B, L, layers D], instead of the last: 0 is the embedding, n_layer the last.
         """
         last = self.config.n_layer
-        wanted, found = {last} if layers is None else set(layers), []
+        wanted = {last} if layers is None else set(layers)
+        found: list[Tensor] = []
         check_tokens(tokens, real, longest=self.config.block_size)
         length, angles = tokens.shape[1], None
         x = self.wte(tokens.long())  # [B, L, D]
