@@ -352,8 +352,8 @@ class LabelCurve:
 
     def __post_init__(self) -> None:
         check(self.scores.keys() == {*self.minus, PRETRAINED}, "minus")
-        columns = [self.windows, self.bases, self.saving, *self.scores.values(), *self.minus.values()]
-        check({len(self.fractions)} == {*map(len, columns)}, "fractions")
+        columns: list[list[Any]] = [self.windows, self.bases, self.saving, *self.scores.values(), *self.minus.values()]
+        check(all(len(column) == len(self.fractions) for column in columns), "fractions")
 
 
 SCHEMAS: dict[str, type[Any]] = {

@@ -37,7 +37,7 @@ tuned() {
 
 core chr2 vocab4 "$chr2"
 core human "vocab4 full" "$chr2" "$chr22"
-human=(--checkpoint-dir "$work/cores/human")
+human=(--checkpoint-dir "$work/cores/human" --features last)
 tuned published baseline baseline
 tuned published baseline_11 baseline --epochs 11
 tuned published vocab4 finetune --config vocab4 "${human[@]}" --epochs 8
@@ -47,7 +47,7 @@ tuned blocks vocab4 finetune --config vocab4 "${human[@]}" --epochs 6
 tuned blocks full finetune --config full "${human[@]}" --epochs 6
 tuned blocks vocab4_random finetune --config vocab4 "${human[@]}" --random-core --epochs 6
 tuned blocks vocab4_both finetune --config vocab4 "${human[@]}" --both-strands --epochs 6
-tuned blocks vocab4_chr2 finetune --config vocab4 --checkpoint-dir "$work/cores/chr2" --epochs 6
+tuned blocks vocab4_chr2 finetune --config vocab4 --checkpoint-dir "$work/cores/chr2" --features last --epochs 6
 tuned blocks vocab4_full_both finetune --config vocab4 "${human[@]}" --both-strands --tune full --no-whiten --lr 7e-4 \
   --batch-size 32 --epochs 1
 tuned blocks vocab4_full_both_2 finetune --config vocab4 --init-from "$work/models/blocks/vocab4_full_both" --both-strands \

@@ -41,8 +41,8 @@ class Options(BindingOptions):
     refused, one of an unfinished run gives a warning."""
     init_from: Path | None = None
     """A model of `dnalm finetune` to begin with, core and head, on the same windows and split;
-    --checkpoint-dir is not read then. A head trained on whitened states magnifies small changes of the core:
-    with --tune lora or full take a --lr far below the default."""
+    --checkpoint-dir and --features are not read then. A head trained on whitened states magnifies small
+    changes of the core: with --tune lora or full take a --lr far below the default."""
     recipe: str = "finetune"
     """finetune, finetune-published, or a TOML file; sets the fields of training, and flags win over it."""
     tuning: TuneConfig = field(default_factory=TuneConfig)

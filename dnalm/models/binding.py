@@ -40,8 +40,9 @@ class TuneConfig:
     whiten: bool = False
     """Train the head on whitened states of a GPT: what varies little is learned as fast as the rest."""
     features: str = "last"
-    """What the head reads of the core: last, the states of its last layer; a number, those of that layer, 0
-    being the embedding; mix, a weighted sum of all, whose weights are learned."""
+    """What the head reads of the core: last, its last layer (with --recipe finetune-published); a number, that
+    layer, 0 being the embedding; mix (by default), a weighted sum of all, whose weights are learned with the
+    head. The .pt file of a mix opens with dnalm alone; of a layer before the last there is none."""
 
     def __post_init__(self) -> None:
         wrong = check_minimum(self, lora_rank=1)
@@ -112,8 +113,8 @@ class BindingShape:
     @property
     def reach(self) -> int | None:
         """Bases to either side of a base on which its score depends; None for all of the window."""
-        kernel = getattr(self.encoder, "encoder_kernel", None)
-        return None if kernel is None else kernel // 2 + self.head.kernel // 2
+        reach = getattr(self.encoder, "reach", None)
+        return None if reach is None else reach + self.head.kernel // 2
 
     def tokens(self, letters: Letters) -> Tensor:
         """Return what the encoder reads of upper-case IUPAC letters [.., L], uint8."""
@@ -147,14 +148,15 @@ class BindingModel(Model):
     def __init__(self, shape: BindingShape) -> None:
         super().__init__()
         self.shape, self.frozen = shape, shape.tune == "frozen"
-        self.encoder: Any = shape.entry.build(shape.encoder, shape.characters)
+        encoder: Any = shape.entry.build(shape.encoder, shape.characters)
+        self.encoder = encoder
         complement = torch.tensor([3, 2, 1, 0, NO_BASE], dtype=torch.uint8)
         if shape.entry.reads == "vocabulary":
             complement = torch.from_numpy(CharacterTokenizer(shape.characters).complement)
         self.register_buffer("complement", complement, persistent=False)
-        self.layers = shape.tuning.layers(self.encoder.depth) if shape.pretrained else None
-        mix = None if shape.tuning.features != "mix" else LayerMix(self.encoder.depth + 1, self.encoder.width)
-        self.head = RegressionHead(self.encoder.width * self.strands, shape.head, mix)
+        self.layers = shape.tuning.layers(encoder.depth) if shape.pretrained else None
+        mix = None if shape.tuning.features != "mix" else LayerMix(encoder.depth + 1, encoder.width)
+        self.head = RegressionHead(encoder.width * self.strands, shape.head, mix)
 
     @property
     def strands(self) -> int:

@@ -23,6 +23,11 @@ class CNNConfig:
     def __post_init__(self) -> None:
         refuse(check_minimum(self, width=1) + check_odd(self, "encoder_kernel"))
 
+    @property
+    def reach(self) -> int:
+        """Bases to either side that a state sees."""
+        return self.encoder_kernel // 2
+
 
 class CNN(Encoder):
     """One-hot A C G T (any other letter: all zero), a convolution, exact GELU."""

@@ -30,7 +30,7 @@ class DilatedCNNConfig(CNNConfig):
     @property
     def reach(self) -> int:
         """Bases to either side that a state sees."""
-        steps = sum(2**number for number in range(1, self.dilations + 1))
+        steps: int = 2 ** (self.dilations + 1) - 2  # 2 + 4 + 8 ...
         return self.encoder_kernel // 2 + self.dilated_kernel // 2 * steps
 
 

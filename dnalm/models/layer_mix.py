@@ -26,7 +26,7 @@ class LayerMix(nn.Module):
 
     def forward(self, states: Tensor) -> Tensor:
         """Map the states of all layers, [B, L, S N D], to their weighted sums, [B, L, S D]."""
-        layers = states.unflatten(-1, (-1, self.layers, self.width))  # [B, L, S, N, D]
+        layers = states.reshape(*states.shape[:2], -1, self.layers, self.width)  # [B, L, S, N, D]
         return torch.einsum("blsnd,n->blsd", layers, self.weights.to(states.dtype)).flatten(2)
 
 
@@ -36,6 +36,6 @@ def normalized(states: Tensor, width: int) -> Tensor:
     States grow from layer to layer. Those of the last layer stay as they are: the encoder has a LayerNorm of
     its own behind it.
     """
-    layers = states.unflatten(-1, (-1, width))  # [B, L, N, D]
+    layers = states.reshape(*states.shape[:2], -1, width)  # [B, L, N, D]
     inner = layer_norm(layers[..., :-1, :], (width,))
     return torch.cat([inner, layers[..., -1:, :]], dim=-2).flatten(2)

@@ -212,7 +212,7 @@ class BindingRun(TrainingRun):
     config: BindingConfig
     task: BindingTask
     model: BindingModel
-    reported = ("name", "model", "split", "training", "scores")
+    reported: Sequence[str] = ("name", "model", "split", "training", "scores")
 
     def __init__(
         self,
@@ -362,8 +362,13 @@ class BindingRun(TrainingRun):
         with atomic_file(files["moments"]) as file:
             np.savez_compressed(file, names=np.array(names), moments=moments(truth, predicted))
         about = self._published(training, scores, loop.evaluations)
-        if (content := published_content(self.model, about)) is not None:
-            checkpoint.write_pt(files["gpt" if self.start.shape.pretrained else "cnn"], content)
+        published = files["gpt" if self.start.shape.pretrained else "cnn"]
+        if (content := published_content(self.model, about)) is None:
+            self.say(f"{published.name} is not written: published files have no such sizes, letters or layer")
+        else:
+            checkpoint.write_pt(published, content)
+        if content and self.model.head.mix is not None:
+            self.say(f"{published.name} has a mix of layers: published scripts read `features` last alone")
         write(files["results"], results)
         return results
 

@@ -91,14 +91,9 @@ def start_from_model(path: Path, config: Vocabulary, tuning: TuneConfig) -> Bind
     if shape.tuning.both_strands != tuning.both_strands:
         trained, change = ("was", "add") if shape.tuning.both_strands else ("was not", "leave out")
         raise InputError(f"{path}: {trained} trained on both strands; {change} `both_strands`")
-    if shape.tuning.features != tuning.features:
-        features = shape.tuning.features
-        raise InputError(
-            f"{path}: was trained with `features` {features}, got {tuning.features}; give its own"
-        )
     return BindingStart(
-        # The head is trained: it is neither whitened nor calibrated.
-        shape=replace(shape, tuning=replace(tuning, whiten=False)),
+        # The head is trained: it is neither whitened nor calibrated, and reads what it was trained on.
+        shape=replace(shape, tuning=replace(tuning, whiten=False, features=shape.tuning.features)),
         origin=f"{opened.about.get('core')}, then trained as {path}",
         random_core=bool(opened.about.get("random_core")),
         core=dict(model.encoder.state_dict()),

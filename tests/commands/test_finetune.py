@@ -70,7 +70,9 @@ def test_every_file_is_there_and_opens(models, name):
 def test_what_was_trained_is_in_the_results(models):
     names = ("vocab4", "vocab4_random", "lora", "baseline")
     vocab4, random, lora, cnn = (results(models, name)["model"] for name in names)
-    assert vocab4["trained_parameters"] == 2 * 16 + 16 * 128 * 11 + 128 + 129 < vocab4["parameters"]
+    mix, head = 2, 2 * 16 + 16 * 128 * 11 + 128 + 129
+    assert vocab4["trained_parameters"] == mix + head < vocab4["parameters"]
+    assert vocab4["features"] == "mix"  # the default
     assert cnn["trained_parameters"] == cnn["parameters"] == 186_497
     assert (vocab4["causal"], cnn["causal"]) == (True, False)
     assert (vocab4["random_core"], random["random_core"]) == (False, True)
@@ -134,8 +136,8 @@ def test_constant_scores_are_not_trained_on_and_an_undefined_r_is_explained(
 
 
 def test_a_mix_of_layers_is_saved_opened_and_continued(binding, tmp_path, capsys):
-    flags = ["--features", "mix", "--epochs", "1"]
-    assert binding.finetune(tmp_path, *flags, "--name", "mix") == 0
+    assert binding.finetune(tmp_path, "--epochs", "1", "--name", "mix") == 0
+    assert "gpt_binding_model_mix.pt has a mix of layers" in capsys.readouterr().err
     found = results(tmp_path, "mix")["model"]
     assert (found["features"], len(found["layer_weights"])) == ("mix", 2)  # embedding and one layer
     assert sum(found["layer_weights"]) == pytest.approx(1.0)
@@ -144,15 +146,16 @@ def test_a_mix_of_layers_is_saved_opened_and_continued(binding, tmp_path, capsys
     for one, other in zip(folder.predict(letters), file.predict(letters), strict=True):
         assert np.array_equal(one, other)
     again = ["--init-from", tmp_path / "mix", "--tune", "full", "--lr", "1e-4", "--epochs", "1"]
-    assert "give its own" in refused(capsys, binding.finetune(tmp_path, *again, "--name", "no"))
-    assert binding.finetune(tmp_path, *again, "--name", "more", "--features", "mix") == 0
-    assert (
-        binding.finetune(tmp_path, "--features", "0", "--epochs", "1", "--name", "layer", "--tune", "lora")
-        == 0
-    )
-    assert not (tmp_path / "gpt_binding_model_layer.pt").exists()  # the published layout has no such model
+    assert binding.finetune(tmp_path, *again, "--name", "more", "--features", "last") == 0
+    assert results(tmp_path, "more")["model"]["features"] == "mix"  # as the model that it began from
+    layer = ["--features", "0", "--epochs", "1", "--name", "layer", "--tune", "lora"]
+    assert binding.finetune(tmp_path, *layer) == 0
+    assert "gpt_binding_model_layer.pt is not written" in capsys.readouterr().err
+    assert not (tmp_path / "gpt_binding_model_layer.pt").exists()
+    assert binding.finetune(tmp_path, "--recipe", "finetune-published", "--epochs", "1", "--name", "p") == 0
+    assert results(tmp_path, "p")["model"]["features"] == "last"
     # States of all layers that do not fit are computed anew in each epoch, and not cached.
-    assert binding.finetune(tmp_path / "o", *flags, "--max-cache", "1e-6") == 0
+    assert binding.finetune(tmp_path / "o", "--epochs", "1", "--max-cache", "1e-6") == 0
     assert "computed anew in each epoch" in capsys.readouterr().err
     assert not (tmp_path / "o" / "cache").exists()
 
