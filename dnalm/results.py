@@ -352,8 +352,9 @@ class LabelCurve:
 
     def __post_init__(self) -> None:
         check(self.scores.keys() == {*self.minus, PRETRAINED}, "minus")
-        columns: list[list[Any]] = [self.windows, self.bases, self.saving, *self.scores.values(), *self.minus.values()]
-        check(all(len(column) == len(self.fractions) for column in columns), "fractions")
+        columns: list[Sequence[object]] = [self.windows, self.bases, self.saving]
+        columns += [*self.scores.values(), *self.minus.values()]
+        check({len(self.fractions)} == {len(each) for each in columns}, "fractions")
 
 
 SCHEMAS: dict[str, type[Any]] = {

@@ -40,9 +40,9 @@ class TuneConfig:
     whiten: bool = False
     """Train the head on whitened states of a GPT: what varies little is learned as fast as the rest."""
     features: str = "last"
-    """What the head reads of the core: last, its last layer (with --recipe finetune-published); a number, that
-    layer, 0 being the embedding; mix (by default), a weighted sum of all, whose weights are learned with the
-    head. The .pt file of a mix opens with dnalm alone; of a layer before the last there is none."""
+    """What the head reads of the core: mix (by default), a sum of all layers whose weights are learned with
+    the head; last, the last layer alone (with --recipe finetune-published); a number, that layer, 0 being
+    the embedding. The .pt file of a mix opens with dnalm alone; of a layer by its number there is none."""
 
     def __post_init__(self) -> None:
         wrong = check_minimum(self, lora_rank=1)

@@ -10,6 +10,7 @@ from dnalm.dna import other_strand
 from dnalm.errors import InputError
 from dnalm.formats.indexed import IndexedGenome
 from dnalm.models.cnn import CNNConfig
+from dnalm.models.dilated_cnn import DilatedCNNConfig
 from dnalm.models.open import OpenedBinding
 from dnalm.use import predict
 from dnalm.use.binding import BindingModel
@@ -61,11 +62,12 @@ def test_a_cnn_scores_as_one_window_over_the_full_contig(genome, window, stride)
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)  # the edges too
 
 
-def test_a_reach_is_what_a_score_depends_on():
-    model, text = opened(encoder=CNN), "ACGTTGCAACGTAGC"
+@pytest.mark.parametrize("encoder", [CNN, DilatedCNNConfig(4, 5, 3, 2)])
+def test_a_reach_is_what_a_score_depends_on(encoder):
+    model, text = opened(encoder=encoder), "ACGTTGCAACGTAGC" * 2
     base = model.predict([text])[0]
-    changed = model.predict([text[:7] + "C" + text[8:]])[0]
-    assert np.flatnonzero(base != changed).tolist() == list(range(7 - model.reach, 8 + model.reach))
+    changed = model.predict([text[:12] + "C" + text[13:]])[0]
+    assert np.flatnonzero(base != changed).tolist() == list(range(12 - model.reach, 13 + model.reach))
 
 
 @pytest.mark.parametrize("stride", [None, 1, 4, 12])
