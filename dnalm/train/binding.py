@@ -215,12 +215,7 @@ class BindingRun(TrainingRun):
     reported: Sequence[str] = ("name", "model", "split", "training", "scores")
 
     def __init__(
-        self,
-        config: BindingConfig,
-        start: BindingStart,
-        *given: Any,
-        data: SplitSet | None = None,
-        **more: Any,
+        self, config: BindingConfig, start: BindingStart, *given: Any, data: SplitSet | None = None, **more: Any
     ) -> None:
         self.start, self._data = start, data  # windows that are read already
         super().__init__(config, *given, **more)
@@ -294,14 +289,15 @@ class BindingRun(TrainingRun):
 
         Those of all layers, for a mix, are computed in each epoch where `max_cache` is too small for them.
         """
-        task, limit = self.task, self.config.max_cache * 1e9
+        task, limit = self.task, self.config.max_cache
+        if not self.model.frozen or not limit:
+            return 0
         states = (len(task.train) + len(task.validation)) * (task.train.tokens.shape[1] + 1)
         size = 2 * states * self.model.strand_width * self.model.strands
-        too_large = self.model.head.mix is not None and size > limit > 0
-        if too_large and self.model.frozen:
-            layers = f"states of all layers take {size / 1e9:.1f} GB and `max_cache` is {limit / 1e9:g}"
-            self.say(f"{layers}: they are computed anew in each epoch; `features` last needs less")
-        return size if self.model.frozen and limit and not too_large else 0
+        if self.model.head.mix is None or size <= limit * 1e9:
+            return size
+        self.say(f"states of all layers take {size / 1e9:.1f} GB, over `max_cache`: computed anew in each epoch")
+        return 0
 
     def train(self, recipe: str = "custom") -> dict[str, Any] | None:
         """Train, score the best weights on the validation part, and write all of OUT but the figures.
@@ -335,10 +331,10 @@ class BindingRun(TrainingRun):
 
     def evaluate(self, loop: Loop) -> dict[str, Any]:
         """Score the best weights on the validation windows, and write the result files."""
-        best, files = loop.load_best(), self.paths
+        best, files, mix = loop.load_best(), self.paths, self.model.head.mix
         names, truth = self._validation.names, self._validation.scores
         predicted = predict(loop.eval_model(), self.task.validation)
-        layers = None if self.model.head.mix is None else self.model.head.mix.weights.tolist()
+        layers = None if mix is None else mix.weights.tolist()
         self.model.merge()
         scores = binding_scores(truth, predicted)
         curves = ("train_loss", "val_loss", "pearson_r", "elapsed")
@@ -367,7 +363,7 @@ class BindingRun(TrainingRun):
             self.say(f"{published.name} is not written: published files have no such sizes, letters or layer")
         else:
             checkpoint.write_pt(published, content)
-        if content and self.model.head.mix is not None:
+        if content and mix is not None:
             self.say(f"{published.name} has a mix of layers: published scripts read `features` last alone")
         write(files["results"], results)
         return results
