@@ -215,10 +215,10 @@ class BindingRun(TrainingRun):
     reported: Sequence[str] = ("name", "model", "split", "training", "scores")
 
     def __init__(
-        self, config: BindingConfig, start: BindingStart, *given: Any, data: SplitSet | None = None, **more: Any
+        self, config: BindingConfig, start: BindingStart, *rest: Any, data: SplitSet | None = None, **how: Any
     ) -> None:
         self.start, self._data = start, data  # windows that are read already
-        super().__init__(config, *given, **more)
+        super().__init__(config, *rest, **how)
 
     def prepare(self) -> None:
         """Check and read everything, and make the untrained model."""
@@ -296,7 +296,7 @@ class BindingRun(TrainingRun):
         size = 2 * states * self.model.strand_width * self.model.strands
         if self.model.head.mix is None or size <= limit * 1e9:
             return size
-        self.say(f"states of all layers take {size / 1e9:.1f} GB, over `max_cache`: computed anew in each epoch")
+        self.say(f"states of layers take {size / 1e9:.1f} GB, over `max_cache`: computed anew in each epoch")
         return 0
 
     def train(self, recipe: str = "custom") -> dict[str, Any] | None:
