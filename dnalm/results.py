@@ -18,6 +18,7 @@ from dnalm.record import read_versioned
 T = TypeVar("T")
 VERSION = 1  # of all formats
 PRETRAINED = "pretrained"  # The model of a label curve that the others are compared with
+RULE = "rule"  # What needs no training in a label curve
 
 
 def check(right: bool, name: str) -> None:
@@ -335,15 +336,16 @@ class LabelCurve:
     """label_curve_NAME.json, written by `finetune`: scores by the number of labels, F of them, ascending.
 
     `scores` and `runs` (of each seed) are by model; `minus` is the pretrained model's score minus another's.
-    `bases` are those of the training and validation windows, `windows` the training windows.
+    `bases` are those of the training windows and the validation windows together. `RULE` is among the models
+    where a rule was given; its score is the same for all F.
     """
 
     name: str
     split: Split
     core: str
     seeds: list[int]
-    fractions: list[float]
     windows: list[int]
+    validation_windows: list[int]
     bases: list[int]
     scores: dict[str, list[Estimate]]
     runs: dict[str, list[list[float]]]
@@ -352,9 +354,9 @@ class LabelCurve:
 
     def __post_init__(self) -> None:
         check(self.scores.keys() == {*self.minus, PRETRAINED}, "minus")
-        columns: list[Sequence[object]] = [self.windows, self.bases, self.saving]
+        columns: list[Sequence[object]] = [self.validation_windows, self.bases, self.saving]
         columns += [*self.scores.values(), *self.minus.values()]
-        check({len(self.fractions)} == {len(each) for each in columns}, "fractions")
+        check({len(self.windows)} == {len(each) for each in columns}, "windows")
 
 
 SCHEMAS: dict[str, type[Any]] = {

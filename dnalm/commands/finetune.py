@@ -49,9 +49,13 @@ class Options(BindingOptions):
     random_core: bool = False
     """Begin with a core of the same shape that was never trained: what did pretraining buy?"""
     label_fractions: str = ""
-    """Fractions of the labels, such as 0.01,0.1,1: trains the pretrained core, an untrained one and two CNNs
-    on each, and draws how many labels pretraining saves. --resume trains only what is not trained yet."""
-    seeds: int = 3  # With --label-fractions: trainings of each model on each fraction.
+    """Fractions of the training windows, such as 0.01,0.1,1, or numbers of them, such as 300,1500: trains the
+    pretrained core, an untrained one and two CNNs on each, with as large a fraction of the validation
+    windows, and draws how many labels pretraining saves. --resume trains only what is not trained yet."""
+    seeds: int = 3  # With --label-fractions: trainings of each model on each of them.
+    rule: Path | None = None
+    """With --label-fractions: what a rule without training predicts at each base, a table as --scores, to be
+    compared with on the test part."""
 
 
 def default_options(recipe: str = "finetune") -> Options:
@@ -77,6 +81,8 @@ def run(options: Options) -> None:
 
         label_curve.run(options)
         return
+    if options.rule is not None:
+        raise InputError("`rule` is compared with in a label curve: give `label_fractions` too")
     name = options.name or options.config + ("_random" if options.random_core else "")
     if options.init_from is None:
         start = start_from_core(

@@ -9,7 +9,8 @@ from dnalm.commands.progress import progress_bar
 from dnalm.commands.runs import forecast, prepare_process
 from dnalm.data.binding import read_split_set
 from dnalm.errors import InputError, counted
-from dnalm.files import finite
+from dnalm.files import finite, sha256
+from dnalm.formats.binding import read_binding
 from dnalm.report.figures import save_all
 from dnalm.report.label_curve import curve_findings, label_curve, score_table
 from dnalm.results import PRETRAINED, LabelCurve, decode
@@ -34,15 +35,20 @@ def run(options: "Options") -> None:
         )
     if options.seeds < 1:
         raise InputError(f"`seeds` must be at least 1, got {options.seeds}")
-    fractions, say = parse_fractions(options.label_fractions), options.run.say
-    models = _models(options)
+    say, models = options.run.say, _models(options)
     start = models[PRETRAINED].start
     if start.caution:
         say(start.caution)
     data = read_split_set(options.sequences, options.scores, options.data, start.shape.longest)
     say(data.summary)
+    sizes = parse_fractions(options.label_fractions, len(data.split.train))
+    rule = None
+    if options.rule is not None:
+        rule = read_binding(options.sequences, options.rule).scores[data.split.test]
+        file = {"name": options.rule.name, "path": str(options.rule), "sha256": sha256(options.rule)}
+        data = replace(data, about=data.about | {"files": data.about["files"] | {"rule": file}})
     seeds = range(options.run.seed, options.run.seed + options.seeds)
-    curve = PointCurve(options.name or options.config, models, fractions, seeds, data)
+    curve = PointCurve(options.name or options.config, models, sizes, seeds, data, rule)
     processor = prepare_process(options.run.compute, say)
     if options.run.dry_run:
         what = f"{counted(len(curve.points), 'model')} on parts of {len(data.split.train):,} windows"

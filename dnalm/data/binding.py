@@ -58,12 +58,12 @@ class SplitSet:
         names = [self.windows.names[row] for row in rows]
         return BindingSet(names, self.windows.letters[rows], self.windows.scores[rows])
 
-    def labelled(self, fraction: float, seed: int) -> "SplitSet":
-        """Return the set with a fraction of the training and validation windows; the test part stays.
+    def labelled(self, windows: int, seed: int) -> "SplitSet":
+        """Return the set with `windows` of the training part, and as large a fraction of the validation part.
 
-        The windows of a smaller fraction are among those of a larger one of the same seed.
+        The test part stays. Fewer windows are among those of a larger number of the same seed.
         """
-        parts = {}
+        fraction, parts = windows / len(self.split.train), {}
         for name in ("train", "validation"):
             rows = getattr(self.split, name)
             order = np.random.default_rng(seed).permutation(len(rows))

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dnalm.bootstrap import RESAMPLES, Estimate, Numbers, pearson, resamples
-from dnalm.results import PRETRAINED
+from dnalm.results import PRETRAINED, RULE
 
 
 def curve_statistics(sums: Mapping[str, Numbers], bases: Sequence[int]) -> dict[str, Any]:
@@ -20,7 +20,8 @@ def curve_statistics(sums: Mapping[str, Numbers], bases: Sequence[int]) -> dict[
     resample test windows and seeds together, the same for all models.
 
     Args:
-        sums: moments [F, S, N, 6] of each model, `PRETRAINED` among them, of the same test windows.
+        sums: moments [F, S, N, 6] of each model, `PRETRAINED` among them, of the same test windows; those of
+            `RULE`, which saving leaves out, are all alike.
         bases: labelled bases of each number of labels, [F].
 
     Returns:
@@ -38,9 +39,10 @@ def curve_statistics(sums: Mapping[str, Numbers], bases: Sequence[int]) -> dict[
         name: _estimates(means[PRETRAINED] - means[name], resampled[PRETRAINED] - resampled[name])
         for name in others
     }
-    best = np.maximum.accumulate(np.max([means[name] for name in others], axis=0))
+    trained = [name for name in others if name != RULE]
+    best = np.maximum.accumulate(np.max([means[name] for name in trained], axis=0))
     factors = _factors(means[PRETRAINED][:, None], best[:, None], bases)
-    best_resampled = np.maximum.accumulate(np.max([resampled[name] for name in others], axis=0))
+    best_resampled = np.maximum.accumulate(np.max([resampled[name] for name in trained], axis=0))
     saved = _estimates(factors[:, 0], _factors(resampled[PRETRAINED], best_resampled, bases))
     return {
         "scores": {name: [each._asdict() for each in list_] for name, list_ in scores.items()},

@@ -10,11 +10,11 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from dnalm.bootstrap import RESAMPLES
-from dnalm.report.figures import legend_below, new_figure, styles
+from dnalm.report.figures import GREY, LIGHT, legend_below, new_figure, styles
 from dnalm.report.pages import Chapter, Table, picture
 from dnalm.report.read import LABEL_CURVES, find, no_results
 from dnalm.report.sentences import interval, paragraphs, verdict
-from dnalm.results import PRETRAINED, LabelCurve, read
+from dnalm.results import PRETRAINED, RULE, LabelCurve, read
 
 
 def label_chapter(folders: Sequence[Path]) -> Chapter:
@@ -47,28 +47,30 @@ def label_chapter(folders: Sequence[Path]) -> Chapter:
 
 def curve_findings(curve: LabelCurve) -> list[str]:
     """Say by what factor pretraining saves labels, and from how many on it no longer does."""
+    others = {name: scores for name, scores in curve.scores.items() if name not in (PRETRAINED, RULE)}
     ahead = [
-        all(verdict(gaps[at]) == "better" for gaps in curve.minus.values()) for at in range(len(curve.bases))
+        all(verdict(curve.minus[name][at]) == "better" for name in others) for at in range(len(curve.bases))
     ]
     last = max((at for at, better in enumerate(ahead) if better), default=None)
-    others = {name: scores for name, scores in curve.scores.items() if name != PRETRAINED}
     rivals = [max(others, key=lambda name: others[name][at].value) for at in range(len(curve.bases))]
-    return paragraphs("findings_labels", c=curve, ahead=ahead, last=last, rivals=rivals)
+    of_rule = [verdict(gap) for gap in curve.minus.get(RULE, [])]
+    beyond = [bases for bases, found in zip(curve.bases, of_rule, strict=False) if found == "better"]
+    about = {"ahead": ahead, "last": last, "rivals": rivals, "beyond": beyond}
+    return paragraphs("findings_labels", c=curve, rule=curve.scores.get(RULE), **about)
 
 
 def score_table(curve: LabelCurve) -> Table:
     """Return the table of scores, and of the pretrained model's lead."""
     columns = [
-        "labelled bases (windows)",
+        "labelled bases (windows to train + to validate)",
         *curve.scores,
         *(f"pretrained minus {name}" for name in curve.minus),
     ]
     rows = []
-    for at, (bases, windows) in enumerate(zip(curve.bases, curve.windows, strict=True)):
-        gaps = [interval(each[at], "+") for each in curve.minus.values()]
-        rows.append(
-            [f"{bases:,} ({windows:,})", *(interval(each[at]) for each in curve.scores.values()), *gaps]
-        )
+    for at, bases in enumerate(curve.bases):
+        labels = f"{bases:,} ({curve.windows[at]:,} + {curve.validation_windows[at]:,})"
+        scores = [interval(each[at]) for each in curve.scores.values()]
+        rows.append([labels, *scores, *(interval(each[at], "+") for each in curve.minus.values())])
     return Table(f"Pearson R of the test part, {curve.name}.", columns, rows)
 
 
@@ -84,8 +86,13 @@ def _seeds(curve: LabelCurve) -> list[list[str]]:
 def label_curve(curve: LabelCurve) -> Figure:
     """Draw the score of each model against labelled bases, with intervals."""
     figure, (axes,) = new_figure(f"Score by number of labels: {curve.name}", 8.4, 4.6)
-    looks = styles(list(curve.scores))
-    for row, (name, scores) in enumerate(curve.scores.items()):
+    trained = {name: scores for name, scores in curve.scores.items() if name != RULE}
+    looks = styles(list(trained))
+    if RULE in curve.scores:
+        rule = curve.scores[RULE][0]
+        axes.axhspan(rule.low, rule.high, color=LIGHT, linewidth=0)
+        axes.axhline(rule.value, color=GREY, linestyle=":", label="rule, no labels")
+    for row, (name, scores) in enumerate(trained.items()):
         values = [each.value for each in scores]
         # Beside each other, so that no interval hides another
         bases = [each * 1.02 ** (row - len(looks) / 2) for each in curve.bases]

@@ -1,6 +1,6 @@
-"""Training on nested parts of the labels: each model, fraction and seed, evaluated on one test part.
+"""Training on nested parts of the labels: each model, number of windows and seed, evaluated on one test part.
 
-Shapes: N test windows; F fractions; S seeds.
+Shapes: N test windows; L bases of each; F numbers of training windows; S seeds.
 """
 
 import contextlib
@@ -25,15 +25,17 @@ from dnalm.errors import InputError
 from dnalm.evaluate.binding import constant, predict
 from dnalm.evaluate.label_curve import curve_statistics
 from dnalm.files import atomic_file
+from dnalm.formats.binding import Scores
 from dnalm.process import Say
-from dnalm.results import write
+from dnalm.record import Record
+from dnalm.results import RULE, write
 from dnalm.train.binding import BindingConfig, BindingRun
 from dnalm.train.binding_start import BindingStart
 from dnalm.train.loop import Loop, Progress
 from dnalm.train.run import RunConfig
 
 LEAST_TRAIN, LEAST_VALIDATION = 16, 4
-"""Windows that a fraction must leave."""
+"""Windows of each part that there must be."""
 DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)  # from reading a point
 LEAST_STEPS = 15
 """Steps of an epoch: fewer windows are repeated in it."""
@@ -50,13 +52,13 @@ class Point(NamedTuple):
     """One training of a curve."""
 
     model: str
-    fraction: float
+    windows: int  # Of the training part
     seed: int
 
     @property
     def name(self) -> str:
         """Its name in files."""
-        return f"{self.model.replace(' ', '-')}_{self.fraction:g}_seed{self.seed}"
+        return f"{self.model.replace(' ', '-')}_{self.windows}_seed{self.seed}"
 
 
 @dataclass(frozen=True)
@@ -66,45 +68,55 @@ class PointCurve:
     Args:
         name: results go to OUT/label_curve_NAME.json, and what is trained to OUT/label_curve_NAME/.
         models: by name, `results.PRETRAINED` among them; all of one set of windows.
-        fractions: of the training and the validation windows, ascending.
+        sizes: numbers of training windows, ascending; the validation part is cut by the same fraction.
         seeds: each chooses the windows and begins a training.
+        data: the windows.
+        rule: what a rule that is not trained predicts of the test windows, [N, L]; None for no rule.
 
     Raises:
-        InputError: if there is no test part, or a fraction leaves too few windows.
+        InputError: if there is no test part, a number of windows is too small, or the rule's prediction is
+            constant.
     """
 
     name: str
     models: Mapping[str, CurveModel]
-    fractions: Sequence[float]
+    sizes: Sequence[int]
     seeds: Sequence[int]
     data: SplitSet
+    rule: Scores | None = None
 
     def __post_init__(self) -> None:
         parts = self.data.split.windows
         if not parts["test"]:
             raise InputError("a label curve needs a test part: use `split` blocks")
-        if why := constant(self.data.part("test").scores, "a true score of"):
-            raise InputError(f"test windows: {why}")
+        for scores, what in ((self.data.part("test").scores, "a true"), (self.rule, "the rule's")):
+            if scores is not None and (why := constant(scores, f"{what} score of")):
+                raise InputError(f"test windows: {why}")
         few = [
-            f"{fraction:g} leaves {train} and {validation}"
-            for fraction in self.fractions
-            for train, validation in [[round(fraction * parts[part]) for part in ("train", "validation")]]
+            f"{train} and {validation}"
+            for train, validation in zip(self.sizes, self.validation_sizes, strict=True)
             if train < LEAST_TRAIN or validation < LEAST_VALIDATION
         ]
         if few:
             raise InputError(
                 f"`label_fractions`: expected at least {LEAST_TRAIN} training and {LEAST_VALIDATION} "
-                f"validation windows, of {parts['train']:,} and {parts['validation']:,}, but "
-                f"{', '.join(few)}; take larger fractions"
+                f"validation windows, of {parts['train']:,} and {parts['validation']:,}, got "
+                f"{'; '.join(few)}; take larger ones"
             )
+
+    @property
+    def validation_sizes(self) -> list[int]:
+        """Validation windows of each number of training windows, [F]."""
+        parts = self.data.split.windows
+        return [round(parts["validation"] * size / parts["train"]) for size in self.sizes]
 
     @property
     def points(self) -> list[Point]:
         """Every training, the cheapest first."""
         return [
-            Point(model, fraction, seed)
+            Point(model, windows, seed)
             for seed in self.seeds
-            for fraction in self.fractions
+            for windows in self.sizes
             for model in self.models
         ]
 
@@ -126,7 +138,7 @@ class PointCurve:
     def prepared(self, point: Point, processor: Processor, **more: Any) -> "PointRun":
         """Return the training of a point."""
         config, start = self.models[point.model]
-        data = self.data.labelled(point.fraction, point.seed)
+        data = self.data.labelled(point.windows, point.seed)
         copies = (2 if config.augment.max_shift else 1) * (2 if config.augment.reverse_complement else 1)
         times = max(1, -(-LEAST_STEPS * config.train.batch_size // (copies * len(data.split.train))))
         data = replace(data, split=replace(data.split, train=np.tile(data.split.train, times)))
@@ -149,24 +161,45 @@ class PointCurve:
             )
         if before and run.overwrite:
             shutil.rmtree(self.folder)
+        todo: list[Point] = []
         digests = {name: self._digest(model, processor) for name, model in self.models.items()}
-        for number, point in enumerate(self.points, start=1):
-            path = self.folder / f"{point.name}.npz"
-            if process.broadcast(process.is_rank_zero() and self._is_done(path, digests[point.model])):
-                continue
-            what = f"{point.model}, {point.fraction:g} of the labels, seed {point.seed}"
-            say(f"{number} of {len(self.points)}: {what}")
-            training = self.prepared(point, processor, progress=progress)
-            training.train()
-            if process.is_rank_zero():
-                assert training.sums is not None
-                with atomic_file(path) as file:
-                    np.savez_compressed(file, moments=training.sums, digest=np.array(digests[point.model]))
-                shutil.rmtree(training.folder)
-            process.barrier()
-        return self._summary(processor) if process.is_rank_zero() else None
+        if process.is_rank_zero():
+            todo = [each for each in self.points if not self._is_done(each, digests[each.model])]
+        todo = process.broadcast(todo)
+        recipe = {name: config.as_recipe(start.shape) for name, (config, start) in self.models.items()}
+        record = Record(
+            self.results.with_name(f"run_{self.results.name}"),
+            "finetune",
+            recipe={"name": "label curve", **recipe},
+            seed=self.seeds[0],
+            data=self.data.about,
+            device=str(processor),
+        )
+        with record.ending():
+            for number, point in enumerate(todo, start=1):
+                what = f"{point.model}, {point.windows:,} training windows, seed {point.seed}"
+                say(f"{number} of {len(todo)}: {what}")
+                training = self.prepared(point, processor, progress=progress)
+                training.train()
+                if process.is_rank_zero():
+                    assert training.sums is not None
+                    digest = np.array(digests[point.model])
+                    with atomic_file(self._path(point)) as file:
+                        np.savez_compressed(file, moments=training.sums, digest=digest)
+                    shutil.rmtree(training.folder)
+                process.barrier()
+            if not process.is_rank_zero():
+                return None
+            results = self._summary(processor)
+        record.finish("done", results)
+        return results
 
-    def _is_done(self, path: Path, digest: str) -> bool:
+    def _path(self, point: Point) -> Path:
+        """Return the file of the moments of a point."""
+        return self.folder / f"{point.name}.npz"
+
+    def _is_done(self, point: Point, digest: str) -> bool:
+        path = self._path(point)
         if not path.is_file():
             return False
         with contextlib.suppress(*DAMAGED), np.load(path, allow_pickle=False) as arrays:
@@ -177,7 +210,7 @@ class PointCurve:
         )
 
     def _digest(self, model: CurveModel, processor: Processor) -> str:
-        """Return a digest of all that decides the result of a model, fraction and seed aside."""
+        """Return a digest of all that decides the result of a model, windows and seed aside."""
         config, start = model
         core = None if start.core is None else weights_digest(start.build().encoder)
         content: list[Any] = [self.data.about["digest"], config.as_recipe(start.shape), core]
@@ -188,12 +221,13 @@ class PointCurve:
         """Write and return the results of all points."""
         sums: dict[str, Numbers] = {}
         for name in self.models:
-            files = [[Point(name, each, seed).name for seed in self.seeds] for each in self.fractions]
-            sums[name] = np.array([[_moments(self.folder / f"{one}.npz") for one in row] for row in files])
-        parts, length = self.data.split.windows, self.data.windows.letters.shape[1]
-        windows = [round(fraction * parts["train"]) for fraction in self.fractions]
-        labelled = [n + round(f * parts["validation"]) for n, f in zip(windows, self.fractions, strict=True)]
-        bases = [length * count for count in labelled]
+            files = [[self._path(Point(name, size, seed)) for seed in self.seeds] for size in self.sizes]
+            sums[name] = np.array([[_moments(path) for path in row] for row in files])
+        if self.rule is not None:
+            of_rule = moments(self.data.part("test").scores, self.rule)
+            sums[RULE] = np.broadcast_to(of_rule, next(iter(sums.values())).shape)
+        length = self.data.windows.letters.shape[1]
+        bases = [length * sum(each) for each in zip(self.sizes, self.validation_sizes, strict=True)]
         results = {
             "format": "dnalm-label-curve",
             "format_version": 1,
@@ -201,8 +235,8 @@ class PointCurve:
             "split": self.data.split_about | {"part": "test"},
             "core": next(model.start.origin for model in self.models.values()),
             "seeds": list(self.seeds),
-            "fractions": list(self.fractions),
-            "windows": windows,
+            "windows": list(self.sizes),
+            "validation_windows": self.validation_sizes,
             "bases": bases,
             **curve_statistics(sums, bases),
             "files": self.data.about["files"],
@@ -234,18 +268,23 @@ def _moments(path: Path) -> Numbers:
     return sums
 
 
-def parse_fractions(text: str) -> tuple[float, ...]:
-    """Return fractions of a text such as 0.01,0.1,1, ascending.
+def parse_fractions(text: str, total: int) -> list[int]:
+    """Return the numbers of windows, of `total`, that a text such as 0.01,0.1,1 or 300,1500,1 stands for.
+
+    A number up to 1 is a fraction, a larger one a number of windows; ascending.
 
     Raises:
-        InputError: if they are not different numbers above 0 and at most 1.
+        InputError: if they are not such numbers, or two are the same.
     """
     try:
-        values = sorted(float(part) for part in text.split(","))
+        values = [float(part) for part in text.split(",")]
     except ValueError:
-        values = []
-    if not values or len(set(values)) < len(values) or not all(0.0 < value <= 1.0 for value in values):
+        values = [0.0]
+    valid = [each for each in values if 0 < each <= 1 or (1 < each <= total and each.is_integer())]
+    sizes = sorted({round(each * total) if each <= 1 else int(each) for each in valid})
+    if len(sizes) < len(values):
         raise InputError(
-            f"`label_fractions`: expected numbers above 0 and at most 1, as in 0.01,0.1,1, got {text!r}"
+            f"`label_fractions`: expected different fractions above 0 and at most 1, or numbers of training "
+            f"windows from 2 to {total:,}, as in 0.01,0.1,1 or 300,1500, got {text!r}"
         )
-    return tuple(values)
+    return sizes

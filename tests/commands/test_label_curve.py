@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from dnalm.cli import main
+from dnalm.formats.binding import write_tracks
 from dnalm.train.binding import BindingRun
 from dnalm.train.label_curve import PointRun
 
@@ -34,29 +35,38 @@ def trained(monkeypatch):
 
 def test_a_curve_goes_on_where_it_was_stopped_and_is_a_chapter(binding, tmp_path, trained, capsys):
     assert curve(binding, tmp_path, "--label-fractions", "1") == 0
-    assert [name for name, *_ in trained] == [f"{m.replace(' ', '-')}_1_seed0" for m in MODELS]
-    assert all(len(run.task.train) >= 15 * 8 for *_, run in trained)  # steps of an epoch times batch
     first = json.loads((tmp_path / "label_curve_vocab4.json").read_text())
+    windows = first["split"]["windows"]["train"]
+    assert [name for name, *_ in trained] == [f"{m.replace(' ', '-')}_{windows}_seed0" for m in MODELS]
+    assert all(len(run.task.train) >= 15 * 8 for *_, run in trained)  # steps of an epoch times batch
     assert "label_curve_vocab4.json" in capsys.readouterr().out
-    assert curve(binding, tmp_path, "--label-fractions", "1,0.2") == 2
+    assert curve(binding, tmp_path, "--label-fractions", "1,30") == 2
     assert "--resume" in capsys.readouterr().err
-    assert curve(binding, tmp_path, "--label-fractions", "1,0.2", "--resume") == 0
-    assert [name.split("_")[1] for name, *_ in trained] == ["1"] * 4 + ["0.2"] * 4
+    more = ["--label-fractions", "1,30", "--rule", binding.scores]  # a rule that is right
+    assert curve(binding, tmp_path, *more, "--resume") == 0
+    assert [name.split("_")[1] for name, *_ in trained] == [f"{windows}"] * 4 + ["30"] * 4
     large, small = trained[0], trained[4]
     assert small[1] < large[1]
     assert len(small[2].task.train) >= 15 * 8
     assert np.array_equal(small[2].data.split.test, large[2].data.split.test)
     found = json.loads((tmp_path / "label_curve_vocab4.json").read_text())
-    train, validation = (found["split"]["windows"][part] for part in ("train", "validation"))
-    assert found["windows"] == [round(0.2 * train), train]
-    assert found["bases"][1] == 40 * (train + validation)
+    validation = found["split"]["windows"]["validation"]
+    assert found["windows"] == [30, windows]
+    assert found["validation_windows"] == [round(validation * 30 / windows), validation]
+    assert found["bases"][1] == 40 * (windows + validation)
+    assert [each["value"] for each in found["scores"]["rule"]] == pytest.approx([1.0, 1.0])
+    gap = found["scores"]["pretrained"][0]["value"] - 1.0
+    assert found["minus"]["rule"][0]["value"] == pytest.approx(gap)
     for model in MODELS:
         assert found["runs"][model][1] == first["runs"][model][0]
         assert -1.0 <= found["scores"][model][0]["value"] <= 1.0
     left = {path.name for path in (tmp_path / "label_curve_vocab4").iterdir()}
-    points = {f"{m.replace(' ', '-')}_{f}_seed0.npz" for m, f in product(MODELS, ("1", "0.2"))}
+    points = {f"{m.replace(' ', '-')}_{size}_seed0.npz" for m, size in product(MODELS, (30, windows))}
     assert left == points | {"cache"}
     assert (tmp_path / "label_curve_vocab4.png").is_file()
+    record = json.loads((tmp_path / "run_label_curve_vocab4.json").read_text())
+    assert (record["status"], record["metrics"]["scores"]) == ("done", found["scores"])
+    assert set(record["data"]["files"]) == {"sequences", "scores", "rule"}
     capsys.readouterr()
     assert main(["compare", str(tmp_path)]) == 0
     assert "retraining" in capsys.readouterr().out
@@ -68,12 +78,19 @@ def test_a_curve_goes_on_where_it_was_stopped_and_is_a_chapter(binding, tmp_path
 
 
 def test_mistakes_are_refused_before_anything_is_trained(binding, tmp_path, capsys):
+    constant = tmp_path / "rule.txt.gz"
+    none = np.zeros_like(binding.windows.scores)
+    write_tracks(tmp_path / "s.gz", binding.windows.names, binding.windows.letters, {constant: none})
     for flags, message in (
-        (["--label-fractions", "0.01,0.05,1"], "0.01 leaves 2 and 0, 0.05 leaves 8 and 2; take larger"),
-        (["--label-fractions", "0.5,0.5"], "--label-fractions: expected numbers above 0"),
+        (["--label-fractions", "0.01,8,1"], "got 2 and 0; 8 and 2; take larger ones"),
+        (["--label-fractions", "0.5,0.5"], "--label-fractions: expected different fractions above 0"),
         (["--label-fractions", "half"], "got 'half'"),
-        (["--label-fractions", "1.5"], "at most 1"),
-        (["--label-fractions", "nan"], "at most 1"),
+        (["--label-fractions", "1.5"], "or numbers of training windows from 2 to"),
+        (["--label-fractions", "9999"], "got '9999'"),
+        (["--label-fractions", "0,1"], "got '0,1'"),
+        (["--label-fractions", "nan"], "got 'nan'"),
+        (["--rule", binding.scores], "give --label-fractions too"),
+        (["--label-fractions", "1", "--rule", constant], "every base has the rule's score of 0"),
         (["--label-fractions", "1", "--split", "published"], "test part"),
         (["--label-fractions", "1", "--random-core"], "leave --init-from and --random-core out"),
         (["--label-fractions", "1", "--seeds", "0"], "--seeds"),

@@ -40,6 +40,18 @@ def test_equal_models_save_nothing_and_one_seed_has_the_interval_of_windows():
     assert list(found["scores"]["CNN"][0].values()) == pytest.approx(list(wanted))
 
 
+def test_a_rule_is_compared_with_and_does_not_change_what_pretraining_saves():
+    other, pretrained = sums([4.0, 2.0, 1.0]), sums([2.0, 1.0, 0.5])
+    rule = np.broadcast_to(sums([1.5])[:, :1], other.shape)
+    models = {"pretrained": pretrained, "CNN": other}
+    found, alone = curve_statistics({**models, "rule": rule}, BASES), curve_statistics(models, BASES)
+    assert found["saving"] == alone["saving"]
+    assert found["scores"]["CNN"] == alone["scores"]["CNN"]
+    assert len({each["value"] for each in found["scores"]["rule"]}) == 1
+    (small, *_, large) = found["minus"]["rule"]
+    assert small["high"] < 0 < large["low"]
+
+
 def test_a_score_is_the_mean_of_seeds_and_0_for_a_constant_prediction():
     flat = np.ones((60, 20))
     made = sums([1.0])

@@ -30,8 +30,8 @@ def curve(gaps, savings):
         split=Split("blocks", "digest", {}, "test"),
         core="outputs, pretrained on toy.fa",
         seeds=[0, 1],
-        fractions=[each / bases[-1] for each in bases],
         windows=[each // 300 for each in bases],
+        validation_windows=[each // 1500 for each in bases],
         bases=bases,
         scores=scores,
         runs={name: [[each.value] * 2 for each in list_] for name, list_ in scores.items()},
@@ -54,11 +54,25 @@ def test_the_sentence_says_by_what_factor_and_until_where():
     assert text.startswith("Pretraining does not save labels here")
 
 
+def test_a_rule_is_a_line_and_a_sentence():
+    one = curve([0.2, 0.05, 0.0], [Saving(9.96, 7.0, 12.0, False)] * 3)
+    one.scores["rule"], one.minus["rule"] = [about(0.72)] * 3, [about(-0.02), about(0.005), about(0.02)]
+    assert curve_findings(one)[:2] == curve_findings(curve([0.2, 0.05, 0.0], one.saving))
+    assert curve_findings(one)[2] == (
+        "A rule that needs no labels has 0.7200 (0.7100 to 0.7300); the pretrained model is better than it "
+        "at 1,000,000 labelled bases."
+    )
+    one.minus["rule"][2] = about(0.0)
+    assert curve_findings(one)[2].endswith("at no number of labelled bases that was tried.")
+    (axes,) = label_curve(one).axes
+    assert "rule, no labels" in {text.get_text() for text in axes.figure.legends[0].get_texts()}
+
+
 def test_the_chapter_is_read_from_files_and_a_damaged_one_is_named(tmp_path):
     one = curve([0.2, 0.05, 0.0], [Saving(9.96, 7.0, 12.0, False)] * 3)
     table = score_table(one)
     assert [len(row) for row in table.rows] == [len(table.columns)] * 3 == [8] * 3
-    assert table.rows[0][:2] == ["10,000 (33)", "0.7000 (0.6900 to 0.7100)"]
+    assert table.rows[0][:2] == ["10,000 (33 + 6)", "0.7000 (0.6900 to 0.7100)"]
     (axes,) = label_curve(one).axes
     assert {text.get_text() for text in axes.figure.legends[0].get_texts()} == set(NAMES)
     values = json.loads(json.dumps(vars(one), default=vars)) | {
@@ -74,5 +88,5 @@ def test_the_chapter_is_read_from_files_and_a_damaged_one_is_named(tmp_path):
     assert chapter.figures[0].png
     assert len(chapter.details[0].rows) == 2 * len(NAMES)
     path.write_text(json.dumps(values | {"bases": [1]}))
-    with pytest.raises(InputError, match="fractions is missing or of the wrong type"):
+    with pytest.raises(InputError, match="windows is missing or of the wrong type"):
         label_chapter([tmp_path])
