@@ -100,7 +100,7 @@ def label_curve(curve: LabelCurve) -> Figure:
         high = [each.high - each.value for each in scores]
         errors = [[max(0.0, each) for each in side] for side in (low, high)]
         axes.errorbar(bases, values, errors, marker="o", markersize=5, capsize=3, label=name, **looks[name])
-    axes.set(xscale="log", xlabel="labelled bases", ylabel="Pearson R, test part")
+    axes.set(xscale="log", xlabel="labelled bases, training and validation", ylabel="Pearson R, test part")
     axes.set_xticks(curve.bases, [f"{each:,}" for each in curve.bases])
     axes.minorticks_off()
     legend_below(figure, axes)

@@ -50,6 +50,11 @@ def test_the_sentence_says_by_what_factor_and_until_where():
     text = curve_findings(curve([0.2, 0.3], [Saving(10.0, 7.0, 10.0, True), Saving(1.0, 1.0, 1.0, True)]))
     assert "a factor of at least 10.0 at 10,000" in text[0]
     assert "do not reach the same score with all 100,000" in text[0]
+    assert text[1] == (
+        "With all 100,000 labelled bases it is still better than the others; more labels were not tried."
+    )
+    (text,) = curve_findings(curve([0.2], [Saving(1.0, 1.0, 1.0, True)]))
+    assert text.startswith("Pretraining saves labels at 10,000 labelled bases, the most that were tried")
     (text,) = curve_findings(curve([0.005, -0.1], [Saving(1.0, 0.9, 1.1, False)] * 2))
     assert text.startswith("Pretraining does not save labels here")
 
