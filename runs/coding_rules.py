@@ -1,0 +1,122 @@
+"""Rules that know what a gene is, on the test windows of a label curve of coding bases.
+
+python runs/coding_rules.py CURVE --genome FASTA --sequences FILE --scores FILE --out FOLDER
+
+CURVE is label_curve_NAME.json of `dnalm finetune --label-fractions`, with label_curve_NAME/ beside it.
+Three rules predict which bases code on strand +: the longest reading frame without a stop inside the
+window, the same less that of strand -, and open reading frames of 450 bases or more on the whole genome.
+They and the dilated CNN of the most labels stand beside the models at each number of labels, with paired
+intervals as of the curve. Writes FOLDER/run.json and FOLDER/coding.png.
+"""
+
+import argparse
+import sys
+from contextlib import closing
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dnalm.bootstrap import Numbers, moments
+from dnalm.data.binding import SplitConfig, read_split_set
+from dnalm.data.labelling import read_contigs
+from dnalm.dna import COMPLEMENT
+from dnalm.evaluate.baselines.reading_frames import longest_frames, open_reading_frames
+from dnalm.evaluate.label_curve import curve_statistics
+from dnalm.files import finite, sha256
+from dnalm.formats.binding import BindingSet, Scores, parse_name
+from dnalm.formats.fasta import Source
+from dnalm.record import Record
+from dnalm.report.figures import save_all
+from dnalm.report.label_curve import label_curve
+from dnalm.report.pages import Table
+from dnalm.report.sentences import interval
+from dnalm.results import PRETRAINED, RULE, LabelCurve, decode, read
+from dnalm.train.label_curve import Point
+
+LEAST = 450
+"""Bases of an open reading frame."""
+
+
+def predictions(windows: BindingSet, genome: Path) -> dict[str, Scores]:
+    """Return what each rule predicts for the windows, [N, L]."""
+    places = [parse_name(name) for name in windows.names]
+    with closing(Source(genome)) as source:
+        frames = {name: open_reading_frames(letters, LEAST) for name, letters in read_contigs(source)}
+    plus = longest_frames(windows.letters)
+    minus = longest_frames(COMPLEMENT[windows.letters][:, ::-1])[:, ::-1]
+    inside = np.stack([frames[contig][start:end] for contig, start, end in places])
+    return {
+        "frame, + less -": plus - minus,
+        "frame, +": plus,
+        f"ORF of {LEAST}": inside.astype(np.float32),
+    }
+
+
+def read_moments(curve: LabelCurve, folder: Path) -> dict[str, Numbers]:
+    """Return the sums of each test window of the models of a curve, [F, S, N, 6]."""
+
+    def of(point: Point) -> Numbers:
+        with np.load(folder / f"{point.name}.npz") as arrays:
+            sums: Numbers = arrays["moments"]
+        return sums
+
+    return {
+        model: np.array([[of(Point(model, each, seed)) for seed in curve.seeds] for each in curve.windows])
+        for model in curve.scores
+        if model != RULE
+    }
+
+
+def with_rules(curve: LabelCurve, sums: dict[str, Numbers], test: BindingSet, genome: Path) -> dict[str, Any]:
+    """Return the content of a curve, the rules and the dilated CNN of the most labels in it too."""
+    shape = sums[PRETRAINED].shape
+    others = {f"dilated CNN of {curve.windows[-1]:,}": sums["dilated CNN"][-1:]}
+    for name, track in predictions(test, genome).items():
+        others[name] = moments(test.scores, track)[None, None]
+    every = sums | {name: np.broadcast_to(each, shape) for name, each in others.items()}
+    found = curve_statistics(every, curve.bases)
+    found["saving"] = [each._asdict() for each in curve.saving]  # of labels, which rules do not need
+    content: dict[str, Any] = finite(asdict(curve) | found)
+    return content
+
+
+def table(curve: LabelCurve) -> Table:
+    """Return a row for each model: its scores, and the pretrained model's less them."""
+    bases = [f"{each:,} bases" for each in curve.bases]
+    rows = []
+    for name, scores in curve.scores.items():
+        gaps = [interval(each, "+") for each in curve.minus.get(name, [])]
+        rows.append([name, *map(interval, scores), *(gaps or [""] * len(bases))])
+    return Table("Pearson R of the test part.", ["", *bases, *(f"ahead, {each}" for each in bases)], rows)
+
+
+def main() -> None:
+    """Evaluate the rules, print the table, and write the record and the figure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("curve", type=Path)
+    for name in ("genome", "sequences", "scores", "out"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    options = parser.parse_args()
+    curve = read(options.curve, LabelCurve)
+    data = read_split_set(options.sequences, options.scores, SplitConfig(), None)
+    if data.about["digest"] != curve.split.digest:
+        sys.exit(f"{options.curve}: its models were trained on other windows, or with another split")
+    options.out.mkdir(parents=True, exist_ok=True)
+    about = {"genome": sha256(options.genome), "files": data.about["files"], "curve": sha256(options.curve)}
+    path = options.out / "run.json"
+    record = Record(path, "coding rules", recipe={"least": LEAST}, seed=0, data=about, device="cpu")
+    record.content["command"] = ["runs/coding_rules.py", *sys.argv[1:]]
+    with record.ending():
+        sums = read_moments(curve, options.curve.with_suffix(""))
+        metrics = with_rules(curve, sums, data.part("test"), options.genome)
+        record.finish("done", metrics)
+    beside = decode(metrics, LabelCurve, path)
+    print(table(beside).text())
+    save_all({options.out / "coding.png": partial(label_curve, beside)}, print)
+
+
+if __name__ == "__main__":
+    main()
