@@ -33,7 +33,8 @@ from dnalm.report.figures import save_all
 from dnalm.report.label_curve import label_curve
 from dnalm.report.pages import Table
 from dnalm.report.sentences import interval
-from dnalm.results import PRETRAINED, RULE, LabelCurve, decode, read
+from dnalm.results import decode, read
+from dnalm.results.labels import PRETRAINED, RULE, LabelCurve
 from dnalm.train.label_curve import Point
 
 LEAST = 450

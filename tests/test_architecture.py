@@ -46,6 +46,7 @@ def test_the_picture_of_the_rooms_is_the_import_contract():
     drawn, drawn_ground, doors = picture.strip().splitlines()
     assert drawn.split(" -> ") == rooms[::-1]
     assert set(drawn_ground.removeprefix("ground: ").split(", ")) == set(ground.split(" : "))
-    loose = {path.stem for path in (ROOT / "dnalm").glob("*.py")}
-    assert loose == set(ground.split(" : ")) | {"__init__", "__main__", "cli"}
+    modules = {path.stem for path in (ROOT / "dnalm").glob("*.py")}
+    packages = {path.parent.name for path in (ROOT / "dnalm").glob("*/__init__.py")}
+    assert modules | packages == {*rooms, *ground.split(" : "), "__init__", "__main__", "cli"}
     assert all(name in doors for name in ("__init__", "__main__", "cli"))

@@ -1,4 +1,4 @@
-"""Tests for dnalm/results.py: a file fits the schema, or the field that does not is named."""
+"""Tests for dnalm/results/: a file fits the schema, or the field that does not is named."""
 
 import copy
 import json
@@ -12,6 +12,9 @@ from dnalm import results
 from dnalm.errors import InputError
 from dnalm.files import FieldError, read_json, write_json
 from dnalm.record import read_record
+from dnalm.results.binding import BindingEvaluation, BindingResults
+from dnalm.results.language import LanguageMetrics
+from dnalm.results.pairs import PairEvaluation, PairResults
 from tests.report.invented import add, evaluate, guess, make_evaluation, make_results, make_run, model_of
 
 RECORDS = Path(__file__).parents[1] / "docs" / "records"
@@ -24,10 +27,10 @@ def contents(tmp_path_factory):
     add(folder, "vocab4", 2.0)
     evaluate(folder, {"vocab4": (guess(1.0, 1), model_of())})
     return {
-        "binding": (read_json(folder / "results_vocab4.json"), results.BindingResults),
-        "binding evaluation": (read_json(folder / "evaluation_test.json"), results.BindingEvaluation),
-        "pairs": (make_results(), results.PairResults),
-        "pair evaluation": (make_evaluation({"a": 0.7}), results.PairEvaluation),
+        "binding": (read_json(folder / "results_vocab4.json"), BindingResults),
+        "binding evaluation": (read_json(folder / "evaluation_test.json"), BindingEvaluation),
+        "pairs": (make_results(), PairResults),
+        "pair evaluation": (make_evaluation({"a": 0.7}), PairEvaluation),
     }
 
 
@@ -86,14 +89,14 @@ def test_a_file_reads_back_with_what_the_schema_does_not_know_and_others_are_ref
 def test_records_of_earlier_versions_still_read_and_null_is_nan(contents):
     content = copy.deepcopy(contents["binding"][0])
     content["scores"]["mse"] = None
-    assert math.isnan(results.decode(content, results.BindingResults, RECORDS).scores.mse)
+    assert math.isnan(results.decode(content, BindingResults, RECORDS).scores.mse)
     schemas = {
-        "pretrain": results.LanguageMetrics,
-        "finetune": results.BindingResults,
-        "evaluate": results.BindingEvaluation,
+        "pretrain": LanguageMetrics,
+        "finetune": BindingResults,
+        "evaluate": BindingEvaluation,
     }
     for path in sorted(RECORDS.glob("*/run.json")):
         run = read_record(path)
         if run["verb"] in schemas and (run["verb"] != "pretrain" or "verdict" in run["metrics"]):
             results.decode(run["metrics"], schemas[run["verb"]], path)
-    results.decode(make_run("full")["metrics"], results.LanguageMetrics, Path("run.json"))
+    results.decode(make_run("full")["metrics"], LanguageMetrics, Path("run.json"))

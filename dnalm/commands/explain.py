@@ -23,7 +23,7 @@ from dnalm.formats.indexed import IndexedGenome
 from dnalm.process import Say
 from dnalm.record import Record
 from dnalm.report.figures_explain import dependency_figure, explanation_figure, save_pictures
-from dnalm.results_use import ExplainMetrics, Explanation
+from dnalm.results.use import ExplainMetrics, Explanation
 from dnalm.use.explain import Method, check_method, has_deeplift, reads_one_hot
 from dnalm.use.explain_regions import KnownSites, Tally, explain_regions
 from dnalm.use.motif_matches import MotifLibrary

@@ -14,7 +14,8 @@ from dnalm.models.binding import TuneConfig
 from dnalm.models.heads import RegressionHeadConfig
 from dnalm.report.binding import comparison_figures
 from dnalm.report.figures import Draw, epoch_curves, save, save_all
-from dnalm.results import BindingResults, decode
+from dnalm.results import decode
+from dnalm.results.binding import BindingResults
 from dnalm.train.binding import BindingConfig, BindingRun
 from dnalm.train.binding_start import BindingStart, Vocabulary, start_from_core, start_from_model
 

@@ -13,7 +13,8 @@ from dnalm.files import finite, sha256
 from dnalm.formats.binding import read_binding
 from dnalm.report.figures import save_all
 from dnalm.report.label_curve import curve_findings, label_curve, score_table
-from dnalm.results import PRETRAINED, LabelCurve, decode
+from dnalm.results import decode
+from dnalm.results.labels import PRETRAINED, LabelCurve
 from dnalm.train.binding_start import start_from_core
 from dnalm.train.label_curve import CurveModel, PointCurve, parse_fractions
 from dnalm.train.run import Estimate

@@ -17,7 +17,7 @@ from dnalm.formats.indexed import IndexedGenome
 from dnalm.formats.track_writer import WRITERS, check_track, write_track
 from dnalm.models.open import unique_names
 from dnalm.record import Record
-from dnalm.results_use import Counts, PredictMetrics, as_json
+from dnalm.results.use import Counts, PredictMetrics, as_json
 from dnalm.use.binding import BindingModel
 from dnalm.use.language import LanguageModel
 from dnalm.use.predict import Stretches, Tiling, merged, predict_pieces, tiling_of

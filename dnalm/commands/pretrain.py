@@ -12,7 +12,8 @@ from dnalm.files import finite, read_json
 from dnalm.genome.folder import PreparedGenome
 from dnalm.models.sizes import SIZES, SMALL_GENOME, auto_size
 from dnalm.report.figures import loss_curve, save_all, time_comparison
-from dnalm.results import LanguageMetrics, decode
+from dnalm.results import decode
+from dnalm.results.language import LanguageMetrics
 from dnalm.train.language import TIME_COMPARISON, PretrainConfig, PretrainRun, result_files
 
 TABLES = ("encoder", "train", "task")  # of a recipe

@@ -27,7 +27,7 @@ from dnalm.formats.track_writer import check_track, write_track
 from dnalm.record import Record
 from dnalm.report.figures import save_all
 from dnalm.report.score import left_out_text, score_figure, score_findings, score_tables
-from dnalm.results_use import Counts, FeatureGain, ScoreMetrics, SubstitutionAuroc, as_json
+from dnalm.results.use import Counts, FeatureGain, ScoreMetrics, SubstitutionAuroc, as_json
 from dnalm.use.binding import BindingModel
 from dnalm.use.knowledge import Knowledge
 from dnalm.use.language import LanguageModel

@@ -20,7 +20,7 @@ from dnalm.formats.indexed import IndexedGenome
 from dnalm.formats.vcf import VcfFile, VcfRecord, index_suffix
 from dnalm.record import Record
 from dnalm.report.variants import variant_findings, variant_tables
-from dnalm.results_use import Counts, VariantMetrics, as_json
+from dnalm.results.use import Counts, VariantMetrics, as_json
 from dnalm.use.load import load
 from dnalm.use.variant_scores import scorer_of, window_of
 from dnalm.use.variants import Places, Scored, Scorer, Survey, ordered, score_records, score_vcf, survey

@@ -15,7 +15,7 @@ from dnalm.bootstrap import Estimate
 from dnalm.data.annotation import CODING, FEATURES, INTERGENIC, INTRON, MOBILE, OTHER, TRNA, UTR, Painted
 from dnalm.evaluate.auroc import area_estimates, paired_auroc
 from dnalm.evaluate.language import MIN_PIECES, interval
-from dnalm.results_use import FeatureGain, SubstitutionAuroc
+from dnalm.results.use import FeatureGain, SubstitutionAuroc
 
 BLOCK = 5_000
 """Bases of a block of the genome, which a bootstrap resamples."""

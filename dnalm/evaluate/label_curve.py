@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dnalm.bootstrap import RESAMPLES, Estimate, Numbers, pearson, resamples
-from dnalm.results import PRETRAINED, RULE
+from dnalm.results.labels import PRETRAINED, RULE
 
 
 def curve_statistics(sums: Mapping[str, Numbers], bases: Sequence[int]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from dnalm.bootstrap import Estimate, Numbers, resamples
 from dnalm.dna import BASES
 from dnalm.evaluate.auroc import area_estimates, paired_auroc
-from dnalm.results_use import Contrast, VariantScore
+from dnalm.results.use import Contrast, VariantScore
 
 BLOCK = 100_000
 """Bases of a block of the genome; variants of one block are resampled together."""

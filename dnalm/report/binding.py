@@ -12,7 +12,7 @@ from dnalm.report.figures import Draw, duration, epoch_curves, time_comparison
 from dnalm.report.figures_scores import Panel, performance_comparison
 from dnalm.report.pages import Chapter, Picture, Table, how_made, picture
 from dnalm.report.sentences import binding_findings, interval, number, paragraphs, twins, verdict
-from dnalm.results import BindingModelInfo, Split
+from dnalm.results.binding import BindingModelInfo, Split
 
 TIME_PLOT, PERFORMANCE_PLOT = "finetuning_time_comparison.png", "performance_comparison.png"
 MOST_LINES = 4

@@ -13,15 +13,17 @@ from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-from dnalm import results as schema
 from dnalm.bootstrap import Estimate, Numbers, paired_difference
 from dnalm.errors import InputError
 from dnalm.report.read import evaluations, find, labels_of, no_results
+from dnalm.results import read
+from dnalm.results.binding import BindingEntry, BindingEvaluation, BindingResults, Split
+from dnalm.results.pairs import Gain, PairEntry, PairEvaluation, PairResults, Protocol
 
 NODE_RATE = "node rate"
 """The baseline that knows how often each gene and each molecule was positive in training."""
-Entry = TypeVar("Entry", schema.BindingEntry, schema.PairEntry)
-Results = TypeVar("Results", schema.BindingResults, schema.PairResults)
+Entry = TypeVar("Entry", BindingEntry, PairEntry)
+Results = TypeVar("Results", BindingResults, PairResults)
 
 
 class Run(NamedTuple):
@@ -66,14 +68,14 @@ class Comparison(Generic[Entry]):
 
 
 @dataclass(kw_only=True)
-class BindingComparison(Comparison[schema.BindingEntry]):
+class BindingComparison(Comparison[BindingEntry]):
     """Binding models on the same windows.
 
     `sums` are those of each window by label, see dnalm/bootstrap.py; `pairs` holds R of the first minus R of
     the second, from an evaluation.
     """
 
-    split: schema.Split
+    split: Split
     sums: dict[str, dict[str, Numbers]] = field(default_factory=dict)
     pairs: dict[tuple[str, str], Estimate] = field(default_factory=dict)
 
@@ -96,10 +98,10 @@ class BindingComparison(Comparison[schema.BindingEntry]):
 
 
 @dataclass(kw_only=True)
-class PairComparison(Comparison[schema.PairEntry]):
+class PairComparison(Comparison[PairEntry]):
     """Pair models on the same pairs; without baselines where only trainings report. Node rate: its AUROC."""
 
-    protocol: schema.Protocol
+    protocol: Protocol
     node_rate: float = math.nan
     warnings: list[str] = field(default_factory=list)
 
@@ -116,8 +118,8 @@ class Runs(Generic[Results, AnyComparison]):
     comparisons: list[AnyComparison]
 
 
-BindingRuns = Runs[schema.BindingResults, BindingComparison]
-PairRuns = Runs[schema.PairResults, PairComparison]
+BindingRuns = Runs[BindingResults, BindingComparison]
+PairRuns = Runs[PairResults, PairComparison]
 
 
 def ranked(entries: Mapping[str, Entry]) -> list[str]:
@@ -126,7 +128,7 @@ def ranked(entries: Mapping[str, Entry]) -> list[str]:
     return sorted(values, key=lambda name: (math.isnan(values[name]), -values[name], name))
 
 
-def flipped(gap: Estimate | schema.Gain) -> Estimate:
+def flipped(gap: Estimate | Gain) -> Estimate:
     """Return the difference the other way round."""
     return Estimate(-gap.value, -gap.high, -gap.low)
 
@@ -141,18 +143,15 @@ def read_binding(folders: Sequence[Path]) -> BindingRuns:
         InputError: if there is no such folder or no result, or a file is damaged or has another format.
     """
     files = find(folders, "**/results_*.json")
-    results = {
-        path.parent / path.stem.removeprefix("results_"): schema.read(path, schema.BindingResults)
-        for path in files
-    }
+    results = {path.parent / path.stem.removeprefix("results_"): read(path, BindingResults) for path in files}
     labels = labels_of({path: path.name for path in results}, folders)
     runs = {path: Run(labels[path], path.name, one.model.weights) for path, one in results.items()}
     groups: dict[tuple[str, str], BindingComparison] = {}
 
-    def group_of(split: schema.Split, part: str) -> BindingComparison:
+    def group_of(split: Split, part: str) -> BindingComparison:
         return groups.setdefault((split.digest, part), BindingComparison(split=split, part=part))
 
-    for path, one in evaluations(folders, schema.BindingEvaluation).items():
+    for path, one in evaluations(folders, BindingEvaluation).items():
         group = group_of(one.split, one.part)
         group.baselines = one.baselines | group.baselines
         names = {name: name for name in one.baselines} | group.add(path, one.models, runs)
@@ -201,17 +200,15 @@ def read_pairs(folders: Sequence[Path]) -> PairRuns:
     Raises:
         InputError: if there is no such folder or no result, or a file is damaged or has another format.
     """
-    results = {
-        path.parent: schema.read(path, schema.PairResults) for path in find(folders, "**/results.json")
-    }
+    results = {path.parent: read(path, PairResults) for path in find(folders, "**/results.json")}
     labels = labels_of({path: one.name for path, one in results.items()}, folders)
-    order = _pair_comparisons(results, labels, evaluations(folders, schema.PairEvaluation))
+    order = _pair_comparisons(results, labels, evaluations(folders, PairEvaluation))
     if not order:
         raise no_results(folders)
     return _runs(results, labels, order)
 
 
-def read_pair_run(run: Path) -> tuple[schema.PairResults, list[PairComparison]]:
+def read_pair_run(run: Path) -> tuple[PairResults, list[PairComparison]]:
     """Read the results of one run, with evaluations of its weights in its folder or beside it.
 
     Returns:
@@ -223,9 +220,9 @@ def read_pair_run(run: Path) -> tuple[schema.PairResults, list[PairComparison]]:
     path = run / "results.json"
     if not path.is_file():
         raise InputError(f"{path}: missing; dnalm interact train writes it last: train again")
-    content, evaluated = schema.read(path, schema.PairResults), {}
+    content, evaluated = read(path, PairResults), {}
     folders, weights = [run, run.resolve().parent], content.model.weights
-    for path, one in evaluations(folders, schema.PairEvaluation, "evaluation*.json").items():
+    for path, one in evaluations(folders, PairEvaluation, "evaluation*.json").items():
         mine = [entry for entry in one.models.values() if weights and _weights(entry) == weights]
         if mine and one.digest == content.digest:
             evaluated[path] = replace(one, models={content.name: mine[0]})
@@ -233,9 +230,9 @@ def read_pair_run(run: Path) -> tuple[schema.PairResults, list[PairComparison]]:
 
 
 def _pair_comparisons(
-    results: Mapping[Path, schema.PairResults],
+    results: Mapping[Path, PairResults],
     labels: Mapping[Path, str],
-    evaluated: Mapping[Path, schema.PairEvaluation],
+    evaluated: Mapping[Path, PairEvaluation],
 ) -> list[PairComparison]:
     """Return the comparisons by split and seed; of the same pairs the test part first."""
     runs = {path: Run(labels[path], one.name, one.model.weights) for path, one in results.items()}
@@ -250,7 +247,7 @@ def _pair_comparisons(
     for path, content in results.items():
         new = PairComparison(protocol=content, part="validation", node_rate=content.node_rate_validation)
         group = groups.setdefault((content.digest, "validation"), new)
-        group.models.setdefault(labels[path], schema.PairEntry(content.validation, model=content.model))
+        group.models.setdefault(labels[path], PairEntry(content.validation, model=content.model))
 
     def order(one: PairComparison) -> tuple[str, str, float, int, str, str]:
         p = one.protocol
@@ -267,7 +264,7 @@ def _runs(
     return Runs(trained, {label: path for path, label in labels.items()}, comparisons)
 
 
-def _weights(entry: schema.BindingEntry | schema.PairEntry | None) -> str | None:
+def _weights(entry: BindingEntry | PairEntry | None) -> str | None:
     """Return the digest of a model's weights, if it is known."""
     return entry.model.weights if entry and entry.model else None
 

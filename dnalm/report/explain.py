@@ -8,7 +8,7 @@ from dnalm.report.pages import Chapter, Picture, Table, how_made
 from dnalm.report.read import labels_of, no_results, use_records
 from dnalm.report.sentences import number
 from dnalm.results import decode
-from dnalm.results_use import ExplainMetrics
+from dnalm.results.use import ExplainMetrics
 
 PICTURES = 4  # of a run
 MOTIFS = 5

@@ -20,7 +20,8 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from dnalm.files import atomic_file
 from dnalm.process import Say
-from dnalm.results import LanguageMetrics, Training
+from dnalm.results.language import LanguageMetrics
+from dnalm.results.schema import Training
 
 Draw = Callable[[], Figure]
 """Draws a figure; it is called by `png`."""

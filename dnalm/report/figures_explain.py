@@ -39,7 +39,7 @@ from dnalm.report.figures import (
     Draw,
     style_panel,
 )
-from dnalm.results_use import Explanation, Match
+from dnalm.results.use import Explanation, Match
 
 Array = npt.NDArray[np.float32]
 COLORS = dict(zip(BASES, (GREEN, BLUE, ORANGE, VERMILION), strict=True))

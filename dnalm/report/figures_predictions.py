@@ -21,7 +21,7 @@ from matplotlib.ticker import MaxNLocator
 from dnalm.errors import InputError
 from dnalm.formats.binding import parse_name
 from dnalm.report.figures import ABOVE, INK, VERMILION, legend_below, new_figure, styles
-from dnalm.results import BindingDetail, Density
+from dnalm.results.binding import BindingDetail, Density
 
 SHADES = LinearSegmentedColormap.from_list("attention", ["#FBF3EE", VERMILION])
 """From no attention to the most; letters are readable on all of them."""

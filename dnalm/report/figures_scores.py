@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from dnalm.bootstrap import Estimate
 from dnalm.report.figures import ABOVE, BLUE, GREY, INK, VERMILION, legend_below, new_figure, styles
-from dnalm.results import Reliability
+from dnalm.results.pairs import Reliability
 
 CHANCE = 0.5
 """AUROC of guessing."""

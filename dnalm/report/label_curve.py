@@ -14,7 +14,8 @@ from dnalm.report.figures import GREY, LIGHT, legend_below, new_figure, styles
 from dnalm.report.pages import Chapter, Table, picture
 from dnalm.report.read import LABEL_CURVES, find, no_results
 from dnalm.report.sentences import interval, paragraphs, verdict
-from dnalm.results import PRETRAINED, RULE, LabelCurve, read
+from dnalm.results import read
+from dnalm.results.labels import PRETRAINED, RULE, LabelCurve
 
 
 def label_chapter(folders: Sequence[Path]) -> Chapter:

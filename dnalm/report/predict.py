@@ -12,7 +12,7 @@ from dnalm.report.pages import Chapter, Table, picture
 from dnalm.report.read import labels_of, no_results, use_records
 from dnalm.report.sentences import interval, number
 from dnalm.results import decode
-from dnalm.results_use import PredictMetrics, TrackExample
+from dnalm.results.use import PredictMetrics, TrackExample
 
 HOW_TO_READ = (
     "The examples are the highest scores of a track with the bases around them: they show what a model "

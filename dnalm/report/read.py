@@ -8,7 +8,10 @@ from typing import Any, Literal, TypeVar
 from dnalm.errors import InputError
 from dnalm.files import read_json
 from dnalm.record import FORMAT, read_record
-from dnalm.results import BindingEvaluation, LanguageMetrics, PairEvaluation, decode, read
+from dnalm.results import decode, read
+from dnalm.results.binding import BindingEvaluation
+from dnalm.results.language import LanguageMetrics
+from dnalm.results.pairs import PairEvaluation
 
 Kind = Literal["language", "binding", "labels", "pairs", "predict", "variants", "explain", "score"]
 LABEL_CURVES = "**/label_curve_*.json"
@@ -35,7 +38,7 @@ def kinds_of(folders: Sequence[Path]) -> list[Kind]:
 
 
 def use_records(folders: Sequence[Path], verb: str) -> dict[Path, dict[str, Any]]:
-    """Return the records of finished runs of a verb that uses a model, see `dnalm.results_use`, by path.
+    """Return the records of finished runs of a verb that uses a model, see `dnalm.results.use`, by path.
 
     Files of other programs with such a name are ignored.
     """

@@ -15,7 +15,7 @@ from dnalm.report.pages import Chapter, Table, how_made, picture
 from dnalm.report.read import labels_of, use_records
 from dnalm.report.sentences import CHANCE, interval, number, paragraphs, verdict
 from dnalm.results import decode
-from dnalm.results_use import FeatureGain, ScoreMetrics
+from dnalm.results.use import FeatureGain, ScoreMetrics
 
 ALL = "all bases"
 CODON = "codon position"

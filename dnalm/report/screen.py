@@ -19,7 +19,7 @@ from dnalm.report.figures_predictions import CAUTION
 from dnalm.report.figures_scores import probabilities
 from dnalm.report.pages import Chapter, Picture, Table, picture, write_page
 from dnalm.report.sentences import gain_text, interval, number, paragraphs, trust
-from dnalm.results import PairResults
+from dnalm.results.pairs import PairResults
 
 SHOWN, UNREAD_SHOWN = 20, 100
 """Rows of the ranking on the page, and rows that could not be read."""

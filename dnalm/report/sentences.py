@@ -16,7 +16,9 @@ from dnalm.bootstrap import Estimate
 from dnalm.errors import counted
 from dnalm.report.comparisons import BindingComparison, PairComparison, flipped, ranked
 from dnalm.report.figures import same_bases
-from dnalm.results import BindingModelInfo, Gain, LanguageMetrics, PairEntry
+from dnalm.results.binding import BindingModelInfo
+from dnalm.results.language import LanguageMetrics
+from dnalm.results.pairs import Gain, PairEntry
 
 CHANCE = 0.5
 """AUROC of guessing."""

@@ -13,7 +13,7 @@ from dnalm.report.pages import Chapter, Table, picture
 from dnalm.report.read import labels_of, use_records
 from dnalm.report.sentences import interval, verdict
 from dnalm.results import decode
-from dnalm.results_use import VariantMetrics
+from dnalm.results.use import VariantMetrics
 
 TRAINED = ("LLR", "DEP", "DMAX", "DSUM")
 """Scores of a model; others are baselines."""

@@ -28,7 +28,8 @@ from dnalm.files import atomic_file
 from dnalm.formats.binding import Scores
 from dnalm.process import Say
 from dnalm.record import Record
-from dnalm.results import RULE, write
+from dnalm.results import write
+from dnalm.results.labels import RULE
 from dnalm.train.binding import BindingConfig, BindingRun
 from dnalm.train.binding_start import BindingStart
 from dnalm.train.loop import Loop, Progress

@@ -15,7 +15,7 @@ import torch
 from dnalm.data.labels import rename_rule
 from dnalm.formats.indexed import IndexedGenome
 from dnalm.models.open import OpenedBinding
-from dnalm.results_use import Explanation, VariantScores
+from dnalm.results.use import Explanation, VariantScores
 from dnalm.use.predict import predict_regions, tiling_of
 from dnalm.use.regions import Region, Regions
 from dnalm.use.sequences import check_sequences, computing

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from dnalm.dna import NOT_A_BASE, encode, other_strand
 from dnalm.errors import InputError
-from dnalm.results_use import Explanation
+from dnalm.results.use import Explanation
 from dnalm.use.attribution import likelihood_effects, log_likelihoods, track_effects, track_sums
 from dnalm.use.binding import BindingModel
 from dnalm.use.deeplift import Contributions, deeplift

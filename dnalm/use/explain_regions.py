@@ -12,7 +12,7 @@ from dnalm import process
 from dnalm.data.labels import Rename
 from dnalm.formats.bed import read_bed
 from dnalm.formats.indexed import IndexedGenome
-from dnalm.results_use import Counts, ExplainMetrics, Explanation, SiteShare
+from dnalm.results.use import Counts, ExplainMetrics, Explanation, SiteShare
 from dnalm.use.binding import BindingModel
 from dnalm.use.explain import LONGEST, Method, explain
 from dnalm.use.language import LanguageModel

@@ -16,7 +16,7 @@ from dnalm.errors import InputError
 from dnalm.evaluate.annotation import Codon, CodonSample, FeatureSums, substitution_aurocs
 from dnalm.evaluate.baselines.markov import MarkovModel
 from dnalm.formats.indexed import IndexedGenome
-from dnalm.results_use import FeatureGain, SubstitutionAuroc
+from dnalm.results.use import FeatureGain, SubstitutionAuroc
 from dnalm.use.score import ROUND, ScoredPiece, Scoring, strand_bits
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from dnalm.errors import InputError
 from dnalm.formats.indexed import IndexedGenome
 from dnalm.models.language import base_log_probabilities
 from dnalm.models.open import OpenedLanguage
-from dnalm.results_use import Explanation, VariantScores
+from dnalm.results.use import Explanation, VariantScores
 from dnalm.use.markov import training_markov
 from dnalm.use.regions import Regions
 from dnalm.use.score import RegionScore, Scoring, region_scores

@@ -13,7 +13,7 @@ import torch
 
 from dnalm.errors import import_extra
 from dnalm.formats.motif import read_motifs
-from dnalm.results_use import Match, Stretch
+from dnalm.results.use import Match, Stretch
 
 Array = npt.NDArray[np.float32]
 NARROWEST, WIDEST = 6, 25

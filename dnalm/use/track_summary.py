@@ -14,7 +14,7 @@ from dnalm.bootstrap import moments, pearson_estimate
 from dnalm.data.labels import Rename
 from dnalm.errors import InputError
 from dnalm.formats.bigwig import open_track
-from dnalm.results_use import TrackExample, TruthMetrics
+from dnalm.results.use import TrackExample, TruthMetrics
 from dnalm.use.predict import Array, Part
 
 EXAMPLE, EXAMPLES = 300, 4

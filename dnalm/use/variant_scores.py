@@ -24,7 +24,7 @@ from dnalm.formats.vcf import VcfFile, VcfRecord
 from dnalm.models.gpt import GPT
 from dnalm.models.gpt_branches import branch_logits
 from dnalm.models.language import base_log_probabilities
-from dnalm.results_use import VariantScores
+from dnalm.results.use import VariantScores
 from dnalm.use.binding import BindingModel
 from dnalm.use.language import LanguageModel
 from dnalm.use.markov import training_markov

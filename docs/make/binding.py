@@ -6,7 +6,8 @@ from typing import Any
 
 from dnalm.report.binding import kind_of
 from dnalm.report.figures import duration
-from dnalm.results import BindingModelInfo, decode
+from dnalm.results import decode
+from dnalm.results.binding import BindingModelInfo
 from docs.make.markdown import Run, figure, hardware, spread, table
 
 

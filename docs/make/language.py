@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from dnalm.config import MODIFIED_SUFFIX, NON_TRAINING_FIELDS, read_recipe, recipe_names
 from dnalm.report.figures import duration, same_bases
-from dnalm.results import LanguageMetrics, decode
+from dnalm.results import decode
+from dnalm.results.language import LanguageMetrics
 from docs.make.markdown import Run, hardware, spread, table
 
 AT_TOKENS = (5_000_000, 20_000_000)

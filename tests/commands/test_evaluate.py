@@ -13,7 +13,8 @@ from dnalm.files import sha256
 from dnalm.formats.binding import BindingSet, write_binding
 from dnalm.report.binding import kind_of
 from dnalm.report.comparisons import ranked, read_binding
-from dnalm.results import BindingModelInfo, decode
+from dnalm.results import decode
+from dnalm.results.binding import BindingModelInfo
 
 OLDER = ["vocab4 (models/evaluation_test, other weights)"]
 

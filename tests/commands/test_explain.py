@@ -163,7 +163,7 @@ def test_a_model_of_pairs_says_which_can(pair_folder, genome, tmp_path, capsys):
 def test_memory_is_flat_in_the_number_of_regions(tmp_path, monkeypatch):
     """Explanations of 100 kB each: ten times as many regions need no more than one of them more."""
     from dnalm.formats.indexed import IndexedGenome
-    from dnalm.results_use import Explanation
+    from dnalm.results.use import Explanation
     from dnalm.use import explain_regions as file
 
     big = np.zeros((200, 4), dtype=np.float32)

@@ -9,7 +9,7 @@ import pytest
 import dnalm
 from dnalm.cli import main
 from dnalm.results import decode
-from dnalm.results_use import PredictMetrics
+from dnalm.results.use import PredictMetrics
 
 CNN = ["--device", "cpu", "--quiet"]
 

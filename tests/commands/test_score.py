@@ -10,7 +10,7 @@ from dnalm.cli import main
 from dnalm.dna import BASES
 from dnalm.report.score import score_chapter
 from dnalm.results import decode
-from dnalm.results_use import ScoreMetrics
+from dnalm.results.use import ScoreMetrics
 from tests.use.test_load import save_language
 
 

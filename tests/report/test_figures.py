@@ -15,7 +15,11 @@ from dnalm.report import figures as training
 from dnalm.report import figures_predictions as predictions
 from dnalm.report import figures_scores as scores
 from dnalm.report.figures_scores import Panel
-from dnalm.results import BindingDetail, Density, LanguageMetrics, Reliability, Track, Training, decode
+from dnalm.results import decode
+from dnalm.results.binding import BindingDetail, Density, Track
+from dnalm.results.language import LanguageMetrics
+from dnalm.results.pairs import Reliability
+from dnalm.results.schema import Training
 from tests.report.invented import make_run
 
 NAN = math.nan

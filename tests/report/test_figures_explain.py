@@ -11,7 +11,7 @@ from dnalm.report.figures_explain import (
     logo,
     save_pictures,
 )
-from dnalm.results_use import Explanation, Match, Stretch
+from dnalm.results.use import Explanation, Match, Stretch
 
 NAN = float("nan")
 

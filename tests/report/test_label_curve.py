@@ -7,7 +7,8 @@ import pytest
 from dnalm.bootstrap import Estimate
 from dnalm.errors import InputError
 from dnalm.report.label_curve import curve_findings, label_chapter, label_curve, score_table
-from dnalm.results import LabelCurve, Saving, Split
+from dnalm.results.binding import Split
+from dnalm.results.labels import LabelCurve, Saving
 
 NAMES = ("pretrained", "untrained", "CNN", "dilated CNN")
 

@@ -11,7 +11,8 @@ from dnalm.files import write_json
 from dnalm.report.language import genome_chapter, language_chapter
 from dnalm.report.pages import Chapter, Picture, Table, picture, write_page
 from dnalm.report.sentences import interval, language_findings, verdict
-from dnalm.results import LanguageMetrics, decode
+from dnalm.results import decode
+from dnalm.results.language import LanguageMetrics
 from tests.report.conftest import PNG
 from tests.report.invented import make_run, rows_of, write_outputs
 

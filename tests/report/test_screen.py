@@ -10,7 +10,8 @@ from dnalm.bootstrap import Estimate
 from dnalm.report.comparisons import PairComparison
 from dnalm.report.screen import FITTING, LONGEST, SHOWN, UNREAD_SHOWN, Ranked, Screen, write_screen
 from dnalm.report.sentences import trust
-from dnalm.results import PairEvaluation, PairResults, decode
+from dnalm.results import decode
+from dnalm.results.pairs import PairEvaluation, PairResults
 from tests.report.conftest import PNG
 from tests.report.invented import make_evaluation, make_results
 
