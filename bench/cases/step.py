@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from bench.genomes import prepare_genome
 from bench.products import PEAKS, cpu_precisions, product, product_ways
@@ -67,7 +67,13 @@ def work(options: "Options", run: Any, count: int, precision: str) -> Work:
 
 
 def dnalm_step(
-    precision: Any, genome: Path | None = None, *, compiled: bool = False, size: str = "auto", batch: int = 0
+    precision: Any,
+    genome: Path | None = None,
+    *,
+    compiled: bool = False,
+    size: str = "auto",
+    batch: int = 0,
+    objective: Literal["causal", "masked"] = "causal",
 ) -> Build:
     """Return dnalm's training loop, without evaluation and saving, at the default recipe."""
 
@@ -83,6 +89,7 @@ def dnalm_step(
         from dnalm.train.loop import Loop
 
         options = recipe(settings, "default", size, batch)
+        options = replace(options, encoder=replace(options.encoder, objective=objective))
         processor = Compute(device=settings.device, precision=precision).processor()  # type: ignore[arg-type]
         prepared = PreparedGenome(genome or data(settings))
         task = LanguageTask(prepared, options.encoder, replace(options.task, eval_bases=300))
@@ -157,6 +164,7 @@ def ways(settings: Settings) -> dict[str, Build]:
     found: dict[str, Build] = {"dnalm": dnalm_step("auto", compiled=on_cuda)}
     if on_cuda:
         found["dnalm, not compiled"] = dnalm_step("auto")
+    found["dnalm, masked"] = dnalm_step("auto", compiled=on_cuda, objective="masked")
     found |= {"dnalm, fp32": dnalm_step("fp32", compiled=on_cuda), "published": peer("published")}
     for kind in ("transformers", "plain"):
         for precision in ("bf16",) if on_cuda else cpu_precisions():  # on CUDA bf16 is the faster by far
@@ -175,7 +183,8 @@ CASE = Case(
     about=(
         "The same model (4 layers, 4 heads, 384 wide) and the same batch of 64 windows of 300 tokens of "
         "a random genome for all. dnalm: its own training loop with the default recipe, in the precision "
-        "of --precision auto and in fp32; evaluation and saving do not count. published: the published step "
+        "of --precision auto and in fp32, and with masked bases; evaluation and saving do not count. "
+        "published: the published step "
         "rewritten from its description (fp32 on a CPU, fp16 on CUDA, attention maps with a second pass, the "
         "batch window by window). transformers: GPT-2 of the same size under its Trainer, with fused "
         "attention and AdamW. plain: a plain PyTorch loop of the same model with fused attention, AdamW "

@@ -9,8 +9,10 @@ from torch import Tensor
 from dnalm import checkpoint
 from dnalm.errors import InputError, counted
 from dnalm.files import read_json
+from dnalm.models.conv import ConvConfig
 from dnalm.models.gpt import GPTConfig
 from dnalm.models.published import read_language_file
+from dnalm.models.registry import encoders_for
 from dnalm.tokens.characters import VOCAB4
 
 MADE_BY = {"language": "pretrain", "binding": "finetune", "interaction": "interact train"}  # verbs of kinds
@@ -18,11 +20,11 @@ MADE_BY = {"language": "pretrain", "binding": "finetune", "interaction": "intera
 
 @dataclass(frozen=True)
 class Core:
-    """A pretrained GPT."""
+    """A pretrained encoder: a GPT, or dilated convolutions."""
 
-    encoder: GPTConfig
+    encoder: GPTConfig | ConvConfig
     characters: str  # Its vocabulary, in id order
-    tensors: dict[str, Tensor]  # By their names in `GPT`
+    tensors: dict[str, Tensor]  # By their names in the encoder
     path: Path  # Where it was found: a folder or a `.pt` file
     origin: str  # Where it was found and what it was trained on, in words
     local_start: bool = False  # Whether its heads began local: an untrained core beside it must too
@@ -81,10 +83,11 @@ def _core(path: Path, untrained: bool) -> Core:
             f"{path}: expected a pretrained model, got one that is untrained; train it on (dnalm pretrain "
             "--resume), or take an untrained core on purpose (dnalm finetune --random-core)"
         )
-    encoder = {key: value for key, value in about["encoder"].items() if key != "name"}
+    encoder = dict(about["encoder"])
+    config = encoders_for("language")[encoder.pop("name", "gpt")].config(**encoder)
     prefix = "transformer."
     core = {name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)}
-    return Core(GPTConfig(**encoder), about["characters"], core, path, *_provenance(path, about.get("step")))
+    return Core(config, about["characters"], core, path, *_provenance(path, about.get("step")))
 
 
 def _provenance(path: Path, step: int | None) -> tuple[str, bool, str]:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dnalm.models.gpt import Block, CausalSelfAttention
+from dnalm.models.gpt import GPT, Block, SelfAttention
 from dnalm.models.language import LanguageModel
 from dnalm.models.layers import Angles, rotate
 
@@ -32,6 +32,7 @@ def branch_logits(
         start: tokens that are shared, 0 to L, [A].
     """
     core, length = model.transformer, references.shape[1]
+    assert isinstance(core, GPT)
     steps = torch.arange(alternatives.shape[1], device=start.device)
     position = (start[:, None] + steps).clamp(max=core.config.block_size - 1)  # [A, T]
     x, y = core.wte(references.long()), core.wte(alternatives.long())
@@ -63,7 +64,7 @@ def branch_logits(
     return model.lm_head(core.ln_f(x)), model.lm_head(core.ln_f(y))
 
 
-def _heads(attention: CausalSelfAttention, x: Tensor, angles: Angles | None) -> tuple[Tensor, Tensor, Tensor]:
+def _heads(attention: SelfAttention, x: Tensor, angles: Angles | None) -> tuple[Tensor, Tensor, Tensor]:
     """Return query, key and value, each [B, H, L, K], of x [B, L, D]."""
     size, length, width = x.shape
     joint = attention.c_attn(x).view(size, length, 3, attention.heads, width // attention.heads)
@@ -73,7 +74,7 @@ def _heads(attention: CausalSelfAttention, x: Tensor, angles: Angles | None) -> 
     return query, key, value
 
 
-def _merged(attention: CausalSelfAttention, mixed: Tensor) -> Tensor:
+def _merged(attention: SelfAttention, mixed: Tensor) -> Tensor:
     """Return what attention adds to the states, [B, L, D], of its heads' values [B, H, L, K]."""
     size, heads, length, width = mixed.shape
     out: Tensor = attention.c_proj(mixed.transpose(1, 2).reshape(size, length, heads * width))

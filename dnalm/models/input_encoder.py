@@ -21,11 +21,10 @@ from dnalm.models.chemberta import open_chemberta
 from dnalm.models.core import load_core
 from dnalm.models.cross_attention import CrossAttentionConfig, PooledAttentionConfig
 from dnalm.models.dnabert2 import open_dnabert2
-from dnalm.models.gpt import GPT
 from dnalm.models.heads import PairHeadConfig, Side
 from dnalm.models.pair_shape import EncodersConfig, InteractionShape, PairTexts, TuningConfig
 from dnalm.models.pretrained import PretrainedConfig, PretrainedEncoder, Spans, TokenWindows, Window
-from dnalm.models.registry import encoders_for
+from dnalm.models.registry import encoders_for, entry_of
 from dnalm.tokens.bpe import DNABPE, RUN, BPETokens
 from dnalm.tokens.characters import CharacterTokenizer
 from dnalm.tokens.smiles import How, SmilesTokens, SmilesVocabulary
@@ -205,7 +204,9 @@ def _open_core(path: Path, gene_windows: int, reading: dict[str, Any]) -> Pretra
     """Open a core of `dnalm pretrain`, whose tokens are bases."""
     core = load_core(path, None)
     tokenizer = CharacterTokenizer(core.characters)
-    module = GPT(core.encoder, tokenizer.vocab_size)
+    entry = entry_of(core.encoder)
+    assert entry is not None
+    module = entry.build(core.encoder, core.characters)
     load_strict(core.tensors, module.state_dict(), core.origin)
 
     def tokenize(sequence: str) -> list[Window]:

@@ -3,6 +3,7 @@
 Shapes: B sequences; L tokens of each; D width of the states; K width of an attention head, even.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ class Encoder(nn.Module):
     width: int  # D, the width of its states
     depth = 0  # Layers whose states it can return too, the embedding aside; see `GPT.forward`
     causal = False  # Whether a state depends only on its own token and those on its left: reports say so
+    mask_token: int | None = None  # The token that stands for a masked one, where it was trained with it
     left_out = ""  # What its file holds beside it, such as the head of another task, in words
 
     def state_mask(self, real: Tensor) -> Tensor:
@@ -71,6 +73,32 @@ def run_layer(layer: nn.Module, *inputs: Any, recompute: bool) -> Tensor:
     recompute = recompute and torch.is_grad_enabled()
     out: Tensor = checkpoint(layer, *inputs, use_reentrant=False) if recompute else layer(*inputs)
     return out
+
+
+def run_layers(
+    x: Tensor,
+    blocks: nn.ModuleList,
+    norm: nn.Module,
+    real: Tensor,
+    *inputs: Any,
+    layers: Collection[int] | None,
+    recompute: bool,
+) -> Tensor:
+    """Return `norm` of the states after all blocks, [B, L, D], 0 where `real` [B, L] is False.
+
+    Or the states of each of `layers` in turn, [B, L, layers D]: 0 is `x` [B, L, D], the number of blocks the
+    last. `inputs` go to each block beside the states; `recompute` as of `run_layer`.
+    """
+    last = len(blocks)
+    wanted = {last} if layers is None else set(layers)
+    found: list[Tensor] = []
+    for number, block in enumerate(blocks):
+        if number in wanted:
+            found.append(x)
+        x = run_layer(block, x, *inputs, recompute=recompute)
+    if last in wanted:
+        found.append(norm(x))
+    return mask_padding(found[0] if len(found) == 1 else torch.cat(found, dim=-1), real)
 
 
 def mask_padding(states: Tensor, real: Tensor) -> Tensor:

@@ -66,10 +66,10 @@ def read_binding_file(path: Path) -> tuple[BindingModel, dict[str, float]]:
 def published_content(model: BindingModel, about: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return what `dnalm.checkpoint.write_pt` writes for a model, the converse of `read_binding_file`.
 
-    It is None if the published files have no such sizes, letters or layer. `about` is plain values beside the
-    tensors. A `position` that is learned is left out, as they do not know it; `lm_head.weight`, tied to the
-    core's embedding, is added. The weights of a mix of layers are with the head, as `mix.logits`: the
-    published scripts refuse such a file.
+    It is None if the published files have no such encoder, sizes, letters or layer. `about` is plain values
+    beside the tensors. A `position` that is learned is left out, as they do not know it; `lm_head.weight`,
+    tied to the core's embedding, is added. The weights of a mix of layers are with the head, as `mix.logits`:
+    the published scripts refuse such a file.
     """
     shape, published = model.shape, RegressionHeadConfig()
     if (shape.head.channels, shape.head.kernel) != (published.channels, published.kernel):
@@ -82,17 +82,23 @@ def published_content(model: BindingModel, about: Mapping[str, Any]) -> dict[str
         if shape.encoder != CNNConfig():
             return None
         return {"model_state": core | {f"head.{name}": tensor for name, tensor in head.items()}, **about}
+    if not isinstance(shape.encoder, GPTConfig) or shape.encoder.objective != "causal":
+        return None
     if shape.tuning.features not in ("last", "mix"):
         return None
     if shape.characters not in (VOCAB4.characters, HG38_CHARACTERS):  # the file holds their number alone
         return None
     gpt = {f"transformer.{name}": tensor for name, tensor in core.items()}
     gpt["lm_head.weight"] = gpt["transformer.wte.weight"]
-    config = asdict(shape.encoder) | {"vocab_size": len(shape.characters)}
-    if config["position"] == "learned":
-        del config["position"]
+    config = gpt_fields(shape.encoder) | {"vocab_size": len(shape.characters)}
     vocab_size = config["vocab_size"]  # the published time comparison reads it beside the config
     return {"gpt_state": gpt, "regressor_state": head, "config": config, "vocab_size": vocab_size, **about}
+
+
+def gpt_fields(config: GPTConfig) -> dict[str, Any]:
+    """Return the shape of a causal GPT as the published files have it; a learned position is not named."""
+    left_out = {"objective"} | ({"position"} if config.position == "learned" else set())
+    return {name: value for name, value in asdict(config).items() if name not in left_out}
 
 
 def read_language_file(path: Path) -> tuple[GPTConfig, str, dict[str, Tensor]]:

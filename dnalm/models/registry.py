@@ -11,6 +11,7 @@ from torch import nn
 from dnalm.models.bags import KmerBag, KmerConfig, MorganBag, MorganConfig, set_bits
 from dnalm.models.chemberta import ChemBERTa, ChemBERTaConfig
 from dnalm.models.cnn import CNN, CNNConfig
+from dnalm.models.conv import ConvConfig, ConvEncoder
 from dnalm.models.dilated_cnn import DilatedCNN, DilatedCNNConfig
 from dnalm.models.dnabert2 import DNABert2, DNABert2Config
 from dnalm.models.gene_cnn import GeneCNN, GeneCNNConfig, letter_codes
@@ -21,9 +22,10 @@ from dnalm.models.smiles_lstm import SmilesLSTM, SmilesLSTMConfig, character_ids
 Reads = Literal["bases", "vocabulary", "smiles", "fingerprint", "own tokens"]
 """Input of an encoder: base codes (0 to 3 for A C G T, 4 for any other letter); ids of a character vocabulary
 of DNA; ids of characters of SMILES; set bits of a Morgan fingerprint; or ids of a tokenizer of its own."""
-Use = Literal["binding", "gene", "molecule", "pretrained"]
+Use = Literal["binding", "gene", "molecule", "pretrained", "language"]
 """Models that an encoder can be part of: binding models; pair models, as the encoder of genes or of molecules
-that is trained from the start; or any of these with weights of its own pretraining."""
+that is trained from the start; any of these with weights of its own pretraining; or language models, which
+`dnalm pretrain` trains."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,8 @@ class EncoderEntry:
 
 
 ENCODERS = [
-    EncoderEntry("gpt", GPTConfig, GPT, "vocabulary", ("binding", "pretrained")),
+    EncoderEntry("gpt", GPTConfig, GPT, "vocabulary", ("binding", "pretrained", "language")),
+    EncoderEntry("conv", ConvConfig, ConvEncoder, "vocabulary", ("binding", "pretrained", "language")),
     EncoderEntry("cnn", CNNConfig, CNN, "bases", ("binding",)),
     EncoderEntry("dilated", DilatedCNNConfig, DilatedCNN, "bases", ("binding",)),
     EncoderEntry("cnn", GeneCNNConfig, GeneCNN, "bases", ("gene",), "max", counts_repeats=True),

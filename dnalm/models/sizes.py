@@ -1,9 +1,10 @@
-"""Sizes of a GPT by one number: depth, width and learning rate from how many parameters it should have.
+"""Sizes of a language model by one number of parameters: depth, width and learning rate.
 
 The loss hardly depends on how parameters are split between depth L and width E (Kaplan et al. 2020, section
 3.1). The shapes are chosen: 7M is the published one, the others have heads 64 wide and a layer for every 25
 to 55 of the width. The rate falls with the square root of the width, from what works at width 384; that is a
-rule of thumb: of every size but 7M the rate is untried.
+rule of thumb: of every size but 7M the rate is untried. Convolutions have as many blocks as one way from
+dilation 1 to 64 and back needs, or the way there alone for 1M; their rates are untried.
 """
 
 import math
@@ -31,6 +32,16 @@ SIZES = {  # smallest first
     "100M": Size(14, 12, 768),
     "350M": Size(28, 16, 1024),
 }
+CONV_SIZES = {  # blocks and width; heads do not count
+    "1M": Size(7, 2, 120),
+    "3M": Size(13, 2, 152),
+    "7M": Size(13, 2, 232),
+    "10M": Size(13, 2, 276),
+    "30M": Size(25, 2, 344),
+    "100M": Size(25, 2, 632),
+    "350M": Size(37, 2, 972),
+}
+"""Sizes of an encoder of dilated convolutions, about 10 width^2 parameters a block."""
 SMALL_GENOME = 12_000_000
 """A/C/G/T bases of the training part up to which `auto_size` is 1M.
 

@@ -61,14 +61,15 @@ def comparison_figures(folders: Sequence[Path], out: Path) -> dict[Path, Draw]:
 
 def kind_of(model: BindingModelInfo) -> str:
     """Say in a few words what a model is, as in "GPT, untrained core, frozen"."""
-    if model.kind != "gpt":
+    if model.kind not in ("gpt", "conv"):
         return f"{'dilated CNN' if model.kind == 'dilated' else model.kind.upper()}, fully trained"
     if model.tune == "unknown":  # a published file
         return "GPT from a .pt file, training unknown"
     core = "untrained core" if model.random_core else "pretrained core"
     tuned = {"lora": "tuned by LoRA", "full": "fully tuned", "all": "fully tuned"}
+    name = "dilated convolutions" if model.kind == "conv" else "GPT"
     reads = {"last": "", "mix": ", mix of all layers"}.get(model.features, f", layer {model.features}")
-    return f"GPT, {core}, {tuned.get(model.tune, model.tune)}{reads}"
+    return f"{name}, {core}, {tuned.get(model.tune, model.tune)}{reads}"
 
 
 def _names(runs: BindingRuns) -> list[str]:

@@ -15,7 +15,7 @@ import jinja2
 from dnalm.bootstrap import Estimate
 from dnalm.errors import counted
 from dnalm.report.comparisons import BindingComparison, PairComparison, flipped, ranked
-from dnalm.report.figures import same_bases
+from dnalm.report.figures import same_bases, same_positions
 from dnalm.results.binding import BindingModelInfo
 from dnalm.results.language import LanguageMetrics
 from dnalm.results.pairs import Gain, PairEntry
@@ -88,10 +88,19 @@ def paragraphs(template: str, **values: Any) -> list[str]:
 
 
 def language_findings(metrics: Mapping[str, LanguageMetrics]) -> list[str]:
-    """Say whether language models beat the best Markov model, and which of two has fewer bits per base."""
-    names = sorted(metrics, key=lambda name: metrics[name].bits_per_base.value)
+    """Say whether language models beat the best count model, and which of two has fewer bits.
+
+    Models of both objectives are compared at the positions by which masked models are scored.
+    """
+    masked = [name for name, one in metrics.items() if one.masked]
+    bits = {name: one.at_fixed if masked else one.bits for name, one in metrics.items()}
+    ranked_bits = sorted(((each, name) for name, each in bits.items() if each is not None))
     same = len(same_bases(metrics)) == 1
-    return paragraphs("findings_language", metrics=metrics, names=names, same_bases=same)
+    if masked:
+        same = len(ranked_bits) == len(metrics) and len(same_positions(metrics)) == 1
+    return paragraphs(
+        "findings_language", metrics=metrics, ranked=ranked_bits, same_bases=same, any_masked=bool(masked)
+    )
 
 
 def binding_findings(comparison: BindingComparison) -> list[str]:

@@ -25,7 +25,7 @@ class BindingStart:
 
     shape: BindingShape
     origin: str | None = None  # Where the core was read and what it was trained on, in words; None for a CNN.
-    random_core: bool = False  # Whether the core is a GPT with random weights.
+    random_core: bool = False  # Whether the core has random weights.
     core: dict[str, Tensor] | None = None  # The encoder's tensors; None for random weights.
     head: dict[str, Tensor] | None = None  # The head's tensors; None for an untrained head.
     path: Path | None = None  # Where it was read, if it was.
@@ -74,7 +74,7 @@ def start_from_core(
         core=None if random_core else core.tensors,
         path=core.path,
         caution="" if random_core else core.caution,
-        local_start=core.local_start and core.encoder.position == "rotary",
+        local_start=core.local_start and getattr(core.encoder, "position", "") == "rotary",
     )
 
 
@@ -82,12 +82,12 @@ def start_from_model(path: Path, config: Vocabulary, tuning: TuneConfig) -> Bind
     """Return the start with a trained binding model, core and head; arguments as of `start_from_core`.
 
     Raises:
-        InputError: if it is no fine-tuned GPT of this vocabulary, or reads other strands.
+        InputError: if it is no fine-tuned core of this vocabulary, or reads other strands.
     """
     opened = open_binding(path)
     model, shape = opened.model, opened.model.shape
-    if shape.kind != "gpt" or (shape.characters == VOCAB4.characters) != (config == "vocab4"):
-        raise InputError(f"{path}: expected a fine-tuned GPT of `config` {config}, got another model")
+    if not shape.pretrained or (shape.characters == VOCAB4.characters) != (config == "vocab4"):
+        raise InputError(f"{path}: expected a fine-tuned core of `config` {config}, got another model")
     if shape.tuning.both_strands != tuning.both_strands:
         trained, change = ("was", "add") if shape.tuning.both_strands else ("was not", "leave out")
         raise InputError(f"{path}: {trained} trained on both strands; {change} `both_strands`")

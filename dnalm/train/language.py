@@ -14,14 +14,18 @@ from torch import Tensor, nn
 from dnalm import checkpoint
 from dnalm.config import check_minimum, refuse
 from dnalm.data.language import LanguageBatch, LanguageWindows
+from dnalm.data.region_weights import RegionWeights
 from dnalm.device import choose_compiled
 from dnalm.errors import InputError, import_extra
 from dnalm.evaluate.language import evaluate_language, score
 from dnalm.files import write_json
 from dnalm.genome.folder import PreparedGenome
-from dnalm.models.gpt import GPTConfig
-from dnalm.models.language import LanguageModel
+from dnalm.models.conv import ConvConfig
+from dnalm.models.gpt import GPT, GPTConfig
+from dnalm.models.language import LanguageModel, LanguageShape
 from dnalm.models.local_start import start_local
+from dnalm.models.published import gpt_fields
+from dnalm.models.registry import entry_of
 from dnalm.train.loop import Loop
 from dnalm.train.memory import raise_on_out_of_memory
 from dnalm.train.optim import TrainConfig
@@ -33,10 +37,11 @@ HISTORY = {
     "iterations": "step",
     "train_losses": "train_loss",
     "val_losses": "val_loss",
-    "bits_per_base": "bits_per_base",
     "elapsed_time": "elapsed",
 }
-"""Keys of the published history, and of the evaluations."""
+"""Keys of the published history, and of the evaluations; bits have the same key in both."""
+BITS = {"causal": "bits_per_base", "masked": "bits_per_masked_base"}
+"""What a model is scored in, by its objective: the two do not compare."""
 TIME_COMPARISON = "training_time_comparison.png"
 """Picture of the training times of both vocabularies."""
 NOT_IN_IDENTITY = frozenset({"checkpoint_every", "final_bases", "accumulate"})
@@ -50,6 +55,8 @@ class LanguageConfig:
     local_start: bool = True
     """Heads begin by attending to nearby tokens, each at a distance of its own (rotary positions only)."""
     repeat_weight: float = 1.0  # Weight of soft-masked (lower-case, repetitive) bases in the loss, 0 to 1.
+    rc_augment: bool = False
+    """Read half of the training windows from the other strand."""
     eval_bases: int = 76_800
     """Bases of train and of validation scored at each evaluation; the same ones every time."""
     final_bases: int = 500_000  # Validation bases for the final score and the Markov models; 0 for all.
@@ -61,21 +68,37 @@ class LanguageConfig:
 
 
 class LanguageTask:
-    """Next-token prediction on one prepared genome."""
+    """Prediction of the next token, or of masked ones, on one prepared genome."""
 
-    def __init__(self, genome: PreparedGenome, encoder: GPTConfig, config: LanguageConfig) -> None:
-        self.genome, self.encoder, self.config = genome, encoder, config
+    def __init__(
+        self,
+        genome: PreparedGenome,
+        encoder: LanguageShape,
+        config: LanguageConfig,
+        regions: RegionWeights | None = None,
+    ) -> None:
+        self.genome, self.encoder, self.config, self.regions = genome, encoder, config, regions
+        self.masked = encoder.objective == "masked"
 
     def windows(self, batch_size: int, seed: int) -> LanguageWindows:
         """Return the training windows."""
-        length, weight = self.encoder.block_size, self.config.repeat_weight
-        return LanguageWindows(self.genome, length, batch_size, seed, weight)
+        return LanguageWindows(
+            self.genome,
+            self.encoder.block_size,
+            batch_size,
+            seed,
+            self.config.repeat_weight,
+            regions=self.regions,
+            masked=self.masked,
+            rc_augment=self.config.rc_augment,
+        )
 
     def build_model(self) -> LanguageModel:
         """Return an untrained model."""
         model = LanguageModel(self.encoder, self.genome.tokenizer.vocab_size)
-        if self.config.local_start and self.encoder.position == "rotary":
-            start_local(model.transformer)
+        encoder = model.transformer
+        if self.config.local_start and isinstance(encoder, GPT) and encoder.config.position == "rotary":
+            start_local(encoder)
         return model
 
     def loss(self, model: nn.Module, batch: LanguageBatch) -> Tensor:
@@ -95,12 +118,13 @@ class LanguageTask:
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Score `model` on the fixed pieces of train and of validation."""
         bases, length = self.config.eval_bases, self.encoder.block_size
-        train = score(model, self.genome, "train", bases, length, together=True)
-        val = score(model, self.genome, "val", bases, length, together=True)
+        together = {"masked": self.masked, "together": True}
+        train = score(model, self.genome, "train", bases, length, **together)
+        val = score(model, self.genome, "val", bases, length, **together)
         return {
             "train_loss": train.nats_per_token,
             "val_loss": val.nats_per_token,
-            "bits_per_base": val.bits_per_base,
+            BITS[self.encoder.objective]: val.bits_per_base,
         }
 
     def weights(self, model: nn.Module) -> dict[str, Tensor]:
@@ -109,9 +133,11 @@ class LanguageTask:
 
     def describe(self) -> dict[str, Any]:
         """Return what is needed to build the model again."""
+        entry = entry_of(self.encoder)
+        assert entry is not None
         return {
             "kind": "language",
-            "encoder": {"name": "gpt", **asdict(self.encoder)},
+            "encoder": {"name": entry.name, **asdict(self.encoder)},
             "vocab_size": self.genome.tokenizer.vocab_size,
             "characters": self.genome.tokenizer.characters,
             "mode": self.genome.mode,
@@ -121,13 +147,18 @@ class LanguageTask:
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """Pretraining of a GPT: data, output folder and all settings."""
+    """Pretraining of a language model: data, output folder and all settings."""
 
     data: Path  # A folder written by `dnalm prepare`, for example data/vocab4; its name is the mode.
     out: Path = Path("outputs")  # Where results go: OUT/MODE/ and files named after the mode beside it.
     encoder: GPTConfig = field(default_factory=GPTConfig)
+    architecture: Literal["gpt", "conv"] = "gpt"
+    """The encoder: a GPT, or dilated convolutions (n_layer blocks, n_embd wide) for masked bases."""
     train: TrainConfig = field(default_factory=TrainConfig)
     task: LanguageConfig = field(default_factory=LanguageConfig)
+    region_weight: tuple[str, ...] = ()
+    """FILE.bed=WEIGHT: weight in the loss of the bases in the regions of a BED file, at least 0; as often as
+    there are files. It is multiplied with that of repeats."""
     gradient_checkpointing: bool = False
     """Compute each block again in the backward pass: slower, and far less memory with many blocks."""
     compile: Literal["auto", "on", "off"] = "auto"
@@ -140,6 +171,18 @@ class PretrainConfig:
     def __post_init__(self) -> None:
         if self.stop_at < 0:
             raise InputError(f"`stop_at` must be at least 0, got {self.stop_at}")
+        if self.architecture == "conv" and self.encoder.objective != "masked":
+            raise InputError("`encoder` conv sees both sides of a base: give `objective` masked too")
+
+    @property
+    def shape(self) -> LanguageShape:
+        """The shape of the encoder."""
+        gpt = self.encoder
+        if self.architecture == "gpt":
+            return gpt
+        return ConvConfig(
+            width=gpt.n_embd, blocks=gpt.n_layer, block_size=gpt.block_size, dropout=gpt.dropout
+        )
 
     @property
     def mode(self) -> str:
@@ -148,7 +191,8 @@ class PretrainConfig:
 
     def as_recipe(self) -> dict[str, Any]:
         """Return every setting that decides the result, nested as in a recipe file."""
-        return {"encoder": asdict(self.encoder), "train": asdict(self.train), "task": asdict(self.task)}
+        name = {} if self.architecture == "gpt" else {"name": self.architecture}
+        return {"encoder": name | asdict(self.shape), "train": asdict(self.train), "task": asdict(self.task)}
 
     def settings(self, excluded: Set[str]) -> dict[str, Any]:
         """Return the settings of all tables but those in `excluded`."""
@@ -167,7 +211,7 @@ def result_files(out: Path, mode: str) -> dict[str, Path]:
 
 
 class PretrainRun(TrainingRun):
-    """Pretraining of a GPT on a prepared genome, scored beside Markov models."""
+    """Pretraining of a language model on a prepared genome, scored beside count models."""
 
     command = "pretrain"
     config: PretrainConfig
@@ -184,7 +228,10 @@ class PretrainRun(TrainingRun):
         self.folder, self.derived = config.out / config.mode, [config.out / TIME_COMPARISON]
         self.files = list(result_files(config.out, config.mode).values())
         self.check_folder()
-        self.task = LanguageTask(genome, config.encoder, config.task)
+        regions = RegionWeights(genome, config.region_weight) if config.region_weight else None
+        if regions is not None and regions.caution:
+            self.say(regions.caution)
+        self.task = LanguageTask(genome, config.shape, config.task, regions)
         # Refuses a block longer than every stretch, and a weight that leaves nothing to learn.
         if caution := self.task.windows(train.batch_size, self.run.seed).caution:
             self.say(caution)
@@ -203,38 +250,43 @@ class PretrainRun(TrainingRun):
         if config.train.schedule != "plateau" and not config.train.patience:
             free = free | {"eval_every"}  # otherwise evaluations decide the rate or the end
         data = {key: genome.meta[key] for key in ("sources", "split")}
+        regions = [] if self.task.regions is None else self.task.regions.sources
+        data |= {"regions": regions} if regions else {}
         return self.fit(
             recipe,
             config.as_recipe(),
             {"name": config.mode, "digest": genome.digest} | data,
             free=free,
-            identity={"data": genome.digest},
+            identity={"data": genome.digest, "regions": regions},
             stop_at=config.stop_at or None,
             watch=_tensorboard(self.folder) if config.tensorboard else None,
         )
 
     def evaluate(self, loop: Loop) -> dict[str, Any]:
         """Score the best weights beside Markov models, and write the files of the published project."""
-        self.say("scoring the best weights and the Markov models on the same bases")
+        self.say("scoring the best weights and the count models on the same bases")
         begin, config, genome = time.monotonic(), self.config, self.task.genome
         best = loop.load_best()
         metrics = self.metrics_so_far(loop) | evaluate_language(
-            loop.eval_model(), genome, config.task.final_bases, config.encoder.block_size
+            loop.eval_model(),
+            genome,
+            config.task.final_bases,
+            config.encoder.block_size,
+            masked=self.task.masked,
         )
         files = result_files(config.out, config.mode)
         write_json(files["loss_data"], metrics["history"] | {"vocab_size": metrics["vocab_size"]})
-        args = {**asdict(config.encoder), "vocab_size": genome.tokenizer.vocab_size}
-        if config.encoder.position == "learned":  # the published files do not name it
-            del args["position"]
-        content = {
-            "model_args": args,
-            "characters": genome.tokenizer.characters,
-            "model": {name: tensor.detach().cpu() for name, tensor in self.model.state_dict().items()},
-            "best_val_loss": best["val_loss"],
-            "iter": best["step"],
-        }
-        checkpoint.write_pt(files["checkpoint"], content)
-        names = {key: path.name for key, path in files.items() if key != "summary"}
+        if not self.task.masked:  # the published files have no other model
+            content = {
+                "model_args": gpt_fields(config.encoder) | {"vocab_size": genome.tokenizer.vocab_size},
+                "characters": genome.tokenizer.characters,
+                "model": {name: tensor.detach().cpu() for name, tensor in self.model.state_dict().items()},
+                "best_val_loss": best["val_loss"],
+                "iter": best["step"],
+            }
+            checkpoint.write_pt(files["checkpoint"], content)
+        left_out = {"summary"} | ({"checkpoint"} if self.task.masked else set())
+        names = {key: path.name for key, path in files.items() if key not in left_out}
         summary = {"elapsed_time": loop.elapsed, "best_val_loss": best["val_loss"], **names}
         write_json(files["summary"], summary)
         self.timings["scoring_s"] = time.monotonic() - begin
@@ -242,7 +294,9 @@ class PretrainRun(TrainingRun):
 
     def metrics_so_far(self, loop: Loop) -> dict[str, Any]:
         """Return what is known of a run before its best weights are scored."""
-        history = {key: [scores[name] for scores in loop.evaluations] for key, name in HISTORY.items()}
+        bits = BITS[self.config.encoder.objective]
+        keys = HISTORY | {bits: bits}
+        history = {key: [scores[name] for scores in loop.evaluations] for key, name in keys.items()}
         per_step = loop.config.batch_size * self.config.encoder.block_size
         last = loop.evaluations[-1] if loop.evaluations else {}
         return {

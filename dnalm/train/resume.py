@@ -15,6 +15,8 @@ from dnalm.process import Say
 LAST, BEFORE, BEST = "last", "last-before", "checkpoint"
 """Folders of a run: its state, the state before, the weights with the lowest validation loss."""
 LOG = "metrics.jsonl"
+ADDED = {"features": "last", "objective": "causal", "rc_augment": False, "regions": []}
+"""Settings that states of 0.1.0 do not name, with what they were then."""
 
 
 def newest_state(folder: Path, say: Say) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -73,7 +75,7 @@ def cut_log(folder: Path, lines: int) -> None:
 
 def check_identity(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Raise an InputError that names what differs, if a run to be continued had other settings or data."""
-    before = {"features": "last", **before}  # of runs from before it was a setting
+    before = ADDED | {**before}
     if differing := sorted(key for key in now if before.get(key) != now[key]):
         named = "; ".join(f"{key} was {before.get(key)}, is {now[key]}" for key in differing)
         advice = "to finish the run, give its settings again"

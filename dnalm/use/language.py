@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from dnalm.data.labels import rename_rule
+from dnalm.data.masking import STRIDE
 from dnalm.dna import NOT_A_BASE, encode, other_strand
 from dnalm.errors import InputError
 from dnalm.formats.indexed import IndexedGenome
@@ -34,8 +35,8 @@ class SequenceScores(NamedTuple):
     bits_per_base: npt.NDArray[np.float64]
     """[n]: the mean over the bases that were predicted; NaN where there are none."""
     per_base: list[Array]
-    """[L] for each sequence: bits of each base; NaN for the first base after a break, which has no context,
-    and for letters that are no base."""
+    """[L] for each sequence: bits of each base; NaN for letters that are no base, and of a causal model for
+    the first base after a break, which has no context."""
 
 
 class LanguageModel:
@@ -80,27 +81,31 @@ class LanguageModel:
     def log_probabilities(self, sequences: Sequence[str], overlap: int | None = None) -> list[Array]:
         """Return the log-probability of A, C, G and T at each position, given what the model reads beside it.
 
-        A causal model reads the letters to the left alone: see `both_strands`.
+        A causal model reads the letters to the left alone: see `both_strands`. A masked model reads those on
+        both sides, in 20 passes: in each, every 20th letter is masked, and predicted.
 
         Args:
             sequences: DNA in IUPAC letters.
             overlap: a sequence longer than the model's block is read in windows, and from the second on the
-                first `overlap` letters of a window only give context; half a block unless given.
+                first `overlap` letters of a window only give context (of a masked model half of them, and the
+                other half of those that end the window before); half a block unless given.
 
         Returns:
-            float32, [L, 4] for each sequence, in nats; NaN for the first base after a break, which has no
-            context, and for letters that the model does not read.
+            float32, [L, 4] for each sequence, in nats; NaN for letters that the model does not read, and of a
+            causal model for the first base after a break, which has no context.
 
         Raises:
             InputError: naming the sequence, by its index from 0, that is empty or has other letters.
         """
+        if not self.causal:
+            return self._masked_log_probabilities(sequences, overlap)
         read = self._windows(sequences, self.block_size + 1, overlap)
         found = [np.full((len(sequence), 4), np.nan, dtype=np.float32) for sequence in sequences]
         for windows, tokens, real in read:
             with computing(self.device, self.precision):
                 logits = self.module(tokens[:, :-1].to(self.device), real[:, :-1].to(self.device))
             log_p = base_log_probabilities(logits.float().cpu(), self.tokenizer).numpy()
-            for row, (sequence, start, end, context) in enumerate(windows):
+            for row, (sequence, start, end, context, _) in enumerate(windows):
                 first = max(context, 1)
                 found[sequence][start + first : end] = log_p[row, first - 1 : end - start - 1]
         return found
@@ -110,7 +115,8 @@ class LanguageModel:
 
         Returns:
             float32, [2, L, 4] for each sequence: for a causal model what the letters to the left of a base
-            predict, and what those to its right do; both in the positions and bases of the strand given.
+            predict, and what those to its right do; for a masked one what both sides predict, read from
+            either strand; both in the positions and bases of the strand given.
 
         Raises:
             InputError: as `log_probabilities`.
@@ -147,6 +153,28 @@ class LanguageModel:
             chosen = Regions(opened, path, rename_rule(rename))
             yield from region_scores(Scoring(self, opened, chosen, markov=baseline, bases=bases).pieces())
 
+    def _masked_log_probabilities(self, sequences: Sequence[str], overlap: int | None) -> list[Array]:
+        """Return `log_probabilities` of a masked model."""
+        mask = self.module.mask_token
+        assert mask is not None
+        read = self._windows(sequences, self.block_size, overlap)
+        found = [np.full((len(sequence), 4), np.nan, dtype=np.float32) for sequence in sequences]
+        for windows, tokens, real in read:
+            first = torch.tensor([window.start for window in windows])
+            turn = (first[:, None] + torch.arange(tokens.shape[1])) % STRIDE  # the pass that masks a letter
+            log_p = torch.full((*tokens.shape, 4), torch.nan)
+            for number in range(STRIDE):
+                masked = (turn == number) & real
+                given = tokens.masked_fill(masked, mask)
+                with computing(self.device, self.precision):
+                    logits = self.module(given.to(self.device), real.to(self.device))
+                log_p[masked] = base_log_probabilities(logits.float().cpu()[masked], self.tokenizer)
+            for row, window in enumerate(windows):
+                begin, end = window.answers(two_sided=True)
+                inside = slice(begin - window.start, end - window.start)
+                found[window.sequence][begin:end] = log_p[row, inside].numpy()
+        return found
+
     @torch.no_grad()
     def embed(
         self, sequences: Sequence[str], pool: Pool = "mean", overlap: int | None = None
@@ -172,8 +200,9 @@ class LanguageModel:
         for windows, tokens, real in read:
             with computing(self.device, self.precision):
                 found = self.module.transformer(tokens.to(self.device), real.to(self.device)).float().cpu()
-            for row, (sequence, start, end, context) in enumerate(windows):
-                states[sequence][start + context : end] = found[row, context : end - start]
+            for row, window in enumerate(windows):
+                begin, end = window.answers(two_sided=not self.causal)
+                states[window.sequence][begin:end] = found[row, begin - window.start : end - window.start]
         if pool == "none":
             return states
         known = [each[~np.isnan(each[:, 0])] for each in states]

@@ -50,6 +50,16 @@ class Window(NamedTuple):
     start: int
     end: int
     context: int  # Letters at its start that only give context: a window before it covers them
+    shared: int = 0  # Letters at its end that the window after it covers too
+
+    def answers(self, two_sided: bool) -> tuple[int, int]:
+        """Return for which letters of the sequence its answers count, so that each has them once.
+
+        Of a model of both sides each of two windows has half of the letters that both cover.
+        """
+        if not two_sided:
+            return self.start + self.context, self.end
+        return self.start + self.context // 2, self.end - (self.shared - self.shared // 2)
 
 
 def tile(readable: npt.NDArray[np.bool_], sequence: int, longest: int, overlap: int) -> Iterator[Window]:
@@ -64,7 +74,8 @@ def tile(readable: npt.NDArray[np.bool_], sequence: int, longest: int, overlap: 
     edges = np.flatnonzero(np.diff(np.concatenate([[0], readable.view(np.int8), [0]])))
     for first, last in edges.reshape(-1, 2).tolist():
         for start in range(first, max(last - overlap, first + 1), longest - overlap):
-            yield Window(sequence, start, min(start + longest, last), overlap if start > first else 0)
+            end = min(start + longest, last)
+            yield Window(sequence, start, end, overlap if start > first else 0, overlap if end < last else 0)
 
 
 def batches(

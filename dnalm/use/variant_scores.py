@@ -21,7 +21,6 @@ from dnalm.errors import InputError
 from dnalm.evaluate.baselines.markov import MarkovModel
 from dnalm.formats.indexed import IndexedGenome
 from dnalm.formats.vcf import VcfFile, VcfRecord
-from dnalm.models.gpt import GPT
 from dnalm.models.gpt_branches import branch_logits
 from dnalm.models.language import base_log_probabilities
 from dnalm.results.use import VariantScores
@@ -138,8 +137,9 @@ class LanguageScorer:
     """
 
     def __init__(self, model: LanguageModel, markov: MarkovModel, window: int) -> None:
-        if not isinstance(model.module.transformer, GPT):
-            raise InputError(f"{model.path}: variants need a causal language model or a binding model")
+        if not model.causal:
+            what = "variants need a causal language model or a binding model, got one of masked bases"
+            raise InputError(f"{model.path}: {what}; pretrain one with `objective` causal")
         self.model, self.markov, self.window = model, markov, window
         of = f"windows of {self.window} bases"
         shared = "of an insertion or deletion over the bases that both windows have"

@@ -39,7 +39,7 @@ class Trained(NamedTuple):
     @property
     def bits(self) -> str:
         """Bits per base with their interval."""
-        return spread(self.metrics.bits_per_base._asdict())
+        return spread(self.metrics.bits._asdict())
 
     @property
     def steps(self) -> str:
@@ -81,8 +81,8 @@ def best_table(runs: Mapping[str, Trained]) -> str:
     """One row a genome: the run with the fewest bits per base, and the Markov model to beat."""
     best: dict[str, tuple[str, Trained]] = {}
     for name, one in runs.items():
-        bits = one.metrics.bits_per_base.value
-        if one.data not in best or bits < best[one.data][1].metrics.bits_per_base.value:
+        bits = one.metrics.bits.value
+        if one.data not in best or bits < best[one.data][1].metrics.bits.value:
             best[one.data] = name, one
     rows = [
         [one.data, one.metrics.mode, f"{one.metrics.tokens / 1e6:.1f} million", one.bits, one.markov]
@@ -140,7 +140,7 @@ def vocabularies_table(runs: Mapping[str, Trained]) -> str:
         (full_name, full), (four_name, four) = by_mode["full"], by_mode["vocab4"]
         same = full.recipe == four.recipe and full.metrics.step == four.metrics.step
         if same and full.same_bases(four):
-            gap = full.metrics.bits_per_base.value - four.metrics.bits_per_base.value
+            gap = full.metrics.bits.value - four.metrics.bits.value
             rows.append(
                 [full.data, full.recipe, f"{full.metrics.step:,}", full.bits, four.bits, f"{gap:+.4f}"]
                 + [f"{full_name}, {four_name}"]

@@ -11,6 +11,7 @@ from dnalm.genome.plan import Plan
 from dnalm.genome.prepare import prepare
 
 MODES = ["full", "vocab4"]
+NONE = np.zeros(0, dtype=np.int64)
 
 
 def windows(genome, **settings):
@@ -100,7 +101,7 @@ def targets_of(genome, pieces, length):
     """Every real target, in order, as letters."""
     out = []
     for rows in tile(genome, "train", pieces, length, batch_size=3):
-        window = fixed_windows(genome, "train", rows, length)
+        window = fixed_windows(genome, "train", rows, length, NONE)
         out.append(window.targets[window.scored].numpy())
     return genome.tokenizer.decode(np.concatenate(out))
 
@@ -134,7 +135,7 @@ def test_context_is_on_the_left_and_padding_on_the_right(toy):
     genome, pieces = toy["vocab4"], np.array([[0, 10], [100, 104]])
     second = int(genome.segments("train")[1, 3])  # no context crosses the start of a segment
     (rows,) = tile(genome, "train", np.append(pieces, [[second, second + 3]], axis=0), 7, batch_size=8)
-    window = fixed_windows(genome, "train", rows, 7)
+    window = fixed_windows(genome, "train", rows, 7, NONE)
     assert window.real.tolist() == [[True] * 7] * 3 + [[True] * 2 + [False] * 5]
     scored = [[0] * 5 + [1] * 2, [0] * 4 + [1] * 3, [1] * 2 + [0] * 5]
     assert window.scored.int().tolist() == [[1] * 7, *scored]

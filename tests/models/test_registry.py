@@ -19,6 +19,7 @@ from dnalm.models.bags import KmerConfig, MorganConfig
 from dnalm.models.binding import BindingModel, BindingShape
 from dnalm.models.chemberta import ChemBERTaConfig
 from dnalm.models.cnn import CNNConfig
+from dnalm.models.conv import ConvConfig
 from dnalm.models.dilated_cnn import DilatedCNNConfig
 from dnalm.models.dnabert2 import DNABert2Config
 from dnalm.models.gene_cnn import GeneCNNConfig
@@ -47,6 +48,8 @@ class Sample(NamedTuple):
 
 SAMPLES = [
     Sample(GPTConfig(n_layer=1, n_head=2, n_embd=8, block_size=LENGTH, dropout=0.5)),
+    Sample(GPTConfig(n_layer=1, n_head=2, n_embd=8, block_size=LENGTH, dropout=0.5, objective="masked")),
+    Sample(ConvConfig(width=8, blocks=4, kernel=3, widest=4, block_size=LENGTH, dropout=0.5)),
     Sample(CNNConfig(width=8, encoder_kernel=5)),
     Sample(DilatedCNNConfig(width=8, encoder_kernel=3, dilated_kernel=3, dilations=2)),
     Sample(GeneCNNConfig(6, (4, 8), (3, 5)), stride=4),

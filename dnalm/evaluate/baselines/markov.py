@@ -15,7 +15,7 @@ Shapes used below
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,13 @@ HIGHEST_ORDER = 12
 """Order 12 counts 13-mers: 4^13 cells of 4 bytes, 268 MB."""
 BATCH = 1 << 18
 """Positions computed at a time; a batch holds fewer than twice as many."""
+
+
+class KmerCounts(NamedTuple):
+    """Counts of all k-mers up to a length in some stretches of bases."""
+
+    tables: list[npt.NDArray[np.integer[Any]]]  # Of order k: the counts of (k+1)-mers, [4^(k+1)]
+    bases: int  # How many were counted
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,7 @@ class Ladder:
 
 
 def ladder(
-    train: Iterable[npt.NDArray[np.uint8]],
+    train: Iterable[npt.NDArray[np.uint8]] | KmerCounts,
     validation: Iterable[npt.NDArray[np.uint8]],
     *,
     context: npt.NDArray[np.int64] | None = None,
@@ -75,7 +82,8 @@ def ladder(
     whatever the genome.
 
     Args:
-        train: base codes 0 to 3 of unbroken stretches, uint8, each [length].
+        train: base codes 0 to 3 of unbroken stretches, uint8, each [length]; or their counts, whose
+            highest order takes the place of `max_order`.
         validation: base codes of the pieces to score, uint8, each [length].
         context: how many bases of each piece are context only, [P], above 0; the first one if None.
         max_order: K.
@@ -86,7 +94,9 @@ def ladder(
     """
     if not 0 <= max_order <= HIGHEST_ORDER:
         raise InputError(f"max_order must be 0 to {HIGHEST_ORDER}, got {max_order}")
-    tables, train_bases = _count(train, max_order)
+    counts = train if isinstance(train, KmerCounts) else count_kmers(train, max_order)
+    tables, train_bases = counts
+    max_order = len(tables) - 1
     parts: list[tuple[int, npt.NDArray[np.float64]]] = []  # first piece, bits of the pieces from there on
     scored = seen = 0
     for codes, left in _batches(validation, max_order):
@@ -124,7 +134,7 @@ class MarkovModel:
         weight: float = 20.0,
     ) -> None:
         self.order, self.both_strands, self._weight = order, both_strands, weight
-        self._tables, self.bases = _count(stretches, order)
+        self._tables, self.bases = count_kmers(stretches, order)
         """Counts of each order, and the number of bases that were counted."""
 
     def bits(self, pieces: Sequence[npt.NDArray[np.uint8]]) -> list[npt.NDArray[np.float64]]:
@@ -141,7 +151,7 @@ class MarkovModel:
         ]
         stretches = (pieces[row][first:last] for row, first, last in runs)
         scored = [
-            list(_bits_by_order(self._tables, codes, left, self._weight))[-1][int(self.both_strands)]
+            list(bits_by_order(self._tables, codes, left, self._weight))[-1][int(self.both_strands)]
             for codes, left in _batches(stretches, self.order)
         ]
         at, joined = 0, np.concatenate([*scored, np.zeros(0)])
@@ -157,10 +167,8 @@ def _runs_of_bases(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
     return np.flatnonzero(is_base[1:] != is_base[:-1]).reshape(-1, 2)
 
 
-def _count(
-    stretches: Iterable[npt.NDArray[np.uint8]], max_order: int
-) -> tuple[list[npt.NDArray[np.integer[Any]]], int]:
-    """Return for each order k the counts of all (k+1)-mers, [4^(k+1)], and the number of bases."""
+def count_kmers(stretches: Iterable[npt.NDArray[np.uint8]], max_order: int) -> KmerCounts:
+    """Count the (k+1)-mers of each order k from 0 to `max_order` in base codes, uint8 [length] each."""
     tables: list[npt.NDArray[np.integer[Any]]] = [
         np.zeros(4 ** (order + 1), dtype=np.int64) for order in range(max_order)
     ]
@@ -178,7 +186,7 @@ def _count(
     for order in reversed(range(max_order)):  # every other k-mer ends a (k+1)-mer: sum over its first base
         for part in tables[order + 1].reshape(4, -1):
             tables[order] += part
-    return tables, total
+    return KmerCounts(tables, total)
 
 
 def _bits(
@@ -195,13 +203,13 @@ def _bits(
     its left, `piece` the number of its piece.
     """
     bits = np.zeros((2, len(tables), pieces))
-    for order, both in enumerate(_bits_by_order(tables, codes, left, weight)):
+    for order, both in enumerate(bits_by_order(tables, codes, left, weight)):
         for strand, each in enumerate(both):
             bits[strand, order] = np.bincount(piece, each, minlength=pieces)
     return bits
 
 
-def _bits_by_order(
+def bits_by_order(
     tables: list[npt.NDArray[np.integer[Any]]],
     codes: npt.NDArray[np.uint32],
     left: npt.NDArray[np.int64],

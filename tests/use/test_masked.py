@@ -1,0 +1,95 @@
+"""Tests for masked models on plain strings: `dnalm.load`."""
+
+import numpy as np
+import pytest
+import torch
+
+import dnalm
+from dnalm import checkpoint
+from dnalm.errors import InputError
+from dnalm.models.conv import ConvConfig
+from dnalm.models.gpt import GPTConfig
+from dnalm.models.language import LanguageModel
+
+BLOCK = 8
+SHAPES = {
+    "gpt": GPTConfig(n_layer=1, n_head=2, n_embd=8, block_size=BLOCK, objective="masked"),
+    "conv": ConvConfig(width=8, blocks=2, kernel=3, widest=2, block_size=BLOCK),
+}
+TEXT = "ACGTTGCAAGGCTTACGATCGATTACA"
+
+
+@pytest.fixture(params=SHAPES)
+def opened(request, tmp_path):
+    """A masked model of random weights, opened from its folder, and its module."""
+    torch.manual_seed(0)
+    shape = SHAPES[request.param]
+    module = LanguageModel(shape, 4)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.normal_(std=0.5)
+    tensors = {name: each for name, each in module.state_dict().items() if name != "lm_head.weight"}
+    about = {"kind": "language", "encoder": {"name": request.param, **vars(shape)}, "characters": "ACGT"}
+    checkpoint.save(tmp_path / "m", tensors, about | {"vocab_size": 4, "step": 5})
+    return dnalm.load(tmp_path / "m"), module.eval()
+
+
+def alone(module, text, at):
+    """Log-probabilities of the one masked letter of a text."""
+    tokens = torch.tensor([["ACGT".index(letter) for letter in text]])
+    tokens[0, at] = 4
+    found = module(tokens, torch.ones_like(tokens, dtype=torch.bool))
+    return found[0, at].log_softmax(-1).detach().numpy()
+
+
+def test_each_base_of_a_block_is_masked_alone_and_predicted_from_both_sides(opened):
+    model, module = opened
+    text = TEXT[:BLOCK]
+    (found,) = model.log_probabilities([text])
+    expected = [alone(module, text, at) for at in range(BLOCK)]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)  # float32
+    scores = model.score([text])
+    bits = [-expected[at]["ACGT".index(letter)] / np.log(2) for at, letter in enumerate(text)]
+    np.testing.assert_allclose(scores.per_base[0], bits, rtol=1e-4, atol=1e-5)
+
+
+def test_a_long_text_is_read_in_windows_whose_middle_counts(opened):
+    model, module = opened
+    (found,) = model.log_probabilities([TEXT], overlap=4)
+    for at in range(len(TEXT)):
+        begin = 0 if at < 6 else min((at - 2) // 4 * 4, 20)  # 4 apart, the last one at 20
+        expected = alone(module, TEXT[begin : begin + BLOCK], at - begin)
+        # In a window of 8 letters no two of them are masked in one pass.
+        np.testing.assert_allclose(found[at], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_other_letters_break_a_text_and_batches_do_not_matter(opened):
+    model, _ = opened
+    broken, first, second = model.log_probabilities(["ACGTTNGCATT", "ACGTT", "GCATT"])
+    expected = np.concatenate([first, np.full((1, 4), np.nan), second])
+    np.testing.assert_allclose(broken, expected, rtol=1e-4, atol=1e-5)
+    assert np.isfinite(model.log_probabilities(["A"])[0]).all()
+
+
+def test_both_strands_are_two_reads_turned_round(opened):
+    model, _ = opened
+    (both,) = model.both_strands([TEXT])
+    (forward,) = model.log_probabilities([TEXT])
+    turned = TEXT[::-1].translate(str.maketrans("ACGT", "TGCA"))
+    (other,) = model.log_probabilities([turned])
+    np.testing.assert_array_equal(both, np.stack([forward, other[::-1, ::-1]]))
+
+
+def test_states_of_a_long_text_are_those_of_the_windows_middles(opened):
+    model, module = opened
+    (states,) = model.embed([TEXT], pool="none", overlap=4)
+    tokens = torch.tensor([["ACGT".index(letter) for letter in TEXT[4:12]]])
+    expected = module.transformer(tokens, torch.ones_like(tokens, dtype=torch.bool))[0].detach().numpy()
+    np.testing.assert_allclose(states[6:10], expected[2:6], rtol=1e-4, atol=1e-5)
+
+
+def test_variants_need_a_causal_model(opened, tmp_path):
+    model, _ = opened
+    (tmp_path / "g.fa").write_text(f">c\n{TEXT}\n")
+    with pytest.raises(InputError, match="variants need a causal"):
+        model.score_variants(tmp_path / "g.fa", [("c", 4, "T", "A")])
