@@ -19,6 +19,7 @@ from dnalm.commands.progress import count_progress
 from dnalm.commands.runs import UseOptions, record_path
 from dnalm.data.annotation import Annotation
 from dnalm.data.labels import rename_rule
+from dnalm.device import Processor
 from dnalm.errors import InputError, counted, shortened
 from dnalm.files import atomic_file, sha256
 from dnalm.formats.gff import Gff
@@ -36,6 +37,8 @@ from dnalm.use.markov import Baseline, training_markov
 from dnalm.use.regions import Regions
 from dnalm.use.score import RegionScore, RegionSums, ScoredPiece, Scoring, without_overlaps
 
+SETTINGS = ("part", "bases", "codons", "keep_dubious", "rename", "species")
+"""Options that the record has."""
 HEADER = "name\tcontig\tstart\tend\tbases\tbits_per_base\tmarkov\tgain\n"
 
 
@@ -63,6 +66,8 @@ class Options:
     codons: int = 1000  # Codons that are sampled for substitutions.
     keep_dubious: bool = False  # Use open reading frames that the annotation marks as dubious too.
     markov_order: int | None = None  # Order of the Markov model; that of the model's run unless given.
+    species: str | None = None
+    """Genome of a model with a species token as whose the sequences are read; unknown unless given."""
     use: UseOptions = field(default_factory=UseOptions)
 
 
@@ -80,7 +85,7 @@ def run(options: Options) -> None:
     path = options.fasta or options.genome
     if path is None or (options.fasta is not None and options.regions is not None):
         raise InputError("score needs `genome`, with or without `regions`, or `fasta`")
-    model = _language_model(options.model, processor.device, processor.precision)
+    model = _language_model(options, processor)
     genome, rename = IndexedGenome(path), rename_rule(options.rename)
     baseline = _baseline(options, genome)
     regions = Regions(genome, options.regions, rename)
@@ -94,7 +99,7 @@ def run(options: Options) -> None:
     record = Record(
         record_path(options.out),
         "score",
-        recipe={key: getattr(options, key) for key in ("part", "bases", "codons", "keep_dubious", "rename")},
+        recipe={key: getattr(options, key) for key in SETTINGS},
         seed=0,
         data=_inputs(options),
         device=str(processor),
@@ -113,9 +118,10 @@ def run(options: Options) -> None:
         print(written)
 
 
-def _language_model(path: Path, device: str, precision: str) -> LanguageModel:
+def _language_model(options: Options, processor: Processor) -> LanguageModel:
     """Open the model; InputError if it is of another kind."""
-    model = load(path, device=device, precision=precision)
+    path, device, precision = options.model, processor.device, processor.precision
+    model = load(path, device=device, precision=precision, species=options.species)
     if isinstance(model, LanguageModel):
         return model
     verb = "dnalm predict" if isinstance(model, BindingModel) else "dnalm interact screen"

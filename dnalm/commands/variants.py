@@ -26,7 +26,7 @@ from dnalm.use.variant_scores import scorer_of, window_of
 from dnalm.use.variants import Places, Scored, Scorer, Survey, ordered, score_records, score_vcf, survey
 
 ENDINGS = (".vcf.gz", ".vcf", ".tsv.gz", ".tsv")
-SETTINGS = ("window", "rename", "markov_order", "site_threshold", "allele_frequency", "rare_count")
+SETTINGS = ("window", "rename", "markov_order", "species", "site_threshold", "allele_frequency", "rare_count")
 """Options that the record has, beside what the metrics have."""
 
 
@@ -44,6 +44,8 @@ class Options(UseOptions):
     window: int | None = None
     """Bases that the model reads around a variant; 300, or as many as it can, unless given."""
     markov_order: int | None = None  # Another order of the Markov model beside a language model.
+    species: str | None = None
+    """Genome of a language model with a species token as whose the windows are read; unknown unless given."""
     site_threshold: float | None = None
     """Predicted score from which on a base belongs to a site, for a binding model; half of the largest in the
     reference windows of the first 1,000 records unless given."""
@@ -68,7 +70,8 @@ def run(options: Options) -> None:
         raise InputError("--calibrate-against and --allele-frequency say the same; give one of them")
     index = out.with_name(out.name + index_suffix(0))
     processor = options.begin(out, *([index] if out.name.endswith(".vcf.gz") else []))
-    model = load(options.model, device=processor.device, precision=processor.precision)
+    device, precision = processor.device, processor.precision
+    model = load(options.model, device=device, precision=precision, species=options.species)
     window, rename = window_of(model, options.window), rename_rule(options.rename)
     with IndexedGenome(options.genome) as genome:
         places, vcf = Places(genome, window, rename), VcfFile(options.vcf)

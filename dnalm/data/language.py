@@ -22,6 +22,8 @@ PIECE_BASES, SHORT_PIECE_BASES = 3001, 301  # of an evaluation piece: the first 
 CHOSEN, MASKED, REPLACED = 0.15, 0.8, 0.1
 """Of bases: chosen to be predicted; of these the masked ones, and those replaced by a random base (Devlin et
 al. 2019); the rest is left as it is."""
+UNKNOWN = 0.1
+"""Of windows: those of no named species, so that the vector of unknown ones is trained."""
 FEW_PIECES = 30  # with fewer long pieces in a part, short ones are used: an interval resamples pieces
 
 
@@ -31,6 +33,7 @@ class LanguageBatch(NamedTuple):
     tokens: Tensor  # uint8, [B, L]; the id of the mask is the number of tokens in the vocabulary
     targets: Tensor  # uint8, [B, L]: the token that follows, or of the masked objective the token itself
     weights: Tensor | None  # float, [B, L]: weight of each target in the loss; None when all are 1
+    species: Tensor | None = None  # int64, [B]: row of `species_rows`; None for a model without species
 
 
 class LanguageWindows:
@@ -45,6 +48,7 @@ class LanguageWindows:
         regions: weights of further bases, multiplied with that one.
         masked: mask tokens, of which each is to predict itself, in place of predicting the next.
         rc_augment: half of the windows are read from the other strand; in full, those without a header.
+        species: as of `species_rows`; batches name the genome of each window but a few, see `UNKNOWN`.
 
     `caution` is a message if the weight of repeats has no effect.
 
@@ -63,9 +67,11 @@ class LanguageWindows:
         regions: RegionWeights | None = None,
         masked: bool = False,
         rc_augment: bool = False,
+        species: str = "",
     ) -> None:
         self.genome, self.length, self.seed, self.repeat_weight = genome, length, seed, repeat_weight
         self.regions, self.masked, self.rc_augment = regions, masked, rc_augment
+        self.rows = species_rows(genome, species)
         self.smallest = batch_size  # all batches have equally many rows
         self.caution = _caution(genome, repeat_weight)
         self._tokens = genome.tokens("train")
@@ -97,7 +103,8 @@ class LanguageWindows:
     def batch(self, step: int, rank: int = 0, world: int = 1) -> LanguageBatch:
         """Return the rows rank, rank + world, ... of batch `step`."""
         random, rows = self._random(step), slice(rank, None, world)  # draws are of all rows, whoever asks
-        at = self._starts(random)[rows, None] + np.arange(self.length + 1)  # [B, L + 1]
+        starts = self._starts(random)
+        at = starts[rows, None] + np.arange(self.length + 1)  # [B, L + 1]
         ids = self._tokens[at]
         weights = self._weights(ids, at)
         if self.rc_augment:
@@ -107,10 +114,16 @@ class LanguageWindows:
                 weights[turned] = weights[turned, ::-1]
         if self.masked:
             draws = random.random((2, self.smallest, self.length))[:, rows]
-            return self._mask(ids[:, :-1], None if weights is None else weights[:, :-1], draws)
-        joint = torch.from_numpy(ids)
-        after = None if weights is None else torch.from_numpy(weights[:, 1:])
-        return LanguageBatch(joint[:, :-1], joint[:, 1:], after)
+            batch = self._mask(ids[:, :-1], None if weights is None else weights[:, :-1], draws)
+        else:
+            joint = torch.from_numpy(ids)
+            after = None if weights is None else torch.from_numpy(weights[:, 1:])
+            batch = LanguageBatch(joint[:, :-1], joint[:, 1:], after)
+        if self.rows is None:
+            return batch
+        known = random.random(self.smallest) >= UNKNOWN
+        species = np.where(known, self.rows[self.genome.genome_numbers("train", starts)], 0)[rows]
+        return batch._replace(species=torch.from_numpy(species))
 
     def _mask(
         self,
@@ -169,6 +182,16 @@ class LanguageWindows:
         )
         outside: npt.NDArray[np.bool_] = header <= line_end
         return outside
+
+
+def species_rows(genome: PreparedGenome, species: str) -> Rows | None:
+    """Return the row of each genome in `SpeciesToken`, by its number; None for a model without species.
+
+    `species` are names, separated by commas; genomes that are not among them are unknown, row 0.
+    """
+    names = species.split(",")
+    rows = [names.index(name) + 1 if name in names else 0 for name in genome.genomes]
+    return np.array(rows) if species else None
 
 
 def _caution(genome: PreparedGenome, repeat_weight: float) -> str:

@@ -14,11 +14,18 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from dnalm import process
 from dnalm.bootstrap import resamples
-from dnalm.data.language import FixedWindows, choose_pieces, context_starts, fixed_windows, tile
+from dnalm.data.language import (
+    FixedWindows,
+    choose_pieces,
+    context_starts,
+    fixed_windows,
+    species_rows,
+    tile,
+)
 from dnalm.data.masking import FixedPositions, fixed_positions, masked_windows, tile_masked
 from dnalm.dna import NOT_A_BASE
 from dnalm.errors import InputError
@@ -73,13 +80,14 @@ def score(
     length: int,
     *,
     masked: bool = False,
+    species: str = "",
     together: bool = False,
 ) -> LanguageScores:
     """Score a language model on the fixed pieces of `part` that hold about `bases` bases (0: all).
 
     `genome` has the model's vocabulary; `length` is L, tokens per window. `masked`: the model predicts masked
-    tokens, and is scored at the fixed positions alone. `together`: all processes call this at the same time,
-    and divide the windows among them.
+    tokens, and is scored at the fixed positions alone. `species`: the model's `species_token`. `together`:
+    all processes call this at the same time, and divide the windows among them.
 
     Raises:
         InputError: if a masked model has no position to be scored at.
@@ -89,6 +97,7 @@ def score(
     if masked and not len(positions.offsets):
         what = f"no base of {part} is one of those that masked models are scored on, one in 20"
         raise InputError(f"{genome.folder}: {what}; hold out a larger part")
+    numbers = species_rows(genome, species)
     batches: list[Any] = (
         tile_masked(genome, part, pieces, positions, length, EVALUATION_BATCH)
         if masked
@@ -101,7 +110,9 @@ def score(
             if masked
             else fixed_windows(genome, part, rows, length, positions.offsets)
         )
-        return _batch_log_loss(model, windows, genome.tokenizer)
+        begins = [row.begin for row in rows]
+        species = None if numbers is None else torch.from_numpy(numbers[genome.genome_numbers(part, begins)])
+        return _batch_log_loss(model, windows, genome.tokenizer, species)
 
     was_training = model.training
     model.eval()
@@ -116,11 +127,14 @@ def score(
     return LanguageScores(nats_per_token, bits[0], counts[0], bits[1], counts[1])
 
 
-def _batch_log_loss(model: nn.Module, windows: FixedWindows, tokenizer: CharacterTokenizer) -> BatchLogLoss:
+def _batch_log_loss(
+    model: nn.Module, windows: FixedWindows, tokenizer: CharacterTokenizer, species: Tensor | None
+) -> BatchLogLoss:
     """Return the log loss of a batch of windows, over tokens and over bases."""
     device = next(model.parameters()).device
     codes = torch.from_numpy(tokenizer.base_of_token.astype(np.int64))
-    logits = model(windows.tokens.to(device), windows.real.to(device)).float().cpu()
+    of = {} if species is None else {"species": species.to(device)}
+    logits = model(windows.tokens.to(device), windows.real.to(device), **of).float().cpu()
     targets = windows.targets.long()
     nats = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view(targets.shape)
     base = codes[targets]  # [B, L]
@@ -140,11 +154,17 @@ def _batch_log_loss(model: nn.Module, windows: FixedWindows, tokenizer: Characte
 
 
 def evaluate_language(
-    model: nn.Module, genome: PreparedGenome, bases: int, length: int, *, masked: bool = False
+    model: nn.Module,
+    genome: PreparedGenome,
+    bases: int,
+    length: int,
+    *,
+    masked: bool = False,
+    species: str = "",
 ) -> dict[str, Any]:
     """Score `model` and count models on the same about `bases` validation bases (0: all).
 
-    `length` is L, tokens per window; `masked` as of `score`.
+    `length` is L, tokens per window; `masked` and `species` as of `score`.
 
     Returns:
         As run.json has them, of a causal model: `bits_per_base`, `ladder` of Markov models, `gain` over the
@@ -152,7 +172,7 @@ def evaluate_language(
         there are none). Of a masked model, all at these positions: `bits_per_masked_base`, `two_sided`, the
         ladder of two-sided count models, `gain` over the best one, `ladder`, `gain_over_markov`, `verdict`.
     """
-    scores = score(model, genome, "val", bases, length, masked=masked)
+    scores = score(model, genome, "val", bases, length, masked=masked, species=species)
     counts = count_kmers(genome.bases_of("train"), HIGHEST_ORDER)
     pieces = choose_pieces(genome, "val", bases)
     positions = fixed_positions(genome, "val", pieces)

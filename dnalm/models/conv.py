@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from dnalm.config import check_fractions, check_minimum, check_odd, refuse
 from dnalm.models.gpt import INIT_STD
-from dnalm.models.layers import Encoder, check_tokens, mask_padding, run_layers
+from dnalm.models.layers import Encoder, SpeciesToken, check_tokens, mask_padding, run_layers
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class ConvConfig:
     """Dilations double from 1 to at most this, a power of 2, halve back to 1, and so on."""
     block_size: int = 300  # The longest sequence, in tokens (L).
     dropout: float = 0.0  # Dropout rate in training: of embeddings and blocks' outputs.
+    species_token: str = ""  # As in `GPTConfig`
 
     def __post_init__(self) -> None:
         wrong = check_minimum(self, width=1, blocks=1, widest=1, block_size=1)
@@ -83,10 +84,21 @@ class ConvEncoder(Encoder):
             if parameter.ndim > 1:
                 is_last = name.endswith("dense.weight")
                 nn.init.normal_(parameter, std=INIT_STD / math.sqrt(config.blocks if is_last else 1))
+        species = config.species_token
+        self.species = SpeciesToken(species, config.width) if species else None
 
-    def forward(self, tokens: Tensor, real: Tensor, layers: Collection[int] | None = None) -> Tensor:
-        """Map tokens to states that depend on both sides; see `Encoder`, and `GPT.forward` for `layers`."""
+    def forward(
+        self,
+        tokens: Tensor,
+        real: Tensor,
+        layers: Collection[int] | None = None,
+        species: Tensor | None = None,
+    ) -> Tensor:
+        """Map tokens to states that depend on both sides; see `Encoder`, and `GPT.forward` for the others."""
         check_tokens(tokens, real, longest=self.config.block_size)
-        x = self.dropout(self.wte(tokens.long()))  # [B, L, D]
+        x = self.wte(tokens.long())  # [B, L, D]
+        if self.species is not None:
+            x = self.species(x, species)
+        x = self.dropout(x)
         recompute = self.gradient_checkpointing
         return run_layers(x, self.layers, self.ln_f, real, real, layers=layers, recompute=recompute)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dnalm.config import check_fractions, check_minimum, check_multiple, refuse
-from dnalm.models.layers import Angles, Encoder, check_tokens, rotary_angles, rotate, run_layers
+from dnalm.models.layers import Angles, Encoder, SpeciesToken, check_tokens, rotary_angles, rotate, run_layers
 
 INIT_STD = 0.02  # standard deviation of untrained weights (Radford et al. 2019)
 
@@ -32,6 +32,9 @@ class GPTConfig:
     """Position encoding: a learned table, or rotation of queries and keys."""
     objective: Literal["causal", "masked"] = "causal"
     """What pretraining predicts: the next token, from those on its left, or masked ones, from both sides."""
+    species_token: str = ""
+    """Genomes that get a vector each, added to the embedding of every token: their names, separated by
+    commas; all: those of the data. One more vector is for unknown genomes."""
 
     def __post_init__(self) -> None:
         wrong = check_minimum(self, n_layer=1, n_head=1, n_embd=1, block_size=1)
@@ -138,21 +141,32 @@ class GPT(Encoder):
                 nn.init.normal_(parameter, std=INIT_STD)
             elif name.endswith("bias"):
                 nn.init.zeros_(parameter)
+        species = config.species_token
+        self.species = SpeciesToken(species, config.n_embd) if species else None
 
     @property
     def layers(self) -> nn.ModuleList:
         """The blocks, first to last."""
         return self.h
 
-    def forward(self, tokens: Tensor, real: Tensor, layers: Collection[int] | None = None) -> Tensor:
+    def forward(
+        self,
+        tokens: Tensor,
+        real: Tensor,
+        layers: Collection[int] | None = None,
+        species: Tensor | None = None,
+    ) -> Tensor:
         """Map tokens to states that depend on their own token and its left, or both sides; see `Encoder`.
 
         Padding must be on the right, and L at most block_size. `layers`: return the states of each of these
-        in turn, [B, L, layers D], instead of the last: 0 is the embedding, n_layer the last.
+        in turn, [B, L, layers D], instead of the last: 0 is the embedding, n_layer the last. `species`: the
+        row of each sequence in `SpeciesToken`, integers [B].
         """
         check_tokens(tokens, real, longest=self.config.block_size)
         length, angles = tokens.shape[1], None
         x = self.wte(tokens.long())  # [B, L, D]
+        if self.species is not None:
+            x = self.species(x, species)
         if self.config.position == "learned":
             x = x + self.wpe.weight[:length]
         else:

@@ -36,6 +36,8 @@ def branch_logits(
     steps = torch.arange(alternatives.shape[1], device=start.device)
     position = (start[:, None] + steps).clamp(max=core.config.block_size - 1)  # [A, T]
     x, y = core.wte(references.long()), core.wte(alternatives.long())
+    if core.species is not None:
+        x, y = core.species(x), core.species(y)
     x_angles: Angles | None = None
     y_angles: Angles | None = None
     if core.config.position == "learned":

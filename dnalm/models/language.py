@@ -38,12 +38,13 @@ class LanguageModel(Model):
         """The token that stands for a masked one; None for a model that predicts the next token."""
         return self.transformer.mask_token
 
-    def forward(self, tokens: Tensor, real: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, real: Tensor, species: Tensor | None = None) -> Tensor:
         """Map tokens [B, L] and their mask, bool [B, L], to logits, [B, L, V].
 
-        They are of the token after each, or of a masked model of the token itself.
+        They are of the token after each, or of a masked model of the token itself. `species`: the row of each
+        sequence in `SpeciesToken`, integers [B].
         """
-        logits: Tensor = self.lm_head(self.transformer(tokens, real))
+        logits: Tensor = self.lm_head(self.transformer(tokens, real, species=species))
         return logits[..., : self.vocab_size]
 
 

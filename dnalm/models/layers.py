@@ -33,6 +33,23 @@ class Encoder(nn.Module):
         return real
 
 
+class SpeciesToken(nn.Module):
+    """A vector for each genome that a model was trained on, added to the embedding of every token.
+
+    Row 0 is for any other genome. All are 0 at first: an untrained model is the same with them and without.
+    `row` is the one where a call names none.
+    """
+
+    def __init__(self, names: str, width: int) -> None:
+        super().__init__()
+        self.names, self.row = ["unknown", *names.split(",")], 0
+        self.weight = nn.Parameter(torch.zeros(len(self.names), width))
+
+    def forward(self, x: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Return embeddings x, [B, L, D], with the vector of each sequence, rows [B], added."""
+        return x + (self.weight[self.row] if rows is None else self.weight[rows.long(), None])
+
+
 class Model(nn.Module):
     """An encoder with its head."""
 

@@ -82,7 +82,7 @@ def published_content(model: BindingModel, about: Mapping[str, Any]) -> dict[str
         if shape.encoder != CNNConfig():
             return None
         return {"model_state": core | {f"head.{name}": tensor for name, tensor in head.items()}, **about}
-    if not isinstance(shape.encoder, GPTConfig) or shape.encoder.objective != "causal":
+    if not isinstance(shape.encoder, GPTConfig) or not is_published(shape.encoder):
         return None
     if shape.tuning.features not in ("last", "mix"):
         return None
@@ -95,9 +95,14 @@ def published_content(model: BindingModel, about: Mapping[str, Any]) -> dict[str
     return {"gpt_state": gpt, "regressor_state": head, "config": config, "vocab_size": vocab_size, **about}
 
 
+def is_published(config: GPTConfig) -> bool:
+    """Return whether the published files have models of this kind."""
+    return config.objective == "causal" and not config.species_token
+
+
 def gpt_fields(config: GPTConfig) -> dict[str, Any]:
     """Return the shape of a causal GPT as the published files have it; a learned position is not named."""
-    left_out = {"objective"} | ({"position"} if config.position == "learned" else set())
+    left_out = {"objective", "species_token"} | ({"position"} if config.position == "learned" else set())
     return {name: value for name, value in asdict(config).items() if name not in left_out}
 
 

@@ -3,7 +3,7 @@
 import functools
 import time
 from collections.abc import Callable, Set
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +24,7 @@ from dnalm.models.conv import ConvConfig
 from dnalm.models.gpt import GPT, GPTConfig
 from dnalm.models.language import LanguageModel, LanguageShape
 from dnalm.models.local_start import start_local
-from dnalm.models.published import gpt_fields
+from dnalm.models.published import gpt_fields, is_published
 from dnalm.models.registry import entry_of
 from dnalm.train.loop import Loop
 from dnalm.train.memory import raise_on_out_of_memory
@@ -91,6 +91,7 @@ class LanguageTask:
             regions=self.regions,
             masked=self.masked,
             rc_augment=self.config.rc_augment,
+            species=self.encoder.species_token,
         )
 
     def build_model(self) -> LanguageModel:
@@ -103,7 +104,9 @@ class LanguageTask:
 
     def loss(self, model: nn.Module, batch: LanguageBatch) -> Tensor:
         """Return the mean cross-entropy in nats per token (weighted, where the batch has weights)."""
-        logits = model(batch.tokens, torch.ones_like(batch.tokens, dtype=torch.bool)).float().flatten(0, 1)
+        of = {} if batch.species is None else {"species": batch.species}
+        logits = model(batch.tokens, torch.ones_like(batch.tokens, dtype=torch.bool), **of)
+        logits = logits.float().flatten(0, 1)
         targets = batch.targets.long().flatten()
         if batch.weights is None:
             return F.cross_entropy(logits, targets)
@@ -118,9 +121,9 @@ class LanguageTask:
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Score `model` on the fixed pieces of train and of validation."""
         bases, length = self.config.eval_bases, self.encoder.block_size
-        together = {"masked": self.masked, "together": True}
-        train = score(model, self.genome, "train", bases, length, **together)
-        val = score(model, self.genome, "val", bases, length, **together)
+        how: dict[str, Any] = {"masked": self.masked, "species": self.encoder.species_token, "together": True}
+        train = score(model, self.genome, "train", bases, length, **how)
+        val = score(model, self.genome, "val", bases, length, **how)
         return {
             "train_loss": train.nats_per_token,
             "val_loss": val.nats_per_token,
@@ -181,7 +184,11 @@ class PretrainConfig:
         if self.architecture == "gpt":
             return gpt
         return ConvConfig(
-            width=gpt.n_embd, blocks=gpt.n_layer, block_size=gpt.block_size, dropout=gpt.dropout
+            width=gpt.n_embd,
+            blocks=gpt.n_layer,
+            block_size=gpt.block_size,
+            dropout=gpt.dropout,
+            species_token=gpt.species_token,
         )
 
     @property
@@ -225,6 +232,9 @@ class PretrainRun(TrainingRun):
         self.compiled = choose_compiled(config.compile, self.processor, train.steps)
         genome = PreparedGenome(config.data)
         genome.verify()
+        if config.encoder.species_token:
+            species = _species(genome, config.encoder.species_token)
+            self.config = config = replace(config, encoder=replace(config.encoder, species_token=species))
         self.folder, self.derived = config.out / config.mode, [config.out / TIME_COMPARISON]
         self.files = list(result_files(config.out, config.mode).values())
         self.check_folder()
@@ -273,10 +283,12 @@ class PretrainRun(TrainingRun):
             config.task.final_bases,
             config.encoder.block_size,
             masked=self.task.masked,
+            species=config.encoder.species_token,
         )
         files = result_files(config.out, config.mode)
         write_json(files["loss_data"], metrics["history"] | {"vocab_size": metrics["vocab_size"]})
-        if not self.task.masked:  # the published files have no other model
+        has_published = is_published(config.encoder)
+        if has_published:
             content = {
                 "model_args": gpt_fields(config.encoder) | {"vocab_size": genome.tokenizer.vocab_size},
                 "characters": genome.tokenizer.characters,
@@ -285,7 +297,7 @@ class PretrainRun(TrainingRun):
                 "iter": best["step"],
             }
             checkpoint.write_pt(files["checkpoint"], content)
-        left_out = {"summary"} | ({"checkpoint"} if self.task.masked else set())
+        left_out = {"summary"} | (set() if has_published else {"checkpoint"})
         names = {key: path.name for key, path in files.items() if key not in left_out}
         summary = {"elapsed_time": loop.elapsed, "best_val_loss": best["val_loss"], **names}
         write_json(files["summary"], summary)
@@ -311,6 +323,21 @@ class PretrainRun(TrainingRun):
             "tokens_per_second": per_step / loop.seconds_per_step if loop.seconds_per_step else None,
             "history": history | {"tokens": [step * per_step for step in history["iterations"]]},
         }
+
+
+def _species(genome: PreparedGenome, names: str) -> str:
+    """Return the genomes that get a token, of `names`; all: every one of the data."""
+    if "genomes" not in genome.meta:
+        raise InputError(
+            f"{genome.folder}: `species_token` needs named genomes; prepare them with `genome_names`"
+        )
+    wanted = genome.genomes if names == "all" else [name.strip() for name in names.split(",")]
+    if unknown := [name for name in wanted if name not in genome.genomes]:
+        raise InputError(
+            f"`species_token`: no genome {unknown[0]!r} in {genome.folder}; there are "
+            f"{', '.join(genome.genomes)}; all is for every one"
+        )
+    return ",".join(dict.fromkeys(wanted))
 
 
 def _tensorboard(folder: Path) -> Callable[[dict[str, Any]], None]:

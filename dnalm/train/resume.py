@@ -15,7 +15,7 @@ from dnalm.process import Say
 LAST, BEFORE, BEST = "last", "last-before", "checkpoint"
 """Folders of a run: its state, the state before, the weights with the lowest validation loss."""
 LOG = "metrics.jsonl"
-ADDED = {"features": "last", "objective": "causal", "rc_augment": False, "regions": []}
+ADDED = {"features": "last", "objective": "causal", "rc_augment": False, "species_token": "", "regions": []}
 """Settings that states of 0.1.0 do not name, with what they were then."""
 
 
