@@ -37,8 +37,8 @@ class Options(PretrainConfig):
     """The encoder: a GPT, or dilated convolutions (n_layer blocks, n_embd wide; heads and positions do not
     count), for --objective masked."""
     region_weight: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """FILE.bed=WEIGHT: weight in the loss, at least 0, of the bases in the regions of a BED file, multiplied
-    with that of repeats; give it again for another file."""
+    """FILE.bed=WEIGHT, or FILE.gff3:TYPE=WEIGHT for features of a type: weight in the loss, at least 0, of
+    the bases in these regions, multiplied with that of repeats; give it again for another file."""
     run: RunOptions = field(default_factory=RunOptions)
 
 

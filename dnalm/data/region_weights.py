@@ -4,7 +4,8 @@ Positions are 0-based and half-open. Shapes: R regions of one contig; E covered 
 part.
 """
 
-from collections import defaultdict
+import re
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,9 +16,12 @@ from dnalm.data.epochs import Rows
 from dnalm.errors import InputError, counted
 from dnalm.files import sha256
 from dnalm.formats.bed import read_bed
+from dnalm.formats.gff import Gff
 from dnalm.genome.folder import PreparedGenome
 
 SHOWN = 5  # contigs that a message names
+ANNOTATION = re.compile(r"(.+\.(?:gff3?|gtf)(?:\.gz)?)(?::([^:/]+))?")
+"""A GFF3 or GTF file, and after a colon the type of its features that count."""
 
 
 class RegionWeights:
@@ -28,23 +32,24 @@ class RegionWeights:
 
     Args:
         genome: a prepared folder.
-        given: of each file its path and the weight of its regions, `FILE.bed=0.1`.
+        given: of each file its path and the weight of its regions, `FILE.bed=0.1`, or `FILE.gff3:CDS=0.1` for
+            the features of one type.
 
     Raises:
-        InputError: if a weight is missing or below 0, a file is no BED or of another genome, regions of
-            different weights overlap, or every base would weigh nothing.
+        InputError: if a weight is missing or below 0, a file is of another genome or has no such region,
+            regions of different weights overlap, or every base would weigh nothing.
     """
 
     def __init__(self, genome: PreparedGenome, given: Sequence[str]) -> None:
         self.caution = ""  # Which regions are on contigs that the genome lacks, in a sentence
         self.sources = [
-            {"name": path.name, "sha256": sha256(path), "weight": weight}
-            for path, weight in map(_split, given)
+            {"name": path.name, "sha256": sha256(path), "weight": weight} | ({"type": kind} if kind else {})
+            for path, kind, weight in map(_split, given)
         ]
         self._genome = genome
         rows: dict[str, list[tuple[int, int, float]]] = defaultdict(list)
-        for path, weight in map(_split, given):
-            self._read(path, weight, rows)
+        for path, kind, weight in map(_split, given):
+            self._read(path, kind, weight, rows)
         parts = [self._in_train(name, _merged(name, np.array(rows[name]))) for name in rows]
         stretches = np.concatenate([np.zeros((0, 3)), *parts])
         stretches = stretches[stretches[:, 0].argsort()]  # start, end and weight, [E, 3]
@@ -65,11 +70,15 @@ class RegionWeights:
         found: npt.NDArray[np.float32] = self._weights[np.searchsorted(self._edges, at, side="right")]
         return found
 
-    def _read(self, path: Path, weight: float, rows: dict[str, list[tuple[int, int, float]]]) -> None:
+    def _read(
+        self, path: Path, kind: str, weight: float, rows: dict[str, list[tuple[int, int, float]]]
+    ) -> None:
         """Add the regions of a file to `rows`, by contig."""
         lengths = {each["name"]: each["length"] for each in self._genome.meta["contigs"]}
         unknown, left_out, read = set(), 0, 0
-        for contig, start, end in read_bed(path):
+        for contig, start, end in (
+            self._features(path, kind) if ANNOTATION.fullmatch(path.name) else read_bed(path)
+        ):
             if contig not in lengths:
                 unknown.add(contig)
                 left_out += 1
@@ -92,8 +101,24 @@ class RegionWeights:
             )
         if unknown:
             what = f"{missing} of it are not in the genome"
-            message = f"{path}: {what}: {counted(left_out, 'region')} left out, {read:,} read"
-            self.caution = f"{self.caution}; {message}" if self.caution else message
+            self._warn(f"{path}: {what}: {counted(left_out, 'region')} left out, {read:,} read")
+
+    def _warn(self, message: str) -> None:
+        self.caution = f"{self.caution}; {message}" if self.caution else message
+
+    def _features(self, path: Path, kind: str) -> list[tuple[str, int, int]]:
+        """Return the features of an annotation, those of one type if `kind` is not empty."""
+        gff, kinds, found = Gff(path), Counter[str](), []
+        for feature in gff:
+            kinds[feature.kind] += 1
+            if kind in ("", feature.kind):
+                found.append((feature.contig, feature.start, feature.end))
+        if kinds and not found:
+            has = ", ".join(f"{name} ({count:,})" for name, count in kinds.most_common(SHOWN))
+            raise InputError(f"{path}: `region_weight`: no feature of type {kind!r}; it has {has}")
+        if wrong := sum(gff.left_out.values()):
+            self._warn(f"{path}: {counted(wrong, 'line')} left out, which are no features")
+        return found
 
     def _in_train(self, contig: str, regions: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return the base numbers of train that regions of a contig hold, with weights, [.., 3]."""
@@ -109,17 +134,18 @@ class RegionWeights:
         return np.concatenate(found)
 
 
-def _split(given: str) -> tuple[Path, float]:
-    """Return the path and the weight of one `region_weight`."""
+def _split(given: str) -> tuple[Path, str, float]:
+    """Return the path, the type of features and the weight of one `region_weight`."""
     name, _, text = given.rpartition("=")
     try:
         weight = float(text)
     except ValueError:
         weight = -1.0
     if not name or not 0 <= weight < float("inf"):
-        wanted = "FILE.bed=WEIGHT, the weight at least 0"
+        wanted = "FILE.bed=WEIGHT or FILE.gff3:TYPE=WEIGHT, the weight at least 0"
         raise InputError(f"`region_weight`: expected {wanted}, got {given!r}; for example exons.bed=0.1")
-    return Path(name), weight
+    annotation = ANNOTATION.fullmatch(name)
+    return (Path(annotation[1]), annotation[2] or "", weight) if annotation else (Path(name), "", weight)
 
 
 def _merged(contig: str, regions: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -39,6 +39,23 @@ def test_bases_of_regions_have_their_weight_and_all_others_1(toy, given, mode):
     assert [each["weight"] for each in regions.sources] == [0.1, 3.0]
 
 
+def test_features_of_one_type_of_an_annotation_weigh_as_the_same_regions_of_a_bed(toy, tmp_path):
+    lines = [("chr1", "CDS", 2491, 2510), ("chr1", "gene", 1, 4000), ("chr1", "CDS", 101, 160)]
+    gff = tmp_path / "genes.gff3"
+    rows = ["\t".join((contig, "x", kind, str(a), str(b), ".", "+", ".", "")) for contig, kind, a, b in lines]
+    gff.write_text("\n".join(["##gff-version 3", *rows, "no feature"]) + "\n")
+    path = bed(tmp_path / "a.bed", ("chr1", 100, 160), ("chr1", 2490, 2510))
+    at = np.arange(4000)
+    found, expected = (RegionWeights(toy["vocab4"], [each]) for each in (f"{gff}:CDS=0.1", f"{path}=0.1"))
+    np.testing.assert_array_equal(found.weights(at), expected.weights(at))
+    assert (found.weights(at) != 1).sum() > 60
+    assert "1 line left out" in found.caution
+    genes = RegionWeights(toy["vocab4"], [f"{gff}=0.5"])  # of any type
+    assert (genes.weights(at) == 0.5).sum() > 3900
+    with pytest.raises(InputError, match=r"no feature of type 'exon'; it has CDS \(2\), gene \(1\)"):
+        RegionWeights(toy["vocab4"], [f"{gff}:exon=0.1"])
+
+
 @pytest.mark.parametrize("masked", [False, True])
 def test_weights_of_regions_and_repeats_are_multiplied(toy, given, masked):
     genome, regions = toy["vocab4"], RegionWeights(toy["vocab4"], given)
