@@ -52,6 +52,8 @@ VCF_HEAD = '##INFO=<ID=AF,Number=A,Type=Float,Description="Frequency">\n#' + "\t
 def test_commands_run_as_written(toy_fasta, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "genome.fa.gz").write_bytes(gzip.compress(toy_fasta.read_bytes()))
+    relative = np.random.default_rng(1).choice(list("ACGT"), 900)
+    (tmp_path / "relative.fa.gz").write_bytes(gzip.compress(f">chr1\n{''.join(relative)}\n".encode()))
     (tmp_path / "motif.meme").write_text(MOTIF)
     pytest.importorskip("rdkit")
     letters = "".join(toy_fasta.read_text().split(">")[1].splitlines()[1:]).upper()
@@ -66,12 +68,14 @@ def test_commands_run_as_written(toy_fasta, tmp_path, monkeypatch):
         "pretrain",
         "pretrain",
         "compare",
+        *["prepare", "pretrain"],
         "label",
         "finetune",
         "finetune",
         "baseline",
         "evaluate",
         "compare",
+        "finetune",
         *["predict", "variants", "explain", "score", "compare"],
         *["interact"] * 8,
     ]
@@ -82,6 +86,7 @@ def test_commands_run_as_written(toy_fasta, tmp_path, monkeypatch):
         line = line.replace("1e-5", "1e-2").replace("--gene 1017", f"--gene {gene}") + (
             " --window 16" if " label " in line else ""
         )
+        line = line.replace("300,1500,1 --seeds 3", "1 --seeds 1")
         flags = "--epochs 1" if " interact train " in line else small.get(line.split()[1], "")
         assert main(shlex.split(f"{line} {flags}")[1:]) == 0, line
     for name in re.findall(r"`(outputs/[\w./]+)`", README):
@@ -90,6 +95,7 @@ def test_commands_run_as_written(toy_fasta, tmp_path, monkeypatch):
     for name in re.findall(r"[`, ](models/[\w./]+)`", README):
         assert (tmp_path / name.replace("NAME", "vocab4")).exists(), name
     assert (tmp_path / "models" / "report.html").is_file()
+    assert (tmp_path / "curve" / "label_curve_vocab4.png").is_file()
     page = (tmp_path / "use" / "report.html").read_text()
     assert all(name in page for name in ("track.bw", "scored.vcf.gz", "explained", "scores.tsv"))
     assert (tmp_path / "runs" / "report.html").is_file()
