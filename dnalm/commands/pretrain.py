@@ -47,15 +47,15 @@ def default_options(
 ) -> Options:
     """Return the options that `--recipe`, `--size` and `--encoder` stand for; flags are laid over them.
 
-    The size auto depends on `data`, a prepared folder, and is not used where `n_embd` is given.
+    The size auto depends on `data`, a prepared folder (`run` refuses what is none), and is not used where
+    `n_embd` is given.
 
     Raises:
-        InputError: if the recipe, the size or the folder does not exist, or the recipe has wrong fields (all
-            named).
+        InputError: if the recipe or the size does not exist, or the recipe has wrong fields (all named).
     """
     start = replace(from_recipe(Options(data=Path()), recipe, TABLES), size=size)
     if size == "auto":
-        if recipe != "default" or n_embd or not data:
+        if recipe != "default" or n_embd or not (Path(data) / "meta.json").is_file():
             return start
         size = auto_size(_training_bases(Path(data)))
     if size not in SIZES:
