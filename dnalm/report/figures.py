@@ -18,11 +18,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from dnalm.bootstrap import Estimate
 from dnalm.errors import counted
 from dnalm.files import atomic_file
 from dnalm.process import Say
-from dnalm.results.language import LanguageMetrics, MarkovLadder
+from dnalm.results.language import LanguageMetrics
 from dnalm.results.schema import Training
 
 Draw = Callable[[], Figure]
@@ -148,7 +147,7 @@ def duration(seconds: float) -> str:
 
 def loss_curve(metrics: LanguageMetrics, title: str) -> Figure:
     """Draw losses against step and, beside them, bits per base with those of the best count model."""
-    history, best, bits = metrics.history, metrics.baseline, metrics.history[metrics.measure]
+    history, best, bits = metrics.history, metrics.counts.best, metrics.history[metrics.measure]
     steps = [int(step) for step in history["iterations"]]
     figure, (left, right) = new_figure(title, 9.6, 4.2, panels=2)
     _curve(left, steps, history["train_losses"], "training", ORANGE, "--s")
@@ -239,72 +238,38 @@ def time_comparison(
     return figure
 
 
-def markov_ladder(runs: Mapping[str, LanguageMetrics], title: str = "Against Markov models") -> Figure:
-    """Draw bits per base against Markov order, with each causal model as a line and its 95 % band.
+def markov_ladder(runs: Mapping[str, LanguageMetrics], title: str = "Against count models") -> Figure:
+    """Draw bits per base against the order of count models, with each model as a line and its 95 % band.
 
-    Runs that were evaluated on the same bases share a panel.
+    Runs that were evaluated on the same bases share a panel; those of masked models have two-sided counts.
     """
     groups = same_bases(runs)
     figure, panels = new_figure(title, 6.8 * len(groups), 4.9, panels=len(groups))
-    for axes, names in zip(panels, groups, strict=True):
-        ladder = runs[names[0]].ladder
-        _ladder_curves(axes, ladder, "Markov")
-        _model_lines(axes, {name: runs[name].bits for name in names}, list(runs))
-        axes.set(xlabel="order of the Markov model (bases of context)", ylabel="bits per base")
-        _finish_ladder(axes, ladder)
-    return figure
-
-
-def two_sided_ladder(runs: Mapping[str, LanguageMetrics], title: str = "Against count models") -> Figure:
-    """Draw bits at the positions of masked models against the bases that count models see on each side.
-
-    Runs that were evaluated on the same positions share a panel, causal models among them; there is a masked
-    one at least.
-    """
-    groups = [names for names in same_positions(runs) if any(runs[name].masked for name in names)]
-    figure, panels = new_figure(title, 6.8 * len(groups), 4.9, panels=len(groups))
-    for axes, names in zip(panels, groups, strict=True):
-        first = next(runs[name] for name in names if runs[name].masked)
-        assert first.two_sided is not None
-        _ladder_curves(axes, first.two_sided, "two-sided counts")
-        markov = first.ladder.best
-        label = f"best Markov (order {markov.order}, left alone)"
-        axes.axhline(markov.bits, color=INK, linestyle="--", linewidth=1.4, label=label)
-        found = {name: runs[name].at_fixed for name in names}
-        sides = {name: ", both sides" if runs[name].masked else ", left alone" for name in names}
-        _model_lines(axes, {name: bits for name, bits in found.items() if bits}, list(runs), sides)
-        axes.set(xlabel="bases on each side of the count model", ylabel="bits per base at masked positions")
-        _finish_ladder(axes, first.two_sided)
-    return figure
-
-
-def _ladder_curves(axes: Axes, ladder: MarkovLadder, name: str) -> None:
-    """Draw the bits of count models of every order."""
+    looks = styles(list(runs))
     markers: dict[str, Any] = {"markersize": 4.5, "linewidth": 1.4}
-    orders = range(len(ladder.one_strand))
-    axes.plot(orders, ladder.one_strand, "--s", color=GREY, label=f"{name}, one strand", **markers)
-    axes.plot(orders, ladder.both_strands, "-o", color=INK, label=f"{name}, both strands", **markers)
-    best = ladder.best
-    axes.plot(best.order, best.bits, "*", color=INK, markersize=14, label=f"best {name}", zorder=5)
-
-
-def _model_lines(
-    axes: Axes, bits: Mapping[str, Estimate], everyone: Sequence[str], about: Mapping[str, str] | None = None
-) -> None:
-    """Draw language models as lines with their bands; `about` follows their names in the legend."""
-    looks = styles(everyone)
-    for name, each in bits.items():
-        hue, line = looks[name]["color"], "-." if name == "full" else "-"
-        axes.axhspan(each.low, each.high, color=hue, alpha=0.18, linewidth=0)
-        label = f"{name} language model" + ("" if about is None else about[name])
-        axes.axhline(each.value, color=hue, linestyle=line, linewidth=1.8, label=label)
-
-
-def _finish_ladder(axes: Axes, ladder: MarkovLadder) -> None:
-    """Set ticks, margins and legend."""
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=len(ladder.one_strand) + 1))
-    axes.margins(y=0.08)
-    axes.legend(**ABOVE, ncols=2)
+    for axes, names in zip(panels, groups, strict=True):
+        first = runs[names[0]]
+        ladder, kind = first.counts, "two-sided counts" if first.masked else "Markov"
+        orders = range(len(ladder.one_strand))
+        axes.plot(orders, ladder.one_strand, "--s", color=GREY, label=f"{kind}, one strand", **markers)
+        axes.plot(orders, ladder.both_strands, "-o", color=INK, label=f"{kind}, both strands", **markers)
+        best = ladder.best
+        axes.plot(best.order, best.bits, "*", color=INK, markersize=14, label=f"best {kind}", zorder=5)
+        if first.masked:
+            markov = first.ladder.best
+            label = f"best Markov (order {markov.order}, left alone)"
+            axes.axhline(markov.bits, color=INK, linestyle="--", linewidth=1.4, label=label)
+        for name in names:
+            bits, hue, line = runs[name].bits, looks[name]["color"], "-." if name == "full" else "-"
+            axes.axhspan(bits.low, bits.high, color=hue, alpha=0.18, linewidth=0)
+            label = f"{name} language model"
+            axes.axhline(bits.value, color=hue, linestyle=line, linewidth=1.8, label=label)
+        context = "bases on each side" if first.masked else "order of the Markov model (bases of context)"
+        axes.set(xlabel=context, ylabel=first.measure.replace("_", " "))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=len(orders) + 1))
+        axes.margins(y=0.08)
+        axes.legend(**ABOVE, ncols=2)
+    return figure
 
 
 def same_bases(runs: Mapping[str, LanguageMetrics]) -> list[list[str]]:
@@ -313,7 +278,9 @@ def same_bases(runs: Mapping[str, LanguageMetrics]) -> list[list[str]]:
     for name, metrics in runs.items():
         ladder = metrics.ladder
         bits = (round(value, 5) for value in ladder.both_strands[:3])  # the last digits may differ
-        groups.setdefault((ladder.train_bases, ladder.validation_bases, *bits), []).append(name)
+        groups.setdefault((metrics.masked, ladder.train_bases, ladder.validation_bases, *bits), []).append(
+            name
+        )
     return list(groups.values())
 
 
@@ -322,7 +289,7 @@ def same_positions(runs: Mapping[str, LanguageMetrics]) -> list[list[str]]:
     groups: dict[tuple[object, ...], list[str]] = {}
     for name, one in runs.items():
         fixed = one.fixed_positions
-        best = one.baseline if one.masked else None if fixed is None else fixed.two_sided
+        best = one.counts.best if one.masked else None if fixed is None else fixed.two_sided
         if best is not None:
             key = (one.ladder.train_bases, best.order, best.strands, round(best.bits, 5))
             groups.setdefault(key, []).append(name)

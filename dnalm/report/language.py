@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dnalm.errors import counted
 from dnalm.files import read_json
-from dnalm.report.figures import duration, loss_curve, markov_ladder, time_comparison, two_sided_ladder
+from dnalm.report.figures import duration, loss_curve, markov_ladder, time_comparison
 from dnalm.report.pages import Chapter, Table, how_made, picture
 from dnalm.report.read import LanguageRun, read_language
 from dnalm.report.sentences import language_findings, paragraphs
@@ -19,27 +19,12 @@ def language_chapter(folders: Sequence[Path]) -> Chapter:
     """Return the chapter on pretraining runs in some folders; raises InputError as `read_language` does."""
     runs = read_language(folders)
     metrics = {name: run.metrics for name, run in runs.items()}
-    causal = {name: one for name, one in metrics.items() if not one.masked}
-    ladders = []
-    if causal:
-        ladders.append(
-            picture(
-                partial(markov_ladder, causal),
-                "Interpolated Markov models of every order, trained and evaluated on the same bases as the "
-                "language models. Lower is better; a band is the 95 % bootstrap interval of a model.",
-                "Bits per base of Markov models and language models",
-            )
-        )
-    if len(causal) < len(metrics):
-        ladders.append(
-            picture(
-                partial(two_sided_ladder, metrics),
-                "One base in 20, the same ones for all: two-sided count models, the best Markov model, and "
-                "language models. A masked model sees both sides of a base, a causal one the left. Lower "
-                "is better; a band is the 95 % bootstrap interval of a language model.",
-                "Bits per base of count models and language models at masked positions",
-            )
-        )
+    ladder = picture(
+        partial(markov_ladder, metrics),
+        "Interpolated count models of every order, trained and evaluated on the same bases as the language "
+        "models. Lower is better; a band is the 95 % bootstrap interval of a language model.",
+        "Bits per base of count models and language models",
+    )
     curves = [
         picture(
             partial(loss_curve, one, f"Pretraining: {name}"),
@@ -55,7 +40,7 @@ def language_chapter(folders: Sequence[Path]) -> Chapter:
         title="Pretraining",
         findings=language_findings(metrics),
         tables=[_results(runs)],
-        figures=[*ladders, *curves, times],
+        figures=[ladder, *curves, times],
         paragraphs=paragraphs("language", runs=runs),
         details=[how_made(name, run.folder) for name, run in runs.items()],
     )
@@ -75,7 +60,7 @@ def _results(runs: Mapping[str, LanguageRun]) -> Table:
 def _column(run: LanguageRun, any_masked: bool) -> dict[str, str]:
     """Return the rows of one run; `any_masked`: those that tell masked models from causal ones too."""
     m = run.metrics
-    bits, best, fixed = m.bits, m.baseline, m.at_fixed
+    bits, best, fixed = m.bits, m.counts.best, m.at_fixed
     own = {"bits per base": "" if m.masked else f"{bits.value:.4f}"}
     counts, unit, order = "Markov", " (bits per base)", f"{best.order}"
     if any_masked:

@@ -81,9 +81,9 @@ class LanguageMetrics:
         return found
 
     @property
-    def baseline(self) -> MarkovModel:
-        """The best Markov model, or of a masked run the best two-sided count model."""
-        return (self.two_sided if self.two_sided is not None else self.ladder).best
+    def counts(self) -> MarkovLadder:
+        """The count models to compare with: Markov, or of a masked run two-sided."""
+        return self.ladder if self.two_sided is None else self.two_sided
 
     @property
     def at_fixed(self) -> Estimate | None:

@@ -181,7 +181,7 @@ def test_the_page_compares_both_kinds_at_the_same_positions_alone(trained):
         assert bool(causal) == (kind == "the next token") != bool(masked)
         assert fixed == masked or not masked
     assert "On the same masked positions" in chapter.findings[-1]
-    assert len(chapter.figures) == 2 + 3 + 1  # both ladders, three curves, times
+    assert len(chapter.figures) == 1 + 3 + 1  # count models, three curves, times
 
 
 @pytest.mark.parametrize(
