@@ -22,6 +22,11 @@ from dnalm.genome.folder import PreparedGenome
 SHOWN = 5  # contigs that a message names
 ANNOTATION = re.compile(r"(.+\.(?:gff3?|gtf)(?:\.gz)?)(?::([^:/]+))?")
 """A GFF3 or GTF file, and after a colon the type of its features that count."""
+CONTIG_TYPES = (
+    "chromosome",
+    "contig",
+    "region",
+)  # features that are a contig: by their type alone
 
 
 class RegionWeights:
@@ -111,7 +116,7 @@ class RegionWeights:
         gff, kinds, found = Gff(path), Counter[str](), []
         for feature in gff:
             kinds[feature.kind] += 1
-            if kind in ("", feature.kind):
+            if kind == feature.kind or not kind and feature.kind not in CONTIG_TYPES:
                 found.append((feature.contig, feature.start, feature.end))
         if kinds and not found:
             has = ", ".join(f"{name} ({count:,})" for name, count in kinds.most_common(SHOWN))
