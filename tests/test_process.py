@@ -106,6 +106,7 @@ def test_a_process_of_srun_that_waits_obeys_ctrl_c(step, tmp_path):
     command = [sys.executable, "-m", "dnalm", "pretrain", "--data", str(tmp_path)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as waiting:
         assert "waiting for 1 other process" in waiting.stderr.readline()
+        time.sleep(0.5)  # the message is printed, and it waits again
         waiting.send_signal(signal.SIGINT)
         assert waiting.wait(20) == 130
 

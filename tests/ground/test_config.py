@@ -46,11 +46,12 @@ def test_published_recipe_is_what_was_published():
     # 4,000 steps of 64 windows of 300; AdamW on all parameters; the rest as the two descriptions say
     recipe = read_recipe("published")
     shape = {"n_layer": 4, "n_head": 4, "n_embd": 384, "block_size": 300}
-    assert recipe["encoder"] == shape | {"dropout": 0.2, "bias": False, "position": "learned"}
+    shape |= {"dropout": 0.2, "bias": False, "position": "learned"}
+    assert recipe["encoder"] == shape | {"objective": "causal", "species_token": ""}
     train = {"steps": 4000, "batch_size": 64, "lr": 1e-3, "min_lr": 1e-4, "warmup": 100, "weight_decay": 0.1}
     train |= {"decay": "all", "clip": 0.0, "eval_every": 1000, "schedule": "cosine"}
     assert train.items() <= recipe["train"].items()
-    assert recipe["task"] == {"local_start": False, "repeat_weight": 1.0}
+    assert recipe["task"] == {"local_start": False, "repeat_weight": 1.0, "rc_augment": False}
 
 
 def test_fields_out_of_range_are_named_with_what_they_are():
