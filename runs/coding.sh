@@ -37,3 +37,4 @@ PYTHONPATH=$here "$python" "$here/runs/coding_rules.py" "$coding/label_curve_cod
   "${set_flags[@]}" --out "$coding/rules"
 mkdir -p "$here/docs/records/yeast-coding"
 cp "$coding/rules/run.json" "$here/docs/records/yeast-coding/run.json"
+cp "$coding/rules/coding.png" "$here/docs/images/coding.png"

@@ -24,18 +24,18 @@ from dnalm.data.binding import SplitConfig, read_split_set
 from dnalm.data.labelling import read_contigs
 from dnalm.dna import COMPLEMENT
 from dnalm.evaluate.baselines.reading_frames import longest_frames, open_reading_frames
-from dnalm.evaluate.label_curve import curve_statistics
+from dnalm.evaluate.label_curve import curve_statistics, sum_stretches
 from dnalm.files import finite, sha256
 from dnalm.formats.binding import BindingSet, Scores, parse_name
 from dnalm.formats.fasta import Source
-from dnalm.record import Record
+from dnalm.record import Record, read_record
 from dnalm.report.figures import save_all
 from dnalm.report.label_curve import label_curve
 from dnalm.report.pages import Table
 from dnalm.report.sentences import interval
 from dnalm.results import decode, read
 from dnalm.results.labels import PRETRAINED, RULE, LabelCurve
-from dnalm.train.label_curve import Point
+from dnalm.train.label_curve import read_moments
 
 LEAST = 450
 """Bases of an open reading frame."""
@@ -56,27 +56,12 @@ def predictions(windows: BindingSet, genome: Path) -> dict[str, Scores]:
     }
 
 
-def read_moments(curve: LabelCurve, folder: Path) -> dict[str, Numbers]:
-    """Return the sums of each test window of the models of a curve, [F, S, N, 6]."""
-
-    def of(point: Point) -> Numbers:
-        with np.load(folder / f"{point.name}.npz") as arrays:
-            sums: Numbers = arrays["moments"]
-        return sums
-
-    return {
-        model: np.array([[of(Point(model, each, seed)) for seed in curve.seeds] for each in curve.windows])
-        for model in curve.scores
-        if model != RULE
-    }
-
-
 def with_rules(curve: LabelCurve, sums: dict[str, Numbers], test: BindingSet, genome: Path) -> dict[str, Any]:
     """Return the content of a curve, the rules and the dilated CNN of the most labels in it too."""
     shape = sums[PRETRAINED].shape
     others = {f"dilated CNN of {curve.windows[-1]:,}": sums["dilated CNN"][-1:]}
     for name, track in predictions(test, genome).items():
-        others[name] = moments(test.scores, track)[None, None]
+        others[name] = sum_stretches(moments(test.scores, track), test.names)[None, None]
     every = sums | {name: np.broadcast_to(each, shape) for name, each in others.items()}
     found = curve_statistics(every, curve.bases)
     found["saving"] = [each._asdict() for each in curve.saving]  # of labels, which rules do not need
@@ -108,11 +93,14 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     about = {"genome": sha256(options.genome), "files": data.about["files"], "curve": sha256(options.curve)}
     path = options.out / "run.json"
-    record = Record(path, "coding rules", recipe={"least": LEAST}, seed=0, data=about, device="cpu")
+    training = read_record(options.curve.with_name(f"run_{options.curve.name}"))
+    recipe = {"least": LEAST, "training": {key: training[key] for key in ("command", "recipe", "timings")}}
+    record = Record(path, "coding rules", recipe=recipe, seed=0, data=about, device="cpu")
     record.content["command"] = ["runs/coding_rules.py", *sys.argv[1:]]
     with record.ending():
-        sums = read_moments(curve, options.curve.with_suffix(""))
-        metrics = with_rules(curve, sums, data.part("test"), options.genome)
+        test, models = data.part("test"), [name for name in curve.scores if name != RULE]
+        sums = read_moments(options.curve.with_suffix(""), models, curve.windows, curve.seeds, test.names)
+        metrics = with_rules(curve, sums, test, options.genome)
         record.finish("done", metrics)
     beside = decode(metrics, LabelCurve, path)
     print(table(beside).text())

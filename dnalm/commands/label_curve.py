@@ -57,7 +57,7 @@ def run(options: "Options") -> None:
         estimates = [curve.prepared(point, processor).estimate() for point in first]
         seconds = options.seeds * sum(each.seconds for each in estimates)
         memory = max(each.memory_bytes for each in estimates)
-        disk = max(each.disk_bytes for each in estimates)
+        disk = options.seeds * sum(each.disk_bytes for each in estimates)  # states stay to the end
         forecast(f"{what} into {curve.folder}", Estimate(seconds, memory, disk))
         return
     with progress_bar(quiet=options.run.quiet) as progress:

@@ -64,6 +64,8 @@ class RegionWeights:
             raise InputError(
                 f"`region_weight` 0 leaves nothing to learn: its regions hold all {bases:,} bases"
             )
+        if given and not len(stretches):
+            self._warn("no region is in the training part: `region_weight` has no effect")
         spans = [genome.text_span("train", int(start), int(end)) for start, end, _ in stretches]
         self._edges: Rows = np.array(spans, dtype=np.int64).reshape(-1)  # [2 E]
         # Outside a stretch an even number of edges lies before a token, inside it an odd one: [2 E + 1].
@@ -99,7 +101,7 @@ class RegionWeights:
         named = ", ".join(sorted(unknown)[:SHOWN]) + (", ..." if len(unknown) > SHOWN else "")
         missing = f"{counted(len(unknown), 'contig')} ({named})"
         if not read:
-            what = f"its {missing} are not among them" if unknown else "it has no region"
+            what = f"it has regions of {missing} alone" if unknown else "it has no region"
             raise InputError(
                 f"{path}: expected regions of contigs of {self._genome.folder} "
                 f"({', '.join(list(lengths)[:3])}, ...), but {what}; use one of this genome, with its names"

@@ -1,6 +1,6 @@
 """How many labels pretraining saves: scores of models by the number of labels they were trained on.
 
-Shapes: F numbers of labels, ascending; S seeds; N test windows; R bootstrap resamples; M models.
+Shapes: F numbers of labels, ascending; S seeds; N test windows; G stretches of them; R bootstrap resamples.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,17 +10,28 @@ import numpy as np
 import numpy.typing as npt
 
 from dnalm.bootstrap import RESAMPLES, Estimate, Numbers, pearson, resamples
-from dnalm.results.labels import PRETRAINED, RULE
+from dnalm.formats.binding import parse_name
+from dnalm.results.labels import PRETRAINED, RULE, STRETCH
+
+
+def sum_stretches(sums: Numbers, names: Sequence[str]) -> Numbers:
+    """Return moments of windows, [N, 6], summed over those that begin in the same `STRETCH`, [G, 6]."""
+    places = [parse_name(name) for name in names]
+    keys = [f"{contig}:{start // STRETCH}" for contig, start, _ in places]
+    found, group = np.unique(keys, return_inverse=True)
+    total: Numbers = np.zeros((len(found), sums.shape[1]))
+    np.add.at(total, group, sums)
+    return total
 
 
 def curve_statistics(sums: Mapping[str, Numbers], bases: Sequence[int]) -> dict[str, Any]:
     """Return scores, paired differences and the labels that pretraining saves.
 
     A score is the mean over seeds of Pearson's R over all test bases, 0 for a constant prediction. Intervals
-    resample test windows and seeds together, the same for all models.
+    resample stretches of the test part and seeds together, the same for all models.
 
     Args:
-        sums: moments [F, S, N, 6] of each model, `PRETRAINED` among them, of the same test windows; those of
+        sums: moments [F, S, G, 6] of each model, `PRETRAINED` among them, of the same test bases; those of
             `RULE`, which saving leaves out, are all alike.
         bases: labelled bases of each number of labels, [F].
 
@@ -61,14 +72,14 @@ def _score(sums: Numbers) -> Numbers:
 
 
 def _resampled(sums: Mapping[str, Numbers], seed: int = 0) -> dict[str, Numbers]:
-    """Return the score of each resample of windows and seeds, [F, R], by model."""
-    seeds, windows = next(iter(sums.values())).shape[1:3]
+    """Return the score of each resample of stretches and seeds, [F, R], by model."""
+    seeds, stretches = next(iter(sums.values())).shape[1:3]
     draws = np.random.default_rng(seed + 1)
     found: dict[str, list[Numbers]] = {name: [] for name in sums}
-    for picks in resamples(windows, seed):
+    for picks in resamples(stretches, seed):
         weights = draws.multinomial(seeds, np.full(seeds, 1 / seeds), size=len(picks)) / seeds  # [B, S]
         for name, each in sums.items():
-            scores = _score(np.einsum("bn,fsnk->fbsk", picks, each, optimize=True))  # [F, B, S]
+            scores = _score(np.einsum("bg,fsgk->fbsk", picks, each, optimize=True))  # [F, B, S]
             found[name].append((scores * weights).sum(-1))
     return {name: np.concatenate(parts, axis=1) for name, parts in found.items()}
 

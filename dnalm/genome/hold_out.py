@@ -90,10 +90,13 @@ def hold_out(plan: Plan, on_read: OnRead | None = None) -> HoldOut:
         return HoldOut(names, {"genomes": "none"}, {})
     rule = Rule.of(sum(lengths[genome][contig] for genome, contig in held_out))
     excluded = [{contig for number, contig in held_out if number == genome} for genome in range(len(lengths))]
+    numbers: list[dict[str, int]] = [{} for _ in lengths]
+    for number, (genome, contig) in enumerate(sorted(held_out)):
+        numbers[genome][contig] = number  # of all genomes together, so that no two have the same places
     validation = {
-        genome: _validation(path, rule, excluded[genome])
+        genome: _validation(path, rule, numbers[genome])
         for genome, path in enumerate(plan.genomes)
-        if excluded[genome]
+        if numbers[genome]
     }
     left_out: dict[str, Int64] = {}
     for genome, path in enumerate(plan.genomes):
@@ -186,7 +189,7 @@ def alike_stretches(hits: Int64, rule: Rule) -> Int64:
         area = (hits[:, 1] + shift) // rule.reach
         order = np.lexsort((hits[:, 0], area))
         position, area, others = hits[order, 0], area[order], rule.shared - 1
-        first, last = position[: len(position) - others], position[others:]
+        first, last = position[: max(0, len(position) - others)], position[others:]
         dense = (last - first < rule.window) & (area[: len(first)] == area[others:])
         runs.append(np.stack([first[dense], last[dense] + rule.k], axis=1))
     joined = _join(np.concatenate(runs), 1)
@@ -203,12 +206,11 @@ def _join(runs: Int64, gap: int) -> Int64:
     return np.stack([runs[np.append(True, apart), 0], ends[np.append(apart, True)]], axis=1)
 
 
-def _validation(path: Path, rule: Rule, contigs: set[str]) -> Keys:
-    """Return the hashed k-mers of the validation contigs of a genome, and their places, [K, 2]."""
-    numbers = {contig: number for number, contig in enumerate(sorted(contigs))}
+def _validation(path: Path, rule: Rule, numbers: Mapping[str, int]) -> Keys:
+    """Return the hashed k-mers of the validation contigs of a genome, by number, and their places, [K, 2]."""
     pieces = [
         np.stack([kmers, (positions + (numbers[contig] << CONTIG_BITS)).astype(np.uint64)], axis=1)
-        for contig, positions, kmers in _kmers(path, rule, contigs.__contains__)
+        for contig, positions, kmers in _kmers(path, rule, numbers.__contains__)
     ]
     return np.concatenate([np.empty((0, 2), dtype=np.uint64), *pieces])
 

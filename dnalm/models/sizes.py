@@ -3,8 +3,8 @@
 The loss hardly depends on how parameters are split between depth L and width E (Kaplan et al. 2020, section
 3.1). The shapes are chosen: 7M is the published one, the others have heads 64 wide and a layer for every 25
 to 55 of the width. The rate falls with the square root of the width, from what works at width 384; that is a
-rule of thumb: of every size but 7M the rate is untried. Convolutions have as many blocks as one way from
-dilation 1 to 64 and back needs, or the way there alone for 1M; their rates are untried.
+rule of thumb, tried at 1M and 7M alone. Convolutions have as many blocks as the way from dilation 1 to 64 and
+back needs, once, twice or three times, or the way there alone for 1M; their rates are untried.
 """
 
 import math

@@ -5,6 +5,7 @@ Of each number of labels F there is a score of every model; the first is the sma
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -15,7 +16,7 @@ from dnalm.report.pages import Chapter, Table, picture
 from dnalm.report.read import LABEL_CURVES, find, no_results
 from dnalm.report.sentences import interval, paragraphs, verdict
 from dnalm.results import read
-from dnalm.results.labels import PRETRAINED, RULE, LabelCurve
+from dnalm.results.labels import PRETRAINED, RULE, STRETCH, LabelCurve
 
 
 def label_chapter(folders: Sequence[Path]) -> Chapter:
@@ -41,7 +42,7 @@ def label_chapter(folders: Sequence[Path]) -> Chapter:
         findings=[f"{one.name}: {text}" for one in curves.values() for text in curve_findings(one)],
         tables=[score_table(one) for one in curves.values()],
         figures=pictures,
-        paragraphs=paragraphs("labels", resamples=RESAMPLES, curves=list(curves.values())),
+        paragraphs=paragraphs("labels", resamples=RESAMPLES, stretch=STRETCH, curves=list(curves.values())),
         details=details,
     )
 
@@ -50,13 +51,15 @@ def curve_findings(curve: LabelCurve) -> list[str]:
     """Say by what factor pretraining saves labels, and from how many on it no longer does."""
     others = {name: scores for name, scores in curve.scores.items() if name not in (PRETRAINED, RULE)}
     ahead = [
-        all(verdict(curve.minus[name][at]) == "better" for name in others) for at in range(len(curve.bases))
+        all(verdict(curve.minus[name][at]) == "better" for name in others) and (each.at_least or each.low > 1)
+        for at, each in enumerate(curve.saving)
     ]
-    last = max((at for at, better in enumerate(ahead) if better), default=None)
+    first = ahead.index(True) if True in ahead else None
+    last = None if first is None else first + len(list(takewhile(bool, ahead[first:]))) - 1
     rivals = [max(others, key=lambda name: others[name][at].value) for at in range(len(curve.bases))]
     of_rule = [verdict(gap) for gap in curve.minus.get(RULE, [])]
     beyond = [bases for bases, found in zip(curve.bases, of_rule, strict=False) if found == "better"]
-    about = {"ahead": ahead, "last": last, "rivals": rivals, "beyond": beyond}
+    about = {"first": first, "last": last, "rivals": rivals, "beyond": beyond}
     return paragraphs("findings_labels", c=curve, rule=curve.scores.get(RULE), **about)
 
 

@@ -10,6 +10,8 @@ from dnalm.results.schema import check
 
 PRETRAINED = "pretrained"  # The model of a label curve that the others are compared with
 RULE = "rule"  # What needs no training in a label curve
+STRETCH = 3000
+"""Bases of a genome whose test windows intervals resample together: neighbours may be of one gene."""
 
 
 class Saving(NamedTuple):

@@ -10,6 +10,7 @@ import shutil
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +24,7 @@ from dnalm.data.binding import BindingWindows, SplitSet
 from dnalm.device import Processor
 from dnalm.errors import InputError
 from dnalm.evaluate.binding import constant, predict
-from dnalm.evaluate.label_curve import curve_statistics
+from dnalm.evaluate.label_curve import curve_statistics, sum_stretches
 from dnalm.files import atomic_file
 from dnalm.formats.binding import Scores
 from dnalm.process import Say
@@ -61,6 +62,11 @@ class Point(NamedTuple):
         """Its name in files."""
         return f"{self.model.replace(' ', '-')}_{self.windows}_seed{self.seed}"
 
+    @property
+    def file(self) -> str:
+        """Its file of moments in the folder of the curve."""
+        return f"{self.name}.npz"
+
 
 @dataclass(frozen=True)
 class PointCurve:
@@ -75,8 +81,8 @@ class PointCurve:
         rule: what a rule that is not trained predicts of the test windows, [N, L]; None for no rule.
 
     Raises:
-        InputError: if there is no test part, a number of windows is too small, or the rule's prediction is
-            constant.
+        InputError: if there is no test part, a number of windows is too small or too large, or all labels
+            of a training, of the test part or of the rule are the same.
     """
 
     name: str
@@ -104,6 +110,11 @@ class PointCurve:
                 f"validation windows, of {parts['train']:,} and {parts['validation']:,}, got "
                 f"{'; '.join(few)}; take larger ones"
             )
+        if self.sizes[-1] > parts["train"]:
+            raise InputError(f"expected at most {parts['train']:,} training windows, got {self.sizes[-1]:,}")
+        for size, seed in product(self.sizes, self.seeds):
+            if why := constant(self.data.labelled(size, seed).part("train").scores, "a score of"):
+                raise InputError(f"{size:,} training windows of seed {seed}: {why}; take more windows")
 
     @property
     def validation_sizes(self) -> list[int]:
@@ -113,7 +124,7 @@ class PointCurve:
 
     @property
     def points(self) -> list[Point]:
-        """Every training, the cheapest first."""
+        """Every training, seed by seed, the fewest windows first."""
         return [
             Point(model, windows, seed)
             for seed in self.seeds
@@ -185,22 +196,19 @@ class PointCurve:
                 if process.is_rank_zero():
                     assert training.sums is not None
                     digest = np.array(digests[point.model])
-                    with atomic_file(self._path(point)) as file:
+                    with atomic_file(self.folder / point.file) as file:
                         np.savez_compressed(file, moments=training.sums, digest=digest)
                     shutil.rmtree(training.folder)
                 process.barrier()
             if not process.is_rank_zero():
                 return None
             results = self._summary(processor)
+            shutil.rmtree(self.folder / "cache", ignore_errors=True)
         record.finish("done", results)
         return results
 
-    def _path(self, point: Point) -> Path:
-        """Return the file of the moments of a point."""
-        return self.folder / f"{point.name}.npz"
-
     def _is_done(self, point: Point, digest: str) -> bool:
-        path = self._path(point)
+        path = self.folder / point.file
         if not path.is_file():
             return False
         with contextlib.suppress(*DAMAGED), np.load(path, allow_pickle=False) as arrays:
@@ -220,12 +228,10 @@ class PointCurve:
 
     def _summary(self, processor: Processor) -> dict[str, Any]:
         """Write and return the results of all points."""
-        sums: dict[str, Numbers] = {}
-        for name in self.models:
-            files = [[self._path(Point(name, size, seed)) for seed in self.seeds] for size in self.sizes]
-            sums[name] = np.array([[_moments(path) for path in row] for row in files])
+        test = self.data.part("test")
+        sums = read_moments(self.folder, list(self.models), self.sizes, self.seeds, test.names)
         if self.rule is not None:
-            of_rule = moments(self.data.part("test").scores, self.rule)
+            of_rule = sum_stretches(moments(test.scores, self.rule), test.names)
             sums[RULE] = np.broadcast_to(of_rule, next(iter(sums.values())).shape)
         length = self.data.windows.letters.shape[1]
         bases = [length * sum(each) for each in zip(self.sizes, self.validation_sizes, strict=True)]
@@ -248,7 +254,7 @@ class PointCurve:
 
 
 class PointRun(BindingRun):
-    """The training of one point, scored on the test part; nothing of it stays but the sums of each window."""
+    """The training of one point, scored on the test part; only the sums of each window are returned."""
 
     reported = ("name",)
     sums: Numbers | None = None  # Moments of the test windows, [N, 6], after training
@@ -263,10 +269,27 @@ class PointRun(BindingRun):
         return {"name": self.config.name}
 
 
-def _moments(path: Path) -> Numbers:
-    with np.load(path, allow_pickle=False) as arrays:
-        sums: Numbers = arrays["moments"]
-    return sums
+def read_moments(
+    folder: Path, models: Sequence[str], sizes: Sequence[int], seeds: Sequence[int], names: Sequence[str]
+) -> dict[str, Numbers]:
+    """Return the moments of stretches of the test part, [F, S, G, 6], by model, from a curve's folder.
+
+    Args:
+        folder: label_curve_NAME.
+        models: names of models.
+        sizes: numbers of training windows, F.
+        seeds: S of them.
+        names: of the test windows.
+    """
+
+    def of(point: Point) -> Numbers:
+        with np.load(folder / point.file, allow_pickle=False) as arrays:
+            return sum_stretches(arrays["moments"], names)
+
+    return {
+        model: np.array([[of(Point(model, size, seed)) for seed in seeds] for size in sizes])
+        for model in models
+    }
 
 
 def parse_fractions(text: str, total: int) -> list[int]:

@@ -160,8 +160,8 @@ class PretrainConfig:
     train: TrainConfig = field(default_factory=TrainConfig)
     task: LanguageConfig = field(default_factory=LanguageConfig)
     region_weight: tuple[str, ...] = ()
-    """FILE.bed=WEIGHT: weight in the loss of the bases in the regions of a BED file, at least 0; as often as
-    there are files. It is multiplied with that of repeats."""
+    """FILE.bed=WEIGHT, or FILE.gff3:TYPE=WEIGHT for the features of one type: weight in the loss of the bases
+    in a file's regions, at least 0; as often as there are files. It is multiplied with that of repeats."""
     gradient_checkpointing: bool = False
     """Compute each block again in the backward pass: slower, and far less memory with many blocks."""
     compile: Literal["auto", "on", "off"] = "auto"
@@ -259,7 +259,7 @@ class PretrainRun(TrainingRun):
         config, genome, free = self.config, self.task.genome, NOT_IN_IDENTITY
         if config.train.schedule != "plateau" and not config.train.patience:
             free = free | {"eval_every"}  # otherwise evaluations decide the rate or the end
-        data = {key: genome.meta[key] for key in ("sources", "split")}
+        data = {key: genome.meta[key] for key in ("sources", "split", "genomes") if key in genome.meta}
         regions = [] if self.task.regions is None else self.task.regions.sources
         data |= {"regions": regions} if regions else {}
         return self.fit(

@@ -14,18 +14,32 @@ import jinja2
 
 from dnalm.errors import InputError
 from dnalm.files import write_text
-from docs.make import binding, language, markdown, pairs, performance, scale, use
+from docs.make import binding, curves, language, markdown, pairs, performance, scale, use
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("results", "interaction", "performance", "scale", "appendix", "tutorial-tracks-and-variants")
+PAGES = (
+    "results",
+    "choosing",
+    "interaction",
+    "performance",
+    "scale",
+    "appendix",
+    "tutorial-tracks-and-variants",
+)
 
 
 def values(records: Path, results: Path) -> dict[str, Any]:
     """Return what the templates use: runs by kind, results of the bench, and the functions for tables."""
     every = markdown.read_records(records)
+    pretrained = language.trained(every)
     runs = {
-        "pretrained": language.trained(every),
+        "everything": pretrained,
+        "pretrained": {
+            name: one for name, one in pretrained.items() if not (one.genomes or one.metrics.masked)
+        },
         "trained": markdown.of_verbs(every, "finetune", "baseline"),
+        "label_curves": markdown.of_verbs(every, "coding rules"),
+        "feature_runs": markdown.of_verbs(every, "features"),
         "evaluated": markdown.of_verbs(every, "evaluate"),
         "readouts": markdown.of_verbs(every, "readout"),
         "used": markdown.of_verbs(every, "score", "variants", "explain"),
@@ -36,6 +50,7 @@ def values(records: Path, results: Path) -> dict[str, Any]:
     modules = {
         "language": language,
         "binding": binding,
+        "curves": curves,
         "pairs": pairs,
         "performance": performance,
         "use": use,

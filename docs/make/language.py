@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from itertools import combinations, product
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dnalm.config import MODIFIED_SUFFIX, NON_TRAINING_FIELDS, read_recipe, recipe_names
 from dnalm.report.figures import duration, same_bases
 from dnalm.results import decode
-from dnalm.results.language import LanguageMetrics
+from dnalm.results.language import LanguageMetrics, MarkovModel
 from docs.make.markdown import Run, hardware, spread, table
 
 AT_TOKENS = (5_000_000, 20_000_000)
@@ -30,11 +30,15 @@ class Trained(NamedTuple):
         return ", ".join(source["name"] for source in self.run["data"]["sources"])
 
     @property
+    def genomes(self) -> list[dict[str, Any]]:
+        """Its genomes, where several were named: name, bases of training, and what was left out of it."""
+        found: list[dict[str, Any]] = self.run["data"].get("genomes", [])
+        return found
+
+    @property
     def markov(self) -> str:
         """The best Markov model on the same bases."""
-        best = self.metrics.ladder.best
-        strands = "both strands" if best.strands == 2 else "one strand"
-        return f"{best.bits:.4f} (order {best.order}, {strands})"
+        return _counts(self.metrics.ladder.best)
 
     @property
     def bits(self) -> str:
@@ -169,6 +173,72 @@ def race_table(runs: Mapping[str, Trained]) -> str:
         )
     columns = ["run", "data", "recipe", "hardware", "steps", "time", "last validation loss (nats per token)"]
     return table([*columns, "that of the published recipe", "reached by step", "after"], rows)
+
+
+def sizes_table(runs: Mapping[str, Trained]) -> str:
+    """Models of different sizes of the default recipe, of one genome and after the same number of tokens."""
+    groups: dict[tuple[str, int], dict[int, Trained]] = {}
+    for one in runs.values():
+        m = one.metrics
+        if one.recipe.startswith("default") and m.mode == "vocab4":
+            groups.setdefault((one.data, round(m.tokens / 1e6)), {})[m.parameters] = one
+    rows = [
+        [data, f"{one.metrics.ladder.train_bases:,}", f"{one.metrics.tokens / 1e6:.1f} million"]
+        + [f"{size / 1e6:.1f} million", one.recipe, one.bits, spread(one.run["metrics"]["gain"], "+")]
+        for (data, _), sizes in groups.items()
+        if len(sizes) > 1
+        for size, one in sorted(sizes.items())
+    ]
+    columns = ["genome", "training bases", "tokens", "parameters", "recipe", "bits per base (95 % interval)"]
+    return table([*columns, "gain over the best Markov model"], rows)
+
+
+def objectives_table(runs: Mapping[str, Trained]) -> str:
+    """Masked models, and causal ones at the positions by which masked ones are scored."""
+    rows = []
+    for name, one in runs.items():
+        m, fixed = one.metrics, one.metrics.fixed_positions
+        if m.at_fixed is None or one.genomes:
+            continue
+        counts = (m.ladder.best, m.counts.best) if fixed is None else (fixed.markov, fixed.two_sided)
+        rows.append(
+            [
+                name,
+                m.objective,
+                one.data,
+                f"{m.parameters / 1e6:.1f} million",
+                f"{m.tokens / 1e6:.1f} million",
+            ]
+            + [spread(m.at_fixed._asdict()), *map(_counts, counts)]
+        )
+    columns = ["run", "objective", "genome", "parameters", "tokens", "bits at the masked positions"]
+    return table([*columns, "best Markov model there", "best two-sided count model there"], rows)
+
+
+def genomes_table(runs: Mapping[str, Trained]) -> str:
+    """Runs of several genomes: what was left out of training, and count models of what was not."""
+    rows = []
+    for name, one in runs.items():
+        if not one.genomes:
+            continue
+        left = [
+            f"{each['name']} {each['left_out_bases'] / (each['left_out_bases'] + each['train_bases']):.1%}"
+            for each in one.genomes
+            if each["left_out_bases"]
+        ]
+        ladder = one.metrics.ladder
+        last = [ladder.one_strand[-1], ladder.both_strands[-1]]
+        rows.append(
+            [name, ", ".join(each["name"] for each in one.genomes), ", ".join(left) or "nothing"]
+            + [f"{ladder.train_bases:,}", one.markov, f"{min(last):.4f}"]
+        )
+    columns = ["run", "genomes", "left out of training", "training bases", "best Markov model"]
+    return table([*columns, "Markov model of order 12"], rows)
+
+
+def _counts(best: MarkovModel) -> str:
+    strands = "both strands" if best.strands == 2 else "one strand"
+    return f"{best.bits:.4f} (order {best.order}, {strands})"
 
 
 def _complete(one: Trained) -> bool:

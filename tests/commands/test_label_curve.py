@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from dnalm.cli import main
+from dnalm.data.binding import SplitConfig, read_split_set
 from dnalm.formats.binding import write_tracks
 from dnalm.train.binding import BindingRun
 from dnalm.train.label_curve import PointRun
@@ -62,7 +63,7 @@ def test_a_curve_goes_on_where_it_was_stopped_and_is_a_chapter(binding, tmp_path
         assert -1.0 <= found["scores"][model][0]["value"] <= 1.0
     left = {path.name for path in (tmp_path / "label_curve_vocab4").iterdir()}
     points = {f"{m.replace(' ', '-')}_{size}_seed0.npz" for m, size in product(MODELS, (30, windows))}
-    assert left == points | {"cache"}
+    assert left == points  # the cached states are gone
     assert (tmp_path / "label_curve_vocab4.png").is_file()
     record = json.loads((tmp_path / "run_label_curve_vocab4.json").read_text())
     assert (record["status"], record["metrics"]["scores"]) == ("done", found["scores"])
@@ -75,6 +76,19 @@ def test_a_curve_goes_on_where_it_was_stopped_and_is_a_chapter(binding, tmp_path
     assert "dilated CNN" in page
     assert curve(binding, tmp_path, "--label-fractions", "1", "--resume", "--lr", "1e-4") == 2
     assert "other settings" in capsys.readouterr().err
+
+
+def test_a_training_whose_labels_are_all_alike_is_refused_before_the_others(binding, tmp_path, capsys):
+    few = read_split_set(binding.sequences, binding.scores, SplitConfig(gap=100), None).labelled(16, 1)
+    scores, table = binding.windows.scores.copy(), tmp_path / "scores.gz"
+    scores[[binding.windows.names.index(name) for name in few.part("train").names]] = 0.0
+    write_tracks(tmp_path / "s.gz", binding.windows.names, binding.windows.letters, {table: scores})
+    flags = ("--label-fractions", "16,1", "--seeds", "2", "--scores", table)
+    assert curve(binding, tmp_path / "m", *flags) == 2
+    message = capsys.readouterr().err
+    assert "16 training windows of seed 1" in message
+    assert "every base has a score of 0" in message
+    assert not (tmp_path / "m").exists()
 
 
 def test_mistakes_are_refused_before_anything_is_trained(binding, tmp_path, capsys):

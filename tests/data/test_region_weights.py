@@ -79,7 +79,7 @@ def test_weights_of_regions_and_repeats_are_multiplied(toy, given, masked):
         ([("chr1", 0, 9)], "", "expected FILE.bed=WEIGHT"),
         ([("chr1", 0, 9)], "-0.1", "at least 0"),
         ([("chr1", 0, 9)], "nan", "at least 0"),
-        ([("1", 0, 9), ("2", 0, 9)], "0.1", r"2 contigs \(1, 2\) are not among them"),
+        ([("1", 0, 9), ("2", 0, 9)], "0.1", r"it has regions of 2 contigs \(1, 2\) alone"),
         ([("chr1", 0, 5001)], "0.1", "another build"),
         ([], "0.1", "no region"),
         ([("chr1", 0, 5000), ("chr2", 0, 2500)], "0", "nothing to learn"),
@@ -89,6 +89,12 @@ def test_what_makes_no_sense_is_refused(toy, tmp_path, rows, weight, message):
     path = bed(tmp_path / "a.bed", *rows)
     with pytest.raises(InputError, match=message):
         RegionWeights(toy["vocab4"], [f"{path}={weight}"])
+
+
+def test_regions_that_are_all_in_validation_give_a_caution(toy, tmp_path):
+    (held_out,) = (each["name"] for each in toy["vocab4"].meta["contigs"] if each["train"] is None)
+    found = RegionWeights(toy["vocab4"], [f"{bed(tmp_path / 'a.bed', (held_out, 0, 9))}=0.1"])
+    assert found.caution == "no region is in the training part: `region_weight` has no effect"
 
 
 def test_regions_of_two_weights_must_not_overlap_and_touching_ones_may(toy, tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dnalm.bootstrap import moments, pearson_estimate
-from dnalm.evaluate.label_curve import curve_statistics
+from dnalm.evaluate.label_curve import curve_statistics, sum_stretches
 
 BASES = [1000, 10_000, 100_000]
 
@@ -38,6 +38,26 @@ def test_equal_models_save_nothing_and_one_seed_has_the_interval_of_windows():
     assert all(each == {"value": 0.0, "low": 0.0, "high": 0.0} for each in found["minus"]["CNN"])
     wanted = pearson_estimate(one[0, 0])
     assert list(found["scores"]["CNN"][0].values()) == pytest.approx(list(wanted))
+
+
+def test_windows_of_a_stretch_are_resampled_together():
+    names = ["1_2700_2999", "1_3000_3299", "2_3000_3299", "1_5700_5999", "1_6000_6299"]
+    sums_ = np.arange(30.0).reshape(5, 6)
+    summed = sum_stretches(sums_, names)  # 1: 0 to 3,000, to 6,000, to 9,000; 2: 3,000 to 6,000
+    wanted = [sums_[0], sums_[1] + sums_[3], sums_[4], sums_[2]]
+    assert sorted(summed.tolist()) == sorted(np.stack(wanted).tolist())
+    # Five copies of each window, in one stretch, tell no more than one of them
+    one = sums([2.0], seeds=1)
+    copies = [
+        f"1_{3000 * at + 300 * copy}_{3000 * at + 300 * copy + 299}" for copy in range(5) for at in range(60)
+    ]
+    names = [f"1_{3000 * at}_{3000 * at + 299}" for at in range(60)]
+    many = sum_stretches(np.tile(one[0, 0], (5, 1)), copies)[None, None]
+    alone = sum_stretches(one[0, 0], names)[None, None]
+    of_many, of_one = (
+        curve_statistics({"pretrained": each, "CNN": each}, BASES[:1])["scores"] for each in (many, alone)
+    )
+    assert list(of_many["pretrained"][0].values()) == pytest.approx(list(of_one["pretrained"][0].values()))
 
 
 def test_a_rule_is_compared_with_and_does_not_change_what_pretraining_saves():

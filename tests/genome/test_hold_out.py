@@ -120,7 +120,19 @@ def test_stretches_are_those_of_the_definition():
     assert len(edges) > len(runs) > len(wanted) > 2
     hits = np.stack([positions, places], axis=1)
     assert alike_stretches(hits, rule).tolist() == wanted
-    assert alike_stretches(hits[:2], rule).shape == (0, 2)
+    for count in range(18):  # one fewer than are needed, or less
+        few = np.arange(count)[:, None] * [17, 0]
+        assert alike_stretches(few, Rule(16, 1, 1_000, 18, 250)).shape == (0, 2)
+    assert alike_stretches(np.arange(18)[:, None] * [17, 0], Rule(16, 1, 1_000, 18, 250)).tolist() == [
+        [0, 305]
+    ]
+
+
+def test_the_places_of_two_validation_genomes_are_apart(genomes, monkeypatch):
+    seen = []
+    monkeypatch.setattr(module, "Shared", lambda kmers, rule: seen.append(kmers) or Shared(kmers, rule))
+    hold_out(genomes.plan(val_contigs=("one:A", "two:A"), hold_out="all"))
+    assert [set(kmers[:, 1] >> module.CONTIG_BITS) for kmers in seen[0]] == [{0}, {1}]
 
 
 def test_repeats_and_scattered_kmers_do_not_count():

@@ -47,15 +47,20 @@ def test_the_sentence_says_by_what_factor_and_until_where():
         "Pretraining saves a factor of 10.0 (95 % interval 7.0 to 12.0) at 10,000 labelled bases: without it "
         "untrained, the best of the others there, reaches 0.5000"
     )
-    assert text[1].startswith("From 1,000,000 labelled bases on it does not save any")
+    assert text[1].startswith("At 1,000,000 labelled bases it does not save any")
+    text = curve_findings(curve([0.2, 0.0, 0.2], [Saving(9.96, 7.0, 100.0, False)] * 3))
+    assert "(95 % interval 7.0 to at least 100.0)" in text[0]
+    assert text[1].startswith("At 100,000 labelled bases it does not save any")  # though at more it does
     text = curve_findings(curve([0.2, 0.3], [Saving(10.0, 7.0, 10.0, True), Saving(1.0, 1.0, 1.0, True)]))
-    assert "a factor of at least 10.0 at 10,000" in text[0]
-    assert "do not reach the same score with all 100,000" in text[0]
+    assert "a factor of at least 10.0 (95 % interval 7.0 to at least 10.0) at 10,000" in text[0]
+    assert "do not reach the same mean score with all 100,000" in text[0]
     assert text[1] == (
         "With all 100,000 labelled bases it is still better than the others; more labels were not tried."
     )
     (text,) = curve_findings(curve([0.2], [Saving(1.0, 1.0, 1.0, True)]))
     assert text.startswith("Pretraining saves labels at 10,000 labelled bases, the most that were tried")
+    (text,) = curve_findings(curve([0.2, 0.0], [Saving(0.8, 0.5, 0.9, False)] * 2))
+    assert text.startswith("Pretraining does not save labels here")  # the others were better with fewer
     (text,) = curve_findings(curve([0.005, -0.1], [Saving(1.0, 0.9, 1.1, False)] * 2))
     assert text.startswith("Pretraining does not save labels here")
 

@@ -1,0 +1,33 @@
+"""Tables of what pretraining and features are worth, from records of runs/coding.sh and runs/features.py."""
+
+from collections.abc import Mapping
+
+from dnalm.results.labels import PRETRAINED
+from docs.make.markdown import NONE_YET, Run, spread, table
+
+
+def labels_table(records: Mapping[str, Run]) -> str:
+    """One row a model or rule: R by labelled bases, and the pretrained model's lead; of the only record."""
+    if not records:
+        return NONE_YET
+    (run,) = records.values()
+    m = run["metrics"]
+    columns = [f"{bases:,} labelled bases" for bases in m["bases"]]
+    rows = []
+    for name, scores in m["scores"].items():
+        leads = [spread(lead, "+") for lead in m["minus"].get(name, [])] or [""] * len(columns)
+        rows.append([name, *map(spread, scores), *leads])
+    return table(["", *columns, *(f"pretrained minus it, {each}" for each in columns)], rows)
+
+
+def features_table(records: Mapping[str, Run]) -> str:
+    """One row a core and features: R, and what the first one is ahead; of the only record."""
+    if not records:
+        return NONE_YET
+    (run,) = records.values()
+    m, first = run["metrics"], run["recipe"]["first"]
+    rows = []
+    for name, (score,) in m["scores"].items():
+        lead = "" if name == PRETRAINED else spread(m["minus"][name][0], "+")
+        rows.append([*(first if name == PRETRAINED else name).split(", "), spread(score), lead])
+    return table(["core", "features", "", "Pearson R (95 % interval)", "the first one minus it"], rows)
