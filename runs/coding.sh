@@ -5,7 +5,7 @@
 #
 # YEAST: S. cerevisiae R64-1-1.  GENES: its SGD annotation, contigs chrI to chrXVI.  WORK: default work.  FLAGS: of
 # finetune.  Contigs XV and XVI are kept out of pretraining; their windows are the labels.
-# WINDOWS: of training; 247 and 1,234 are 300 and 1,500 labelled ones, with the validation windows.
+# SEEDS: of the curve of more labels, default 1; that of few has 3.
 # Run it again to go on: what WORK has is left alone, and a label curve is resumed.
 set -euo pipefail
 yeast=$1 genes=$2 work=${3:-work}
@@ -29,12 +29,21 @@ done > "$coding/windows.bed"
 [ -f "$coding/run.json" ] || dnalm label "$yeast" --annotation "$genes" --feature CDS --strand + --rename chr \
   --windows "$coding/windows.bed" --all --out "$coding"
 
-how=--overwrite
-if [ -d "$coding/label_curve_coding" ]; then how=--resume; fi
-dnalm finetune "${set_flags[@]}" --checkpoint-dir "$work/cores" --both-strands --features mix --name coding \
-  --label-fractions "${WINDOWS:-247,1234}" --seeds 3 --out "$coding" "$how" "$@"
-PYTHONPATH=$here "$python" "$here/runs/coding_rules.py" "$coding/label_curve_coding.json" --genome "$yeast" \
-  "${set_flags[@]}" --out "$coding/rules"
-mkdir -p "$here/docs/records/yeast-coding"
-cp "$coding/rules/run.json" "$here/docs/records/yeast-coding/run.json"
-cp "$coding/rules/coding.png" "$here/docs/images/coding.png"
+# curve NAME WINDOWS SEEDS FLAGS...: a label curve, with rules beside it, and its record as docs/records/yeast-NAME.
+curve() {
+  local name=$1 windows=$2 seeds=$3 how=--overwrite
+  shift 3
+  if [ -d "$coding/label_curve_$name" ]; then how=--resume; fi
+  dnalm finetune "${set_flags[@]}" --checkpoint-dir "$work/cores" --both-strands --features mix --name "$name" \
+    --batch-size 16 --epochs 15 --patience 5 --channels 32 --kernel 31 --head-dropout 0.5 \
+    --label-fractions "$windows" --seeds "$seeds" --out "$coding" "$how" "$@"
+  PYTHONPATH=$here "$python" "$here/runs/coding_rules.py" "$coding/label_curve_$name.json" --genome "$yeast" \
+    "${set_flags[@]}" --out "$coding/rules_$name"
+  mkdir -p "$here/docs/records/yeast-$name"
+  cp "$coding/rules_$name/run.json" "$here/docs/records/yeast-$name/run.json"
+}
+
+# 247 and 1,234 training windows are 300 and 1,500 labelled ones, with the validation windows.
+curve coding_few 247 3 "$@"
+curve coding 247,1234 "${SEEDS:-1}" "$@"
+cp "$coding/rules_coding/coding.png" "$here/docs/images/coding.png"

@@ -6,12 +6,11 @@ from dnalm.results.labels import PRETRAINED
 from docs.make.markdown import NONE_YET, Run, spread, table
 
 
-def labels_table(records: Mapping[str, Run]) -> str:
-    """One row a model or rule: R by labelled bases, and the pretrained model's lead; of the only record."""
-    if not records:
+def labels_table(records: Mapping[str, Run], name: str) -> str:
+    """One row a model or rule of a record: R by labelled bases, and the pretrained model's lead."""
+    if name not in records:
         return NONE_YET
-    (run,) = records.values()
-    m = run["metrics"]
+    m = records[name]["metrics"]
     columns = [f"{bases:,} labelled bases" for bases in m["bases"]]
     rows = []
     for name, scores in m["scores"].items():

@@ -7,7 +7,7 @@ import pytest
 import docs.make.__main__ as make
 from dnalm.errors import InputError
 from dnalm.files import write_json
-from docs.make import binding, language, markdown, pairs, performance
+from docs.make import binding, curves, language, markdown, pairs, performance
 from tests.report.invented import make_evaluation, make_results, make_run, model_of
 
 ROOT = Path(__file__).parents[2]
@@ -302,3 +302,62 @@ def test_other_files_are_refused(tmp_path):
         for folder in (tmp_path, tmp_path / "no such"):
             with pytest.raises(InputError):
                 performance.read_results(folder)
+
+
+def test_sizes_are_compared_after_the_same_tokens_of_one_genome():
+    small, large, other = (
+        make_run("vocab4", 1.94),
+        make_run("vocab4", 1.95),
+        make_run("vocab4", 1.93, steps=2000),
+    )
+    small["metrics"]["parameters"] = other["metrics"]["parameters"] = 984_960
+    runs = {"large": large, "small": small, "other": other}
+    rows = cells(language.sizes_table(language.trained(runs)))
+    assert [row[3] for row in rows] == ["1.0 million", "7.1 million"]
+    assert [row[5][:6] for row in rows] == ["1.9400", "1.9500"]
+    assert language.sizes_table(language.trained({"large": large, "other": other})) == markdown.NONE_YET
+
+
+def test_objectives_are_compared_at_the_masked_positions():
+    causal, masked = make_run("vocab4", 1.94), make_run("vocab4", 1.9)
+    best = {"order": 8, "strands": 2, "bits": 1.95}
+    two_sided = causal["metrics"]["ladder"] | {"best": {"order": 4, "strands": 1, "bits": 1.91}}
+    fixed = {"value": 1.93, "low": 1.92, "high": 1.94, "markov": best, "two_sided": two_sided["best"]}
+    bits = masked["metrics"].pop("bits_per_base")
+    history = masked["metrics"]["history"]
+    history["bits_per_masked_base"] = history.pop("bits_per_base")
+    masked["metrics"] |= {"objective": "masked", "bits_per_masked_base": bits, "two_sided": two_sided}
+    runs = {"old": make_run("vocab4"), "masked": masked}
+    runs["causal"] = causal | {"metrics": causal["metrics"] | {"fixed_positions": fixed}}
+    rows = cells(language.objectives_table(language.trained(runs)))
+    assert [row[:2] for row in rows] == [["masked", "masked"], ["causal", "causal"]]  # `old` does not know
+    assert [row[5] for row in rows] == ["1.9000 (1.8960 to 1.9040)", "1.9300 (1.9200 to 1.9400)"]
+    assert [row[7] for row in rows] == ["1.9100 (order 4, one strand)"] * 2
+    assert rows[1][6] == "1.9500 (order 8, both strands)"
+
+
+def test_genomes_are_shown_with_what_was_left_out():
+    one, several = make_run("vocab4"), make_run("vocab4")
+    named = {"name": "ours", "train_bases": 900, "val_bases": 100, "left_out_bases": 0}
+    other = {"name": "relative", "train_bases": 600, "val_bases": 0, "left_out_bases": 200}
+    several["data"] = several["data"] | {"genomes": [named, other]}
+    ((name, genomes, left, _, _, last),) = cells(
+        language.genomes_table(language.trained({"one": one, "several": several}))
+    )
+    assert (name, genomes, left) == ("several", "ours, relative", "relative 25.0%")
+    assert last == f"{several['metrics']['ladder']['both_strands'][-1]:.4f}"  # the lower of two
+
+
+def test_label_curves_and_features_are_tables_of_models():
+    about = {"value": 0.5, "low": 0.4, "high": 0.6}
+    scores = {"pretrained": [about], "masked, last, untrained": [about]}
+    metrics = {"bases": [90_000], "scores": scores, "minus": {"masked, last, untrained": [about]}}
+    run = {"metrics": metrics, "recipe": {"first": "causal, mix, pretrained"}}
+    assert cells(curves.features_table({"a": run})) == [
+        ["causal", "mix", "pretrained", "0.5000 (0.4000 to 0.6000)", ""],
+        ["masked", "last", "untrained", "0.5000 (0.4000 to 0.6000)", "+0.5000 (+0.4000 to +0.6000)"],
+    ]
+    rows = cells(curves.labels_table({"a": run}, "a"))
+    assert [row[0] for row in rows] == list(scores)
+    assert rows[0][2] == ""
+    assert curves.labels_table({}, "a") == curves.features_table({}) == markdown.NONE_YET
