@@ -132,14 +132,15 @@ def test_fewer_labels_are_inside_more_and_the_test_part_stays():
     split = Split("blocks", rows, rows + 10, rows + 20, rows[:0])
     names, letters = [f"w{row}" for row in range(30)], np.full((30, 4), ord("A"), dtype=np.uint8)
     data = SplitSet(BindingSet(names, letters, np.zeros((30, 4), "f4")), split, {}, {})
-    parts = [data.labelled(windows, seed=1).split for windows in (2, 5, 10)]
-    assert [each.windows for each in parts[:2]] == [
-        {"train": 2, "validation": 2, "test": 10, "left_out": 0},
-        {"train": 5, "validation": 5, "test": 10, "left_out": 0},
-    ]
-    for small, large in itertools.pairwise(parts):
-        assert set(small.train) < set(large.train)
-        assert set(small.validation) < set(large.validation)
-        assert np.array_equal(small.test, split.test)
-    assert np.array_equal(parts[-1].train, split.train)  # all of them, in their order
-    assert not np.array_equal(parts[1].train, data.labelled(5, seed=2).split.train)
+    for seed in range(5):
+        parts = [data.labelled(windows, seed).split for windows in (2, 5, 10)]
+        assert [each.windows for each in parts[:2]] == [
+            {"train": 2, "validation": 2, "test": 10, "left_out": 0},
+            {"train": 5, "validation": 5, "test": 10, "left_out": 0},
+        ]
+        for small, large in itertools.pairwise(parts):
+            assert set(small.train) < set(large.train)
+            assert set(small.validation) < set(large.validation)
+            assert np.array_equal(small.test, split.test)
+        assert np.array_equal(parts[-1].train, split.train)  # all of them, in their order
+    assert not np.array_equal(parts[1].train, data.labelled(5, seed=9).split.train)

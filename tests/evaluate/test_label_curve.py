@@ -29,6 +29,8 @@ def test_a_model_that_needs_ten_times_the_labels_shows_a_factor_of_ten():
     assert [each["at_least"] for each in found["saving"]] == [False, False, True]
     assert found["saving"][2]["value"] == pytest.approx(1.0)  # nothing beyond the largest number is known
     assert all(each["low"] > 0 for each in found["minus"]["CNN"])
+    beside = {"pretrained": pretrained, "worse": other / 2 + sums([9.0])[0] / 2, "CNN": other}
+    assert curve_statistics(beside, BASES)["saving"] == found["saving"]  # the best of the others counts
 
 
 def test_equal_models_save_nothing_and_one_seed_has_the_interval_of_windows():
