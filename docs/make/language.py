@@ -176,20 +176,29 @@ def race_table(runs: Mapping[str, Trained]) -> str:
 
 
 def sizes_table(runs: Mapping[str, Trained]) -> str:
-    """Models of different sizes of the default recipe, of one genome and after the same number of tokens."""
+    """Models of different sizes of the default recipe, of one genome after as many tokens, up to `NEAR`."""
     groups: dict[tuple[str, int], dict[int, Trained]] = {}
-    for one in runs.values():
+    for one in sorted(runs.values(), key=lambda one: one.metrics.tokens):
         m = one.metrics
         if one.recipe.startswith("default") and m.mode == "vocab4":
-            groups.setdefault((one.data, round(m.tokens / 1e6)), {})[m.parameters] = one
+            near = [key for key in groups if key[0] == one.data and m.tokens - key[1] <= NEAR * m.tokens]
+            groups.setdefault(near[0] if near else (one.data, m.tokens), {})[m.parameters] = one
     rows = [
         [data, f"{one.metrics.ladder.train_bases:,}", f"{one.metrics.tokens / 1e6:.1f} million"]
-        + [f"{size / 1e6:.1f} million", one.recipe, one.bits, spread(one.run["metrics"]["gain"], "+")]
+        + [f"{size / 1e6:.1f} million", one.run["recipe"]["train"].get("schedule", EARLIER["schedule"])]
+        + [one.bits, spread(one.run["metrics"]["gain"], "+")]
         for (data, _), sizes in groups.items()
         if len(sizes) > 1
         for size, one in sorted(sizes.items())
     ]
-    columns = ["genome", "training bases", "tokens", "parameters", "recipe", "bits per base (95 % interval)"]
+    columns = [
+        "genome",
+        "training bases",
+        "tokens",
+        "parameters",
+        "schedule",
+        "bits per base (95 % interval)",
+    ]
     return table([*columns, "gain over the best Markov model"], rows)
 
 

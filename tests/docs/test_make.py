@@ -314,7 +314,10 @@ def test_sizes_are_compared_after_the_same_tokens_of_one_genome():
     runs = {"large": large, "small": small, "other": other}
     rows = cells(language.sizes_table(language.trained(runs)))
     assert [row[3] for row in rows] == ["1.0 million", "7.1 million"]
-    assert [row[5][:6] for row in rows] == ["1.9400", "1.9500"]
+    assert [row[4:6] for row in rows] == [
+        ["warm-down", "1.9400 (1.9360 to 1.9440)"],
+        ["warm-down", "1.9500 (1.9460 to 1.9540)"],
+    ]
     assert language.sizes_table(language.trained({"large": large, "other": other})) == markdown.NONE_YET
 
 
