@@ -12,7 +12,7 @@ intervals as of the curve. Writes FOLDER/run.json and FOLDER/coding.png.
 import argparse
 import sys
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ from dnalm.train.label_curve import read_moments
 
 LEAST = 450
 """Bases of an open reading frame."""
+MOST = "dilated CNN of the most labels"
 
 
 def predictions(windows: BindingSet, genome: Path) -> dict[str, Scores]:
@@ -50,16 +51,18 @@ def predictions(windows: BindingSet, genome: Path) -> dict[str, Scores]:
     minus = longest_frames(COMPLEMENT[windows.letters][:, ::-1])[:, ::-1]
     inside = np.stack([frames[contig][start:end] for contig, start, end in places])
     return {
-        "frame, + less -": plus - minus,
-        "frame, +": plus,
-        f"ORF of {LEAST}": inside.astype(np.float32),
+        f"{RULE}: frame in the window, + less -": plus - minus,
+        f"{RULE}: frame in the window, +": plus,
+        f"{RULE}: ORF of {LEAST} on the genome": inside.astype(np.float32),
     }
 
 
 def with_rules(curve: LabelCurve, sums: dict[str, Numbers], test: BindingSet, genome: Path) -> dict[str, Any]:
     """Return the content of a curve, the rules and the dilated CNN of the most labels in it too."""
     shape = sums[PRETRAINED].shape
-    others = {f"dilated CNN of {curve.windows[-1]:,}": sums["dilated CNN"][-1:]}
+    others = {}
+    if len(curve.windows) > 1:
+        others[f"{MOST}, {curve.windows[-1]:,} windows"] = sums["dilated CNN"][-1:]
     for name, track in predictions(test, genome).items():
         others[name] = sum_stretches(moments(test.scores, track), test.names)[None, None]
     every = sums | {name: np.broadcast_to(each, shape) for name, each in others.items()}
@@ -104,7 +107,12 @@ def main() -> None:
         record.finish("done", metrics)
     beside = decode(metrics, LabelCurve, path)
     print(table(beside).text())
-    save_all({options.out / "coding.png": partial(label_curve, beside)}, print)
+    scores, minus = (
+        {name: found for name, found in each.items() if not name.startswith(MOST)}
+        for each in (beside.scores, beside.minus)
+    )
+    shown = partial(label_curve, replace(beside, scores=scores, minus=minus))
+    save_all({options.out / "coding.png": shown}, print)
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def curve_statistics(sums: Mapping[str, Numbers], bases: Sequence[int]) -> dict[
         name: _estimates(means[PRETRAINED] - means[name], resampled[PRETRAINED] - resampled[name])
         for name in others
     }
-    trained = [name for name in others if name != RULE]
+    trained = [name for name in others if not name.startswith(RULE)]
     best = np.maximum.accumulate(np.max([means[name] for name in trained], axis=0))
     factors = _factors(means[PRETRAINED][:, None], best[:, None], bases)
     best_resampled = np.maximum.accumulate(np.max([resampled[name] for name in trained], axis=0))

@@ -5,7 +5,7 @@ Of each number of labels F there is a score of every model; the first is the sma
 
 from collections.abc import Sequence
 from functools import partial
-from itertools import takewhile
+from itertools import cycle, takewhile
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -49,7 +49,9 @@ def label_chapter(folders: Sequence[Path]) -> Chapter:
 
 def curve_findings(curve: LabelCurve) -> list[str]:
     """Say by what factor pretraining saves labels, and from how many on it no longer does."""
-    others = {name: scores for name, scores in curve.scores.items() if name not in (PRETRAINED, RULE)}
+    others = {
+        name: scores for name, scores in curve.scores.items() if not name.startswith((PRETRAINED, RULE))
+    }
     ahead = [
         all(verdict(curve.minus[name][at]) == "better" for name in others) and (each.at_least or each.low > 1)
         for at, each in enumerate(curve.saving)
@@ -90,12 +92,8 @@ def _seeds(curve: LabelCurve) -> list[list[str]]:
 def label_curve(curve: LabelCurve) -> Figure:
     """Draw the score of each model against labelled bases, with intervals."""
     figure, (axes,) = new_figure(f"Score by number of labels: {curve.name}", 8.4, 4.6)
-    trained = {name: scores for name, scores in curve.scores.items() if name != RULE}
+    trained = {name: scores for name, scores in curve.scores.items() if not name.startswith(RULE)}
     looks = styles(list(trained))
-    if RULE in curve.scores:
-        rule = curve.scores[RULE][0]
-        axes.axhspan(rule.low, rule.high, color=LIGHT, linewidth=0)
-        axes.axhline(rule.value, color=GREY, linestyle=":", label="rule, no labels")
     for row, (name, scores) in enumerate(trained.items()):
         values = [each.value for each in scores]
         # Beside each other, so that no interval hides another
@@ -104,8 +102,14 @@ def label_curve(curve: LabelCurve) -> Figure:
         high = [each.high - each.value for each in scores]
         errors = [[max(0.0, each) for each in side] for side in (low, high)]
         axes.errorbar(bases, values, errors, marker="o", markersize=5, capsize=3, label=name, **looks[name])
+    rules = {name: scores[0] for name, scores in curve.scores.items() if name.startswith(RULE)}
+    for (name, rule), line in zip(rules.items(), cycle((":", "--", "-."))):
+        axes.axhspan(rule.low, rule.high, color=LIGHT, linewidth=0)
+        axes.axhline(
+            rule.value, color=GREY, linestyle=line, label="rule, no labels" if name == RULE else name
+        )
     axes.set(xscale="log", xlabel="labelled bases, training and validation", ylabel="Pearson R, test part")
     axes.set_xticks(curve.bases, [f"{each:,}" for each in curve.bases])
     axes.minorticks_off()
-    legend_below(figure, axes)
+    legend_below(figure, axes, 3 if len(rules) > 1 else 5)
     return figure

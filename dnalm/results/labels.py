@@ -9,7 +9,7 @@ from dnalm.results.binding import Split
 from dnalm.results.schema import check
 
 PRETRAINED = "pretrained"  # The model of a label curve that the others are compared with
-RULE = "rule"  # What needs no training in a label curve
+RULE = "rule"  # What needs no training in a label curve; several are "rule: NAME"
 STRETCH = 3000
 """Bases of a genome whose test windows intervals resample together: neighbours may be of one gene."""
 
