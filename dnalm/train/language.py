@@ -259,7 +259,9 @@ class PretrainRun(TrainingRun):
         config, genome, free = self.config, self.task.genome, NOT_IN_IDENTITY
         if config.train.schedule != "plateau" and not config.train.patience:
             free = free | {"eval_every"}  # otherwise evaluations decide the rate or the end
-        data = {key: genome.meta[key] for key in ("sources", "split", "genomes") if key in genome.meta}
+        data: dict[str, Any] = {
+            key: genome.meta[key] for key in ("sources", "split", "genomes") if key in genome.meta
+        }
         regions = [] if self.task.regions is None else self.task.regions.sources
         data |= {"regions": regions} if regions else {}
         return self.fit(
