@@ -87,11 +87,7 @@ def _core(path: Path, untrained: bool) -> Core:
     config = encoders_for("language")[encoder.pop("name", "gpt")].config(**encoder)
     prefix = "transformer."
     core = {name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)}
-    origin, local, caution = _provenance(path, about.get("step"))
-    if getattr(config, "species_token", ""):
-        species = f"{path}: its species token is that of an unknown genome in fine-tuning"
-        caution = f"{caution}; {species}" if caution else species
-    return Core(config, about["characters"], core, path, origin, local, caution)
+    return Core(config, about["characters"], core, path, *_provenance(path, about.get("step")))
 
 
 def _provenance(path: Path, step: int | None) -> tuple[str, bool, str]:

@@ -67,13 +67,16 @@ def start_from_core(
         InputError: if there is no such core, or it is untrained.
     """
     core = load_core(checkpoint_dir, config, untrained=random_core)
+    cautions = [] if random_core or not core.caution else [core.caution]
+    if getattr(core.encoder, "species_token", ""):
+        cautions.append(f"{core.path}: fine-tuning reads every window as one of an unknown genome")
     return BindingStart(
         shape=BindingShape(core.encoder, core.characters, head, tuning),
         origin=core.origin,
         random_core=random_core,
         core=None if random_core else core.tensors,
         path=core.path,
-        caution="" if random_core else core.caution,
+        caution="; ".join(cautions),
         local_start=core.local_start and getattr(core.encoder, "position", "") == "rotary",
     )
 

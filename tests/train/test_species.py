@@ -13,10 +13,13 @@ from dnalm.files import read_json
 from dnalm.genome.folder import PreparedGenome
 from dnalm.genome.plan import Plan
 from dnalm.genome.prepare import prepare
+from dnalm.models.binding import TuneConfig
 from dnalm.models.conv import ConvConfig
 from dnalm.models.gpt import GPTConfig
 from dnalm.models.gpt_branches import branch_logits
+from dnalm.models.heads import RegressionHeadConfig
 from dnalm.models.language import LanguageModel
+from dnalm.train.binding_start import start_from_core
 
 NAMES = "one,two"
 SHAPES = [
@@ -149,6 +152,8 @@ def test_from_the_command_line_to_a_model_that_knows_its_genomes(genomes, tmp_pa
     assert dnalm.load(path, species="unknown").score(text).bits_per_base == unknown.bits_per_base
     with pytest.raises(InputError, match="this model knows unknown, one, two; got 'three'"):
         dnalm.load(path, species="three")
+    start = start_from_core(out, "vocab4", RegressionHeadConfig(), TuneConfig())
+    assert "every window as one of an unknown genome" in start.caution
     fasta = tmp_path / "s.fa"
     fasta.write_text(f">s\n{text[0]}\n")
     table = tmp_path / "s.tsv"
