@@ -17,10 +17,10 @@ set_flags=(--sequences "$coding/sequences.txt.gz" --scores "$coding/scores.txt.g
 
 dnalm() { PYTHONPATH=$here "$python" -m dnalm "$@"; }
 
-# 2,500 steps of 64 windows of 300 tokens are 48 million tokens.
+# 2,800 steps of 32 windows of 300 tokens are 27 million tokens.
 [ -f "$work/yeast/vocab4/meta.json" ] || dnalm prepare "$yeast" --out "$work/yeast" --val-contigs XV,XVI --overwrite
 [ -f "$work/cores/ckpt_vocab4.pt" ] || dnalm pretrain --data "$work/yeast/vocab4" --out "$work/cores" --size 1M \
-  --steps "${STEPS:-2500}" --overwrite
+  --batch-size 32 --steps "${STEPS:-2800}" --overwrite
 
 mkdir -p "$coding"
 for contig in XV:1091291 XVI:948066; do

@@ -50,7 +50,7 @@ FIELDS = [
     ("pairs", "validation.reliability.edges", [0.0, 1.0]),
     ("pairs", "node_rate_validation", MISSING),
     ("pair evaluation", "ladder.node rate.scores.prevalence", MISSING),
-    ("pair evaluation", "models.a.minus_best_rung.low", MISSING),
+    ("pair evaluation", "models.a.minus_best_baseline.low", MISSING),
     ("pair evaluation", "models.a.shuffled_molecules.reliability.edges", [0.0]),
 ]
 

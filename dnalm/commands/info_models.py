@@ -33,11 +33,11 @@ def facts_of(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     if {"value", "low", "high"} <= value.keys() and None not in value.values():
-        named = f"beside {value['rung']}: " if "rung" in value else ""
+        named = f"beside {value['baseline']}: " if "baseline" in value else ""
         named = f"{value['one']} minus {value['other']}: " if "other" in value else named
         return f"{named}{value['value']:.4f} ({value['low']:.4f} to {value['high']:.4f})"
     if isinstance(value.get("scores"), dict):
-        value = value["scores"] | {"minus_best_baseline": value.get("minus_best_rung")}
+        value = value["scores"] | {"minus_best_baseline": value.get("minus_best_baseline")}
     facts = {name: facts_of(each) for name, each in value.items() if name not in ASIDE}
     return {name: fact for name, fact in facts.items() if fact not in (None, {}, [])}
 

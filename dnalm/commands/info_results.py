@@ -7,6 +7,7 @@ from typing import Any
 
 from dnalm.commands.info_models import Finding, command, describe_checkpoint, facts_of
 from dnalm.results import SCHEMAS
+from dnalm.results.schema import with_current_names
 
 TITLES = {
     "dnalm-run": "{verb} run ({status})",
@@ -32,6 +33,7 @@ def describe_json(path: Path, content: Any) -> Finding | None:
     form = content.get("format")
     if form not in SHOWN:
         return _losses(content)
+    content = with_current_names(content)
     facts = {name: facts_of(content[name]) for name in SHOWN[form] if content.get(name) not in (None, {}, [])}
     title = TITLES[form].format_map({"name": "", "verb": "", "status": ""} | content)
     return Finding(form.removeprefix("dnalm-"), title, facts, _next(path, form, content))

@@ -97,13 +97,13 @@ def _row(name: str, scores: dict[str, Any], sequenced: dict[str, Any] | None = N
 
 def _verdict(results: dict[str, Any]) -> str:
     """Return one line with the best baseline and how each model compares with it."""
-    best = results["best_rung"]
+    best = results["best_baseline"]
     if best is None:
         return f"no baseline has an AUROC: the {counted(results['rows'], 'pair')} of this part have one class"
     auroc = results["ladder"][best]["scores"]["auroc"]["value"]
     sentences = [f"best baseline: {best}, AUROC {number(auroc)}"]
     for name, entry in results["models"].items():
-        gain = entry["minus_best_rung"]
+        gain = entry["minus_best_baseline"]
         words = VERDICTS[verdict(Estimate(gain["value"], gain["low"], gain["high"]))]
         sentences.append(f"{name} {words} ({difference(gain)})")
     return "; ".join(sentences)

@@ -122,7 +122,7 @@ def evaluate_pairs(
         say(f"predicting: {name}")
         entries[name], scores[name] = _evaluate_model(model, pairs, part)
         gain = UNDEFINED if best is None else difference(scores[name], ladder[best])
-        entries[name]["minus_best_rung"] = {"rung": best, **gain}
+        entries[name]["minus_best_baseline"] = {"baseline": best, **gain}
     warnings = _warnings(pairs, part, models)
     for warning in warnings:
         say(warning)
@@ -136,7 +136,7 @@ def evaluate_pairs(
         "positives": int(label.sum()),
         "models": entries,
         "ladder": baselines,
-        "best_rung": best,
+        "best_baseline": best,
         "drawn": unit,
         "pairs": [
             {"one": one, "other": other, **difference(scores[one], scores[other])}

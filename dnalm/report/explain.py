@@ -5,9 +5,8 @@ from pathlib import Path
 
 from dnalm.errors import counted
 from dnalm.report.pages import Chapter, Picture, Table, how_made
-from dnalm.report.read import labels_of, no_results, use_records
+from dnalm.report.read import use_runs
 from dnalm.report.sentences import number
-from dnalm.results import decode
 from dnalm.results.use import ExplainMetrics
 
 PICTURES = 4  # of a run
@@ -28,26 +27,22 @@ MAP = (
 
 def explain_chapter(folders: Sequence[Path]) -> Chapter:
     """Return the chapter on the runs of `dnalm explain` in some folders; InputError if there is none."""
-    records = use_records(folders, "explain")
-    if not records:
-        raise no_results(folders)
-    runs = {path.parent: decode(one["metrics"], ExplainMetrics, path) for path, one in records.items()}
-    labels = labels_of({folder: folder.name for folder in runs}, folders)
+    runs = use_runs(folders, "explain", ExplainMetrics)
     pictures = []
-    for folder, metrics in runs.items():
-        for name in metrics.pictures[:PICTURES]:
-            caption = f"{labels[folder]}: {name.partition('_')[2]}, as {metrics.model} sees it."
-            path = folder / f"{name}.png"
+    for run in runs:
+        for name in run.metrics.pictures[:PICTURES]:
+            caption = f"{run.label}: {name.partition('_')[2]}, as {run.metrics.model} sees it."
+            path = run.path.parent / f"{name}.png"
             content = path.read_bytes() if path.is_file() else b""
             pictures.append(Picture(content, caption, f"Explanation of {name}"))
-    has_map = any(metrics.kind == "language" for metrics in runs.values())
+    has_map = any(run.metrics.kind == "language" for run in runs)
     return Chapter(
         title="What decides",
-        findings=[text for folder, metrics in runs.items() for text in _findings(labels[folder], metrics)],
-        tables=[_table({labels[folder]: metrics for folder, metrics in runs.items()})],
+        findings=[text for run in runs for text in _findings(run.label, run.metrics)],
+        tables=[_table({run.label: run.metrics for run in runs})],
         figures=pictures,
         paragraphs=[HOW_TO_READ, *([MAP] if has_map else [])],
-        details=[how_made(labels[folder], folder) for folder in runs],
+        details=[how_made(run.label, run.path) for run in runs],
     )
 
 

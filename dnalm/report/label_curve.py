@@ -16,7 +16,7 @@ from dnalm.report.pages import Chapter, Table, picture
 from dnalm.report.read import LABEL_CURVES, find, no_results
 from dnalm.report.sentences import interval, paragraphs, verdict
 from dnalm.results import read
-from dnalm.results.labels import PRETRAINED, RULE, STRETCH, LabelCurve
+from dnalm.results.labels import RULE, STRETCH, LabelCurve
 
 
 def label_chapter(folders: Sequence[Path]) -> Chapter:
@@ -49,9 +49,7 @@ def label_chapter(folders: Sequence[Path]) -> Chapter:
 
 def curve_findings(curve: LabelCurve) -> list[str]:
     """Say by what factor pretraining saves labels, and from how many on it no longer does."""
-    others = {
-        name: scores for name, scores in curve.scores.items() if not name.startswith((PRETRAINED, RULE))
-    }
+    others = {name: curve.scores[name] for name in curve.minus if not name.startswith(RULE)}
     ahead = [
         all(verdict(curve.minus[name][at]) == "better" for name in others) and (each.at_least or each.low > 1)
         for at, each in enumerate(curve.saving)

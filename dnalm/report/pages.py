@@ -113,8 +113,8 @@ def picture(draw: Draw, caption: str, alt: str) -> Picture:
 
 
 def how_made(name: str, run: Path, more: Sequence[Sequence[str]] = ()) -> Table:
-    """Return how a run was made, from the run.json in its folder where there is one; more rows follow."""
-    path, rows = run / "run.json", list[Sequence[str]]()
+    """Return how a run was made, from its record or the run.json in its folder, if any; more rows follow."""
+    path, rows = run if run.is_file() else run / "run.json", list[Sequence[str]]()
     if path.is_file():
         record = read_record(path)
         rows += [["command", shlex.join(record["command"])]]

@@ -65,7 +65,7 @@ def _scores(title: str, comparison: PairComparison) -> Table:
     rows = []
     for name, entry in comparison.entries.items():
         s, sequenced = entry.scores, entry.sequenced
-        of_training = entry.model is not None and entry.minus_best_rung is None
+        of_training = entry.model is not None and entry.minus_best_baseline is None
         absent = "not evaluated" if of_training else "no such pairs"
         values = (s.auprc.value, s.auroc_per_gene.get("value"), s.auroc_per_molecule.get("value"))
         rows.append(
@@ -82,9 +82,9 @@ def _shuffles(title: str, comparison: PairComparison) -> Table:
     rows = []
     for name in ranked(comparison.models):
         one = comparison.models[name]
-        if one.minus_best_rung and one.shuffled_genes and one.shuffled_molecules:
+        if one.minus_best_baseline and one.shuffled_genes and one.shuffled_molecules:
             scores = (one.scores, one.shuffled_genes, one.shuffled_molecules)
-            baseline = one.minus_best_rung.rung or "none"
+            baseline = one.minus_best_baseline.baseline or "none"
             rows.append([name, baseline, gain_text(one), *(interval(s.auroc) for s in scores)])
     columns = ["", "best baseline", "model minus best baseline (95 % paired interval)", "AUROC"]
     columns += ["AUROC, genes exchanged", "AUROC, molecules exchanged"]

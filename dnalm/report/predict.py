@@ -9,9 +9,8 @@ from matplotlib.figure import Figure
 from dnalm.errors import counted
 from dnalm.report.figures import GREEN, INK, legend_below, new_figure
 from dnalm.report.pages import Chapter, Table, picture
-from dnalm.report.read import labels_of, no_results, use_records
+from dnalm.report.read import use_runs
 from dnalm.report.sentences import interval, number
-from dnalm.results import decode
 from dnalm.results.use import PredictMetrics, TrackExample
 
 HOW_TO_READ = (
@@ -23,25 +22,20 @@ HOW_TO_READ = (
 
 def predict_chapter(folders: Sequence[Path]) -> Chapter:
     """Return the chapter on the tracks of `dnalm predict` in some folders; InputError if there is none."""
-    records = use_records(folders, "predict")
-    if not records:
-        raise no_results(folders)
-    runs = {path: decode(one["metrics"], PredictMetrics, path) for path, one in records.items()}
-    names = {path: path.name.removeprefix("run_").removesuffix(".json") for path in runs}
-    labels = labels_of(names, folders)
+    runs = {run.label: run.metrics for run in use_runs(folders, "predict", PredictMetrics)}
     pictures = [
         picture(
-            partial(example_tracks, metrics.examples, f"{labels[path]}: {metrics.model}"),
-            f"{labels[path]}: the highest scores of {metrics.model}, and the bases around them.",
-            f"Stretches of {labels[path]}",
+            partial(example_tracks, metrics.examples, f"{label}: {metrics.model}"),
+            f"{label}: the highest scores of {metrics.model}, and the bases around them.",
+            f"Stretches of {label}",
         )
-        for path, metrics in runs.items()
+        for label, metrics in runs.items()
         if metrics.examples
     ]
     return Chapter(
         title="Predicted tracks",
-        findings=[_finding(labels[path], metrics) for path, metrics in runs.items()],
-        tables=[_table({labels[path]: metrics for path, metrics in runs.items()})],
+        findings=[_finding(label, metrics) for label, metrics in runs.items()],
+        tables=[_table(runs)],
         figures=pictures,
         paragraphs=[HOW_TO_READ],
     )

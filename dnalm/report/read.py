@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from dnalm.errors import InputError
 from dnalm.files import read_json
@@ -45,6 +45,28 @@ def use_records(folders: Sequence[Path], verb: str) -> dict[Path, dict[str, Any]
     paths = find(folders, "**/run_*.json", "**/run.json")
     records = {path: read_record(path) for path in paths if FORMAT.encode() in path.read_bytes()[:100]}
     return {path: one for path, one in records.items() if one["verb"] == verb and one["status"] == "done"}
+
+
+@dataclass(frozen=True)
+class UseRun(Generic[T]):
+    """A finished run of a verb that uses a model: its record, its name in a page, and its results."""
+
+    path: Path
+    label: str
+    metrics: T
+
+
+def use_runs(folders: Sequence[Path], verb: str, kind: type[T]) -> list[UseRun[T]]:
+    """Read the finished runs of a verb in some folders; InputError if there is none, or a damaged one."""
+    runs = {path: decode(one["metrics"], kind, path) for path, one in use_records(folders, verb).items()}
+    if not runs:
+        raise no_results(folders)
+    names = {
+        path: path.parent.name if path.stem == "run" else path.name.removeprefix("run_").removesuffix(".json")
+        for path in runs
+    }
+    labels = labels_of(names, folders)
+    return [UseRun(path, labels[path], metrics) for path, metrics in runs.items()]
 
 
 def no_results(folders: Sequence[Path]) -> InputError:

@@ -12,9 +12,8 @@ from dnalm.bootstrap import Estimate
 from dnalm.errors import counted
 from dnalm.report.figures import BLUE, GREY, INK, VERMILION, new_figure
 from dnalm.report.pages import Chapter, Table, how_made, picture
-from dnalm.report.read import labels_of, use_records
+from dnalm.report.read import use_runs
 from dnalm.report.sentences import CHANCE, interval, number, paragraphs, verdict
-from dnalm.results import decode
 from dnalm.results.use import FeatureGain, ScoreMetrics
 
 ALL = "all bases"
@@ -24,15 +23,12 @@ WORDS = {"better": "better than", "worse": "worse than", "undecided": "not disti
 
 def score_chapter(folders: Sequence[Path]) -> Chapter:
     """Return the chapter on the runs of `dnalm score` in some folders; InputError for a damaged record."""
-    runs = {
-        path: decode(record["metrics"], ScoreMetrics, path)
-        for path, record in use_records(folders, "score").items()
-    }
-    names = labels_of({path: path.stem.removeprefix("run_") for path in runs}, folders)
+    runs = use_runs(folders, "score", ScoreMetrics)
     findings, tables, figures = [], [], []
-    for path, metrics in runs.items():
+    for run in runs:
+        metrics = run.metrics
         findings += score_findings(metrics)
-        tables += score_tables(metrics, names[path])
+        tables += score_tables(metrics, run.label)
         if metrics.features:
             caption = (
                 "Left: bits per base that the model saves over the Markov model, by feature; above 0 it is "
@@ -40,15 +36,15 @@ def score_chapter(folders: Sequence[Path]) -> Chapter:
                 "synonymous ones of the same codons. Bars are 95 % bootstrap intervals, over blocks of the "
                 "genome and over genes."
             )
-            alt = f"Gain by feature and AUROC of substitutions of {names[path]}"
-            figures.append(picture(partial(score_figure, metrics), f"{names[path]}. {caption}", alt))
+            alt = f"Gain by feature and AUROC of substitutions of {run.label}"
+            figures.append(picture(partial(score_figure, metrics), f"{run.label}. {caption}", alt))
     return Chapter(
         title="What language models know of a genome",
         findings=findings,
         tables=tables,
         figures=figures,
-        paragraphs=paragraphs("score", runs={names[path]: one for path, one in runs.items()}),
-        details=[how_made(names[path], path) for path in runs],
+        paragraphs=paragraphs("score", runs={run.label: run.metrics for run in runs}),
+        details=[how_made(run.label, run.path) for run in runs],
     )
 
 

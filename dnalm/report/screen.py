@@ -152,12 +152,12 @@ def _trust(screen: Screen, results: PairResults, comparisons: Sequence[PairCompa
     query, rows = screen.query, []
     for c in comparisons:
         model, rate = next(iter(c.models.values())), c.baselines.get(NODE_RATE)
-        key, gain = f"auroc_per_{query}", model.minus_best_rung
+        key, gain = f"auroc_per_{query}", model.minus_best_baseline
         rows.append(
             [c.part, f"{model.scores.rows:,}", interval(model.score), number(c.node_rate)]
             + [number(getattr(model.scores, key).get("value"))]
             + ["not evaluated" if rate is None else number(getattr(rate.scores, key).get("value"))]
-            + ["not evaluated" if gain is None else f"{gain_text(model)} ({gain.rung})"]
+            + ["not evaluated" if gain is None else f"{gain_text(model)} ({gain.baseline})"]
         )
     columns = ["part", "pairs", "AUROC (95 % interval)", "AUROC of the node rate", f"within one {query}"]
     columns += [f"node rate within one {query}", "model minus the best baseline"]

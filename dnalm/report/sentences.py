@@ -157,8 +157,8 @@ def conditions(comparison: PairComparison, with_seed: bool = False) -> str:
 
 def gain_text(entry: PairEntry) -> str:
     """Return the difference to the best baseline, with its interval and verdict."""
-    gain = entry.minus_best_rung
-    if gain is None or gain.rung is None or math.isnan(gain.value):
+    gain = entry.minus_best_baseline
+    if gain is None or gain.baseline is None or math.isnan(gain.value):
         return "unknown"
     text = interval(gain, "+")
     return f"{text}, no interval" if math.isnan(gain.low) else f"{text}: {verdict(gain)}"
@@ -187,7 +187,7 @@ def trust(comparisons: Sequence[PairComparison]) -> str:
     best = next((c for c in comparisons if c.part == "test"), comparisons[0])
     model = next(iter(best.models.values()))
     known = not any(map(math.isnan, (*model.score, best.node_rate)))
-    gain, floor = model.minus_best_rung, max(best.node_rate, CHANCE)
+    gain, floor = model.minus_best_baseline, max(best.node_rate, CHANCE)
     values = {"conditions": conditions(best), "auroc": model.score, "known": known, "gain": gain}
     (text,) = paragraphs("trust", c=best, floor=floor, **values)
     return text

@@ -10,9 +10,8 @@ from matplotlib.figure import Figure
 from dnalm.errors import counted
 from dnalm.report.figures import BLUE, GREY, INK, new_figure
 from dnalm.report.pages import Chapter, Table, picture
-from dnalm.report.read import labels_of, use_records
+from dnalm.report.read import use_runs
 from dnalm.report.sentences import interval, verdict
-from dnalm.results import decode
 from dnalm.results.use import VariantMetrics
 
 TRAINED = ("LLR", "DEP", "DMAX", "DSUM")
@@ -22,11 +21,7 @@ CHANCE = 0.5
 
 def variants_chapter(folders: Sequence[Path]) -> Chapter:
     """Return the chapter on all `dnalm variants` runs in some folders."""
-    records = use_records(folders, "variants")
-    found = {path: decode(record["metrics"], VariantMetrics, path) for path, record in records.items()}
-    names = {path: path.name.removeprefix("run_").removesuffix(".json") for path in found}
-    labels = labels_of(names, folders)
-    runs = {labels[path]: metrics for path, metrics in found.items()}
+    runs = {run.label: run.metrics for run in use_runs(folders, "variants", VariantMetrics)}
     figures = [
         picture(
             partial(calibration_figure, metrics, name),

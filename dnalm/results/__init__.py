@@ -14,6 +14,7 @@ from dnalm.record import read_versioned
 from dnalm.results.binding import BindingEvaluation, BindingResults
 from dnalm.results.labels import LabelCurve
 from dnalm.results.pairs import PairEvaluation, PairResults
+from dnalm.results.schema import with_current_names
 
 T = TypeVar("T")
 VERSION = 1  # of all formats
@@ -41,7 +42,7 @@ def decode(content: Any, kind: type[T], path: Path) -> T:
         InputError: naming `path` and the field, if a field is missing or has the wrong type.
     """
     try:
-        made: T = from_json(content, kind)
+        made: T = from_json(with_current_names(content), kind)
     except FieldError as error:
         what = f"{error} is missing or of the wrong type"
         raise InputError(f"{path}: damaged: {what}; make it again") from error

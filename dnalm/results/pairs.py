@@ -47,9 +47,9 @@ class PairModelInfo:
 
 
 class Gain(NamedTuple):
-    """AUROC of a model minus that of the best baseline, `rung` (its name in files since 0.1.0), paired."""
+    """AUROC of a model minus that of the best baseline, paired."""
 
-    rung: str | None
+    baseline: str | None
     value: float
     low: float
     high: float
@@ -67,7 +67,7 @@ class PairEntry:
     model: PairModelInfo | None = None
     shuffled_genes: PairScores | None = None
     shuffled_molecules: PairScores | None = None
-    minus_best_rung: Gain | None = None
+    minus_best_baseline: Gain | None = None
 
     @property
     def score(self) -> Estimate:
@@ -112,5 +112,5 @@ class PairEvaluation(Protocol):
     def __post_init__(self) -> None:
         check(bool(self.ladder), "ladder")
         for name, entry in self.models.items():
-            for key in ("model", "shuffled_genes", "shuffled_molecules", "minus_best_rung"):
+            for key in ("model", "shuffled_genes", "shuffled_molecules", "minus_best_baseline"):
                 check(getattr(entry, key) is not None, f"models.{name}.{key}")

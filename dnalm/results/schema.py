@@ -2,8 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from dnalm.files import FieldError
+
+FORMER_NAMES = {"best_rung": "best_baseline", "minus_best_rung": "minus_best_baseline"}
+"""Fields of files that dnalm 0.1.0 wrote, and their names now; `rung` in an estimate is `baseline`."""
+
+
+def with_current_names(content: Any) -> Any:
+    """Return JSON of a result file or record with the field names of now."""
+    if not isinstance(content, dict):
+        return content
+    former = FORMER_NAMES | ({"rung": "baseline"} if "value" in content else {})
+    return {former.get(name, name): with_current_names(each) for name, each in content.items()}
 
 
 def check(right: bool, name: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from dnalm.errors import InputError
 from dnalm.record import read_record
+from dnalm.results.schema import with_current_names
 
 Run = Mapping[str, Any]
 """The content of one run.json."""
@@ -30,7 +31,9 @@ def read_records(folder: Path) -> dict[str, Run]:
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: expected a folder of records (NAME/run.json), got none; check the path")
-    return {path.parent.name: read_record(path) for path in sorted(folder.glob("*/run.json"))}
+    return {
+        path.parent.name: with_current_names(read_record(path)) for path in sorted(folder.glob("*/run.json"))
+    }
 
 
 def of_verbs(records: Mapping[str, Run], *verbs: str) -> dict[str, Run]:

@@ -83,7 +83,7 @@ def best_table(records: Mapping[str, Run]) -> str:
         baselines = [row for row in rows if row.protocol == protocol and not row.is_model]
         if not models or not baselines:
             continue
-        gains = [entry["minus_best_rung"] for entry in models[0].entries]
+        gains = [entry["minus_best_baseline"] for entry in models[0].entries]
         better, worse = (sum(_sign(gain) == sign for gain in gains) for sign in (1, -1))
         lines.append(
             [protocol.split, *(_best(row) for row in (models[0], baselines[0]))]
@@ -115,9 +115,9 @@ def gains_table(records: Mapping[str, Run]) -> str:
     """One row a model and protocol: its AUROC minus that of the best baseline, seed by seed."""
     lines = []
     for row in (row for row in rows_of(records) if row.is_model):
-        gains = [entry["minus_best_rung"] for entry in row.entries]
+        gains = [entry["minus_best_baseline"] for entry in row.entries]
         lines.append(
-            [*row.protocol, row.name, ", ".join(dict.fromkeys(str(gain["rung"]) for gain in gains))]
+            [*row.protocol, row.name, ", ".join(dict.fromkeys(str(gain["baseline"]) for gain in gains))]
             + [figure(mean(gains, lambda gain: gain["value"]), sign="+")]
             + ["; ".join(spread(gain, "+") for gain in gains)]
             + [f"{sum(_sign(gain) == sign for gain in gains)} of {len(gains)}" for sign in (1, -1)]

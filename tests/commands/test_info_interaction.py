@@ -106,6 +106,6 @@ def test_an_evaluation(model):
     assert found.kind == "interaction-evaluation"
     assert found.facts["part"] == "validation"
     assert set(content["ladder"]) == set(found.facts["ladder"])
-    assert content["best_rung"] in found.facts["models"]["small"]["minus_best_baseline"]
+    assert content["best_baseline"] in found.facts["models"]["small"]["minus_best_baseline"]
     assert "minus_best_baseline" not in found.facts["ladder"]["node rate"]
     assert words(found.next[0]) == ["compare", str(model)]

@@ -62,7 +62,7 @@ def test_no_auroc_is_printed_without_its_protocol_and_the_baselines(evaluate, pa
     assert all(len(line) <= 120 for line in lines[:10])
     (pair,) = found["pairs"]
     assert any(line.startswith(f"a minus b: {pair['value']:+.4f}, 95 % paired interval") for line in lines)
-    assert any(found["best_rung"] in line for line in lines if "best baseline" in line)
+    assert any(found["best_baseline"] in line for line in lines if "best baseline" in line)
     (warning,) = evaluate("a", part="validation", how={"overwrite": True})["warnings"]
     assert warning in capsys.readouterr().err
     evaluate("a", part="validation", out=None, how={"quiet": True})

@@ -77,6 +77,7 @@ def test_an_annotation_is_of_what_was_held_out(files, tmp_path, capsys):
     chapter = score_chapter([tmp_path])
     assert [table.rows[0][0] for table in chapter.tables] == ["all bases", "nonsense"]
     assert len(chapter.figures) == 1
+    assert [row[0] for row in chapter.details[0].rows[:2]] == ["command", "seed"]
     assert main([*annotated(files, out), "--part", "all", "--overwrite"]) == 0
     assert "coding            900" in capsys.readouterr().out
 

@@ -104,13 +104,13 @@ def test_results_hold_what_the_schema_says(evaluate, interaction_pairs):
     assert found["warnings"] == []
     # each model beside the best baseline, and beside the other, on the same pairs
     auroc = {name: entry["scores"]["auroc"]["value"] for name, entry in found["ladder"].items()}
-    assert auroc[found["best_rung"]] == max(auroc.values()) > 0.75
+    assert auroc[found["best_baseline"]] == max(auroc.values()) > 0.75
     values = {name: entry["scores"]["auroc"]["value"] for name, entry in found["models"].items()}
     for name, entry in found["models"].items():
-        gain = entry["minus_best_rung"]
-        assert gain["rung"] == found["best_rung"]
+        gain = entry["minus_best_baseline"]
+        assert gain["baseline"] == found["best_baseline"]
         assert gain["value"] == pytest.approx(values[name] - max(auroc.values()))
-    assert found["models"]["noise"]["minus_best_rung"]["high"] < 0
+    assert found["models"]["noise"]["minus_best_baseline"]["high"] < 0
     (pair,) = found["pairs"]
     assert (pair["one"], pair["other"]) == ("rule", "noise")
     assert pair["low"] < pair["value"] < pair["high"]
@@ -182,7 +182,7 @@ def test_a_part_of_one_class_gives_a_warning(label, word, evaluate, interaction_
     entry = found["models"]["rule"]
     assert np.isnan(list(entry["scores"]["auroc"].values())).all()
     assert entry["temperature"] == 1
-    assert found["best_rung"] is entry["minus_best_rung"]["rung"] is None
+    assert found["best_baseline"] is entry["minus_best_baseline"]["baseline"] is None
     assert any(f"validation part has only {word} pairs (200)" in warning for warning in found["warnings"])
     found = evaluate(RULE, pairs=pairs)
     assert found["models"]["rule"]["scores"]["auroc"]["value"] > 0.85

@@ -198,14 +198,16 @@ def make_evaluation(models, part="test", gain=(0.02, 0.01, 0.03), ladder=LADDER,
         name: entry(auroc) | {
             "model": about(weights), "path": f"runs/{name}", "temperature": 1.2,
             "shuffled_genes": make_scores(0.6), "shuffled_molecules": make_scores(0.52),
-            "minus_best_rung": {"rung": best, **dict(zip(("value", "low", "high"), gain, strict=True))},
+            "minus_best_baseline":
+                {"baseline": best, **dict(zip(("value", "low", "high"), gain, strict=True))},
         }
         for name, auroc in models.items()
     }  # fmt: skip
     return {
         "format": "dnalm-interaction-evaluation", "format_version": 1, "part": part, **PROTOCOL, **protocol,
         "rows": 1000, "positives": 500, "models": entries,
-        "ladder": {name: entry(auroc) for name, auroc in ladder.items()}, "best_rung": best, "warnings": [],
+        "ladder": {name: entry(auroc) for name, auroc in ladder.items()},
+        "best_baseline": best, "warnings": [],
     }  # fmt: skip
 
 

@@ -110,7 +110,7 @@ def test_the_best_model_is_compared_with_the_best_baseline(no_pictures, tmp_path
 
 def test_other_models_are_compared_with_the_baseline_and_the_best_model(no_pictures, tmp_path):
     evaluation = make_evaluation({"original": 0.75, "kmer": 0.7, "near": 0.745})
-    evaluation["models"]["kmer"]["minus_best_rung"] |= {"value": 0.02, "low": -0.01, "high": 0.05}
+    evaluation["models"]["kmer"]["minus_best_baseline"] |= {"value": 0.02, "low": -0.01, "high": 0.05}
     write_json(tmp_path / "evaluation_test.json", evaluation)
     chapter = pair_chapter([tmp_path])
     best, near, kmer = chapter.findings[:3]

@@ -10,6 +10,8 @@ from dnalm.errors import InputError
 from dnalm.files import write_json
 from dnalm.report.comparisons import ranked, read_binding, read_moments, read_pair_run, read_pairs
 from dnalm.report.read import kinds_of, read_language, use_records
+from dnalm.results import read
+from dnalm.results.pairs import PairEvaluation
 from tests.report.invented import add, evaluate, make_evaluation, make_results, make_run, write_outputs
 
 
@@ -46,9 +48,9 @@ def test_what_holds_no_run_is_refused(tmp_path):
     run = make_run("full") | {"status": "interrupted", "metrics": {"mode": "full"}}
     write_json(tmp_path / "unfinished" / "full" / "run.json", run)
     for folders in ([], *([tmp_path / name] for name in ("nowhere", "file", "unfinished"))):
-        for read in (kinds_of, read_language, read_binding, read_pairs):
+        for reader in (kinds_of, read_language, read_binding, read_pairs):
             with pytest.raises(InputError):
-                read(folders)
+                reader(folders)
     readers = {"results_x.json": read_binding, "results.json": read_pairs, "evaluation_x.json": read_pairs}
     for name, read in readers.items():
         for text in ("{", "[]", '{"format": "dnalm-run"}', '{"format": "dnalm-binding-results"}'):
@@ -137,9 +139,9 @@ def test_pair_runs_are_read_by_split_the_test_part_first(tmp_path):
     parts = [(c.protocol.split, c.part) for c in (cold, test, validation)]
     assert parts == [("cold-gene", "validation"), ("random", "test"), ("random", "validation")]
     assert (aurocs(test.models), aurocs(validation.models)) == ({"original": 0.7}, {"original": 0.71})
-    assert test.models["original"].minus_best_rung == ("matrix factorisation", 0.02, 0.01, 0.03)
+    assert test.models["original"].minus_best_baseline == ("matrix factorisation", 0.02, 0.01, 0.03)
     assert test.node_rate == validation.node_rate == 0.58
-    assert cold.models["cold"].minus_best_rung is None
+    assert cold.models["cold"].minus_best_baseline is None
     assert not cold.baselines
 
 
@@ -154,7 +156,20 @@ def test_evaluations_of_the_same_pairs_stand_together_and_replace_the_result_of_
     write_json(tmp_path / "b" / "evaluation_validation.json", make_evaluation({"b": 0.7}, part="validation"))
     validation = read_pairs([tmp_path]).comparisons[1]
     assert list(validation.models) == ["b"]
-    assert validation.models["b"].minus_best_rung is not None
+    assert validation.models["b"].minus_best_baseline is not None
+
+
+def test_an_evaluation_with_the_field_names_of_0_1_reads_the_same(tmp_path):
+    content = make_evaluation({"rung": 0.7})  # a name of a model stays
+    now, before = tmp_path / "now.json", tmp_path / "before.json"
+    write_json(now, content)
+    text = now.read_text()
+    for name, former in (("minus_best_baseline", "minus_best_rung"), ("best_baseline", "best_rung")):
+        assert f'"{name}":' in text
+        text = text.replace(f'"{name}":', f'"{former}":')
+    before.write_text(text.replace('"baseline":', '"rung":'))
+    assert read(before, PairEvaluation) == read(now, PairEvaluation)
+    assert list(read(before, PairEvaluation).models) == ["rung"]
 
 
 def test_a_model_has_the_name_of_its_training(tmp_path):

@@ -24,7 +24,7 @@ def evaluated(value=0.7, low=0.68, high=0.72, rate=0.6, part="test", gain=None):
     content = decode(made, PairEvaluation, Path("x"))
     model = content.models["mine"]
     scores = model.scores._replace(auroc=Estimate(value, low, high))
-    model = replace(model, scores=scores, minus_best_rung=model.minus_best_rung if gain else None)
+    model = replace(model, scores=scores, minus_best_baseline=model.minus_best_baseline if gain else None)
     return PairComparison(protocol=content, part=part, models={"mine": model}, node_rate=rate)
 
 
