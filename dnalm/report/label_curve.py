@@ -107,6 +107,7 @@ def label_curve(curve: LabelCurve) -> Figure:
             rule.value, color=GREY, linestyle=line, label="rule, no labels" if name == RULE else name
         )
     axes.set(xscale="log", xlabel="labelled bases, training and validation", ylabel="Pearson R, test part")
+    axes.set_xlim(curve.bases[0] / 1.15, curve.bases[-1] * 1.15)
     axes.set_xticks(curve.bases, [f"{each:,}" for each in curve.bases])
     axes.minorticks_off()
     legend_below(figure, axes, 3 if len(rules) > 1 else 5)

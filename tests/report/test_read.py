@@ -52,11 +52,11 @@ def test_what_holds_no_run_is_refused(tmp_path):
             with pytest.raises(InputError):
                 reader(folders)
     readers = {"results_x.json": read_binding, "results.json": read_pairs, "evaluation_x.json": read_pairs}
-    for name, read in readers.items():
+    for name, reader in readers.items():
         for text in ("{", "[]", '{"format": "dnalm-run"}', '{"format": "dnalm-binding-results"}'):
             (tmp_path / name).write_text(text)
             with pytest.raises(InputError, match=name.replace(".", r"\.")):
-                read([tmp_path])
+                reader([tmp_path])
         (tmp_path / name).unlink()
 
 
