@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Which layers should a head read? The last one against a learned mix, of each kind of core.
+"""Which layers should a head read? The last one against a learned mix, whitened or not, of each kind of core.
 
     runs/features.py --causal FOLDER [--masked FOLDER] --sequences FILE --scores FILE --out FOLDER
 
@@ -27,7 +27,9 @@ from dnalm.train.binding_start import start_from_core
 from dnalm.train.label_curve import CurveModel, PointCurve
 from dnalm.train.run import RunConfig
 
-BATCH, EPOCHS, CHANNELS = 16, 5, 32
+BATCH, EPOCHS, CHANNELS = 16, 10, 32
+READ = (("mix", False), ("last", False), ("mix", True), ("last", True))
+"""Features, and whether they are whitened; the last is for the causal core on both strands alone."""
 FIRST = "causal on both strands, mix, pretrained"
 """What all others are compared with."""
 
@@ -52,10 +54,11 @@ def curve_models(options: argparse.Namespace) -> dict[str, CurveModel]:
         cores.append(("masked", options.masked, False))
     models = {}
     for core, folder, both in cores:
-        for features in ("mix", "last"):
+        for features, whiten in READ if both else READ[:-1]:
             for random in (False, True):
-                name = f"{core}, {features}, {'untrained' if random else 'pretrained'}"
-                tuning = replace(base.tuning, both_strands=both, features=features)
+                what = f"{features}{' whitened' if whiten else ''}"
+                name = f"{core}, {what}, {'untrained' if random else 'pretrained'}"
+                tuning = replace(base.tuning, both_strands=both, features=features, whiten=whiten)
                 start = start_from_core(folder, "vocab4", head, tuning, random_core=random)
                 models[PRETRAINED if name == FIRST else name] = CurveModel(config, start)
     return models

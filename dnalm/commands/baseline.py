@@ -24,7 +24,8 @@ class Options(BindingOptions):
     all of a window of 300, as with a pretrained model."""
     name: str = ""  # What the model is called in files and plots; baseline, or dilated, unless given.
     recipe: str = "baseline"
-    """baseline, baseline-published, or a TOML file; sets the fields of training, and flags win over it."""
+    """baseline, dilated or baseline-published, that of --encoder unless given, or a TOML file; sets the fields
+    of training, and flags win over it."""
     encoder: CNNConfig = field(default_factory=CNNConfig)
 
     def start(self) -> BindingStart:
@@ -33,13 +34,13 @@ class Options(BindingOptions):
         return BindingStart(shape=BindingShape(encoder, head=self.head))
 
 
-def default_options(recipe: str = "baseline") -> Options:
-    """Return the options that `--recipe` stands for; flags are laid over them.
+def default_options(recipe: str = "", encoder: str = "cnn") -> Options:
+    """Return the options that `--recipe` stands for, or `--encoder` unless it is given; flags win over them.
 
     Raises:
         InputError: if the recipe does not exist or has wrong fields, all of them named.
     """
-    return from_recipe(Options(), recipe, TABLES)
+    return from_recipe(Options(), recipe or ("dilated" if encoder == "dilated" else "baseline"), TABLES)
 
 
 def run(options: Options) -> None:

@@ -82,7 +82,7 @@ def _models(options: "Options") -> dict[str, CurveModel]:
     }
     kinds: dict[str, Literal["cnn", "dilated"]] = {"CNN": "cnn", "dilated CNN": "dilated"}
     for name, kind in kinds.items():
-        base = replace(baseline.default_options(), kind=kind, head=head)
+        base = replace(baseline.default_options(encoder=kind), kind=kind, head=head)
         config = replace(options, train=replace(base.train, **length))
         models[name] = CurveModel(config, base.start())
     return models

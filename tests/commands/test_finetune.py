@@ -9,7 +9,8 @@ import torch
 
 import dnalm
 from dnalm import checkpoint
-from dnalm.cli import main
+from dnalm.cli import main, parse
+from dnalm.config import read_recipe
 from dnalm.data.binding import SplitConfig, split_of
 from dnalm.formats.binding import BindingSet, write_binding
 from dnalm.models.binding import BindingModel
@@ -166,6 +167,15 @@ def test_the_dilated_cnn_is_a_baseline_by_its_own_name(binding, tmp_path):
     found = results(tmp_path, "dilated")
     assert (found["model"]["kind"], found["name"]) == ("dilated", "dilated")
     assert open_binding(tmp_path / "dilated").model.encoder.config.width == 8
+
+
+def test_each_baseline_has_its_recipe_unless_another_is_given():
+    rates = {}
+    for flags in ([], ["--encoder", "dilated"], ["--encoder", "dilated", "--recipe", "baseline"]):
+        options = parse("baseline", [*flags, "--sequences", "s", "--scores", "t"])
+        rates[options.recipe, options.kind] = options.train.lr
+    dilated = read_recipe("dilated")["train"]["lr"]
+    assert rates["dilated", "dilated"] == dilated < rates["baseline", "cnn"] == rates["baseline", "dilated"]
 
 
 def test_the_best_weights_are_stored_not_the_last(binding, tmp_path):

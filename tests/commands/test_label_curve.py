@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from dnalm.cli import main
+from dnalm.config import read_recipe
 from dnalm.data.binding import SplitConfig, read_split_set
 from dnalm.formats.binding import write_tracks
 from dnalm.train.binding import BindingRun
@@ -67,6 +68,8 @@ def test_a_curve_goes_on_where_it_was_stopped_and_is_a_chapter(binding, tmp_path
     assert (tmp_path / "label_curve_vocab4.png").is_file()
     record = json.loads((tmp_path / "run_label_curve_vocab4.json").read_text())
     assert (record["status"], record["metrics"]["scores"]) == ("done", found["scores"])
+    for model, recipe in (("CNN", "baseline"), ("dilated CNN", "dilated")):
+        assert record["recipe"][model]["train"]["lr"] == read_recipe(recipe)["train"]["lr"]
     assert set(record["data"]["files"]) == {"sequences", "scores", "rule"}
     capsys.readouterr()
     assert main(["compare", str(tmp_path)]) == 0
