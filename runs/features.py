@@ -18,11 +18,8 @@ from dnalm.commands.progress import progress_bar
 from dnalm.commands.runs import prepare_process
 from dnalm.data.binding import read_split_set
 from dnalm.device import Compute
-from dnalm.files import finite
 from dnalm.record import Record
-from dnalm.report.label_curve import score_table
-from dnalm.results import decode
-from dnalm.results.labels import PRETRAINED, LabelCurve
+from dnalm.results.labels import PRETRAINED
 from dnalm.train.binding_start import start_from_core
 from dnalm.train.label_curve import CurveModel, PointCurve
 from dnalm.train.run import RunConfig
@@ -90,7 +87,14 @@ def main() -> None:
             metrics = curve.train(processor, RunConfig(resume=True), say=print, progress=progress)
         record.finish("done", metrics)
         curve.results.unlink()  # no label curve, for which `dnalm compare` would take it
-    print(score_table(decode(finite(metrics), LabelCurve, curve.results)).text())
+    for name, (score,) in metrics["scores"].items():
+        lead = metrics["minus"].get(name, [None])[0]
+        print(f"{name:50}  {_text(score)}" + (f"  the first minus it {_text(lead)}" if lead else ""))
+
+
+def _text(found: dict[str, float]) -> str:
+    """Return a figure and its interval."""
+    return f"{found['value']:.4f} ({found['low']:.4f} to {found['high']:.4f})"
 
 
 if __name__ == "__main__":

@@ -20,13 +20,16 @@ def labels_table(records: Mapping[str, Run], name: str) -> str:
 
 
 def features_table(records: Mapping[str, Run]) -> str:
-    """One row a core and features: R, and what the first one is ahead; of the only record."""
+    """One row a core and features of the only record: R, pretrained and untrained, and the first minus it."""
     if not records:
         return NONE_YET
     (run,) = records.values()
     m, first = run["metrics"], run["recipe"]["first"]
-    rows = []
+    rows: dict[tuple[str, str], list[list[str]]] = {}
     for name, (score,) in m["scores"].items():
+        core, features, _ = (first if name == PRETRAINED else name).split(", ")
         lead = "" if name == PRETRAINED else spread(m["minus"][name][0], "+")
-        rows.append([*(first if name == PRETRAINED else name).split(", "), spread(score), lead])
-    return table(["core", "features", "", "Pearson R (95 % interval)", "the first one minus it"], rows)
+        rows.setdefault((core, features), []).append([spread(score), lead])
+    columns = ["core", "features", "pretrained, R", "untrained, R", "first minus pretrained"]
+    cells = [[*key, one[0], two[0], one[1], two[1]] for key, (one, two) in rows.items()]
+    return table([*columns, "first minus untrained"], cells)

@@ -352,13 +352,19 @@ def test_genomes_are_shown_with_what_was_left_out():
 
 
 def test_label_curves_and_features_are_tables_of_models():
-    about = {"value": 0.5, "low": 0.4, "high": 0.6}
-    scores = {"pretrained": [about], "masked, last, untrained": [about]}
-    metrics = {"bases": [90_000], "scores": scores, "minus": {"masked, last, untrained": [about]}}
+    about, other = ({"value": r, "low": r - 0.1, "high": r + 0.1} for r in (0.5, 0.3))
+    names = ["causal, mix, untrained", "masked, last, pretrained", "masked, last, untrained"]
+    scores = {"pretrained": [about], **{name: [other] for name in names}}
+    metrics = {"bases": [90_000], "scores": scores, "minus": {name: [about] for name in names}}
     run = {"metrics": metrics, "recipe": {"first": "causal, mix, pretrained"}}
+    half, third, lead = (
+        "0.5000 (0.4000 to 0.6000)",
+        "0.3000 (0.2000 to 0.4000)",
+        "+0.5000 (+0.4000 to +0.6000)",
+    )
     assert cells(curves.features_table({"a": run})) == [
-        ["causal", "mix", "pretrained", "0.5000 (0.4000 to 0.6000)", ""],
-        ["masked", "last", "untrained", "0.5000 (0.4000 to 0.6000)", "+0.5000 (+0.4000 to +0.6000)"],
+        ["causal", "mix", half, third, "", lead],
+        ["masked", "last", third, third, lead, lead],
     ]
     rows = cells(curves.labels_table({"a": run}, "a"))
     assert [row[0] for row in rows] == list(scores)
