@@ -24,7 +24,7 @@ class Options(BindingOptions):
     all of a window of 300, as with a pretrained model."""
     name: str = ""  # What the model is called in files and plots; baseline, or dilated, unless given.
     recipe: str = "baseline"
-    """baseline, dilated or baseline-published, or a TOML file; that of --encoder unless given. Sets the fields
+    """baseline, dilated or baseline-published, or a TOML file; that of --encoder unless given. Sets fields
     of training, and flags win over it."""
     encoder: CNNConfig = field(default_factory=CNNConfig)
 
