@@ -65,7 +65,8 @@ class Trained(NamedTuple):
             for key, value in part.items()
             if key not in NON_TRAINING_FIELDS and settings.get(key, value) != value
         }
-        return name + (f" with {', '.join(f'{k} {v}' for k, v in other.items())}" if other else "")
+        texts = [f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in other.items()]
+        return name + (f" with {', '.join(texts)}" if texts else "")
 
     def same_bases(self, other: "Trained") -> bool:
         """Whether both were trained and evaluated on the same bases."""
