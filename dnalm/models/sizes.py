@@ -49,7 +49,7 @@ From S. cerevisiae, 10.1 million training bases (docs/records/yeast-default-voca
 base after 19.2 million tokens, 0.022 below the best Markov model of the same bases, and 7M has 1.9110 after
 20.0 million, 0.024 below. On a piece of human chr2, 2.1 million bases, 1M, 3M and 7M have 1.9043, 1.9057 and
 1.9023 after 2.0 million tokens (chr2-default-vocab4-*). On that and a piece of chr22, validation being
-very repetitive, 7M is better: 1.7898 against 1.8642 after 5.0 million tokens, both far behind a Markov model of
+very repetitive, 7M is better: 1.7898 against 1.8642 after 5.0 million tokens, far behind a Markov model of
 order 12 at 1.4332 (human-default-vocab4-*). No longer genome was tried.
 """
 
