@@ -1,121 +1,106 @@
-"""`dnalm demo`: command lines on simulated data, run one after the other, and a page of the results."""
+"""`dnalm demo`: command lines on the genome of yeast, run one after the other, and a page of the results."""
 
 import contextlib
+import gzip
 import importlib.util
 import re
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
+from importlib import resources
 from pathlib import Path
 from typing import TextIO
 
-import pysam
-
 from dnalm.commands.runs import prepare_process
 from dnalm.device import Compute
-from dnalm.dna import encode
 from dnalm.errors import InputError
-from dnalm.files import lock, need_space, write_text
-from dnalm.formats.indexed import IndexedGenome
-from dnalm.formats.motif import choose_motif
-from dnalm.formats.track_writer import write_track
-from dnalm.genome.motif_scan import log_odds, site_scores, site_threshold
-from dnalm.genome.simulate import (
-    BEST_AUROC,
-    GENES,
-    MOLECULES,
-    PAIRS,
-    GenomeTruth,
-    simulate_genome,
-    simulate_pairs,
-    simulate_variants,
-)
+from dnalm.files import atomic_file, lock, need_space, write_text
+from dnalm.genome.simulate import BEST_AUROC, GENES, MOLECULES, PAIRS, simulate_pairs
 
 MARKER = ".dnalm-demo"  # marks a folder as a demo's own, so that it may be replaced
-DISK = 500_000_000  # bytes a demo needs at most
+DISK = 300_000_000  # bytes a demo needs at most
+GENOME, ANNOTATION, VARIANTS = (
+    "yeast_R64-1-1.fa.gz",
+    "yeast_genes_XV_XVI.gff3.gz",
+    "yeast_promoter_snvs.vcf",
+)
+"""Files of dnalm/sample; their terms are in NOTICE."""
 COMMANDS = """
-prepare OUT/genome.fa --out OUT/data
-pretrain --data OUT/data/full --out OUT/outputs PRETRAIN
-pretrain --data OUT/data/vocab4 --out OUT/outputs PRETRAIN
-label OUT/genome.fa MOTIF --window {window} --out OUT/data/binding
-finetune --config vocab4 --both-strands --checkpoint-dir OUT/outputs --out OUT/models WINDOWS FIT
-finetune --config vocab4 --both-strands --checkpoint-dir OUT/outputs --out OUT/models WINDOWS FIT \
-  --random-core
-baseline --out OUT/models WINDOWS FIT
-evaluate OUT/models/vocab4 OUT/models/vocab4_random OUT/models/baseline WINDOWS MOTIF --part test \
-  --out OUT/models/evaluation_test.json COMPUTE
-predict OUT/models/baseline --genome OUT/genome.fa --regions OUT/use/regions.bed \
-  --truth OUT/use/truth.bedgraph --out OUT/use/track.bw HARDWARE
-variants OUT/models/baseline --genome OUT/genome.fa --vcf OUT/use/variants.vcf \
-  --out OUT/use/scored.vcf.gz HARDWARE
-explain OUT/models/baseline --genome OUT/genome.fa --regions OUT/use/regions.bed --motifs OUT/motif.meme \
-  --sites OUT/genome.sites.bed --pictures 2 --out OUT/use/explained HARDWARE
-interact prepare --pairs OUT/interaction/pairs.csv --genes OUT/interaction/genes.fa --out OUT/data/pairs SEED
-interact train --model original --dna-length 300 --out OUT/interactions/original PAIRS --epochs {half_epochs}
-interact train --model original --dna-encoder kmer --mol-encoder morgan --dna-length 600 \
-  --out OUT/interactions/kmer-morgan PAIRS
-interact train --model foundation --out OUT/interactions/foundation CORE PAIRS
-interact train --model foundation-pooled --out OUT/interactions/foundation-pooled CORE PAIRS
-interact evaluate OUT/interactions/original OUT/interactions/kmer-morgan OUT/interactions/foundation \
-  OUT/interactions/foundation-pooled --data OUT/data/pairs --part test \
-  --out OUT/interactions/evaluation_test.json COMPUTE
-interact screen OUT/interactions/foundation --gene 1000 --data OUT/data/pairs --top 3 \
-  --out OUT/interactions/screen.tsv --attention OUT/interactions/attention COMPUTE
+prepare OUT/yeast.fa --out OUT/data --vocab vocab4 --val-contigs XV,XVI
+pretrain --data OUT/data/vocab4 --out OUT/outputs {model} --steps {steps} --warmup {warmup} \
+  --eval-every {steps} --checkpoint-every {steps} --eval-bases {eval_bases} --final-bases {final_bases} SEED COMPUTE
+score OUT/outputs/vocab4 --genome OUT/yeast.fa --annotation OUT/genes.gff3 --rename chr \
+  --bases {scored_bases} --codons {codons} --out OUT/use/scores.tsv HARDWARE
+label OUT/yeast.fa --annotation OUT/genes.gff3 --feature CDS --strand + --rename chr \
+  --windows OUT/windows.bed --all --out OUT/data/coding
+finetune --checkpoint-dir OUT/outputs --out OUT/models --name coding --both-strands --features last \
+  --sequences OUT/data/coding/sequences.txt.gz --scores OUT/data/coding/scores.txt.gz \
+  --label-fractions {labels} --compare-with untrained,cnn --seeds 1 --max-shift 0 --epochs {epochs} {head} SEED COMPUTE
+variants OUT/outputs/vocab4 --genome OUT/yeast.fa --vcf OUT/variants.vcf --allele-frequency AF \
+  --window 160 --out OUT/use/scored.vcf.gz HARDWARE
 """
 """What the demo runs, without the program's name; words in capitals stand for more flags."""
+PAIR_COMMANDS = """
+interact prepare --pairs OUT/interaction/pairs.csv --genes OUT/interaction/genes.fa --out OUT/data/pairs SEED
+interact train --model original --dna-encoder kmer --mol-encoder morgan --dna-length 600 \
+  --data OUT/data/pairs --epochs {pair_epochs} --lr 1e-3 --min-lr 1e-3 --out OUT/interactions/kmer-morgan SEED COMPUTE
+interact evaluate OUT/interactions/kmer-morgan --data OUT/data/pairs --part test \
+  --out OUT/interactions/evaluation_test.json COMPUTE
+"""
+"""What it runs besides where `INTERACTION` is installed."""
+INTERACTION = ("rdkit", "h5py", "sklearn")
 FLAGS = {
-    "PRETRAIN": "{model} --steps {steps} --warmup {warmup} --lr 2e-3 --min-lr 2e-4 --eval-every {eval_every} "
-    "--checkpoint-every {steps} --eval-bases {eval_bases} SEED COMPUTE",
-    "CORE": "--dna-encoder OUT/outputs/vocab4 --mol-encoder morgan {attention}",
-    "PAIRS": "--data OUT/data/pairs --epochs {pair_epochs} --lr 1e-3 --min-lr 1e-3 SEED COMPUTE",
-    "MOTIF": "--motif OUT/motif.meme --pvalue {pvalue}",
-    "WINDOWS": "--sequences OUT/data/binding/sequences.txt.gz --scores OUT/data/binding/scores.txt.gz",
-    "FIT": "--epochs {epochs} --gap {gap} SEED COMPUTE",
     "COMPUTE": "HARDWARE --precision {precision}",
     "HARDWARE": "--device {device} --threads {threads}",
     "SEED": "--seed {seed}",
 }
+TITLE = "dnalm demo: a language model of the yeast genome, and what it is for"
 GENOME_TEXT = (
-    "This genome is simulated, so that the truth is known: a background whose GC content varies and which "
-    "is poor in CpG, families of repeats in lower case, gaps of N, and {sites:,} sites of one motif. What a "
-    "model does here shows that the tools work, and nothing about biology."
+    "Baker's yeast, Saccharomyces cerevisiae, assembly R64-1-1; genes by SGD (CC BY 4.0). Chromosomes XV and "
+    "XVI are held out: what is measured below is measured there, and the labels come from there."
+)
+LABELS_TEXT = (
+    "The task: which bases of chromosome XV code for protein on strand +, as the annotation has them? It stands "
+    "for any track of which few windows are labelled. The pretrained model is frozen, and only a small head on "
+    "it is trained, as on the untrained model of the same shape."
 )
 PAIRS_TEXT = (
     f"These pairs are simulated, so that the truth is known: {PAIRS:,} pairs of {GENES} genes and "
     f"{MOLECULES} molecules. Each gene holds one of two motifs, each molecule one of two fragments; nine of "
     "ten pairs are positive where the two belong together, and one of ten where they do not. Neither side "
-    f"alone predicts anything, and the rule itself has an AUROC of {BEST_AUROC:g}. The models were trained "
-    "for seconds: that one has not learned the rule in so short a time is no verdict on it."
+    f"alone predicts anything, and the rule itself has an AUROC of {BEST_AUROC:g}."
 )
-SCREEN_TEXT = "foundation ranks all molecules for one gene on its own page, interactions/screen_report.html."
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How large the demo is."""
+    """How large the demo is: minutes of two cores."""
 
-    bases: int = 2_000_000
-    model: str = "--n-layer 4 --n-head 4 --n-embd 144 --block-size 256 --batch-size 32"
-    """A GPT of 1.0 million parameters."""
+    model: str = "--n-layer 3 --n-head 4 --n-embd 64 --block-size 300 --batch-size 16 --lr 6e-3 --min-lr 1e-4 --beta2 0.98"
+    """A GPT of 0.15 million parameters: the best found for 90 seconds of two cores."""
     eval_bases: int = 25_600
-    window: int = 200  # Bases of a labelled window, fewer than the block of the models.
-    pvalue: float = 2e-5  # Of a site: about 80 words of 2 million bases, both strands, reach it by chance.
-    gap: int = 400  # Bases between the parts of the windows: the contigs are short.
-    pair_epochs: int = 4
-    attention: str = "--width 128 --heads 4 --feed-forward 256"  # A quarter of the published width.
+    final_bases: int = 100_000
+    scored_bases: int = 50_000
+    codons: int = 300
+    windows: tuple[str, int, int] = ("XV", 30_000, 480_000)
+    """Contig, start and end of the labelled windows, 300 bases each."""
+    labels: str = "80,320"
+    head: str = "--batch-size 16 --patience 4 --channels 16 --kernel 31 --head-dropout 0.5"
+    pair_epochs: int = 3
 
 
 @dataclass(frozen=True)
 class Options:
-    """Simulate a genome, pretrain, fine-tune, compare, and write a report: in minutes, without any input."""
+    """Pretrain on the yeast genome, label, fine-tune, score variants, and write a report: in minutes."""
 
     out: Path = Path("demo")  # Where everything goes; an earlier demo there is replaced.
-    steps: int = 120  # Pretraining steps of each vocabulary.
-    epochs: int = 12  # Epochs of each binding model.
+    steps: int = 480  # Pretraining steps.
+    epochs: int = 8  # Epochs of each model of the label curve.
     compute: Compute = field(default_factory=Compute)
-    seed: int = 0  # Of the genome, the weights and the batches.
+    seed: int = 0  # Of the weights, the batches and the simulated pairs.
     dry_run: bool = False  # Print the commands, and stop.
     quiet: bool = False  # No progress and no messages.
 
@@ -127,7 +112,8 @@ def run(options: Options, scale: Scale | None = None) -> None:
         InputError: if OUT holds something else than a demo, or an option is out of range.
     """
     scale = scale or Scale()
-    commands = command_lines(options, scale)
+    missing = [name for name in INTERACTION if importlib.util.find_spec(name) is None]
+    commands = command_lines(options, scale, with_pairs=not missing)
     _check(options)
     if options.dry_run:
         for words in commands:
@@ -141,12 +127,10 @@ def run(options: Options, scale: Scale | None = None) -> None:
         report.unlink(missing_ok=True)  # no old report beside new results, if this run is interrupted
         with (options.out / "demo.log").open("w", encoding="utf-8") as log:
             steps = len(commands) + 2
-            with _step(options, log, f"1/{steps} simulate {scale.bases:,} bases, and genes with molecules"):
-                truth = simulate_genome(
-                    options.out / "genome.fa", bases=scale.bases, contigs=4, seed=options.seed
-                )
-                _write_files_to_use(truth, scale, options.out / "use")
-                simulate_pairs(options.out / "interaction", options.seed)
+            with _step(options, log, f"1/{steps} write the yeast genome and its files"):
+                _write_files(options.out, scale)
+                if not missing:
+                    simulate_pairs(options.out / "interaction", options.seed)
             from dnalm.cli import execute  # the door that every command comes through
 
             for number, words in enumerate(commands, 2):
@@ -155,18 +139,21 @@ def run(options: Options, scale: Scale | None = None) -> None:
                     code = execute(words)
                     assert code == 0, f"{words} ended with {code}; see demo.log"
             with _step(options, log, f"{steps}/{steps} write the report"):
-                findings = _write_report(options.out, report)
+                findings = _write_report(options.out, report, with_pairs=not missing)
+    if missing and not options.quiet:
+        extra = 'pip install "dnalm[interaction]"'
+        print(f"no pairs of genes and molecules: {' and '.join(missing)} not found; {extra}", file=sys.stderr)
     print("\n".join(findings))
     print(report)
 
 
-def command_lines(options: Options, scale: Scale) -> list[list[str]]:
+def command_lines(options: Options, scale: Scale, *, with_pairs: bool = True) -> list[list[str]]:
     """Return the commands of the demo as lists of words, without the program's name, in their order."""
     values = asdict(scale) | asdict(options) | asdict(options.compute)
-    values["warmup"], values["eval_every"] = options.steps // 10, max(1, options.steps // 8)
-    values["half_epochs"] = -(-scale.pair_epochs // 2)
+    values["warmup"] = options.steps // 16
     commands = []
-    for line in COMMANDS.replace("\\\n", "").strip().splitlines():
+    text = COMMANDS + PAIR_COMMANDS.lstrip() * with_pairs
+    for line in text.replace("\\\n", "").strip().splitlines():
         for name, flags in FLAGS.items():
             line = re.sub(rf"\b{name}\b", flags, line)
         words = [word.replace("OUT", str(options.out)) for word in line.format(**values).split()]
@@ -176,26 +163,21 @@ def command_lines(options: Options, scale: Scale) -> list[list[str]]:
     return commands
 
 
-def _write_files_to_use(truth: GenomeTruth, scale: Scale, folder: Path) -> None:
-    """Write what the trained model is used on: regions, variants, and the true track of the genome."""
-    simulate_variants(truth, folder / "variants.vcf", folder / "regions.bed")
-    motif = choose_motif(truth.motif_file)
-    threshold = site_threshold(motif, threshold=None, pvalue=scale.pvalue)
-    with IndexedGenome(truth.genome) as genome:
-        texts = ((contig, genome.letters(contig, 0, length)) for contig, length in genome.lengths.items())
-        pieces = (
-            (contig, 0, site_scores(encode(text), log_odds(motif), threshold)) for contig, text in texts
-        )
-        write_track(folder / "truth.bedgraph", genome.lengths, pieces)
+def _write_files(out: Path, scale: Scale) -> None:
+    """Write the genome, its genes and variants as plain text, and the windows to label."""
+    sample = resources.files("dnalm") / "sample"
+    for name, path in ((GENOME, "yeast.fa"), (ANNOTATION, "genes.gff3"), (VARIANTS, "variants.vcf")):
+        with (sample / name).open("rb") as file, atomic_file(out / path) as target:
+            shutil.copyfileobj(gzip.open(file) if name.endswith(".gz") else file, target)
+    contig, first, last = scale.windows
+    rows = (f"{contig}\t{start}\t{start + 300}\n" for start in range(first, last - 299, 300))
+    write_text(out / "windows.bed", "".join(rows))
 
 
 def _check(options: Options) -> None:
-    """Refuse a folder that is not a demo's, values out of range, and packages that are missing."""
+    """Refuse a folder that is not a demo's, and values out of range."""
     if options.steps < 1 or options.epochs < 1:
         raise InputError(f"`steps` and `epochs` must be at least 1, got {options.steps} and {options.epochs}")
-    missing = [name for name in ("rdkit", "sklearn") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise InputError(f'the demo needs {" and ".join(missing)}; run: pip install "dnalm[interaction]"')
     prepare_process(options.compute)
     out = options.out
     if out.exists() and not out.is_dir():
@@ -205,37 +187,25 @@ def _check(options: Options) -> None:
         raise InputError(f"{out}: holds other files than a demo's; choose another --out")
 
 
-def _write_report(out: Path, report: Path) -> list[str]:
+def _write_report(out: Path, report: Path, *, with_pairs: bool) -> list[str]:
     """Write the page of all results, and return its findings."""
-    from dnalm.report.binding import binding_chapter
-    from dnalm.report.explain import explain_chapter
+    from dnalm.report.label_curve import label_chapter
     from dnalm.report.language import genome_chapter, language_chapter
     from dnalm.report.pages import write_page
     from dnalm.report.pairs import pair_chapter
-    from dnalm.report.predict import predict_chapter
+    from dnalm.report.score import score_chapter
     from dnalm.report.variants import variants_chapter
 
-    sites = len((out / "genome.sites.bed").read_text(encoding="utf-8").splitlines())
-    genome, pairs = genome_chapter(out / "data" / "full"), pair_chapter([out / "interactions"])
-    texts = [GENOME_TEXT.format(sites=sites), *genome.paragraphs]
-    genome = replace(genome, title="The simulated genome", paragraphs=texts)
-    pairs = replace(pairs, paragraphs=[PAIRS_TEXT, SCREEN_TEXT, *pairs.paragraphs])
-    used, variants = [out / "use"], variants_chapter([out / "use"])
-    variants = replace(variants, findings=[_broken_sites(out / "use" / "scored.vcf.gz")])
-    chapters = [genome, language_chapter([out / "outputs"]), binding_chapter([out / "models"])]
-    chapters += [predict_chapter(used), variants, explain_chapter(used), pairs]
-    write_page(chapters, report, "dnalm demo: language, binding and interaction models of simulated data")
-    return [finding for chapter in chapters for finding in chapter.findings]
-
-
-def _broken_sites(vcf: Path) -> str:
-    """Return with how many of the demo's variants the CNN loses a site."""
-    lost: dict[bool, list[bool]] = {True: [], False: []}
-    with pysam.VariantFile(str(vcf)) as file:
-        for record in file:
-            lost[record.info["SITE"] == 1].append(record.info["DNALM_LOST"][0] > 0)
-    inside, outside = (f"{sum(each)} of {len(each)}" for each in (lost[True], lost[False]))
-    return f"The CNN loses a site with {inside} variants inside planted sites, and with {outside} outside."
+    genome, labels = genome_chapter(out / "data" / "vocab4"), label_chapter([out / "models"])
+    genome = replace(genome, title="The yeast genome", paragraphs=[GENOME_TEXT, *genome.paragraphs])
+    labels = replace(labels, paragraphs=[LABELS_TEXT, *labels.paragraphs])
+    used = [out / "use"]
+    chapters = [language_chapter([out / "outputs"]), score_chapter(used), labels, variants_chapter(used)]
+    if with_pairs:
+        pairs = pair_chapter([out / "interactions"])
+        chapters.append(replace(pairs, paragraphs=[PAIRS_TEXT, *pairs.paragraphs]))
+    write_page([*chapters, genome], report, TITLE)
+    return [finding for chapter in chapters for finding in chapter.findings[:1]]
 
 
 @contextlib.contextmanager

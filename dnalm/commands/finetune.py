@@ -53,6 +53,9 @@ class Options(BindingOptions):
     """Fractions of the training windows, such as 0.01,0.1,1, or numbers of them, such as 300,1500: trains the
     pretrained core, an untrained one and two CNNs on each, with as large a fraction of the validation
     windows, and draws how many labels pretraining saves. --resume trains only what is not trained yet."""
+    compare_with: str = "untrained,cnn,dilated"
+    """With --label-fractions: what is trained beside the pretrained core, separated by commas. Without
+    dilated, the CNN that sees as far as the core, a curve cannot tell pretraining from reach."""
     seeds: int = 3  # With --label-fractions: trainings of each model on each of them.
     rule: Path | None = None
     """With --label-fractions: what a rule without training predicts at each base, a table as --scores, to be

@@ -72,17 +72,25 @@ def run(options: "Options") -> None:
 
 def _models(options: "Options") -> dict[str, CurveModel]:
     """Return the models of the curve: the CNNs by the recipe of `baseline`, as long as the others."""
+    kinds: dict[str, Literal["cnn", "dilated"]] = {"CNN": "cnn", "dilated CNN": "dilated"}
+    names = {"untrained": "untrained"} | {kind: name for name, kind in kinds.items()}
+    chosen = options.compare_with.split(",")
+    if not set(chosen) <= names.keys() or len(set(chosen)) < len(chosen):
+        raise InputError(
+            f"`compare_with`: expected some of {', '.join(names)}, each once, got {options.compare_with!r}"
+        )
     head, tuning = options.head, options.tuning
     models = {}
     for name, random in ((PRETRAINED, False), ("untrained", True)):
-        start = start_from_core(options.checkpoint_dir, options.config, head, tuning, random_core=random)
-        models[name] = CurveModel(options, start)
+        if name in (PRETRAINED, *chosen):
+            start = start_from_core(options.checkpoint_dir, options.config, head, tuning, random_core=random)
+            models[name] = CurveModel(options, start)
     length: dict[str, Any] = {
         name: getattr(options.train, name) for name in ("epochs", "patience", "batch_size", "accumulate")
     }
-    kinds: dict[str, Literal["cnn", "dilated"]] = {"CNN": "cnn", "dilated CNN": "dilated"}
     for name, kind in kinds.items():
-        base = replace(baseline.default_options(encoder=kind), kind=kind, head=head)
-        config = replace(options, train=replace(base.train, **length))
-        models[name] = CurveModel(config, base.start())
+        if kind in chosen:
+            base = replace(baseline.default_options(encoder=kind), kind=kind, head=head)
+            config = replace(options, train=replace(base.train, **length))
+            models[name] = CurveModel(config, base.start())
     return models

@@ -33,6 +33,8 @@ def label_chapter(folders: Sequence[Path]) -> Chapter:
         )
         for one in curves.values()
     ]
+    dilated = all("dilated CNN" in one.scores for one in curves.values())
+    about = {"resamples": RESAMPLES, "stretch": STRETCH, "dilated": dilated}
     details = [
         Table(f"Seeds of {one.name}.", ["", *map("{:,}".format, one.bases)], _seeds(one))
         for one in curves.values()
@@ -42,7 +44,7 @@ def label_chapter(folders: Sequence[Path]) -> Chapter:
         findings=[f"{one.name}: {text}" for one in curves.values() for text in curve_findings(one)],
         tables=[score_table(one) for one in curves.values()],
         figures=pictures,
-        paragraphs=paragraphs("labels", resamples=RESAMPLES, stretch=STRETCH, curves=list(curves.values())),
+        paragraphs=paragraphs("labels", curves=list(curves.values()), **about),
         details=details,
     )
 

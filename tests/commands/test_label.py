@@ -2,23 +2,26 @@
 
 import gzip
 import re
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 
 from dnalm.cli import main
 from dnalm.data import labels
-from dnalm.dna import BASE_CODES
+from dnalm.dna import BASE_CODES, other_strand
 from dnalm.files import write_json
 from dnalm.formats.binding import parse_name, read_binding, read_scores
 from dnalm.formats.motif import choose_motif
 from dnalm.genome.motif_scan import log_odds, scan, site_scores
-from dnalm.genome.simulate import MOTIF, simulate_genome
 from dnalm.record import read_record
 
 THRESHOLD = 7.0
 HOMER = ">AAACC\tx\t5\n" + "0.97\t0.01\t0.01\t0.01\n" * 3 + "0.01\t0.97\t0.01\t0.01\n" * 2
 """AAACC, and GGTTT on the other strand."""
+MOTIF = [[0.91 if base == best else 0.03 for base in "ACGT"] for best in "GCATTAGACC"]
+"""Of planted sites: the probability of each base at each position."""
 
 
 @pytest.fixture
@@ -55,9 +58,44 @@ def genome(tmp_path):
     return path
 
 
+class Site(NamedTuple):
+    contig: str
+    start: int
+    strand: str
+    sequence: str  # along its own strand
+
+
+class Simulated(NamedTuple):
+    """A genome of random bases with planted sites of one motif, and runs of lower case and N."""
+
+    genome: Path
+    motif_file: Path
+    contigs: dict[str, int]
+    sites: list[Site]
+
+
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory):
-    return simulate_genome(tmp_path_factory.mktemp("sim") / "genome.fa", bases=200_000, contigs=2, seed=3)
+    folder, random = tmp_path_factory.mktemp("sim"), np.random.default_rng(3)
+    contigs, sites, text = {"chr1": 120_000, "chr2": 80_000}, [], ""
+    for name, length in contigs.items():
+        letters = random.choice(list("ACGT"), length)
+        for slot in range(0, length - 1000, 1000):
+            word = "".join(random.choice(list("ACGT"), p=row) for row in MOTIF)
+            at, strand = slot + int(random.integers(600)), "+-"[slot // 1000 % 2]
+            letters[at : at + len(MOTIF)] = list(word if strand == "+" else other_strand(word))
+            sites.append(Site(name, at, strand, word))
+            letters[slot + 700 : slot + 800] = np.char.lower(letters[slot + 700 : slot + 800])
+            if slot % 10_000 == 0:
+                letters[slot + 800 : slot + 950] = "N"
+        text += f">{name} words\n{''.join(letters)}\n"
+    rows = "".join(" ".join(f"{p:.2f}" for p in row) + "\n" for row in MOTIF)
+    (folder / "genome.fa").write_text(text)
+    (folder / "motif.meme").write_text(
+        "MEME version 4\n\nALPHABET= ACGT\n\nMOTIF SIM\n"
+        f"letter-probability matrix: alength= 4 w= {len(MOTIF)} nsites= {len(sites)} E= 0\n{rows}"
+    )
+    return Simulated(folder / "genome.fa", folder / "motif.meme", contigs, sites)
 
 
 def codes_of(letters):
@@ -81,7 +119,7 @@ def test_planted_sites_are_labelled_at_their_places_on_either_strand(simulated, 
     assert dict(zip(labelled.names, letters, strict=True)) == wanted
     # Labels are those of the whole contig, cut at the edges: a scan of the windows alone misses sites there.
     matrix, width = log_odds(choose_motif(simulated.motif_file)), len(MOTIF)
-    scores = {name: np.full(length, np.nan) for name, length in simulated.contigs}
+    scores = {name: np.full(length, np.nan) for name, length in simulated.contigs.items()}
     for name, row in zip(labelled.names, labelled.scores, strict=True):
         contig, start, end = parse_name(name)
         scores[contig][start:end] = row
