@@ -5,7 +5,6 @@ import gzip
 import importlib.util
 import re
 import shlex
-import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -31,14 +30,16 @@ GENOME, ANNOTATION, VARIANTS = (
 COMMANDS = """
 prepare OUT/yeast.fa --out OUT/data --vocab vocab4 --val-contigs XV,XVI
 pretrain --data OUT/data/vocab4 --out OUT/outputs {model} --steps {steps} --warmup {warmup} \
-  --eval-every {steps} --checkpoint-every {steps} --eval-bases {eval_bases} --final-bases {final_bases} SEED COMPUTE
+  --eval-every {steps} --checkpoint-every {steps} --eval-bases {eval_bases} --final-bases {final_bases} \
+  SEED COMPUTE
 score OUT/outputs/vocab4 --genome OUT/yeast.fa --annotation OUT/genes.gff3 --rename chr \
   --bases {scored_bases} --codons {codons} --out OUT/use/scores.tsv HARDWARE
 label OUT/yeast.fa --annotation OUT/genes.gff3 --feature CDS --strand + --rename chr \
   --windows OUT/windows.bed --all --out OUT/data/coding
 finetune --checkpoint-dir OUT/outputs --out OUT/models --name coding --both-strands --features last \
   --sequences OUT/data/coding/sequences.txt.gz --scores OUT/data/coding/scores.txt.gz \
-  --label-fractions {labels} --compare-with untrained,cnn --seeds 1 --max-shift 0 --epochs {epochs} {head} SEED COMPUTE
+  --label-fractions {labels} --compare-with untrained,cnn --seeds 1 --max-shift 0 --epochs {epochs} {head} \
+  SEED COMPUTE
 variants OUT/outputs/vocab4 --genome OUT/yeast.fa --vcf OUT/variants.vcf --allele-frequency AF \
   --window 160 --out OUT/use/scored.vcf.gz HARDWARE
 """
@@ -46,7 +47,8 @@ variants OUT/outputs/vocab4 --genome OUT/yeast.fa --vcf OUT/variants.vcf --allel
 PAIR_COMMANDS = """
 interact prepare --pairs OUT/interaction/pairs.csv --genes OUT/interaction/genes.fa --out OUT/data/pairs SEED
 interact train --model original --dna-encoder kmer --mol-encoder morgan --dna-length 600 \
-  --data OUT/data/pairs --epochs {pair_epochs} --lr 1e-3 --min-lr 1e-3 --out OUT/interactions/kmer-morgan SEED COMPUTE
+  --data OUT/data/pairs --epochs {pair_epochs} --lr 1e-3 --min-lr 1e-3 \
+  --out OUT/interactions/kmer-morgan SEED COMPUTE
 interact evaluate OUT/interactions/kmer-morgan --data OUT/data/pairs --part test \
   --out OUT/interactions/evaluation_test.json COMPUTE
 """
@@ -63,9 +65,9 @@ GENOME_TEXT = (
     "XVI are held out: what is measured below is measured there, and the labels come from there."
 )
 LABELS_TEXT = (
-    "The task: which bases of chromosome XV code for protein on strand +, as the annotation has them? It stands "
-    "for any track of which few windows are labelled. The pretrained model is frozen, and only a small head on "
-    "it is trained, as on the untrained model of the same shape."
+    "The task: which bases of chromosome XV code for protein on strand +, as the annotation has them? It "
+    "stands for any track of which few windows are labelled. The pretrained model is frozen, and only a "
+    "small head on it is trained, as on the untrained model of the same shape."
 )
 PAIRS_TEXT = (
     f"These pairs are simulated, so that the truth is known: {PAIRS:,} pairs of {GENES} genes and "
@@ -79,7 +81,7 @@ PAIRS_TEXT = (
 class Scale:
     """How large the demo is: minutes of two cores."""
 
-    model: str = "--n-layer 3 --n-head 4 --n-embd 64 --block-size 300 --batch-size 16 --lr 6e-3 --min-lr 1e-4 --beta2 0.98"
+    model: str = "--n-layer 3 --n-head 4 --n-embd 64 --block-size 300 --batch-size 16 --lr 6e-3 --beta2 0.98"
     """A GPT of 0.15 million parameters: the best found for 90 seconds of two cores."""
     eval_bases: int = 25_600
     final_bases: int = 100_000
@@ -167,8 +169,9 @@ def _write_files(out: Path, scale: Scale) -> None:
     """Write the genome, its genes and variants as plain text, and the windows to label."""
     sample = resources.files("dnalm") / "sample"
     for name, path in ((GENOME, "yeast.fa"), (ANNOTATION, "genes.gff3"), (VARIANTS, "variants.vcf")):
-        with (sample / name).open("rb") as file, atomic_file(out / path) as target:
-            shutil.copyfileobj(gzip.open(file) if name.endswith(".gz") else file, target)
+        content = (sample / name).read_bytes()
+        with atomic_file(out / path) as file:
+            file.write(gzip.decompress(content) if name.endswith(".gz") else content)
     contig, first, last = scale.windows
     rows = (f"{contig}\t{start}\t{start + 300}\n" for start in range(first, last - 299, 300))
     write_text(out / "windows.bed", "".join(rows))
