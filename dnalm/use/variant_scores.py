@@ -1,73 +1,32 @@
-"""What a model says of an allele: a language model's likelihoods and dependencies, a binding model's sites.
+"""Variants scored by a trained model; for a binding model, what an allele changes in the predicted track.
 
-Both windows share what lies left of the part that differs and what lies right of it, as far as both have it.
-
-Shapes: n alleles; C columns; W letters of a window of the reference, X of one with the alternative allele.
+Shapes: n alleles; C columns.
 """
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from dnalm.data.labels import rename_rule
-from dnalm.dna import encode, other_strand
 from dnalm.errors import InputError
-from dnalm.evaluate.baselines.markov import MarkovModel
 from dnalm.formats.indexed import IndexedGenome
 from dnalm.formats.vcf import VcfFile, VcfRecord
-from dnalm.models.gpt_branches import branch_logits
-from dnalm.models.language import base_log_probabilities
 from dnalm.results.use import VariantScores
+from dnalm.use.alleles import Pair, pair_of
 from dnalm.use.binding import BindingModel
 from dnalm.use.language import LanguageModel
+from dnalm.use.language_variants import CausalScorer, MaskedScorer
 from dnalm.use.markov import training_markov
-from dnalm.use.sequences import computing
 from dnalm.use.variants import PER_WINDOW, Allele, Column, Floats, Places, Scorer, score_records, survey
 
 WINDOW = 300  # letters of a window, unless the model reads fewer
 FOR_THRESHOLD = 1000  # records
 LEAST_WINDOW = 4 * PER_WINDOW
-ALLELES = 16
-"""Alleles that are computed at once, on both strands."""
 AROUND = 50
 """Bases on each side of an allele in which a binding model's sites are compared."""
-
-
-class Pair(NamedTuple):
-    """One strand of a window, with either allele; the part that differs is `core` long, or 0."""
-
-    ref: str  # [W]
-    alt: str  # [X]
-    at: int  # Where they begin to differ
-    ref_core: int
-    alt_core: int
-
-    @property
-    def shared(self) -> int:
-        """Letters after the core that both have."""
-        return max(0, min(len(self.ref) - self.at - self.ref_core, len(self.alt) - self.at - self.alt_core))
-
-
-def pair_of(allele: Allele, longest: int, *, turned: bool = False) -> Pair:
-    """Return both windows of an allele; the longer is cut at its end to `longest`; `turned`: other strand."""
-    ref, alt, at = allele.ref, allele.alt, allele.at
-    while ref and alt and ref[-1] == alt[-1]:
-        ref, alt = ref[:-1], alt[:-1]
-    while ref and alt and ref[0] == alt[0]:
-        ref, alt, at = ref[1:], alt[1:], at + 1
-    letters, end = allele.letters, at + len(ref)
-    # A vocabulary with soft-masking reads the new letters as masked as their neighbour.
-    alt = alt.lower() if letters[allele.at].islower() else alt
-    other = letters[:at] + alt + letters[end:]
-    if turned:
-        letters, other, at = other_strand(letters), other_strand(other), len(letters) - end
-    return Pair(letters, other[:longest], at, len(ref), len(alt))
 
 
 def window_of(model: object, window: int | None) -> int:
@@ -77,7 +36,7 @@ def window_of(model: object, window: int | None) -> int:
         InputError: if the model cannot read so many, they are too few, or it is no model of sequences.
     """
     if isinstance(model, LanguageModel):
-        longest: int | None = model.block_size + 1
+        longest: int | None = model.block_size + model.causal  # whose last letter is predicted alone
     elif isinstance(model, BindingModel):
         longest = model.longest
     else:
@@ -114,7 +73,8 @@ def scorer_of(
     """
     if isinstance(model, LanguageModel):
         baseline = training_markov(model.path, places.genome, markov_order)
-        return LanguageScorer(model, baseline.model, places.window), baseline.origin
+        kind = CausalScorer if model.causal else MaskedScorer
+        return kind(model, baseline.model, places.window), baseline.origin
     assert isinstance(model, BindingModel)
     if site_threshold is None:
         first = itertools.islice(records, FOR_THRESHOLD)
@@ -122,153 +82,6 @@ def scorer_of(
         texts = list(dict.fromkeys(one.letters for one in placed if not isinstance(one, str)))
         site_threshold = max((float(each.max()) for each in model.predict(texts)), default=float("nan")) / 2
     return BindingScorer(model, site_threshold, places.window), ""
-
-
-class LanguageScorer:
-    """Likelihood ratio, dependency score and the Markov model's likelihood ratio of alleles.
-
-    Args:
-        model: causal.
-        markov: the baseline.
-        window: letters of a window, see `window_of`.
-
-    Raises:
-        InputError: if the model is not causal.
-    """
-
-    def __init__(self, model: LanguageModel, markov: MarkovModel, window: int) -> None:
-        if not model.causal:
-            what = "variants need a causal language model or a binding model, got one of masked bases"
-            raise InputError(f"{model.path}: {what}; pretrain one with `objective` causal")
-        self.model, self.markov, self.window = model, markov, window
-        of = f"windows of {self.window} bases"
-        shared = "of an insertion or deletion over the bases that both windows have"
-        self.columns: Mapping[str, Column] = {
-            "LLR": Column(
-                "Float",
-                "Log-likelihood of the window with ALT minus that with REF in nats, mean of both strands; "
-                f"{shared}; {of}",
-            ),
-            "DEP": Column(
-                "Float",
-                "Largest absolute change of the log-odds of a base in nats, when REF becomes ALT, at any "
-                "other position that both windows have: right of it as this strand predicts, left of it as "
-                f"the other strand does; {of}",
-            ),
-            "MARKOV": Column(
-                "Float",
-                f"LLR in nats of the Markov model of order {markov.order} of the training genome; {shared}",
-            ),
-        }
-
-    def score(self, alleles: Sequence[Allele]) -> Floats:
-        """Return LLR, DEP and MARKOV of each allele, [n, 3]; NaN where there is nothing to compare."""
-        scores = np.full((len(alleles), 3), np.nan)
-        order = sorted(range(len(alleles)), key=lambda row: alleles[row][:2])
-        for first in range(0, len(order), ALLELES):
-            rows = order[first : first + ALLELES]
-            pairs = [
-                pair_of(alleles[row], self.window, turned=turned) for row in rows for turned in (False, True)
-            ]
-            changes = [_changes(pair, *log_p) for pair, log_p in zip(pairs, self._read(pairs), strict=True)]
-            both = np.array(changes).reshape(len(rows), 2, 2)  # allele, strand, LLR or DEP
-            scores[rows, 0] = both[:, :, 0].mean(axis=1)
-            scores[rows, 1] = np.fmax(both[:, 0, 1], both[:, 1, 1])
-        scores[:, 2] = markov_ratios(self.markov, alleles)
-        return scores
-
-    @torch.no_grad()
-    def _read(self, pairs: Sequence[Pair]) -> Iterator[tuple[Floats, Floats]]:
-        """Yield the log-probabilities of the bases in both windows of each pair, [W, 4] and [X, 4].
-
-        The first letter of a window has none: NaN.
-        """
-        texts = list(dict.fromkeys(pair.ref for pair in pairs))
-        of = [texts.index(pair.ref) for pair in pairs]
-        starts = [min(pair.at, len(pair.ref) - 1) for pair in pairs]
-        # The last letter of a window is predicted and not read.
-        references = self._tokens([text[:-1] for text in texts])
-        branches = self._tokens([pair.alt[at:-1] for pair, at in zip(pairs, starts, strict=True)])
-        device = self.model.device
-        with computing(device, self.model.precision):
-            logits = branch_logits(
-                self.model.module,
-                references.to(device),
-                branches.to(device),
-                torch.tensor(of, device=device),
-                torch.tensor(starts, device=device),
-            )
-        read, changed = (
-            base_log_probabilities(each.float().cpu(), self.model.tokenizer).double().numpy()
-            for each in logits
-        )
-        for row, (pair, text, at) in enumerate(zip(pairs, of, starts, strict=True)):
-            ref = np.concatenate([np.full((1, 4), np.nan), read[text, : len(pair.ref) - 1]])
-            yield ref, np.concatenate([ref[: at + 1], changed[row, : max(0, len(pair.alt) - at - 1)]])
-
-    def _tokens(self, texts: Sequence[str]) -> Tensor:
-        """Return the tokens of some texts, [.., the longest, at least 1], with 0 on the right of others."""
-        is_cased = self.model.tokenizer.soft_masked.any()
-        tokens = np.zeros((len(texts), max(1, *map(len, texts))), dtype=np.uint8)
-        for row, text in enumerate(texts):
-            letters = (text if is_cased else text.upper()).encode("ascii")
-            tokens[row, : len(text)] = self.model.tokenizer.ids[np.frombuffer(letters, dtype=np.uint8)]
-        return torch.from_numpy(tokens)
-
-
-def _changes(pair: Pair, ref: Floats, alt: Floats) -> tuple[float, float]:
-    """Return LLR and DEP of one strand, from the log-probabilities of both windows, [W, 4] and [X, 4].
-
-    Left of the core nothing changes; what cannot be predicted, NaN, counts as unchanged.
-    """
-    end, other_end = pair.at + pair.ref_core, pair.at + pair.alt_core
-    before, after = ref[end : end + pair.shared], alt[other_end : other_end + pair.shared]
-    codes = encode(pair.ref[end : end + pair.shared]).astype(np.int64)
-    ratio = float(np.nansum((after - before)[np.arange(pair.shared), codes]))
-    if pair.ref_core == pair.alt_core:
-        own = np.arange(pair.at, end)
-        ratio += float(np.nansum(alt[own, _codes(pair.alt, own)] - ref[own, _codes(pair.ref, own)]))
-    change = np.abs(_log_odds(after) - _log_odds(before))
-    return ratio, float(np.nanmax(change)) if change.size and np.isfinite(change).any() else float("nan")
-
-
-def _codes(text: str, at: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    codes: npt.NDArray[np.int64] = encode(text)[at].astype(np.int64)
-    return codes
-
-
-def _log_odds(log_p: Floats) -> Floats:
-    """Return ln(p / (1 - p)); p is at most 1 - 1e-7, the last that float32 tells from 1."""
-    odds: Floats = log_p - np.log1p(-np.exp(log_p).clip(max=1 - 1e-7))
-    return odds
-
-
-def markov_ratios(model: MarkovModel, alleles: Sequence[Allele]) -> Floats:
-    """Return the LLR of a Markov model, [n], in nats, mean of both strands.
-
-    Only the bases up to its order after the core have another context, and only those before it are context.
-    """
-    pieces: list[npt.NDArray[np.uint8]] = []
-    pairs = [
-        pair_of(each, len(each.letters) + len(each.alt), turned=turned)
-        for each in alleles
-        for turned in (False, True)
-    ]
-    for pair in pairs:
-        for text, core in ((pair.ref, pair.ref_core), (pair.alt, pair.alt_core)):
-            pieces.append(encode(text[max(0, pair.at - model.order) : pair.at + core + model.order]))
-    bits = model.bits(pieces)
-    ratios = np.empty(len(pairs))
-    for row, (pair, ref, alt) in enumerate(zip(pairs, bits[::2], bits[1::2], strict=True)):
-        first = min(pair.at, model.order)
-        keep_core = pair.ref_core == pair.alt_core
-        sums = [
-            each[first if keep_core else first + core :].sum()
-            for each, core in ((ref, pair.ref_core), (alt, pair.alt_core))
-        ]
-        ratios[row] = (sums[0] - sums[1]) * np.log(2)
-    means: Floats = ratios.reshape(-1, 2).mean(axis=1)
-    return means
 
 
 class BindingScorer:

@@ -6,7 +6,7 @@ import torch
 
 import dnalm
 from dnalm import checkpoint
-from dnalm.errors import InputError
+from dnalm.dna import other_strand
 from dnalm.models.conv import ConvConfig
 from dnalm.models.gpt import GPTConfig
 from dnalm.models.language import LanguageModel
@@ -88,8 +88,47 @@ def test_states_of_a_long_text_are_those_of_the_windows_middles(opened):
     np.testing.assert_allclose(states[6:10], expected[2:6], rtol=1e-4, atol=1e-5)
 
 
-def test_variants_need_a_causal_model(opened, tmp_path):
-    model, _ = opened
-    (tmp_path / "g.fa").write_text(f">c\n{TEXT}\n")
-    with pytest.raises(InputError, match="variants need a causal"):
-        model.score_variants(tmp_path / "g.fa", [("c", 4, "T", "A")])
+def odds(module, text):
+    """Log-odds of each base at each position of a text, nothing of it masked, [L, 4]."""
+    tokens = torch.tensor([["ACGT".index(letter) for letter in text]])
+    p = module(tokens, torch.ones_like(tokens, dtype=torch.bool))[0].softmax(-1).detach().double().numpy()
+    return np.log(p / (1 - p))
+
+
+def test_variants_are_scored_from_both_sides(opened, tmp_path):
+    model, module = opened
+    (tmp_path / "g.fa").write_text(f">c\n{TEXT[:BLOCK]}\n")  # ACGTTGCA, one window
+    variants = [("c", 3, "T", "A"), ("c", 4, "TG", "CA"), ("c", 5, "G", "GT"), ("c", 2, "GT", "G")]
+    found = model.score_variants(tmp_path / "g.fa", variants, markov_order=1).scores
+    changed = ["ACGATGCA", "ACGTCACA", "ACGTTGTCA", "ACGTGCA"]
+    positions = [  # of what both windows have, in each
+        (np.delete(np.arange(8), 3),) * 2,
+        (np.delete(np.arange(8), [4, 5]),) * 2,
+        (np.arange(8), np.delete(np.arange(9), 6)),
+        (np.delete(np.arange(8), 3), np.arange(7)),
+    ]
+    for row, (alt, (before, after)) in enumerate(zip(changed, positions, strict=True)):
+        ratios, changes = [], []
+        for turned in (False, True):
+            ref, other = (other_strand(each) if turned else each for each in (TEXT[:BLOCK], alt))
+            one, two = (len(t) - 1 - at if turned else at for t, at in ((ref, before), (other, after)))
+            fits = two < BLOCK  # a longer window is cut at its end
+            change = odds(module, other[:BLOCK])[two[fits]] - odds(module, ref)[one[fits]]
+            changes.append(np.abs(change).max())
+            if row < 2:
+                core = [at for at in range(BLOCK) if ref[at] != other[at]]
+                ratios.append(masked_ratio(module, ref, other, core))
+        np.testing.assert_allclose(found["DEP"][row], max(changes), rtol=1e-4)
+        if row < 2:
+            np.testing.assert_allclose(found["LLR"][row], np.mean(ratios), rtol=1e-4)
+        else:
+            assert np.isnan(found["LLR"][row])
+    assert np.isfinite(found["MARKOV"]).all()
+
+
+def masked_ratio(module, ref, alt, core):
+    """Log-probability of the letters of `alt` less that of `ref` at masked positions."""
+    tokens = torch.tensor([["ACGT".index(letter) for letter in ref]])
+    tokens[0, core] = 4
+    log_p = module(tokens, torch.ones_like(tokens, dtype=torch.bool))[0].log_softmax(-1).detach().numpy()
+    return sum(log_p[at, "ACGT".index(alt[at])] - log_p[at, "ACGT".index(ref[at])] for at in core)

@@ -14,8 +14,9 @@ from dnalm.formats.vcf import read_record
 from dnalm.models.gpt import GPTConfig
 from dnalm.models.language import LanguageModel
 from dnalm.use import variants
+from dnalm.use.language_variants import CausalScorer
 from dnalm.use.markov import training_markov
-from dnalm.use.variant_scores import BindingScorer, LanguageScorer, window_of
+from dnalm.use.variant_scores import BindingScorer, window_of
 from dnalm.use.variants import Allele, Places, score_records
 
 WINDOW = 40
@@ -51,7 +52,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture
 def scorer(model, genome):
-    return LanguageScorer(model, training_markov(model.path, genome, 3).model, WINDOW)
+    return CausalScorer(model, training_markov(model.path, genome, 3).model, WINDOW)
 
 
 def allele(genome, start, length, alt):
