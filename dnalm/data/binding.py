@@ -35,9 +35,19 @@ class SplitConfig:
     """Bases between windows of different parts of the blocks split, at least."""
     split_seed: int = 0
     """Of the blocks split; keep it, so that a test part stays one."""
+    test_contigs: str = ""
+    """Contigs whose windows are the test part of the blocks split, separated by commas; the windows of all
+    others are for training and validation."""
 
     def __post_init__(self) -> None:
-        refuse(check_minimum(self, gap=0, split_seed=0))
+        wrong = check_minimum(self, gap=0, split_seed=0)
+        if self.test_contigs and self.split != "blocks":
+            wrong.append("test_contigs are of the blocks split: leave them out, or split into blocks")
+        refuse(wrong)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields, `test_contigs` where there are any: earlier runs did not have them."""
+        return {name: value for name, value in asdict(self).items() if name != "test_contigs" or value}
 
 
 @dataclass(frozen=True)
@@ -113,7 +123,7 @@ def read_split_set(
     for array in (windows.letters, windows.scores, split.train, split.validation, split.test):
         digest.update(np.ascontiguousarray(array).tobytes())
     counts = {"windows": split.windows, "digest": digest.hexdigest()}
-    about = {"files": files, "split": asdict(config), **counts}
+    about = {"files": files, "split": config.as_dict(), **counts}
     return SplitSet(windows, split, about, {"kind": split.kind, "near_duplicates": near, **counts}, unsplit)
 
 
@@ -125,7 +135,8 @@ def split_of(windows: BindingSet, config: SplitConfig) -> Split:
         intervals = [parse_name(name) for name in windows.names]
     except InputError as error:
         raise InputError(f"{error}; or use `split` published, which needs no positions") from error
-    return blocks_split(intervals, seed=config.split_seed, gap=config.gap)
+    contigs = config.test_contigs.split(",") if config.test_contigs else []
+    return blocks_split(intervals, seed=config.split_seed, gap=config.gap, test_contigs=contigs)
 
 
 @dataclass(frozen=True)

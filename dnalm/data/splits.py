@@ -61,22 +61,38 @@ def no_split() -> Split:
     return Split("none", *np.empty((4, 0), dtype=np.int64))
 
 
-def blocks_split(intervals: Sequence[Interval], *, seed: int = 0, gap: int = GAP) -> Split:
+def blocks_split(
+    intervals: Sequence[Interval], *, seed: int = 0, gap: int = GAP, test_contigs: Sequence[str] = ()
+) -> Split:
     """Split windows by their positions in the genome: about 70, 15 and 15 % of them.
 
     The contigs are cut into blocks of 1 Mb, or of a 20th of what the windows span where that is less; blocks
     are shuffled and each is given to the part that lacks most. A window nearer than `gap` to a window of
     another part is left out, of the larger of the two parts. The order of the windows changes nothing.
 
-    `intervals`, [N], may overlap. With a `gap` of 0, windows of different parts may touch, but not overlap.
-    InputError if a part would be empty.
+    Args:
+        intervals: [N]; they may overlap.
+        seed: of the shuffle.
+        gap: bases; with 0, windows of different parts may touch, but not overlap.
+        test_contigs: all windows on these contigs are the test part; of the others about 82 % are for
+            training and 18 % for validation.
+
+    Raises:
+        InputError: if a part would be empty, or there is no window on one of `test_contigs`.
     """
     names, contigs = np.unique([one.contig for one in intervals], return_inverse=True)
     starts, ends = np.array([[one.start, one.end] for one in intervals], dtype=np.int64).T
     spanned = sum(int(ends[contigs == c].max() - starts[contigs == c].min()) for c in range(len(names)))
     positions = np.stack([contigs, starts // max(1, min(BLOCK, spanned // BLOCKS))], axis=1)
     blocks, block, counts = np.unique(positions, axis=0, return_inverse=True, return_counts=True)
-    part = _assign(counts, seed)[block.reshape(-1)]  # [N]
+    if missing := sorted(set(test_contigs) - set(names.tolist())):
+        raise InputError(
+            f"`test_contigs`: no window on {', '.join(missing)}; there are windows on {', '.join(names[:20])}"
+        )
+    held = np.isin(names[blocks[:, 0]], list(test_contigs))
+    part_of = np.full(len(blocks), list(FRACTIONS).index("test"))
+    part_of[~held] = _assign(counts[~held], seed, parts=2 if test_contigs else 3)
+    part = part_of[block.reshape(-1)]  # [N]
 
     isolated = np.ones(len(part), dtype=np.bool_)
     larger_first = np.argsort(-np.bincount(part, minlength=len(FRACTIONS)), kind="stable")
@@ -97,20 +113,21 @@ def blocks_split(intervals: Sequence[Interval], *, seed: int = 0, gap: int = GAP
     return Split("blocks", train, validation, test, np.flatnonzero(~isolated))
 
 
-def _assign(counts: Rows, seed: int) -> Rows:
-    """Return the part of each block; of several seeded assignments the one nearest to `FRACTIONS`."""
-    goal = np.array(list(FRACTIONS.values())) * counts.sum()
+def _assign(counts: Rows, seed: int, parts: int) -> Rows:
+    """Return the part of each block, of `parts`; of several assignments the one nearest to `FRACTIONS`."""
+    fractions = np.array(list(FRACTIONS.values())[:parts])
+    goal = fractions / fractions.sum() * counts.sum()
     draws = np.random.Generator(np.random.PCG64(seed))
     best, least = np.zeros(len(counts), dtype=np.int64), np.inf
     for _ in range(ASSIGNMENTS):
-        parts, lacks = np.empty(len(counts), dtype=np.int64), goal.copy()
+        assigned, lacks = np.empty(len(counts), dtype=np.int64), goal.copy()
         for block in np.argsort(draws.random(len(counts)), kind="stable"):
-            parts[block] = lacks.argmax()
-            lacks[parts[block]] -= counts[block]
+            assigned[block] = lacks.argmax()
+            lacks[assigned[block]] -= counts[block]
         # A part without a block is worse than any fractions.
-        off = np.abs(lacks).sum() + (len(set(parts.tolist())) < len(goal)) * counts.sum() * 2
+        off = np.abs(lacks).sum() + (len(set(assigned.tolist())) < len(goal)) * counts.sum() * 2
         if off < least:
-            best, least = parts, float(off)
+            best, least = assigned, float(off)
     return best
 
 

@@ -7,6 +7,7 @@ import itertools
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -184,7 +185,7 @@ def _split_config(models: Mapping[str, OpenedBinding], split: str, part: Evaluat
     """Return the split of all models' training; or if `split` is given, that with the settings of a model."""
     trained_with = {}
     for name, opened in models.items():
-        keys = {"split", "gap", "split_seed"} & opened.identity.keys()
+        keys = {field.name for field in fields(SplitConfig)} & opened.identity.keys()
         config = SplitConfig(**{key: opened.identity[key] for key in keys})
         # The published split has no settings.
         published = not keys or config.split == "published"

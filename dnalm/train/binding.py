@@ -203,7 +203,8 @@ class BindingConfig:
         """Return every setting that decides the result, nested as in a recipe file."""
         tables: dict[str, Any] = {"data": self.data, "augment": self.augment, "train": self.train}
         tables |= {"tuning": shape.tuning} if shape.pretrained else {"encoder": shape.encoder}
-        return {name: asdict(table) for name, table in (tables | {"head": shape.head}).items()}
+        nested = {name: asdict(table) for name, table in (tables | {"head": shape.head}).items()}
+        return nested | {"data": self.data.as_dict()}
 
 
 class BindingRun(TrainingRun):

@@ -112,10 +112,30 @@ def test_mistakes_are_refused_before_anything_is_trained(binding, tmp_path, caps
         (["--label-fractions", "1", "--random-core"], "leave --init-from and --random-core out"),
         (["--label-fractions", "1", "--seeds", "0"], "--seeds"),
         (["--label-fractions", "1", "--features", "9"], "has layers 0"),
+        (["--label-fractions", "1", "--compare-with", "cnn,cnn"], "each once, got 'cnn,cnn'"),
+        (["--label-fractions", "1", "--compare-with", "gpt"], "some of untrained, cnn, dilated"),
+        (["--label-fractions", "1", "--test-contigs", "chrZ"], "no window on chrZ"),
+        (["--test-contigs", "chr1", "--split", "published"], "of the blocks split"),
     ):
         assert curve(binding, tmp_path / "m", *flags) == 2
         assert message in capsys.readouterr().err
         assert not (tmp_path / "m").exists()
     assert curve(binding, tmp_path / "m", "--label-fractions", "0.2,1", "--dry-run") == 0
     assert "8 models" in capsys.readouterr().out
+    assert curve(binding, tmp_path / "m", "--label-fractions", "1", "--compare-with", "cnn", "--dry-run") == 0
+    assert "2 models" in capsys.readouterr().out
     assert not (tmp_path / "m").exists()
+
+
+def test_contigs_of_the_test_part_are_it_in_an_evaluation_too(binding, tmp_path):
+    names = [f"chr{1 + (at < 60)}{name[4:]}" for at, name in enumerate(binding.windows.names)]
+    tables = ["--sequences", tmp_path / "s.gz", "--scores", tmp_path / "y.gz"]
+    windows = binding.windows
+    write_tracks(tmp_path / "s.gz", names, windows.letters, {tmp_path / "y.gz": windows.scores})
+    assert binding.finetune(tmp_path, *FAST, *tables, "--test-contigs", "chr2") == 0
+    out = tmp_path / "evaluation_test.json"
+    words = ["evaluate", tmp_path / "vocab4", *tables, "--part", "test", "--out", out]
+    assert main(list(map(str, words))) == 0
+    split = json.loads(out.read_text())["split"]
+    assert split["windows"]["test"] == 60
+    assert split["digest"] == json.loads((tmp_path / "results_vocab4.json").read_text())["split"]["digest"]

@@ -98,3 +98,20 @@ class TestBlocks:
         for count in (1, 20):
             with pytest.raises(ValueError, match=f"{count} windows? over {300 * count:,} bases"):
                 blocks_split(tiles(count))
+
+    def test_named_contigs_are_the_test_part(self):
+        windows = tiles(2_000, "a") + tiles(40, "b") + tiles(1_500, "c")
+        split = blocks_split(windows, test_contigs=["b"])
+        assert split.test.tolist() == list(range(2_000, 2_040))
+        assert set(split.left_out.tolist()).isdisjoint(split.test.tolist())
+        assert sorted(all_of(split).tolist()) == list(range(3_540))
+        counts = split.windows
+        assert counts["validation"] / (counts["validation"] + counts["train"]) == pytest.approx(
+            0.18, abs=0.05
+        )
+        both = blocks_split(windows, test_contigs=["b", "c"], seed=3)
+        assert both.test.tolist() == list(range(2_000, 3_540))
+        with pytest.raises(ValueError, match="no window on d, e; there are windows on a, b, c"):
+            blocks_split(windows, test_contigs=["e", "d", "a"])
+        with pytest.raises(ValueError, match="train 0, validation 0, test 3540"):
+            blocks_split(windows, test_contigs=["a", "b", "c"])
