@@ -102,6 +102,47 @@ def test_a_mistake_is_not_tried_again(slurm):
     assert len(slurm(2, saves="8")[1]) == 1  # as where a loss becomes no number
 
 
+def battery(*words, **env):
+    """Run the yeast battery with this Python."""
+    script = [shutil.which("bash"), str(ROOT / "runs" / "yeast_battery.sh"), *map(str, words)]
+    env = os.environ | {"PYTHON": sys.executable, "THREADS": "1"} | env
+    return subprocess.run(script, env=env, capture_output=True, text=True)
+
+
+def test_the_yeast_battery_names_what_is_missing_before_it_begins(tmp_path):
+    ended = battery(tmp_path / "data", tmp_path / "work")
+    assert ended.returncode == 2
+    for name in ("yeast_R64-1-1.fa.gz", "arboricola_H6.fa.gz", "chipexo/reb1.bed", "promoter_snvs.vcf.gz"):
+        assert name in ended.stderr
+    assert "the folder of the data is missing" in battery().stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_the_yeast_battery_quickly_and_again(shared_data, tmp_path):
+    root = shared_data("yeast/genes.tsv.gz").parents[1]
+    ended = battery(shared_data, tmp_path, "--quick")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    made = {
+        path.parent.name.removeprefix("yeast-battery-"): path for path in tmp_path.glob("records/*/run.json")
+    }
+    cores = ("causal", "masked", "nine")
+    wanted = {f"{kind}-{core}" for kind in ("core", "score", "variants", "coding") for core in cores}
+    wanted |= {f"coding-{core}-all" for core in cores} | {
+        f"{task}-1" for task in ("tss", "polya", "reb1", "abf1")
+    }
+    assert set(made) == wanted | {"expression"}
+    for path in made.values():
+        assert '"status": "done"' in path.read_text()
+        assert str(root) not in path.read_text()
+        assert str(tmp_path) not in path.read_text()
+    (tmp_path / "expression/run.json").write_text('{"status": "failed"}')
+    again = battery(shared_data, tmp_path, "--quick", PART="expression")
+    assert again.returncode == 0, again.stderr
+    assert "k-mers" in again.stdout
+    assert battery(shared_data, tmp_path, "--quick", PART="cores").stdout == ""
+
+
 @pytest.mark.slow
 def test_the_script_that_shows_that_stopped_runs_end_the_same(tmp_path):
     env = os.environ | {"PYTHON": sys.executable}

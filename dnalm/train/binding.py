@@ -201,10 +201,9 @@ class BindingConfig:
 
     def as_recipe(self, shape: BindingShape) -> dict[str, Any]:
         """Return every setting that decides the result, nested as in a recipe file."""
-        tables: dict[str, Any] = {"data": self.data, "augment": self.augment, "train": self.train}
+        tables: dict[str, Any] = {"augment": self.augment, "train": self.train, "head": shape.head}
         tables |= {"tuning": shape.tuning} if shape.pretrained else {"encoder": shape.encoder}
-        nested = {name: asdict(table) for name, table in (tables | {"head": shape.head}).items()}
-        return nested | {"data": self.data.as_dict()}
+        return {"data": self.data.as_dict()} | {name: asdict(table) for name, table in tables.items()}
 
 
 class BindingRun(TrainingRun):
