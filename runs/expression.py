@@ -142,12 +142,8 @@ def main() -> None:
             }
             for name, one in sums.items()
         }
-        gaps = {
-            core.parent.name: paired_difference(
-                sums[core.parent.name], sums[f"{core.parent.name}, untrained"]
-            )._asdict()
-            for core in options.cores
-        }
+        names = [core.parent.name for core in options.cores]
+        gaps = {name: paired_difference(sums[name], sums[f"{name}, untrained"])._asdict() for name in names}
         record.finish("done", {"genes": counts, "scores": rows, "minus_untrained": gaps})
     lines = [[name, interval(pearson_estimate(one))] for name, one in sums.items()]
     print(Table(f"Pearson R of {counts['test']:,} test genes.", ["", "R"], lines).text())

@@ -46,8 +46,10 @@ if [ -n "$quick" ]; then
   epochs=1 epochs_many=1 few=20 all=1 seeds=1 every=40 every_tss=4 every_gene=100 test=I records=$work/records labelled=(1:VI)
 fi
 
-dnalm() { PYTHONPATH=$here "$python" -m dnalm "$@" --threads "${THREADS:-0}"; }
-script() { PYTHONPATH=$here "$python" "$here/runs/$1" "${@:2}"; }
+export PYTHONPATH=$here
+dnalm() { "$python" -m dnalm "$@"; }
+compute() { dnalm "$@" --threads "${THREADS:-0}"; }
+script() { "$python" "$here/runs/$1" "${@:2}"; }
 finished() { [ -f "$1" ] && grep -q '"status": "done"' "$1"; }
 part() { [ -z "${PART:-}" ] || [ "$PART" = "$1" ]; }
 # keep NAME FILE: a record as yeast-battery-NAME, without the paths of this machine.
@@ -61,12 +63,12 @@ pretrain() { # NAME DATA OBJECTIVE
   local how=--overwrite
   if [ -d "$work/cores/$1/vocab4/last" ]; then how=--resume; fi
   [ -f "$work/cores/$1/summary_vocab4.json" ] ||
-    dnalm pretrain --data "$2" --out "$work/cores/$1" --objective "$3" "${size[@]}" "$how"
+    compute pretrain --data "$2" --out "$work/cores/$1" --objective "$3" "${size[@]}" "$how"
   keep "core-$1" "$work/cores/$1/vocab4/run.json"
 }
 prepare() { # NAME FLAG...
   [ -f "$work/$1/vocab4/meta.json" ] ||
-    PYTHONPATH=$here "$python" -m dnalm prepare --out "$work/$1" --vocab vocab4 --overwrite "${@:2}"
+    dnalm prepare --out "$work/$1" --vocab vocab4 --overwrite "${@:2}"
 }
 if part cores; then
   prepare r64 "$genome" --val-contigs XV,XVI
@@ -80,7 +82,7 @@ fi
 mkdir -p "$work/use"
 for core in causal masked nine; do
   if part scores && ! finished "$work/use/run_$core.tsv.json"; then
-    dnalm score "$work/cores/$core/vocab4" --genome "$genome" --annotation "$genes" --rename chr "${scored[@]}" \
+    compute score "$work/cores/$core/vocab4" --genome "$genome" --annotation "$genes" --rename chr "${scored[@]}" \
       --out "$work/use/$core.tsv" --overwrite
     keep "score-$core" "$work/use/run_$core.tsv.json"
   fi
@@ -90,7 +92,7 @@ for core in causal masked nine; do
       vcf=$work/few.vcf
       gzip -dc "$variants" | awk '/^#/ || ++n % 200 == 0' > "$vcf"
     fi
-    dnalm variants "$work/cores/$core/vocab4" --genome "$genome" --vcf "$vcf" --allele-frequency AF --window 160 \
+    compute variants "$work/cores/$core/vocab4" --genome "$genome" --vcf "$vcf" --allele-frequency AF --window 160 \
       --out "$work/use/$core.vcf.gz" --overwrite
     keep "variants-$core" "$work/use/run_$core.vcf.gz.json"
   fi
@@ -100,7 +102,7 @@ done
 curve() {
   local out=$work/curves how=--overwrite
   if [ -d "$out/label_curve_$1" ]; then how=--resume; fi
-  dnalm finetune --checkpoint-dir "$work/cores/$2" --sequences "$3/sequences.txt.gz" --scores "$3/scores.txt.gz" \
+  compute finetune --checkpoint-dir "$work/cores/$2" --sequences "$3/sequences.txt.gz" --scores "$3/scores.txt.gz" \
     --name "$1" --out "$out" --both-strands --features mix "${head[@]}" "$how" "${@:4}"
   keep "$1" "$out/run_label_curve_$1.json"
 }
@@ -111,7 +113,7 @@ label() {
   mkdir -p "$out"
   # shellcheck disable=SC2086  # words of flags
   script yeast_windows.py "$genome" --contigs "$2" $3 > "$out/windows.bed"
-  PYTHONPATH=$here "$python" -m dnalm label "$genome" --windows "$out/windows.bed" --out "$out" --overwrite "${@:4}"
+  dnalm label "$genome" --windows "$out/windows.bed" --out "$out" --overwrite "${@:4}"
 }
 
 # Coding bases of one strand, beside rules that know what a gene is; labels, training and test are of XV and XVI.

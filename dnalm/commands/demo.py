@@ -62,7 +62,7 @@ FLAGS = {
 TITLE = "dnalm demo: a language model of the yeast genome, and what it is for"
 GENOME_TEXT = (
     "Baker's yeast, Saccharomyces cerevisiae, assembly R64-1-1; genes by SGD (CC BY 4.0). Chromosomes XV and "
-    "XVI are held out: what is measured below is measured there, and the labels come from there."
+    "XVI are held out of pretraining: all scores of this page are of them, and so are the labels."
 )
 LABELS_TEXT = (
     "The task: which bases of chromosome XV code for protein on strand +, as the annotation has them? It "
