@@ -1,16 +1,18 @@
 """Rules that know what a gene is, on the test windows of a label curve of coding bases.
 
-python runs/coding_rules.py CURVE --genome FASTA --sequences FILE --scores FILE --out FOLDER
+python runs/coding_rules.py CURVE... --genome FASTA --sequences FILE --scores FILE --out FOLDER
 
-CURVE is label_curve_NAME.json of `dnalm finetune --label-fractions`, with label_curve_NAME/ beside it.
-Three rules predict which bases code on strand +: the longest reading frame without a stop inside the
-window, the same less that of strand -, and open reading frames of 450 bases or more on the whole genome.
-They and the dilated CNN of the most labels stand beside the models at each number of labels, with paired
-intervals as of the curve. Writes FOLDER/run.json and FOLDER/coding.png.
+CURVE is label_curve_NAME.json of `dnalm finetune --label-fractions`, with label_curve_NAME/ beside it;
+several are of the same core, models, seeds and windows, fewer labels first, and become one. Three rules
+predict which bases code on strand +: the longest reading frame without a stop inside the window, the same
+less that of strand -, and open reading frames of 450 bases or more on the whole genome. They and the
+dilated CNN of the most labels stand beside the models at each number of labels, with paired intervals as
+of the curve. Writes FOLDER/run.json and FOLDER/coding.png.
 """
 
 import argparse
 import sys
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
 from functools import partial
@@ -40,6 +42,7 @@ from dnalm.train.label_curve import read_moments
 LEAST = 450
 """Bases of an open reading frame."""
 MOST = "dilated CNN of the most labels"
+COLUMNS = ("validation_windows", "bases", "saving")
 
 
 def predictions(windows: BindingSet, genome: Path) -> dict[str, Scores]:
@@ -57,6 +60,20 @@ def predictions(windows: BindingSet, genome: Path) -> dict[str, Scores]:
     }
 
 
+def joined(curves: Sequence[LabelCurve]) -> LabelCurve:
+    """Return curves of more and more labels as one."""
+    first, windows = curves[0], [size for one in curves for size in one.windows]
+    same = {(one.core, one.split.digest, tuple(one.seeds), tuple(one.scores)) for one in curves}
+    if len(same) > 1 or windows != sorted(set(windows)):
+        sys.exit("the curves must be of the same core, windows, seeds and models, with fewer labels first")
+    lists = {name: [each for one in curves for each in getattr(one, name)] for name in COLUMNS}
+    tables = {
+        name: {model: [each for one in curves for each in getattr(one, name)[model]] for model in models}
+        for name, models in (("scores", first.scores), ("minus", first.minus), ("runs", first.runs))
+    }
+    return replace(first, windows=windows, **lists, **tables)  # type: ignore[arg-type]
+
+
 def with_rules(curve: LabelCurve, sums: dict[str, Numbers], test: BindingSet, genome: Path) -> dict[str, Any]:
     """Return the content of a curve, the rules and the dilated CNN of the most labels in it too."""
     shape = sums[PRETRAINED].shape
@@ -67,7 +84,7 @@ def with_rules(curve: LabelCurve, sums: dict[str, Numbers], test: BindingSet, ge
         others[name] = sum_stretches(moments(test.scores, track), test.names)[None, None]
     every = sums | {name: np.broadcast_to(each, shape) for name, each in others.items()}
     found = curve_statistics(every, curve.bases)
-    found["saving"] = [each._asdict() for each in curve.saving]  # of labels, which rules do not need
+    found["saving"] = curve_statistics(sums, curve.bases)["saving"]  # of labels, which rules do not need
     content: dict[str, Any] = finite(asdict(curve) | found)
     return content
 
@@ -85,24 +102,34 @@ def table(curve: LabelCurve) -> Table:
 def main() -> None:
     """Evaluate the rules, print the table, and write the record and the figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("curve", type=Path)
+    parser.add_argument("curve", type=Path, nargs="+")
     for name in ("genome", "sequences", "scores", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     options = parser.parse_args()
-    curve = read(options.curve, LabelCurve)
+    curves = [read(path, LabelCurve) for path in options.curve]
+    curve = joined(curves)
     data = read_split_set(options.sequences, options.scores, SplitConfig(), None)
     if data.about["digest"] != curve.split.digest:
-        sys.exit(f"{options.curve}: its models were trained on other windows, or with another split")
+        sys.exit(f"{options.curve[0]}: its models were trained on other windows, or with another split")
     options.out.mkdir(parents=True, exist_ok=True)
-    about = {"genome": sha256(options.genome), "files": data.about["files"], "curve": sha256(options.curve)}
+    about = {
+        "genome": sha256(options.genome),
+        "files": data.about["files"],
+        "curves": [sha256(path) for path in options.curve],
+    }
     path = options.out / "run.json"
-    training = read_record(options.curve.with_name(f"run_{options.curve.name}"))
-    recipe = {"least": LEAST, "training": {key: training[key] for key in ("command", "recipe", "timings")}}
+    training = [read_record(each.with_name(f"run_{each.name}")) for each in options.curve]
+    about_training = [{key: one[key] for key in ("command", "recipe", "timings")} for one in training]
+    recipe = {"least": LEAST, "training": about_training}
     record = Record(path, "coding rules", recipe=recipe, seed=0, data=about, device="cpu")
     record.content["command"] = ["runs/coding_rules.py", *sys.argv[1:]]
     with record.ending():
         test, models = data.part("test"), [name for name in curve.scores if name != RULE]
-        sums = read_moments(options.curve.with_suffix(""), models, curve.windows, curve.seeds, test.names)
+        parts = [
+            read_moments(each.with_suffix(""), models, one.windows, one.seeds, test.names)
+            for each, one in zip(options.curve, curves, strict=True)
+        ]
+        sums = {name: np.concatenate([part[name] for part in parts]) for name in models}
         metrics = with_rules(curve, sums, test, options.genome)
         record.finish("done", metrics)
     beside = decode(metrics, LabelCurve, path)

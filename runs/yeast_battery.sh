@@ -6,7 +6,8 @@
 # DATA: genomes/yeast_R64-1-1.fa.gz, and yeast/ with genomes of eight relatives, SGD's annotation, TSS and polyA tracks,
 # peaks, expression and promoter variants.  WORK: where data and models go, default work.  --quick: minutes instead of a
 # day, with figures that mean nothing; records go to WORK/records instead of docs/records.
-# PART=cores, scores, variants, coding, tasks or expression: that part alone.  THREADS: of each command.
+# PART=cores, scores, variants, coding, tasks or expression: that part alone.  THREADS: of each command.  CORE=causal,
+# masked or nine: the core of the label curves, default nine.
 # Contigs XV and XVI are kept out of pretraining and are the test part. Run it again to go on: what WORK has is left
 # alone, and trainings are resumed.
 set -euo pipefail
@@ -19,7 +20,7 @@ yeast=$data/yeast genome=$data/genomes/yeast_R64-1-1.fa.gz
 genes=$yeast/sgd_R64.gff3.gz variants=$yeast/promoter_snvs.vcf.gz
 relatives=(cerevisiae_SK1 cerevisiae_UWOPS034614 paradoxus_CBS432 paradoxus_N44 paradoxus_YPS138 paradoxus_UFRJ50816
   paradoxus_UWOPS919171 arboricola_H6)
-names=R64 genomes=("$genome")
+names=R64 genomes=("$genome") best=${CORE:-nine}
 for name in "${relatives[@]}"; do names+=,${name#*_} genomes+=("$yeast/genomes/$name.fa.gz"); done
 
 # What is missing is named before anything begins.
@@ -37,12 +38,12 @@ fi
 
 # 3,200 steps of 32 windows of 300 tokens are 31 million tokens.
 size=(--size 1M --batch-size 32 --steps 3200 --eval-every 400 --checkpoint-every 100)
-scored=(--bases 1000000 --codons 4000) head=(--batch-size 16 --patience 5 --channels 32 --kernel 31 --head-dropout 0.5)
+scored=(--bases 1000000 --codons 4000) paired=0 head=(--batch-size 16 --patience 5 --channels 32 --kernel 31 --head-dropout 0.5)
 epochs=15 epochs_many=5 few=247,1234 all=1 seeds=3 every=1 every_tss=2 every_gene=1 test=XV,XVI records=$here/docs/records
 labelled=(1:XIII 4:XI,XII,XIII,XIV 14:I,II,III,IV,V,VI,VII,VIII,IX,X,XI,XII,XIII,XIV)  # chromosomes
 if [ -n "$quick" ]; then
   size=(--n-layer 1 --n-head 2 --n-embd 16 --batch-size 4 --steps 8 --warmup 1 --eval-bases 2000 --final-bases 4000)
-  scored=(--bases 4000 --codons 10) head=(--batch-size 16 --channels 2 --kernel 3 --max-shift 0)
+  scored=(--bases 4000 --codons 10) paired=20000 head=(--batch-size 16 --channels 2 --kernel 3 --max-shift 0)
   epochs=1 epochs_many=1 few=20 all=1 seeds=1 every=40 every_tss=4 every_gene=100 test=I records=$work/records labelled=(1:VI)
 fi
 
@@ -76,6 +77,11 @@ if part cores; then
   pretrain causal "$work/r64/vocab4" causal
   pretrain masked "$work/r64/vocab4" masked
   pretrain nine "$work/nine/vocab4" masked
+  if ! finished "$work/paired/run.json"; then
+    script paired_bits.py "$work"/cores/{causal,masked,nine}/vocab4 --data "$work/r64/vocab4" --bases "$paired" \
+      --out "$work/paired"
+    keep paired "$work/paired/run.json"
+  fi
 fi
 
 # Bits per base by kind of feature, and substitutions of codons; promoter variants.
@@ -98,13 +104,12 @@ for core in causal masked nine; do
   fi
 done
 
-# curve NAME CORE FOLDER FLAG...: a label curve of the windows in FOLDER, and its record.
+# curve NAME CORE FOLDER FLAG...: a label curve of the windows in FOLDER.
 curve() {
   local out=$work/curves how=--overwrite
   if [ -d "$out/label_curve_$1" ]; then how=--resume; fi
   compute finetune --checkpoint-dir "$work/cores/$2" --sequences "$3/sequences.txt.gz" --scores "$3/scores.txt.gz" \
     --name "$1" --out "$out" --both-strands --features mix "${head[@]}" "$how" "${@:4}"
-  keep "$1" "$out/run_label_curve_$1.json"
 }
 # label NAME CONTIGS WINDOWS-FLAGS FLAG...: windows of some contigs with scores, in WORK/labels/NAME.
 label() {
@@ -116,19 +121,27 @@ label() {
   dnalm label "$genome" --windows "$out/windows.bed" --out "$out" --overwrite "${@:4}"
 }
 
-# Coding bases of one strand, beside rules that know what a gene is; labels, training and test are of XV and XVI.
+# Coding bases of one strand, beside rules that know what a gene is; labels, training and test are of XV and XVI. The core
+# CORE has every number of labels and every model beside it; the others have the fewest labels and an untrained twin.
+rules() { # NAME CURVE...
+  local out=$work/curves/rules_$1 curves=() name
+  for name in "${@:2}"; do curves+=("$work/curves/label_curve_$name.json"); done
+  script coding_rules.py "${curves[@]}" --genome "$genome" --out "$out" \
+    --sequences "$work/labels/coding/sequences.txt.gz" --scores "$work/labels/coding/scores.txt.gz"
+  keep "$1" "$out/run.json"
+}
 if part coding; then
   label coding XV,XVI "--every $every" --annotation "$genes" --feature CDS --strand + --rename chr --all
   for core in causal masked nine; do
-    curve "coding-$core" "$core" "$work/labels/coding" --label-fractions "$few" --seeds "$seeds" --epochs "$epochs"
-    curve "coding-$core-all" "$core" "$work/labels/coding" --label-fractions "$all" --seeds "$seeds" \
-      --epochs "$epochs_many"
-    for name in "coding-$core" "coding-$core-all"; do
-      script coding_rules.py "$work/curves/label_curve_$name.json" --genome "$genome" --out "$work/curves/rules_$name" \
-        --sequences "$work/labels/coding/sequences.txt.gz" --scores "$work/labels/coding/scores.txt.gz"
-      keep "$name" "$work/curves/rules_$name/run.json"
-    done
+    if [ "$core" = "$best" ]; then continue; fi
+    curve "coding-$core" "$core" "$work/labels/coding" --seeds "$seeds" --label-fractions "${few%%,*}" \
+      --epochs "$epochs" --compare-with untrained
+    rules "coding-$core" "coding-$core"
   done
+  curve coding-few "$best" "$work/labels/coding" --seeds "$seeds" --label-fractions "$few" --epochs "$epochs"
+  curve coding-all "$best" "$work/labels/coding" --seeds "$seeds" --label-fractions "$all" --epochs "$epochs_many"
+  rules coding coding-few coding-all
+  if [ -z "$quick" ]; then cp "$work/curves/rules_coding/coding.png" "$here/docs/images/coding.png"; fi
 fi
 
 # Measured tracks and sites, labels of 1, 4 and 14 chromosomes; all windows of XV and XVI are the test part.
@@ -142,8 +155,9 @@ if part tasks; then
       esac
       times=$epochs
       if [ "$number" = 14 ]; then times=$epochs_many; fi
-      curve "$task-$number" "${CORE:-causal}" "$work/labels/$task-$number" --label-fractions 1 --seeds 1 \
+      curve "$task-$number" "$best" "$work/labels/$task-$number" --label-fractions 1 --seeds 1 \
         --epochs "$times" --test-contigs "$test"
+      keep "$task-$number" "$work/curves/run_label_curve_$task-$number.json"
     done
   done
 fi

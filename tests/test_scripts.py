@@ -124,8 +124,10 @@ def test_the_yeast_battery_quickly_and_again(shared_data, tmp_path):
     assert ended.returncode == 0, ended.stdout + ended.stderr
     made = {path.parent.name: path for path in tmp_path.glob("records/*/run.json")}
     cores, tasks = ("causal", "masked", "nine"), ("tss", "polya", "reb1", "abf1")
-    wanted = {f"{kind}-{core}" for kind in ("core", "score", "variants", "coding") for core in cores}
-    wanted |= {f"coding-{core}-all" for core in cores} | {f"{task}-1" for task in tasks} | {"expression"}
+    wanted = {f"{kind}-{core}" for kind in ("core", "score", "variants") for core in cores}
+    wanted |= {"coding", "coding-causal", "coding-masked", "expression", "paired"} | {
+        f"{task}-1" for task in tasks
+    }
     assert set(made) == {f"yeast-battery-{name}" for name in wanted}
     for path in made.values():
         assert '"status": "done"' in path.read_text()
