@@ -14,12 +14,13 @@ import jinja2
 
 from dnalm.errors import InputError
 from dnalm.files import write_text
-from docs.make import binding, curves, language, markdown, pairs, performance, scale, use
+from docs.make import binding, curves, language, markdown, pairs, performance, scale, use, yeast
 
 ROOT = Path(__file__).parents[2]
 PAGES = (
     "results",
     "choosing",
+    "yeast",
     "interaction",
     "performance",
     "scale",
@@ -37,7 +38,12 @@ def values(records: Path, results: Path) -> dict[str, Any]:
         "pretrained": {
             name: one for name, one in pretrained.items() if not (one.genomes or one.metrics.masked)
         },
-        "trained": markdown.of_verbs(every, "finetune", "baseline"),
+        "records": every,
+        "trained": {
+            name: run
+            for name, run in markdown.of_verbs(every, "finetune", "baseline").items()
+            if "saving" not in run["metrics"]  # which label curves have
+        },
         "label_curves": markdown.of_verbs(every, "coding rules"),
         "feature_runs": markdown.of_verbs(every, "features"),
         "evaluated": markdown.of_verbs(every, "evaluate"),
@@ -54,6 +60,7 @@ def values(records: Path, results: Path) -> dict[str, Any]:
         "pairs": pairs,
         "performance": performance,
         "use": use,
+        "yeast": yeast,
     }
     return runs | bench | modules | scale.facts() | {"commands_list": markdown.commands_list}
 

@@ -1,0 +1,131 @@
+"""Tables of the yeast battery, from records of runs/yeast_battery.sh."""
+
+from collections.abc import Mapping
+
+from dnalm.results.labels import PRETRAINED
+from docs.make.language import Trained
+from docs.make.markdown import NONE_YET, Run, spread, table
+
+BATTERY = "yeast-battery-"
+CORES = {
+    "causal": "causal, one genome",
+    "masked": "masked, one genome",
+    "nine": "masked, nine genomes",
+}
+TASKS = {"tss": "TSS", "polya": "polyA", "reb1": "Reb1", "abf1": "Abf1"}
+TOKENS = 1e6  # in which tokens are written
+
+
+def _of_cores(records: Mapping[str, Run], kind: str) -> dict[str, Run]:
+    """Return the records of a kind by the name of their core, of those that there are."""
+    named = {words: f"{BATTERY}{kind}-{core}" for core, words in CORES.items()}
+    return {words: records[name] for words, name in named.items() if name in records}
+
+
+def cores_table(runs: Mapping[str, Trained]) -> str:
+    """One row a core: what it was trained on, its bits, and those at the bases of masked models."""
+    rows = []
+    for core, words in CORES.items():
+        one = runs.get(f"{BATTERY}core-{core}")
+        if one is None or one.metrics.at_fixed is None:
+            continue
+        m, gain = one.metrics, one.run["metrics"]["gain"]
+        rows.append(
+            [words, f"{m.ladder.train_bases:,}", f"{m.tokens / TOKENS:.1f} million", one.bits]
+            + [spread(gain, "+"), spread(m.at_fixed._asdict())]
+        )
+    columns = ["core", "training bases", "tokens", "bits per base, or per masked base"]
+    return table(
+        [*columns, "gain over the best count model that sees as much", "bits at the masked bases"], rows
+    )
+
+
+def paired_table(records: Mapping[str, Run]) -> str:
+    """Differences of the cores' bits at the same positions."""
+    run = records.get(f"{BATTERY}paired")
+    if run is None:
+        return NONE_YET
+    rows = [[_in_words(name), spread(gap, "+")] for name, gap in run["metrics"]["minus"].items()]
+    return table(["", f"bits at {run['metrics']['bases']:,} masked bases"], rows)
+
+
+def _in_words(difference: str) -> str:
+    return " less ".join(CORES.get(core, core) for core in difference.split(" - "))
+
+
+def classes_table(records: Mapping[str, Run]) -> str:
+    """One row a kind of feature: bits per base that each core saves over the Markov model."""
+    scored = _of_cores(records, "score")
+    by_feature: dict[str, list[str]] = {}
+    for run in scored.values():
+        for row in run["metrics"]["features"]:
+            by_feature.setdefault(row["name"], [f"{row['bases']:,}"]).append(spread(row["gain"], "+"))
+    return table(["", "bases", *scored], [[name, *cells] for name, cells in by_feature.items()])
+
+
+def substitutions_table(records: Mapping[str, Run]) -> str:
+    """One row a class of substitutions: AUROC against synonymous ones, of each core."""
+    scored = _of_cores(records, "score")
+    rows: dict[str, list[str]] = {}
+    for run in scored.values():
+        for row in run["metrics"]["substitutions"]:
+            name = f"{row['name']} against synonymous"
+            rows.setdefault(name, [spread(row["markov"])]).append(spread(row["model"]))
+    return table(["AUROC", "Markov model", *scored], [[name, *cells] for name, cells in rows.items()])
+
+
+def variants_table(records: Mapping[str, Run]) -> str:
+    """One row a core and class of rare variants: AUROC of each score against common ones."""
+    rows, columns = list[list[str]](), dict[str, None]()
+    for words, run in _of_cores(records, "variants").items():
+        for each in run["metrics"]["contrasts"]:
+            columns |= dict.fromkeys(each["scores"])
+            cells = [spread(score["auroc"]) for score in each["scores"].values()]
+            rows.append([words, f"{each['name']}: {each['rare']:,} against {each['common']:,}", *cells])
+    return table(["core", "rare against common", *columns], rows)
+
+
+def tasks_table(records: Mapping[str, Run]) -> str:
+    """One row a task and number of chromosomes: R of each model, and the pretrained model's lead."""
+    rows, columns = list[list[str]](), list[str]()
+    for task, words in TASKS.items():
+        for chromosomes in (1, 4, 14):
+            run = records.get(f"{BATTERY}{task}-{chromosomes}")
+            if run is None:
+                continue
+            m = run["metrics"]
+            leads = {f"{PRETRAINED} minus {name}": spread(lead, "+") for name, (lead,) in m["minus"].items()}
+            cells = {name: spread(score) for name, (score,) in m["scores"].items()} | leads
+            columns = list(cells)
+            rows.append([words, str(chromosomes), f"{m['windows'][0]:,}", *cells.values()])
+    return table(["track", "chromosomes", "training windows", *columns], rows)
+
+
+def few_labels_table(records: Mapping[str, Run]) -> str:
+    """One row a core: R of coding bases at the fewest labels, with its untrained twin."""
+    rows = []
+    for core, words in CORES.items():
+        run = records.get(f"{BATTERY}coding-{core}")
+        if run is not None:
+            m = run["metrics"]
+            rows.append([words, *(spread(m["scores"][name][0]) for name in (PRETRAINED, "untrained"))])
+            rows[-1].append(spread(m["minus"]["untrained"][0], "+"))
+    return table(["core", "pretrained", "untrained", "difference"], rows)
+
+
+def expression_table(records: Mapping[str, Run]) -> str:
+    """One row a set of features: R of the expression of the test genes, and its lead over k-mers."""
+    run = records.get(f"{BATTERY}expression")
+    if run is None:
+        return NONE_YET
+    m = run["metrics"]
+    rows = [
+        [_of_features(name), spread(each["r"]), "" if name == "k-mers" else spread(each["minus_kmers"], "+")]
+        for name, each in m["scores"].items()
+    ]
+    return table([f"{m['genes']['test']:,} test genes", "R", "minus k-mers"], rows)
+
+
+def _of_features(name: str) -> str:
+    core, _, state = name.partition(", ")
+    return CORES.get(core, core) + (f", {state}" if state else "")
