@@ -7,7 +7,7 @@
 # peaks, expression and promoter variants.  WORK: where data and models go, default work.  --quick: minutes instead of a
 # day, with figures that mean nothing; records go to WORK/records instead of docs/records.
 # PART=cores, scores, variants, coding, tasks or expression: that part alone.  THREADS: of each command.  CORE=causal,
-# masked or nine: the core of the label curves, default nine.
+# masked or nine: the core of the label curves, default causal.
 # Contigs XV and XVI are kept out of pretraining and are the test part. Run it again to go on: what WORK has is left
 # alone, and trainings are resumed.
 set -euo pipefail
@@ -20,7 +20,7 @@ yeast=$data/yeast genome=$data/genomes/yeast_R64-1-1.fa.gz
 genes=$yeast/sgd_R64.gff3.gz variants=$yeast/promoter_snvs.vcf.gz
 relatives=(cerevisiae_SK1 cerevisiae_UWOPS034614 paradoxus_CBS432 paradoxus_N44 paradoxus_YPS138 paradoxus_UFRJ50816
   paradoxus_UWOPS919171 arboricola_H6)
-names=R64 genomes=("$genome") best=${CORE:-nine}
+names=R64 genomes=("$genome") best=${CORE:-causal}
 for name in "${relatives[@]}"; do names+=,${name#*_} genomes+=("$yeast/genomes/$name.fa.gz"); done
 
 # What is missing is named before anything begins.

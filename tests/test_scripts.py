@@ -125,7 +125,7 @@ def test_the_yeast_battery_quickly_and_again(shared_data, tmp_path):
     made = {path.parent.name: path for path in tmp_path.glob("records/*/run.json")}
     cores, tasks = ("causal", "masked", "nine"), ("tss", "polya", "reb1", "abf1")
     wanted = {f"{kind}-{core}" for kind in ("core", "score", "variants") for core in cores}
-    wanted |= {"coding", "coding-causal", "coding-masked", "expression", "paired"} | {
+    wanted |= {"coding", "coding-masked", "coding-nine", "expression", "paired"} | {
         f"{task}-1" for task in tasks
     }
     assert set(made) == {f"yeast-battery-{name}" for name in wanted}
