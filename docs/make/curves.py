@@ -1,4 +1,4 @@
-"""Tables of what pretraining and features are worth, from records of runs/yeast_battery.sh and runs/features.py."""
+"""Tables of what pretraining and features are worth, from records of yeast_battery.sh and features.py."""
 
 from collections.abc import Mapping
 
