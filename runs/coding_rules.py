@@ -42,7 +42,8 @@ from dnalm.train.label_curve import read_moments
 LEAST = 450
 """Bases of an open reading frame."""
 MOST = "dilated CNN of the most labels"
-COLUMNS = ("validation_windows", "bases", "saving")
+COLUMNS = ("windows", "validation_windows", "bases")
+TITLE = "coding bases of strand +"
 
 
 def predictions(windows: BindingSet, genome: Path) -> dict[str, Scores]:
@@ -60,32 +61,20 @@ def predictions(windows: BindingSet, genome: Path) -> dict[str, Scores]:
     }
 
 
-def joined(curves: Sequence[LabelCurve]) -> LabelCurve:
-    """Return curves of more and more labels as one."""
-    first, windows = curves[0], [size for one in curves for size in one.windows]
-    same = {(one.core, one.split.digest, tuple(one.seeds), tuple(one.scores)) for one in curves}
-    if len(same) > 1 or windows != sorted(set(windows)):
-        sys.exit("the curves must be of the same core, windows, seeds and models, with fewer labels first")
-    lists = {name: [each for one in curves for each in getattr(one, name)] for name in COLUMNS}
-    tables = {
-        name: {model: [each for one in curves for each in getattr(one, name)[model]] for model in models}
-        for name, models in (("scores", first.scores), ("minus", first.minus), ("runs", first.runs))
-    }
-    return replace(first, windows=windows, **lists, **tables)  # type: ignore[arg-type]
-
-
-def with_rules(curve: LabelCurve, sums: dict[str, Numbers], test: BindingSet, genome: Path) -> dict[str, Any]:
-    """Return the content of a curve, the rules and the dilated CNN of the most labels in it too."""
-    shape = sums[PRETRAINED].shape
-    others = {}
-    if len(curve.windows) > 1:
-        others[f"{MOST}, {curve.windows[-1]:,} windows"] = sums["dilated CNN"][-1:]
+def with_rules(
+    curves: Sequence[LabelCurve], sums: dict[str, Numbers], test: BindingSet, genome: Path
+) -> dict[str, Any]:
+    """Return curves as one, the rules and the dilated CNN of the most labels in it too."""
+    columns = {name: [each for one in curves for each in getattr(one, name)] for name in COLUMNS}
+    windows, shape, others = columns["windows"], sums[PRETRAINED].shape, {}
+    if len(windows) > 1:
+        others[f"{MOST}, {windows[-1]:,} windows"] = sums["dilated CNN"][-1:]
     for name, track in predictions(test, genome).items():
         others[name] = sum_stretches(moments(test.scores, track), test.names)[None, None]
     every = sums | {name: np.broadcast_to(each, shape) for name, each in others.items()}
-    found = curve_statistics(every, curve.bases)
-    found["saving"] = curve_statistics(sums, curve.bases)["saving"]  # of labels, which rules do not need
-    content: dict[str, Any] = finite(asdict(curve) | found)
+    found = curve_statistics(every, columns["bases"])
+    found["saving"] = curve_statistics(sums, columns["bases"])["saving"]  # rules do not need labels
+    content: dict[str, Any] = finite(asdict(curves[0]) | {"name": TITLE} | columns | found)
     return content
 
 
@@ -107,9 +96,12 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, required=True)
     options = parser.parse_args()
     curves = [read(path, LabelCurve) for path in options.curve]
-    curve = joined(curves)
+    first, sizes = curves[0], [size for one in curves for size in one.windows]
+    same = {(one.core, one.split.digest, tuple(one.seeds), tuple(one.scores)) for one in curves}
+    if len(same) > 1 or sizes != sorted(set(sizes)):
+        sys.exit("the curves must be of one core, the same windows, seeds and models, fewer labels first")
     data = read_split_set(options.sequences, options.scores, SplitConfig(), None)
-    if data.about["digest"] != curve.split.digest:
+    if data.about["digest"] != first.split.digest:
         sys.exit(f"{options.curve[0]}: its models were trained on other windows, or with another split")
     options.out.mkdir(parents=True, exist_ok=True)
     about = {
@@ -124,13 +116,13 @@ def main() -> None:
     record = Record(path, "coding rules", recipe=recipe, seed=0, data=about, device="cpu")
     record.content["command"] = ["runs/coding_rules.py", *sys.argv[1:]]
     with record.ending():
-        test, models = data.part("test"), [name for name in curve.scores if name != RULE]
+        test, models = data.part("test"), [name for name in first.scores if name != RULE]
         parts = [
             read_moments(each.with_suffix(""), models, one.windows, one.seeds, test.names)
             for each, one in zip(options.curve, curves, strict=True)
         ]
         sums = {name: np.concatenate([part[name] for part in parts]) for name in models}
-        metrics = with_rules(curve, sums, test, options.genome)
+        metrics = with_rules(curves, sums, test, options.genome)
         record.finish("done", metrics)
     beside = decode(metrics, LabelCurve, path)
     print(table(beside).text())

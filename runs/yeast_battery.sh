@@ -38,8 +38,8 @@ fi
 
 # 3,200 steps of 32 windows of 300 tokens are 31 million tokens.
 size=(--size 1M --batch-size 32 --steps 3200 --eval-every 400 --checkpoint-every 100)
-scored=(--bases 1000000 --codons 4000) paired=0 head=(--batch-size 16 --patience 5 --channels 32 --kernel 31 --head-dropout 0.5
-  --max-shift 0)
+scored=(--bases 1000000 --codons 4000) paired=0
+head=(--batch-size 16 --patience 5 --channels 32 --kernel 31 --head-dropout 0.5 --max-shift 0)
 epochs=15 epochs_many=5 few=247,1234 all=1 seeds=3 every=1 every_tss=2 every_gene=1 test=XV,XVI records=$here/docs/records
 labelled=(1:XIII 4:XI,XII,XIII,XIV 14:I,II,III,IV,V,VI,VII,VIII,IX,X,XI,XII,XIII,XIV)  # chromosomes
 if [ -n "$quick" ]; then
@@ -134,14 +134,13 @@ rules() { # NAME CURVE...
 if part coding; then
   label coding XV,XVI "--every $every" --annotation "$genes" --feature CDS --strand + --rename chr --all
   for core in causal masked nine; do
-    if [ "$core" = "$best" ]; then continue; fi
-    curve "coding-$core" "$core" "$work/labels/coding" --seeds "$seeds" --label-fractions "${few%%,*}" \
-      --epochs "$epochs" --compare-with untrained
+    how=(--label-fractions "${few%%,*}" --compare-with untrained)
+    if [ "$core" = "$best" ]; then how=(--label-fractions "$few"); fi
+    curve "coding-$core" "$core" "$work/labels/coding" --seeds "$seeds" --epochs "$epochs" "${how[@]}"
     rules "coding-$core" "coding-$core"
   done
-  curve coding-few "$best" "$work/labels/coding" --seeds "$seeds" --label-fractions "$few" --epochs "$epochs"
   curve coding-all "$best" "$work/labels/coding" --seeds "$seeds" --label-fractions "$all" --epochs "$epochs_many"
-  rules coding coding-few coding-all
+  rules coding "coding-$best" coding-all
   if [ -z "$quick" ]; then cp "$work/curves/rules_coding/coding.png" "$here/docs/images/coding.png"; fi
 fi
 

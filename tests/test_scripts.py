@@ -1,5 +1,6 @@
 """Tests for what lies under runs/: scripts for a shell, SLURM and Kubernetes."""
 
+import json
 import os
 import re
 import shlex
@@ -7,8 +8,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+
+from dnalm.evaluate.language import LanguageScores
+from runs import paired_bits
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = sorted((ROOT / "runs").glob("*.sh"))
@@ -118,16 +124,34 @@ def test_the_yeast_battery_names_what_is_missing_before_it_begins(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_bits_of_two_cores_are_compared_piece_by_piece(tmp_path, monkeypatch, capsys):
+    bases, more = np.full(20, 50), np.linspace(0, 40, 20)  # pieces differ more than the cores do
+    bits = {"one": 80 + more, "two": 85 + more}
+    genome = SimpleNamespace(mode="vocab4", digest="d", meta={"split": {}})
+    monkeypatch.setattr(paired_bits, "PreparedGenome", lambda _folder: genome)
+    monkeypatch.setattr(
+        paired_bits, "fixed_bits", lambda core, *_: LanguageScores(0.0, bits[core.parent.name], bases)
+    )
+    words = ["one/vocab4", "two/vocab4", "--data", "data", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["paired_bits.py", *words])
+    paired_bits.main()
+    found = json.loads((tmp_path / "run.json").read_text())["metrics"]
+    gap, own = found["minus"]["one - two"], found["bits"]["one"]
+    assert found["bases"] == 1000
+    assert own["value"] == pytest.approx((1600 + more.sum()) / 1000)
+    assert own["high"] - own["low"] > 0.1
+    assert [gap[key] for key in ("value", "low", "high")] == pytest.approx([-0.1] * 3)
+    assert "one - two" in capsys.readouterr().out
+
+
 @pytest.mark.slow
 def test_the_yeast_battery_quickly_and_again(shared_data, tmp_path):
     ended = battery(shared_data, tmp_path, "--quick")
     assert ended.returncode == 0, ended.stdout + ended.stderr
     made = {path.parent.name: path for path in tmp_path.glob("records/*/run.json")}
     cores, tasks = ("causal", "masked", "nine"), ("tss", "polya", "reb1", "abf1")
-    wanted = {f"{kind}-{core}" for kind in ("core", "score", "variants") for core in cores}
-    wanted |= {"coding", "coding-masked", "coding-nine", "expression", "paired"} | {
-        f"{task}-1" for task in tasks
-    }
+    wanted = {f"{kind}-{core}" for kind in ("core", "score", "variants", "coding") for core in cores}
+    wanted |= {f"{task}-1" for task in tasks} | {"coding", "expression", "paired"}
     assert set(made) == {f"yeast-battery-{name}" for name in wanted}
     for path in made.values():
         assert '"status": "done"' in path.read_text()

@@ -13,7 +13,6 @@ CORES = {
     "nine": "masked, nine genomes",
 }
 TASKS = {"tss": "TSS", "polya": "polyA", "reb1": "Reb1", "abf1": "Abf1"}
-TOKENS = 1e6  # in which tokens are written
 
 
 def _of_cores(records: Mapping[str, Run], kind: str) -> dict[str, Run]:
@@ -31,7 +30,7 @@ def cores_table(runs: Mapping[str, Trained]) -> str:
             continue
         m, gain = one.metrics, one.run["metrics"]["gain"]
         rows.append(
-            [words, f"{m.ladder.train_bases:,}", f"{m.tokens / TOKENS:.1f} million", one.bits]
+            [words, f"{m.ladder.train_bases:,}", f"{m.tokens / 1e6:.1f} million", one.bits]
             + [spread(gain, "+"), spread(m.at_fixed._asdict())]
         )
     columns = ["core", "training bases", "tokens", "bits per base, or per masked base"]
