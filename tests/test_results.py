@@ -90,13 +90,10 @@ def test_records_of_earlier_versions_still_read_and_null_is_nan(contents):
     content = copy.deepcopy(contents["binding"][0])
     content["scores"]["mse"] = None
     assert math.isnan(results.decode(content, BindingResults, RECORDS).scores.mse)
-    schemas = {
-        "pretrain": LanguageMetrics,
-        "finetune": BindingResults,
-        "evaluate": BindingEvaluation,
-    }
+    schemas = {"pretrain": LanguageMetrics, "finetune": BindingResults, "evaluate": BindingEvaluation}
     for path in sorted(RECORDS.glob("*/run.json")):
         run = read_record(path)
         if run["verb"] in schemas and (run["verb"] != "pretrain" or "verdict" in run["metrics"]):
-            results.decode(run["metrics"], schemas[run["verb"]], path)
+            schema = results.SCHEMAS.get(run["metrics"].get("format"), schemas[run["verb"]])
+            results.decode(run["metrics"], schema, path)
     results.decode(make_run("full")["metrics"], LanguageMetrics, Path("run.json"))
