@@ -30,7 +30,7 @@ GENOME, ANNOTATION, VARIANTS = (
 COMMANDS = """
 prepare OUT/yeast.fa --out OUT/data --vocab vocab4 --val-contigs XV,XVI
 pretrain --data OUT/data/vocab4 --out OUT/outputs {model} --steps {steps} --warmup {warmup} \
-  --eval-every {steps} --checkpoint-every {steps} --eval-bases {eval_bases} --final-bases {final_bases} \
+  --eval-every {eval_every} --checkpoint-every {steps} --eval-bases {eval_bases} --final-bases {final_bases} \
   SEED COMPUTE
 score OUT/outputs/vocab4 --genome OUT/yeast.fa --annotation OUT/genes.gff3 --rename chr \
   --bases {scored_bases} --codons {codons} --out OUT/use/scores.tsv HARDWARE
@@ -152,7 +152,7 @@ def run(options: Options, scale: Scale | None = None) -> None:
 def command_lines(options: Options, scale: Scale, *, with_pairs: bool = True) -> list[list[str]]:
     """Return the commands of the demo as lists of words, without the program's name, in their order."""
     values = asdict(scale) | asdict(options) | asdict(options.compute)
-    values["warmup"] = options.steps // 16
+    values["warmup"], values["eval_every"] = options.steps // 16, max(1, options.steps // 4)
     commands = []
     text = COMMANDS + PAIR_COMMANDS.lstrip() * with_pairs
     for line in text.replace("\\\n", "").strip().splitlines():

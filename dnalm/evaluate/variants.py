@@ -23,6 +23,8 @@ BLOCK = 100_000
 MOST = 200_000
 """SNVs in memory, at most: from there on every second one is left out, then every fourth, and so on."""
 TAILS = (0.001, 0.01, 0.1)
+TAIL_SNVS = 10
+"""SNVs in such a tail, at least: the odds of fewer say nothing."""
 TRANSITIONS = {"AG", "GA", "CT", "TC"}
 HARM = {"LLR": -1.0, "MARKOV": -1.0, "DEP": 1.0, "DMAX": 0.0, "DSUM": 0.0}
 """Which sign of a score means harm; 0: either."""
@@ -129,12 +131,13 @@ def odds_ratio(
 ) -> Estimate:
     """Return the odds of being rare in the most harmful share `tail`, divided by those of all others.
 
-    `label` is 1 for a rare SNV, `harm` its score, `blocks` its block, each [N]. NaN where ties make the tail
-    twice as large as it should be, or a cell is empty; 95 % interval over blocks.
+    `label` is 1 for a rare SNV, `harm` its score, `blocks` its block, each [N]. NaN where the tail has fewer
+    than `TAIL_SNVS`, ties make it twice as large as it should be, or a cell is empty; 95 % interval over
+    blocks.
     """
     in_tail = harm >= np.quantile(harm, 1 - tail)
     none = Estimate(float("nan"), float("nan"), float("nan"))
-    if in_tail.sum() > max(1, 2 * tail * len(harm)):
+    if not TAIL_SNVS <= in_tail.sum() <= 2 * tail * len(harm):
         return none
     names, row = np.unique(blocks, return_inverse=True)
     cell = 2 * in_tail + label  # rest and common, rest and rare, tail and common, tail and rare

@@ -50,7 +50,7 @@ def label_chapter(folders: Sequence[Path]) -> Chapter:
 
 
 def curve_findings(curve: LabelCurve) -> list[str]:
-    """Say by what factor pretraining saves labels, and from how many on it no longer does."""
+    """Say by what factor pretraining saves labels, where it no longer does, and where it is worse."""
     others = {name: curve.scores[name] for name in curve.minus if not name.startswith(RULE)}
     ahead = [
         all(verdict(curve.minus[name][at]) == "better" for name in others) and (each.at_least or each.low > 1)
@@ -61,7 +61,13 @@ def curve_findings(curve: LabelCurve) -> list[str]:
     rivals = [max(others, key=lambda name: others[name][at].value) for at in range(len(curve.bases))]
     of_rule = [verdict(gap) for gap in curve.minus.get(RULE, [])]
     beyond = [bases for bases, found in zip(curve.bases, of_rule, strict=False) if found == "better"]
-    about = {"first": first, "last": last, "rivals": rivals, "beyond": beyond}
+    behind = [
+        (bases, name, curve.minus[name][at])
+        for at, bases in enumerate(curve.bases)
+        for name in others
+        if verdict(curve.minus[name][at]) == "worse"
+    ]
+    about = {"first": first, "last": last, "rivals": rivals, "beyond": beyond, "behind": behind}
     return paragraphs("findings_labels", c=curve, rule=curve.scores.get(RULE), **about)
 
 

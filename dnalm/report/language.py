@@ -35,12 +35,15 @@ def language_chapter(folders: Sequence[Path]) -> Chapter:
         for name, one in metrics.items()
     ]
     seconds = {name: run.seconds for name, run in runs.items()}
-    times = picture(partial(time_comparison, seconds), "Elapsed time of each training.", "Training times")
+    times = []
+    if len(runs) > 1:
+        caption = "Elapsed time of each training."
+        times = [picture(partial(time_comparison, seconds), caption, "Training times")]
     return Chapter(
         title="Pretraining",
         findings=language_findings(metrics),
         tables=[_results(runs)],
-        figures=[ladder, *curves, times],
+        figures=[ladder, *curves, *times],
         paragraphs=paragraphs("language", runs=runs),
         details=[how_made(name, run.folder) for name, run in runs.items()],
     )

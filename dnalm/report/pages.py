@@ -91,9 +91,8 @@ def write_page(chapters: Sequence[Chapter], path: Path, title: str) -> list[str]
         The captions of figures that could not be drawn.
     """
     missing = [figure.caption for chapter in chapters for figure in chapter.figures if not figure.png]
-    with_findings = [chapter for chapter in chapters if chapter.findings]
-    each = max(1, ANSWERS // max(1, len(with_findings)))
-    answer = [text for chapter in with_findings for text in chapter.findings[:each]]
+    each = max(1, ANSWERS // max(1, sum(bool(chapter.findings) for chapter in chapters)))
+    answer = [(row, text) for row, chapter in enumerate(chapters, 1) for text in chapter.findings[:each]]
     first: Sequence[Picture] = ()
     if len(chapters) == 1:
         (chapter,) = chapters

@@ -75,7 +75,13 @@ def templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"number": number, "interval": interval, "flipped": flipped, "listed": listed}
+    made.filters |= {
+        "number": number,
+        "interval": interval,
+        "flipped": flipped,
+        "listed": listed,
+        "counted": counted,
+    }
     made.filters["with_commas"] = "{:,}".format
     made.globals |= {"counted": counted, "verdict": verdict, "own_intervals": own_intervals}
     return made

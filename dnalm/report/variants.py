@@ -63,12 +63,23 @@ def variant_tables(runs: Mapping[str, VariantMetrics]) -> list[Table]:
                 f"ones (minor frequency {each.common_share:.0%} or more), 95 % intervals over "
                 f"{counted(contrast.blocks, 'block')}; odds of being rare in the most harmful share"
             )
+            every = contrast.scores.values()
+            tails = [
+                tail
+                for tail in next(iter(every)).odds
+                if not all(np.isnan(one.odds[tail].value) for one in every)
+            ]
             lines = [
-                [score, interval(one.auroc), interval(one.gain, "+"), *map(interval, one.odds.values())]
+                [
+                    score,
+                    interval(one.auroc),
+                    interval(one.gain, "+") if score in TRAINED else "",
+                    *(interval(one.odds[tail]) for tail in tails),
+                ]
                 for score, one in contrast.scores.items()
             ]
-            tails = [f"odds ratio, {tail}" for tail in next(iter(contrast.scores.values())).odds]
-            tables.append(Table(caption, ["score", "AUROC", "minus MARKOV", *tails], lines, printed=True))
+            columns = ["score", "AUROC", "minus MARKOV", *(f"odds ratio, {tail}" for tail in tails)]
+            tables.append(Table(caption, columns, lines, printed=True))
     return tables
 
 

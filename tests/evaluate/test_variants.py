@@ -60,11 +60,13 @@ def test_where_only_shares_are_known_the_lowest_is_one():
 
 
 def test_an_odds_ratio_by_hand():
-    label = np.array([1, 1, 0, 1, 0, 0, 1, 0, 0, 0], dtype=np.uint8)
-    harm = np.arange(10, 0, -1).astype(float)  # the tail of 30 % has two rare and one common
-    estimate = odds_ratio(label, harm, np.arange(10) // 2, 0.3)
-    assert estimate.value == pytest.approx((2 / 1) / (2 / 5))
-    assert np.isnan(odds_ratio(label, np.ones(10), np.arange(10), 0.1).value)
+    label = np.repeat(np.array([1, 1, 0, 1, 0, 0, 1, 0, 0, 0], dtype=np.uint8), 5)
+    harm = np.arange(50, 0, -1).astype(float)  # the tail of 30 % has ten rare and five common
+    estimate = odds_ratio(label, harm, np.arange(50) // 10, 0.3)
+    assert estimate.value == pytest.approx((10 / 5) / (10 / 25))
+    assert np.isnan(odds_ratio(label, np.ones(50), np.arange(50), 0.2).value)  # ties
+    assert np.isnan(odds_ratio(label, harm, np.arange(50), 0.18).value)  # 9 SNVs
+    assert odds_ratio(label, harm, np.arange(50), 0.2).value == np.inf  # 10 SNVs, all of them rare
 
 
 def test_many_snvs_are_thinned_evenly(monkeypatch):

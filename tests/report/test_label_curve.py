@@ -64,6 +64,11 @@ def test_the_sentence_says_by_what_factor_and_until_where():
     assert text.startswith("Pretraining does not save labels here")  # the others were better with fewer
     (text,) = curve_findings(curve([0.005, -0.1], [Saving(1.0, 0.9, 1.1, False)] * 2))
     assert text.startswith("Pretraining does not save labels here")
+    worse = "At 100,000 labelled bases the pretrained model is worse than untrained: -0.1000 (-0.1100 to"
+    assert worse in text
+    (text,) = curve_findings(curve([-0.1, 0.2], [Saving(1.0, 0.9, 1.1, False), Saving(1.0, 1.0, 1.0, True)]))
+    assert "at 100,000 labelled bases, the most that were tried" in text
+    assert worse.replace("100,000", "10,000") in text
 
 
 def test_a_rule_is_a_line_and_a_sentence():
