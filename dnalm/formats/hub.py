@@ -1,6 +1,6 @@
 """Folders of the Hugging Face hub: local, or fetched at a pinned commit; no code in them is run.
 
-`HF_HOME` and `HF_HUB_OFFLINE` do what huggingface_hub says they do.
+`HF_HOME`, `HF_ENDPOINT` and `HF_HUB_OFFLINE` do what huggingface_hub says they do.
 """
 
 import re
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dnalm.checkpoint import read_pt
 from dnalm.errors import InputError, counted, import_extra, shortened
-from dnalm.files import read_json
+from dnalm.files import read_json, sha256
 
 T = TypeVar("T")
 
@@ -42,7 +42,8 @@ def hub_folder(name: str, revision: str | None, wanted: Sequence[str]) -> Path:
 
     Raises:
         InputError: if `name` is neither local nor a hub name, or holds several snapshots, no commit is known,
-            huggingface_hub is not installed, or the files are neither in its cache nor to be fetched.
+            huggingface_hub is not installed, the files are neither in its cache nor to be fetched, or one
+            has another SHA-256 than on the hub.
     """
     local = Path(name).expanduser()
     if name and local.exists():
@@ -61,7 +62,7 @@ def hub_folder(name: str, revision: str | None, wanted: Sequence[str]) -> Path:
         )
     hub = import_extra("huggingface_hub", "interaction", f"{name}: a model by hub name")
     try:
-        return Path(hub.snapshot_download(name, revision=revision, allow_patterns=list(wanted)))
+        folder = Path(hub.snapshot_download(name, revision=revision, allow_patterns=list(wanted)))
     except Exception as error:  # offline, not found, no network, a full disk: each has its own kind
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise InputError(
@@ -69,6 +70,13 @@ def hub_folder(name: str, revision: str | None, wanted: Sequence[str]) -> Path:
             f"a network, run: hf download {name} --revision {revision} (with the same HF_HOME, or into a "
             "folder to give in place of the name)"
         ) from error
+    for file in folder.iterdir():
+        cached = file.resolve()  # a large file lies in the cache under its SHA-256 on the hub
+        if re.fullmatch(r"[0-9a-f]{64}", cached.name) and sha256(cached) != cached.name:
+            raise InputError(
+                f"{file}: damaged, its SHA-256 is not the hub's; remove {cached}, and run this again"
+            )
+    return folder
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

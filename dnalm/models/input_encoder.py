@@ -36,6 +36,11 @@ SEGMENTS = 32
 """States of a gene: consecutive segments of equally many tokens, each with the mean of its states."""
 HUB_NAMES = {"dnabert2": "zhihan1996/DNABERT-2-117M", "chemberta": "DeepChem/ChemBERTa-77M-MLM"}
 """Short names of models on the hub."""
+PINNED = {
+    "zhihan1996/DNABERT-2-117M": "7bce263b15377fc15361f52cfab88f8b586abda0",
+    "DeepChem/ChemBERTa-77M-MLM": "ed8a5374f2024ec8da53760af91a33fb8f6a15ff",
+}
+"""Commits of models on the hub that are taken unless a revision is given."""
 FILES = ("config.json", "tokenizer.json", "vocab.json", "merges.txt", *WEIGHTS)
 """Files of a hub folder that are read."""
 
@@ -119,7 +124,7 @@ def open_gene_encoder(name: str, revision: str, gene_windows: int) -> Pretrained
     reading = {"windows": gene_windows or f"first {TOKENS}", "segments": SEGMENTS}
     if path.suffix == ".pt" or any((path / file).exists() for file in ("checkpoint.json", "checkpoint")):
         return _open_core(path, gene_windows, reading)
-    tokenizer, module = _open_hub(name, revision, DNABPE, open_dnabert2)
+    tokenizer, module, revision = _open_hub(name, revision, DNABPE, open_dnabert2)
 
     def tokenize(sequence: str) -> list[Window]:
         """Return the windows of a gene and their tokens."""
@@ -144,7 +149,7 @@ def open_molecule_encoder(name: str, revision: str, smiles_tokenizer: How) -> Pr
     Raises:
         InputError: if there is none, or a file is missing, damaged or of another model.
     """
-    vocabulary, module = _open_hub(name, revision, SmilesVocabulary, open_chemberta)
+    vocabulary, module, revision = _open_hub(name, revision, SmilesVocabulary, open_chemberta)
     longest = module.config.longest
 
     def tokenize(smiles: str) -> list[Window]:
@@ -187,17 +192,19 @@ def reopen(side: str, config: PretrainedConfig) -> PretrainedEncoder:
 
 def _open_hub(
     name: str, revision: str, tokenizer: Callable[[Path], Any], encoder: Callable[[Path], Any]
-) -> tuple[Any, Any]:
-    """Return the tokenizer and the module of a hub folder or a hub name."""
-    hub_name = name if Path(name).exists() else HUB_NAMES.get(name, name)
-    folder = hub_folder(hub_name, revision or None, FILES)
+) -> tuple[Any, Any, str]:
+    """Return the tokenizer, the module and the commit; of a hub folder the revision as it was given."""
+    if not Path(name).exists():
+        name = HUB_NAMES.get(name, name)
+        revision = revision or PINNED.get(name, "")
+    folder = hub_folder(name, revision or None, FILES)
     module, tokens = encoder(folder), tokenizer(folder)
     if tokens.vocab_size > module.config.vocab_size:
         raise InputError(
             f"{folder}: its tokenizer has {tokens.vocab_size:,} tokens and its weights have rows for "
             f"{module.config.vocab_size:,}: files of two models are mixed; fetch the model again"
         )
-    return tokens, module
+    return tokens, module, revision
 
 
 def _open_core(path: Path, gene_windows: int, reading: dict[str, Any]) -> PretrainedEncoder:

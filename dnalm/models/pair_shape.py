@@ -48,8 +48,8 @@ class EncodersConfig:
     smiles_tokenizer: Literal["hub", "atomwise"] = "hub"
     """How chemberta reads a SMILES: as the hub's tokenizer does, which drops what it does not know, Cl and Br
     and brackets among them; or atom by atom."""
-    dna_revision: str = ""  # Commit of the hub name of --dna-encoder, 40 hexadecimal digits
-    mol_revision: str = ""  # Commit of the hub name of --mol-encoder
+    dna_revision: str = ""  # Commit of the hub name of --dna-encoder, 40 digits; dnabert2 has its own
+    mol_revision: str = ""  # Commit of the hub name of --mol-encoder; chemberta has its own
     morgan: bool = False
     """Read a Morgan fingerprint beside --mol-encoder, a state for each of its bits: it loses no atom or bond,
     but stereo."""

@@ -10,31 +10,15 @@ import torch
 
 from dnalm import checkpoint
 from dnalm.errors import InputError
-from dnalm.models.chemberta import ChemBERTa, ChemBERTaConfig
-from dnalm.models.dnabert2 import DNABert2, DNABert2Config
 from dnalm.models.gpt import GPT, GPTConfig
 from dnalm.models.input_encoder import FILES, SEGMENTS, cut, open_gene_encoder, open_molecule_encoder
 from dnalm.models.pretrained import PADDING, TokenWindows, encode_windows, state_mask
+from tests.models.conftest import SMILES_TOKENS, random_genes
 
 tokenizers = pytest.importorskip("tokenizers")
 pytest.importorskip("transformers")
 
 SHAPE = {"n_layer": 1, "n_head": 2, "n_embd": 8, "block_size": 40}
-SMILES_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"cC()O1=N", "Cl", "Br", "[Na+]"]
-SIZES = {
-    "hidden_size": 24,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 3,
-    "intermediate_size": 16,
-    "layer_norm_eps": 1e-12,
-}
-DNABERT2 = SIZES | {"vocab_size": 80, "type_vocab_size": 2}
-CHEMBERTA = SIZES | {"vocab_size": len(SMILES_TOKENS), "max_position_embeddings": 40, "model_type": "roberta"}
-
-
-def random_genes(*lengths, letters="ACGT", seed=0):
-    draws = np.random.default_rng(seed)
-    return ["".join(draws.choice(list(letters), length)) for length in lengths]
 
 
 @pytest.fixture
@@ -46,35 +30,6 @@ def core(tmp_path):
     about = {"kind": "language", "encoder": {"name": "gpt", **SHAPE}, "characters": "ACGT", "vocab_size": 4}
     checkpoint.save(tmp_path / "vocab4" / "checkpoint", tensors, about)
     return tmp_path / "vocab4"
-
-
-def save_hub(folder, config, model):
-    """Save an encoder of random weights as it lies on the hub."""
-    prefix = "bert." if isinstance(model, DNABert2) else ""
-    weights = {prefix + name: each for name, each in model.state_dict().items()}
-    safetensors.torch.save_file(weights, folder / "model.safetensors")
-    (folder / "config.json").write_text(json.dumps(config))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def dnabert2(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("DNABERT-small", numbered=False)
-    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE(unk_token="[UNK]"))
-    special = ["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"]
-    options = {"vocab_size": 80, "initial_alphabet": list("ACGT"), "show_progress": False}
-    trainer = tokenizers.trainers.BpeTrainer(special_tokens=special, **options)
-    tokenizer.train_from_iterator(random_genes(*[300] * 20), trainer)
-    tokenizer.save(str(folder / "tokenizer.json"))
-    return save_hub(folder, DNABERT2, DNABert2(DNABert2Config.from_hub(DNABERT2)))
-
-
-@pytest.fixture(scope="module")
-def chemberta(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ChemBERTa-small", numbered=False)
-    vocabulary = {token: number for number, token in enumerate(SMILES_TOKENS)}
-    (folder / "vocab.json").write_text(json.dumps(vocabulary))
-    return save_hub(folder, CHEMBERTA, ChemBERTa(ChemBERTaConfig.from_hub(CHEMBERTA)))
 
 
 def test_a_gene_is_cut_at_what_is_no_base_and_read_from_its_start_or_in_even_windows():
