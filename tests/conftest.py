@@ -15,6 +15,8 @@ from dnalm.genome.folder import PreparedGenome
 from dnalm.genome.plan import Plan
 from dnalm.genome.prepare import prepare
 
+pytest_plugins = ("tests.hub_models",)
+
 torch.set_num_threads(1)  # tiny tensors: threads only fight each other, 30 times slower on a busy machine
 
 # The same examples in every run, and no clock: a busy machine must not fail a law that holds.

@@ -21,6 +21,7 @@ class Options:
     encoders: EncodersConfig = field(default_factory=EncodersConfig)
     tuning: TuningConfig = field(default_factory=TuningConfig)
     attention: CrossAttentionConfig = field(default_factory=CrossAttentionConfig)
+    tensors: bool = False  # Print each tensor of the pretrained encoders, with its mean and spread.
     compute: Compute = field(default_factory=Compute)
 
 
@@ -45,6 +46,7 @@ def run(options: Options) -> None:
     processor = prepare_process(options.compute)
     print(f"device: {processor}")
     attention = attention_of(options.model, options.attention)
-    for line in check_pair_model(options.encoders, options.tuning, attention, processor):
+    parts = options.encoders, options.tuning, attention, processor
+    for line in check_pair_model(*parts, tensors=options.tensors):
         print(line.replace("`dna_encoder`", "--dna-encoder").replace("`mol_encoder`", "--mol-encoder"))
     print("all of it works")

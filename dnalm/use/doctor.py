@@ -35,10 +35,13 @@ def check_pair_model(
     tuning: TuningConfig,
     attention: CrossAttentionConfig | None,
     processor: Processor,
+    *,
+    tensors: bool = False,
 ) -> Iterator[str]:
     """Yield a sentence for each library, each encoder and a training step on a few pairs.
 
-    `attention` is of a cross-attention head; None for the published classifier.
+    `attention` is of a cross-attention head; None for the published classifier. With `tensors`, a line for
+    each tensor that a pretrained encoder was loaded with follows.
 
     Raises:
         InputError: naming every encoder that cannot be opened, or if the loss or a gradient is missing.
@@ -52,7 +55,7 @@ def check_pair_model(
     }
     for option, alone in parts.items():
         try:
-            yield f"`{option}`: {_encoder(alone, option)}"
+            yield from _encoder(alone, option, tensors)
         except InputError as error:
             yield f"`{option}`: does not work"
             wrong.append(str(error))
@@ -88,16 +91,22 @@ def _version(library: str) -> str:
         return f'not installed; pip install "dnalm[{extra}]"'
 
 
-def _encoder(config: EncodersConfig, option: str) -> str:
-    """Open the one encoder that may be pretrained, and return what it is."""
+def _encoder(config: EncodersConfig, option: str, tensors: bool) -> Iterator[str]:
+    """Open the one encoder that may be pretrained, and yield what it is, and each of its tensors if asked."""
     _, pretrained = shape_of(config, lambda: CHARACTERS, None)
+    name = f"`{option}`: {getattr(config, option)}"
     if not pretrained:
-        return f"{getattr(config, option)}, trained with the model"
+        yield f"{name}, trained with the model"
+        return
     (encoder,) = pretrained.values()
     known = encoder.config()
     sees = "the left of its token alone" if known.causal else "the full text"
     size = f"{known.parameters:,} parameters; states of width {known.width}; a state depends on {sees}"
-    return f"{getattr(config, option)}, {size}" + (f"; {encoder.caution}" if encoder.caution else "")
+    at = f" at {encoder.revision}" if encoder.revision else ""
+    yield f"{name}{at}, {size}" + (f"; {encoder.caution}" if encoder.caution else "")
+    for key, tensor in encoder.module.state_dict().items() if tensors else ():
+        spread = tensor.std(correction=0)
+        yield f"  {key} {list(tensor.shape)}: mean {tensor.mean():.4g}, standard deviation {spread:.4g}"
 
 
 def _step(model: InteractionModel, pretrained: dict[str, PretrainedEncoder], processor: Processor) -> float:

@@ -128,7 +128,6 @@ def test_an_encoder_that_does_not_exist_is_refused_with_the_nearest_name(tmp_pat
         (EncodersConfig("cnn", "lstn"), "`mol_encoder`: .*mean lstm"),
         (EncodersConfig("a/b/none", "lstm"), "`dna_encoder`: .*a/b/none.* or a hub name"),
         (EncodersConfig("cnn", "outputs/none"), "`mol_encoder`: .*outputs/none.*commit"),
-        (EncodersConfig("dnabert2", "lstm"), "revision"),
         (EncodersConfig(str(tmp_path), "morgan"), "config.json: missing"),
     ):
         with pytest.raises(InputError, match=message):

@@ -15,7 +15,7 @@ import safetensors.torch
 from dnalm.checkpoint import write_pt
 from dnalm.models.chemberta import ChemBERTa, ChemBERTaConfig
 from dnalm.models.input_encoder import HUB_NAMES, PINNED
-from tests.models.conftest import CHEMBERTA, save_hub
+from tests.hub_models import CHEMBERTA, save_hub
 
 pytest.importorskip("huggingface_hub")
 OPEN = """

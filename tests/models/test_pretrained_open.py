@@ -13,7 +13,7 @@ from dnalm.errors import InputError
 from dnalm.models.gpt import GPT, GPTConfig
 from dnalm.models.input_encoder import FILES, SEGMENTS, cut, open_gene_encoder, open_molecule_encoder
 from dnalm.models.pretrained import PADDING, TokenWindows, encode_windows, state_mask
-from tests.models.conftest import SMILES_TOKENS, random_genes
+from tests.hub_models import SMILES_TOKENS, random_genes
 
 tokenizers = pytest.importorskip("tokenizers")
 pytest.importorskip("transformers")
