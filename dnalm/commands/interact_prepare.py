@@ -8,6 +8,7 @@ from typing import Any
 from dnalm.data.pairs import PairSet, check_output
 from dnalm.data.prepare_pairs import PrepareConfig, prepare_pairs
 from dnalm.errors import counted
+from dnalm.formats.pairs import TableConfig
 
 SHARED = {
     "pairs": ("pair",),
@@ -25,11 +26,15 @@ class Options:
     """Clean pairs of genes and molecules, split them, and sample negatives where only positives are known."""
 
     pairs: Path
-    """CSV or TSV with GeneID, SMILES and Label, plain or gzip; or a folder with train/ and test/ of them,
-    which are joined and split anew."""
+    """CSV or TSV, plain or gzip, with columns of genes, molecules (SMILES or InChI) and labels (0 and 1, yes
+    and no, or numbers with --threshold; without one all pairs are positive), as GeneID, SMILES and Label; or
+    a folder with train/ and test/ of them, which are joined and split anew."""
     genes: Path
     """Gene sequences: FASTA, a table with GeneID and sequence (and kind), or HDF5 with one dataset a gene."""
     out: Path = Path("data/pairs")  # Folder of the prepared set.
+    gene_names: Path | None = None
+    """A table with the names of genes in --pairs and in --genes side by side, in any two columns."""
+    table: TableConfig = field(default_factory=TableConfig)
     config: PrepareConfig = field(default_factory=PrepareConfig)
     overwrite: bool = False  # Replace a set prepared earlier in the same folder.
     dry_run: bool = False  # Say what would be written, and stop.
@@ -49,6 +54,8 @@ def run(options: Options) -> None:
         options.config,
         out=None if options.dry_run else options.out,
         say=lambda message: None if options.quiet else print(message, file=sys.stderr),
+        table=options.table,
+        gene_names=options.gene_names,
     )
     if not options.quiet or options.dry_run:
         end = "would write" if options.dry_run else "written to"

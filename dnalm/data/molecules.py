@@ -42,14 +42,15 @@ ATOM = re.compile(r"\[[^\]]+\]|Br|Cl|[BCNOPSFIbcnops*]")
 def canonical_smiles(smiles: str, salts: Salts = "largest", isotopes: Isotopes = "keep") -> str | None:
     """Return the canonical spelling of a molecule, or None if the text is no molecule.
 
-    The numbers of an atom map, as in [CH3:1], are no part of a molecule.
+    An InChI is read too. The numbers of an atom map, as in [CH3:1], are no part of a molecule.
 
     `salts` is for molecules of several fragments. A salt of minerals alone stays as it is, and so does one of
     another metal with another active fragment. Of fragments with equally many heavy atoms the heavier stays,
     of equally heavy ones the first by its spelling.
     """
     chemistry = _rdkit()
-    molecule = chemistry.MolFromSmiles(smiles.strip()) if smiles.strip() else None
+    read = chemistry.MolFromInchi if smiles.startswith("InChI=") else chemistry.MolFromSmiles
+    molecule = read(smiles.strip()) if smiles.strip() else None
     if molecule is not None and (":" in smiles or isotopes == "drop"):
         for atom in molecule.GetAtoms():
             atom.SetAtomMapNum(0)

@@ -7,7 +7,7 @@ import functools
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,12 +23,21 @@ from dnalm.data.similarity import gene_clusters
 from dnalm.errors import InputError, counted, shortened
 from dnalm.files import lock, sha256
 from dnalm.formats.genes import GeneRow, read_gene_rows
-from dnalm.formats.pairs import PairRow, pair_files, read_pair_rows
+from dnalm.formats.pairs import (
+    PairRow,
+    TableConfig,
+    pair_columns,
+    pair_files,
+    read_gene_names,
+    read_pair_rows,
+)
 from dnalm.process import Say, silent
 
 DEFAULT_KINDS = "CDS,mRNA,promoter"  # of gene sequences, the preferred first
 MAX_SMILES = 1000  # characters of a canonical SMILES; longer ones are polymers or proteins
 NO_SEQUENCE = "gene without a sequence"
+SEVERAL = "gene name stands for several genes"
+"""Reasons why a row is dropped."""
 ENSEMBL_GENE = re.compile(r"ENS[A-Z]*G\d{11}")
 VERSIONED = re.compile(r"(ENS[A-Z]*\d{11}|[NX][A-Z]_\d+)\.\d+")
 """Names of Ensembl and RefSeq with their version."""
@@ -77,32 +86,50 @@ class CleanRows(NamedTuple):
 
 
 def prepare_pairs(
-    pairs: Path, genes: Path, config: PrepareConfig | None = None, out: Path | None = None, say: Say = silent
+    pairs: Path,
+    genes: Path,
+    config: PrepareConfig | None = None,
+    out: Path | None = None,
+    say: Say = silent,
+    table: TableConfig | None = None,
+    gene_names: Path | None = None,
 ) -> tuple[PairSet, dict[str, Any]]:
     """Prepare a set of pairs, and return it with its `leakage_report`.
 
     Args:
-        pairs: a table with GeneID, SMILES and Label, or a folder with train/ and test/ of them.
+        pairs: a table of genes, molecules and labels, or a folder with train/ and test/ of them.
         genes: gene sequences as FASTA, table or HDF5.
         config: the defaults unless given.
         out: folder to write, see `check_output`; the set is only returned unless given.
         say: called with messages on the progress.
+        table: how the table of pairs is read.
+        gene_names: a table with the names of genes in `pairs` and in `genes` side by side, in any columns.
 
     Raises:
         InputError: if a file cannot be read, or too few pairs are left for the split.
     """
-    config = config or PrepareConfig()
+    config, table = config or PrepareConfig(), table or TableConfig()
+    for path in pair_files(pairs):
+        gene, molecule, label = pair_columns(path, table)
+        labels = f"labels from {label}" if label else "no column of labels: all pairs are positive"
+        say(f"{path}: genes from {gene}, molecules from {molecule}, {labels}")
     say(f"reading {genes} and {pairs}")
     wanted = parse_kinds(config.gene_kind)
     sequences, kinds = choose_sequences(read_gene_rows(genes), wanted)
-    given = list(read_pair_rows(pairs))
+    given = list(read_pair_rows(pairs, table))
+    several: list[PairRow] = []
+    if gene_names is not None:
+        given, several = rename_genes(given, gene_names, [*sequences])
     matched = match_names(sequences, wanted, [row.gene_id for row in given])
     if matched is not None:
         sequences, kinds = matched
         given = [row._replace(gene_id=stable_name(row.gene_id)) for row in given]
-    rows = clean_rows(given, sequences, config.salts, config.isotopes)
+    rows = clean_rows(given, sequences, config.salts, config.isotopes, table)
+    rows.dropped.extend((*row[:4], SEVERAL) for row in several)
+    rows.dropped.sort(key=lambda row: row[:2])
     say(f"splitting {counted(len(rows.labels), 'pair')} ({config.split})")
-    sources = [{"name": path.name, "sha256": sha256(path)} for path in (*pair_files(pairs), genes)]
+    used = [*pair_files(pairs), genes, gene_names]
+    sources = [{"name": path.name, "sha256": sha256(path)} for path in used if path is not None]
     about = {"gene_kinds": kinds, "sources": sources, "gene_versions": "keep" if matched is None else "drop"}
     made, leakage = _assemble(config, rows, sequences, about)
     if out is not None:
@@ -159,11 +186,33 @@ def match_names(
     return choose_sequences(rows, kinds) if len(met) > len(wanted & chosen.keys()) else None
 
 
+def rename_genes(
+    rows: Sequence[PairRow], names: Path, known: Sequence[str]
+) -> tuple[list[PairRow], list[PairRow]]:
+    """Return rows with the names of genes that a table says, and those whose name stands for several genes.
+
+    A name that is `known` stays.
+    """
+    others = read_gene_names(names, [row.gene_id for row in rows], known)
+    renamed, several, present = list[PairRow](), list[PairRow](), set(known)
+    for row in rows:
+        found = {row.gene_id} if row.gene_id in present else others.get(row.gene_id, {row.gene_id})
+        if len(found) > 1:
+            several.append(row)
+        else:
+            renamed.append(row._replace(gene_id=next(iter(found))))
+    return renamed, several
+
+
 def clean_rows(
-    rows: Iterable[PairRow], genes: dict[str, GeneRow], salts: Salts, isotopes: Isotopes = "keep"
+    rows: Iterable[PairRow],
+    genes: dict[str, GeneRow],
+    salts: Salts,
+    isotopes: Isotopes = "keep",
+    table: TableConfig | None = None,
 ) -> CleanRows:
     """Keep each pair of a gene with a sequence and a readable molecule once, and why others are dropped."""
-    clean = CleanRows({}, [])
+    clean, table = CleanRows({}, []), table or TableConfig()
     canonical = functools.cache(canonical_smiles)
     by_pair: dict[tuple[str, str], list[PairRow]] = {}
 
@@ -171,8 +220,10 @@ def clean_rows(
         clean.dropped.append((row.file, row.line, row.gene_id, row.smiles, reason))
 
     for row in rows:
-        if row.label not in ("0", "1", "0.0", "1.0"):
-            raise InputError(f"{row.file}: line {row.line:,}: expected the label 0 or 1, got {row.label!r}")
+        try:
+            label = table.label_of(row.label)
+        except InputError as error:
+            raise InputError(f"{row.file}: line {row.line:,}: {error}") from error
         smiles = canonical(row.smiles, salts, isotopes) or ""
         if not smiles:
             drop(row, "SMILES is no molecule" if row.smiles else "no SMILES")
@@ -180,8 +231,10 @@ def clean_rows(
             drop(row, f"SMILES of more than {MAX_SMILES} characters")
         elif row.gene_id not in genes:
             drop(row, NO_SEQUENCE)
+        elif isinstance(label, str):
+            drop(row, label)
         else:
-            by_pair.setdefault((row.gene_id, smiles), []).append(row)
+            by_pair.setdefault((row.gene_id, smiles), []).append(row._replace(label=str(label)))
     unreadable = [smiles for *_, smiles, reason in clean.dropped if "SMILES" in reason]
     read = len(clean.dropped) + sum(map(len, by_pair.values()))
     if len(unreadable) > (1 - MIN_READABLE) * read:
@@ -189,9 +242,9 @@ def clean_rows(
         got = repr(shortened(unreadable[0], 60))
         raise InputError(f"{len(unreadable):,} of {counted(read, 'row')} have no {what}: {got}")
     for pair, same in by_pair.items():
-        label, *others = {int(float(row.label)) for row in same}
+        first, *others = {int(row.label) for row in same}
         if not others:
-            clean.labels[pair] = label
+            clean.labels[pair] = first
         for row in same[pair in clean.labels :]:
             drop(row, "the same pair with both labels" if others else "the same pair again")
     if not clean.labels:

@@ -134,6 +134,12 @@ def first_line(path: Path) -> str:
     return next((line for _, line in read_lines(path) if line.strip()), "")
 
 
+def read_header(path: Path) -> list[str]:
+    """Return the names of a table's columns; raises as `read_table`."""
+    first = first_line(path)
+    return _cells(first, f"{path}: its header", _form(first))
+
+
 def read_table(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield line number and cells by column of a table with a header, separated by tabs or else by commas.
 
@@ -151,10 +157,7 @@ def read_table(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict
     spelled = {name.lower(): name for name in columns}
     lines = ((number, line) for number, line in read_lines(path) if line.strip())
     number, first = next(lines, (1, ""))
-    delimiter = "\t" if "\t" in first.strip() else ","
-    # A quote is part of the text in a table with tabs, unless the header shows that cells are quoted.
-    quoted = delimiter == "," or '"' in first
-    form = {"delimiter": delimiter, "quoting": csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE}
+    form = _form(first)
     header = [spelled.get(name.lower(), name) for name in _cells(first, f"{path}: line {number:,}", form)]
     if any(header.count(name) != 1 for name in columns):
         raise InputError(
@@ -168,6 +171,14 @@ def read_table(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict
             raise InputError(f"{where}: expected {len(header)} cells as in the header, got {len(cells)}")
         if any(cells):
             yield number, dict(zip(header, cells, strict=True))
+
+
+def _form(header: str) -> dict[str, Any]:
+    """Return how the csv module is to read a table with this header."""
+    delimiter = "\t" if "\t" in header.strip() else ","
+    # A quote is part of the text in a table with tabs, unless the header shows that cells are quoted.
+    quoted = delimiter == "," or '"' in header
+    return {"delimiter": delimiter, "quoting": csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE}
 
 
 def _cells(line: str, where: str, form: dict[str, Any]) -> list[str]:

@@ -7,11 +7,12 @@ import re
 import numpy as np
 import pytest
 
-from dnalm.data.molecules import molecule_clusters
+from dnalm.data.molecules import canonical_smiles, molecule_clusters
 from dnalm.data.pair_splits import split_pairs
 from dnalm.data.pairs import DROPPED_COLUMNS, PARTS, open_pairs
-from dnalm.data.prepare_pairs import PrepareConfig, prepare_pairs
+from dnalm.data.prepare_pairs import SEVERAL, PrepareConfig, prepare_pairs, rename_genes
 from dnalm.errors import InputError
+from dnalm.formats.pairs import PairRow, TableConfig
 from dnalm.formats.text import read_table
 
 pytest.importorskip("rdkit")
@@ -249,7 +250,8 @@ def test_isomers_are_in_one_part_and_contradict_nothing(inputs, split):
     ("rows", "reason"),
     [
         ([(1, "CCO", 2)], "line 2: expected the label 0 or 1, got '2'"),
-        ([(1, "CCO", 1), (1, "CCN", "")], "line 3: expected the label 0 or 1, got ''"),
+        ([(1, "CCO", "maybe")], "line 2: expected the label 0 or 1, got 'maybe'; or yes or no"),
+        ([(1, "CCO", 1), (1, "CCN", "")], "at least 3 pairs"),
         ([(1, "CCO", 1), (1, "C1CC", 1), (1, "drug", 1)], "2 of 3 rows"),
         ([(1, "C", 1), (1, "C" * 1001, 1), (1, "C" * 1002, 1)], "at most 1,000 characters"),
         ([(1, "CCO", 1), (1, "CCO", 0)], "2 rows: the same pair with both labels"),
@@ -285,3 +287,124 @@ def test_real_pairs_are_all_explained(shared_data, tmp_path):
     for entry in shared.values():
         assert (entry["pairs"], entry["genes"], entry["clusters"], entry["molecules"]) == (0, 0, 0, 0)
     assert 0 < pairs.has_transcript().mean() < 1
+
+
+def inchi(smiles):
+    from rdkit import Chem
+
+    return Chem.MolToInchi(Chem.MolFromSmiles(canonical_smiles(smiles)))
+
+
+def four_forms(rows):
+    """Rows of gene, SMILES and label as four tables of other people, each with how it is read."""
+    words = [(gene, smiles, ("no", "Yes")[label]) for gene, smiles, label in rows]
+    numbers = [(gene, smiles, f"{4 + 3.5 * label:g}") for gene, smiles, label in rows]
+    constants = [(f"{label}", f"S{gene}", smiles, 10 ** (4 - 3 * label)) for gene, smiles, label in rows]
+    positives = [(gene, inchi(smiles)) for gene, smiles, label in rows if label]
+    return {
+        "words": ("Entrez Gene ID\tcanonical_smiles\tActive", words, TableConfig()),
+        "numbers": ("target\tSMILES\tpChEMBL Value", numbers, TableConfig(threshold=6.0)),
+        "constants": (
+            "label\tsymbol\tligand\tKd (nM)",
+            constants,
+            TableConfig(label_column="Kd (nM)", threshold=1000.0, at_most=True),
+        ),
+        "positives": ("gene\tInChI", positives, TableConfig()),
+    }
+
+
+def pairs_of(made):
+    rows = zip(made.gene.tolist(), made.molecule.tolist(), made.label.tolist(), strict=True)
+    return {(made.gene_ids[gene], made.smiles[molecule], label) for gene, molecule, label in rows}
+
+
+def assert_four_forms_are_one(folder, rows, genes):
+    """Four tables of the same pairs give the pairs of the plain table, and say which columns they read."""
+    (folder / "plain.csv").write_text(table(rows))
+    plain, _ = prepare_pairs(folder / "plain.csv", genes)
+    (folder / "names.csv").write_text(
+        "x,hgnc,entrez\n" + "".join(f"-,S{row[0]},{row[0]}.0\n" for row in rows)
+    )
+    for name, (header, given, how) in four_forms(rows).items():
+        lines = "".join("\t".join(map(str, row)) + "\n" for row in given)
+        (folder / f"{name}.tsv").write_text(f"{header}\n{lines}")
+        said, names = [], folder / "names.csv" if name == "constants" else None
+        made, _ = prepare_pairs(folder / f"{name}.tsv", genes, say=said.append, table=how, gene_names=names)
+        if name == "positives":
+            wanted = {pair for pair in pairs_of(plain) if pair[2]}
+            assert {pair for pair in pairs_of(made) if pair[2]} == wanted
+            assert made.meta["negatives"] == "degree-matched"
+            assert "no column of labels: all pairs are positive" in said[0]
+        else:
+            assert pairs_of(made) == pairs_of(plain)
+            assert {name: len(rows) for name, rows in made.parts.items()} == {
+                name: len(rows) for name, rows in plain.parts.items()
+            }
+            assert f"labels from {header.split(chr(9))[-1]}" in said[0]
+
+
+def labelled(rows):
+    return [(gene, smiles, row % 3 % 2) for row, (gene, smiles, _) in enumerate(rows)]
+
+
+def test_a_table_of_other_names_words_numbers_or_inchi_is_the_same_set(inputs):
+    rows = [row.values() for _, row in read_table(inputs / "pairs.csv", ("GeneID", "SMILES", "Label"))]
+    assert_four_forms_are_one(inputs, labelled(rows), inputs / "genes.tsv")
+
+
+def test_real_pairs_in_four_forms_are_the_same_set(tmp_path, shared_data):
+    folder = shared_data / "interaction"
+    read = read_table(folder / "ctd_positive_pairs.csv.gz", ("GeneID", "SMILES", "Label"))
+    rows = [(row["GeneID"], row["SMILES"], "1") for _, row in itertools.islice(read, 0, 60_000, 40)]
+    same = [row for row in rows if canonical_smiles(inchi(row[1])) == canonical_smiles(row[1])]
+    assert len(same) > 0.7 * len(rows)  # InChI does not tell tautomers apart
+    assert_four_forms_are_one(tmp_path, labelled(same), folder / "gene_sequences_entrez.tsv.gz")
+
+
+def test_rows_without_a_label_or_with_a_name_of_several_genes_are_reported(inputs):
+    rows = [row.values() for _, row in read_table(inputs / "pairs.csv", ("GeneID", "SMILES", "Label"))]
+    rows = [(f"S{gene}", smiles, 7) for gene, smiles, _ in rows]
+    rows[0], rows[1] = (*rows[0][:2], "NA"), (*rows[1][:2], ">10")
+    (inputs / "pairs.csv").write_text(table(rows))
+    (inputs / "names.csv").write_text(
+        "a,b\n" + "".join(f"S{row},{row}\n" for row in range(1, 61)) + "S60,59\n"
+    )
+    made, _ = prepare_pairs(
+        inputs / "pairs.csv",
+        inputs / "genes.tsv",
+        out=inputs / "set",
+        table=TableConfig(threshold=6.0),
+        gene_names=inputs / "names.csv",
+    )
+    counts = made.meta["counts"]
+    several = sum(row[0] == "S60" for row in rows)
+    assert several > 0
+    assert counts["dropped"] == {SEVERAL: several, "no label": 1, "label is no number": 1}
+    assert counts["read"] == len(rows) == counts["kept"] + sum(counts["dropped"].values())
+    assert ["pairs.csv", "2", "1", rows[0][1], "no label"] in dropped(inputs / "set")
+
+
+@pytest.mark.parametrize(
+    ("header", "how", "message"),
+    [
+        (
+            "gene,drugs,label",
+            {},
+            "expected a column of a molecule, such as smiles or canonical smiles, got gene,",
+        ),
+        ("gene,smiles,hit", {"label_column": "hits"}, "expected a column of 'hits', got gene, smiles, hit"),
+        ("gene,smiles", {"threshold": 6.0}, "`threshold` needs a column of numbers; name it with"),
+    ],
+)
+def test_a_column_that_is_missing_is_named_with_what_is_there(inputs, header, how, message):
+    (inputs / "pairs.csv").write_text(header + "\n")
+    with pytest.raises(InputError, match=re.escape(message)):
+        prepare_pairs(inputs / "pairs.csv", inputs / "genes.tsv", table=TableConfig(**how))
+
+
+def test_gene_names_that_meet_nothing_are_refused_with_examples(inputs):
+    (inputs / "names.csv").write_text("a,b\nABC1,1\n")
+    with pytest.raises(InputError, match=r"names\.csv: no column has names of the pairs, such as S1"):
+        rename_genes([PairRow("p", 2, "S1", "CCO", "1")], inputs / "names.csv", ["1"])
+    with pytest.raises(InputError, match="`at_most` is for a `threshold`"):
+        TableConfig(at_most=True)
