@@ -30,13 +30,21 @@ def cores_table(runs: Mapping[str, Trained]) -> str:
             continue
         m, gain = one.metrics, one.run["metrics"]["gain"]
         rows.append(
-            [words, f"{m.ladder.train_bases:,}", f"{m.tokens / 1e6:.1f} million", one.bits]
+            [words, f"{m.ladder.train_bases:,}", f"{m.tokens / 1e6:.1f} million", f"{work(one) / 1e12:.0f}"]
+            + [one.bits]
             + [spread(gain, "+"), spread(m.at_fixed._asdict())]
         )
-    columns = ["core", "training bases", "tokens", "bits per base, or per masked base"]
+    columns = ["core", "training bases", "tokens", "TFLOP", "bits per base, or per masked base"]
     return table(
         [*columns, "gain over the best count model that sees as much", "bits at the masked bases"], rows
     )
+
+
+def work(one: Trained) -> float:
+    """Return FLOP of a training, forward and backward: 6 N + 6 L S D a token, 12 L S D if not causal."""
+    shape = one.run["recipe"]["encoder"]
+    attention = shape["n_layer"] * shape["block_size"] * shape["n_embd"] * (12 if one.metrics.masked else 6)
+    return float((6 * one.metrics.parameters + attention) * one.metrics.tokens)
 
 
 def paired_table(records: Mapping[str, Run]) -> str:

@@ -34,8 +34,14 @@ def test_cores_stand_in_the_order_of_the_page():
         "two_sided": {"order": 4, "strands": 2, "bits": 1.91},
         "gain": {**about(0.02), "winner": "neither"},
     }
-    ((core, *_, bits, _, fixed),) = cells(yeast.cores_table(trained({NAMES["causal"].format("core"): run})))
+    ((core, _, _, work, bits, _, fixed),) = cells(
+        yeast.cores_table(trained({NAMES["causal"].format("core"): run}))
+    )
     assert (core, bits[:6], fixed[:6]) == ("causal, one genome", "1.9450", "1.9000")
+    shape, metrics = run["recipe"]["encoder"], run["metrics"]
+    attention = 6 * shape["n_layer"] * shape["block_size"] * shape["n_embd"]
+    flop = metrics["tokens"] * (6 * metrics["parameters"] + attention)
+    assert work == f"{flop / 1e12:.0f}"
 
 
 def test_each_core_has_its_column_of_features_and_substitutions():
