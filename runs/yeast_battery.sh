@@ -38,7 +38,7 @@ fi
 
 # 3,200 steps of 32 windows of 300 tokens are 31 million tokens.
 size=(--size 1M --batch-size 32 --steps 3200 --eval-every 400 --checkpoint-every 100)
-scored=(--bases 300000 --codons 2000) paired=0
+scored=(--bases 300000 --codons 2000 --precision auto) paired=0
 head=(--batch-size 16 --patience 5 --channels 32 --kernel 31 --head-dropout 0.5 --max-shift 0)
 epochs=15 epochs_many=5 few=247,1234 all=1 seeds=3 every=1 every_tss=2 every_gene=1 test=XV,XVI records=$here/docs/records
 labelled=(1:XIII 4:XI,XII,XIII,XIV 14:I,II,III,IV,V,VI,VII,VIII,IX,X,XI,XII,XIII,XIV)  # chromosomes

@@ -17,7 +17,7 @@ from dnalm.evaluate.annotation import Codon, CodonSample, FeatureSums, substitut
 from dnalm.evaluate.baselines.markov import MarkovModel
 from dnalm.formats.indexed import IndexedGenome
 from dnalm.results.use import FeatureGain, SubstitutionAuroc
-from dnalm.use.score import ROUND, ScoredPiece, Scoring, strand_bits
+from dnalm.use.score import ROUND, ScoredPiece, Scoring, markov_bits, strand_bits
 
 if TYPE_CHECKING:
     from dnalm.use.language import LanguageModel
@@ -80,16 +80,17 @@ def codon_ratios(
 ) -> dict[str, npt.NDArray[np.float64]]:
     """Return the log-likelihood ratios of the substitutions of some codons, in bits, mean of both strands.
 
-    Of a window as long as the model reads at once around a codon: substituted minus reference.
+    Substituted minus reference: of a window as long as the model reads at once around a codon; by a masked
+    model, which gives a window no likelihood, of the base alone, masked.
 
     Returns:
         `model` and `markov`, [C, 3] each, by class of substitution.
     """
-    length = model.block_size + 1
+    length = model.block_size + model.causal
 
     def ratios(some: Sequence[Codon]) -> npt.NDArray[np.float64]:
         """Return the ratios of some codons, [2, codons, 3]."""
-        texts = []
+        texts, sites = list[str](), list[int]()
         for codon in some:
             start = max(0, min(codon.start - length // 2, genome.lengths[codon.contig] - length))
             text = genome.letters(codon.contig, start, min(start + length, genome.lengths[codon.contig]))
@@ -98,12 +99,24 @@ def codon_ratios(
                 at = codon.start + offset - start
                 base = BASES[new] if text[at].isupper() else BASES[new].lower()
                 texts.append(text[:at] + base + text[at + 1 :])
-        sums = [
-            [np.nansum(each, dtype=np.float64) / 2 for each in pair]
-            for pair in strand_bits(model, markov, texts)
-        ]
-        bits = np.array(sums).reshape(len(some), 4, 2)
-        return np.moveaxis(bits[:, :1] - bits[:, 1:], 2, 0)
+                sites.append(at)
+        if model.causal:
+            sums = [
+                [np.nansum(each, dtype=np.float64) for each in pair]
+                for pair in strand_bits(model, markov, texts)
+            ]
+        else:
+            sums = [[np.float64(0), np.nansum(each)] for each in markov_bits(markov, texts)]
+        bits = np.array(sums).reshape(len(some), 4, 2) / 2
+        found: npt.NDArray[np.float64] = np.moveaxis(bits[:, :1] - bits[:, 1:], 2, 0)
+        if not model.causal:
+            references = [text for text in texts[::4] for _ in range(3)]
+            log_p = model.at_masked_bases(references, sites)
+            codes = [encode(text)[at] for text, at in zip(references, sites, strict=True)]
+            changed = [new for codon in some for _, new in codon.changes]
+            rows = np.arange(len(sites))
+            found[0] = (log_p[rows, changed] - log_p[rows, codes]).reshape(len(some), 3) / np.log(2)
+        return found
 
     groups = [codons[at : at + CODONS_AT_ONCE] for at in range(0, len(codons), CODONS_AT_ONCE)]
     found, size = [np.zeros((2, 0, 3))], ROUND * process.current().world_size

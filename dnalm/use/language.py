@@ -176,6 +176,35 @@ class LanguageModel:
         return found
 
     @torch.no_grad()
+    def at_masked_bases(self, sequences: Sequence[str], positions: Sequence[int]) -> Array:
+        """Return the log-probability of A, C, G and T at a masked letter of each sequence, by a masked model.
+
+        Args:
+            sequences: DNA in IUPAC letters, none longer than the model's block.
+            positions: index of the masked letter of each, [n].
+
+        Returns:
+            float32, [n, 4], in nats; the mean of what both strands predict; NaN where the letter is none that
+            the model reads.
+        """
+        mask = self.module.mask_token
+        assert mask is not None
+        strands = np.full((2, len(sequences), 4), np.nan, dtype=np.float32)
+        ends = [len(each) - 1 - at for each, at in zip(sequences, positions, strict=True)]
+        turned = [other_strand(each) for each in sequences]
+        for found, texts, sites in zip(strands, (sequences, turned), (positions, ends), strict=True):
+            for windows, tokens, real in self._windows(texts, self.block_size, 0):
+                at = torch.tensor([sites[each.sequence] - each.start for each in windows])
+                here = (torch.arange(tokens.shape[1]) == at[:, None]) & real  # in one window of each text
+                with computing(self.device, self.precision):
+                    logits = self.module(tokens.masked_fill(here, mask).to(self.device), real.to(self.device))
+                log_p = base_log_probabilities(logits.float().cpu()[here], self.tokenizer).numpy()
+                holds = here.any(1).tolist()
+                found[[w.sequence for w, held in zip(windows, holds, strict=True) if held]] = log_p
+        mean: Array = (strands[0] + strands[1, :, ::-1]) / 2
+        return mean
+
+    @torch.no_grad()
     def embed(
         self, sequences: Sequence[str], pool: Pool = "mean", overlap: int | None = None
     ) -> Array | list[Array]:

@@ -168,8 +168,7 @@ def strand_bits(
     NaN where the model has no prediction, in both; all NaN without a Markov model.
     """
     codes = [encode(text) for text in texts]
-    turned = [encode(other_strand(text)) for text in texts]
-    counted = markov.bits([*codes, *turned]) if markov is not None else None
+    counted = markov_bits(markov, texts) if markov is not None else None
     for row, (code, log_p) in enumerate(zip(codes, model.both_strands(texts), strict=True)):
         picked = code.clip(max=3).astype(np.int64)[None, :, None]
         bits = np.take_along_axis(log_p, np.repeat(picked, 2, axis=0), axis=2)[..., 0] / -np.log(
@@ -178,9 +177,15 @@ def strand_bits(
         bits[:, code > 3] = np.nan
         beside = np.full(bits.shape, np.nan, dtype=np.float32)
         if counted is not None:
-            beside[:] = counted[row], counted[len(texts) + row][::-1]
+            beside[:] = counted[row]
             beside[np.isnan(bits)] = np.nan
         yield bits, beside
+
+
+def markov_bits(markov: MarkovModel, texts: Sequence[str]) -> list[npt.NDArray[np.float64]]:
+    """Return of each text the bits of its bases on both strands by a Markov model, [2, L]."""
+    found = markov.bits([encode(each) for text in texts for each in (text, other_strand(text))])
+    return [np.stack([one, other[::-1]]) for one, other in zip(found[::2], found[1::2], strict=True)]
 
 
 def _mean(bits: Bits) -> Bits:

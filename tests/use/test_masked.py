@@ -6,10 +6,14 @@ import torch
 
 import dnalm
 from dnalm import checkpoint
-from dnalm.dna import other_strand
+from dnalm.dna import BASES, encode, other_strand
+from dnalm.evaluate.annotation import Codon
+from dnalm.evaluate.baselines.markov import MarkovModel
+from dnalm.formats.indexed import IndexedGenome
 from dnalm.models.conv import ConvConfig
 from dnalm.models.gpt import GPTConfig
 from dnalm.models.language import LanguageModel
+from dnalm.use.knowledge import codon_ratios
 
 BLOCK = 8
 SHAPES = {
@@ -132,3 +136,34 @@ def masked_ratio(module, ref, alt, core):
     tokens[0, core] = 4
     log_p = module(tokens, torch.ones_like(tokens, dtype=torch.bool))[0].log_softmax(-1).detach().numpy()
     return sum(log_p[at, "ACGT".index(alt[at])] - log_p[at, "ACGT".index(ref[at])] for at in core)
+
+
+def test_codons_are_scored_at_the_one_masked_base(opened, tmp_path):
+    model, module = opened
+    (tmp_path / "g.fa").write_text(f">c\n{TEXT}\n")
+    markov, changes = MarkovModel([encode(TEXT)], 1), ((0, 3), (1, 0), (2, 2))
+    codons = [Codon(0.0, "c", start, 0, changes) for start in (0, 12, 24)]
+    found = codon_ratios(model, markov, IndexedGenome(tmp_path / "g.fa"), codons)
+    for row, begin in enumerate((0, 8, 19)):
+        window = TEXT[begin : begin + BLOCK]
+        for column, (offset, new) in enumerate(changes):
+            at = codons[row].start + offset - begin
+            changed = window[:at] + BASES[new] + window[at + 1 :]
+            strands = [(window, changed, at), (other_strand(window), other_strand(changed), BLOCK - 1 - at)]
+            of_model = np.mean([masked_ratio(module, one, other, [site]) for one, other, site in strands])
+            of_markov = [
+                markov.bits([encode(one)])[0].sum() - markov.bits([encode(other)])[0].sum()
+                for one, other, _ in strands
+            ]
+            np.testing.assert_allclose(
+                found["model"][row, column], of_model / np.log(2), rtol=1e-3, atol=1e-5
+            )
+            np.testing.assert_allclose(found["markov"][row, column], np.mean(of_markov), rtol=1e-6)
+
+
+def test_a_masked_base_beside_other_letters_is_predicted_from_its_own_stretch(opened):
+    model, _ = opened
+    texts, at = ["ACGTTNCA", "ACGTT", "NCAGG"], [3, 3, 0]
+    broken, alone_there, unread = model.at_masked_bases(texts, at)
+    np.testing.assert_allclose(broken, alone_there, rtol=1e-4, atol=1e-5)
+    assert np.isnan(unread).all()
