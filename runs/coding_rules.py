@@ -6,8 +6,8 @@ CURVE is label_curve_NAME.json of `dnalm finetune --label-fractions`, with label
 several are of the same core, models, seeds and windows, fewer labels first, and become one. Three rules
 predict which bases code on strand +: the longest reading frame without a stop inside the window, the same
 less that of strand -, and open reading frames of 450 bases or more on the whole genome. They and the
-dilated CNN of the most labels stand beside the models at each number of labels, with paired intervals as
-of the curve. Writes FOLDER/run.json and FOLDER/coding.png.
+dilated CNN of each larger number of labels stand beside the models at each number of labels, with paired
+intervals as of the curve. Writes FOLDER/run.json and FOLDER/coding.png.
 """
 
 import argparse
@@ -41,7 +41,7 @@ from dnalm.train.label_curve import read_moments
 
 LEAST = 450
 """Bases of an open reading frame."""
-MOST = "dilated CNN of the most labels"
+OF_MORE = "dilated CNN of "
 COLUMNS = ("windows", "validation_windows", "bases")
 TITLE = "coding bases of strand +"
 
@@ -64,11 +64,11 @@ def predictions(windows: BindingSet, genome: Path) -> dict[str, Scores]:
 def with_rules(
     curves: Sequence[LabelCurve], sums: dict[str, Numbers], test: BindingSet, genome: Path
 ) -> dict[str, Any]:
-    """Return curves as one, the rules and the dilated CNN of the most labels in it too."""
+    """Return curves as one, the rules and the dilated CNN of more labels in it too."""
     columns = {name: [each for one in curves for each in getattr(one, name)] for name in COLUMNS}
     windows, shape, others = columns["windows"], sums[PRETRAINED].shape, {}
-    if len(windows) > 1:
-        others[f"{MOST}, {windows[-1]:,} windows"] = sums["dilated CNN"][-1:]
+    for at, size in enumerate(windows[1:], 1):
+        others[f"{OF_MORE}{size:,} windows"] = sums["dilated CNN"][at : at + 1]
     for name, track in predictions(test, genome).items():
         others[name] = sum_stretches(moments(test.scores, track), test.names)[None, None]
     every = sums | {name: np.broadcast_to(each, shape) for name, each in others.items()}
@@ -127,7 +127,7 @@ def main() -> None:
     beside = decode(metrics, LabelCurve, path)
     print(table(beside).text())
     scores, minus = (
-        {name: found for name, found in each.items() if not name.startswith(MOST)}
+        {name: found for name, found in each.items() if not name.startswith(OF_MORE)}
         for each in (beside.scores, beside.minus)
     )
     shown = partial(label_curve, replace(beside, scores=scores, minus=minus))
