@@ -7,8 +7,8 @@ import functools
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -109,28 +109,31 @@ def prepare_pairs(
         InputError: if a file cannot be read, or too few pairs are left for the split.
     """
     config, table = config or PrepareConfig(), table or TableConfig()
-    for path in pair_files(pairs):
-        gene, molecule, label = pair_columns(path, table)
+    columns = {path.name: pair_columns(path, table) for path in pair_files(pairs)}
+    for name, (gene, molecule, label) in columns.items():
         labels = f"labels from {label}" if label else "no column of labels: all pairs are positive"
-        say(f"{path}: genes from {gene}, molecules from {molecule}, {labels}")
+        say(f"{name}: genes from {gene}, molecules from {molecule}, {labels}")
     say(f"reading {genes} and {pairs}")
     wanted = parse_kinds(config.gene_kind)
     sequences, kinds = choose_sequences(read_gene_rows(genes), wanted)
     given = list(read_pair_rows(pairs, table))
-    several: list[PairRow] = []
+    how = asdict(table) | {"columns": {name: each._asdict() for name, each in columns.items()}}
+    ambiguous = set[str]()
     if gene_names is not None:
-        given, several = rename_genes(given, gene_names, [*sequences])
+        names = read_gene_names(gene_names, {row.gene_id for row in given}, sequences.keys())
+        given, ambiguous = rename_genes(given, names.others, sequences.keys())
+        how["gene_names"] = names.columns
+        say(f"{gene_names}: names of genes in column {names.columns[0]} become those in {names.columns[1]}")
     matched = match_names(sequences, wanted, [row.gene_id for row in given])
     if matched is not None:
         sequences, kinds = matched
         given = [row._replace(gene_id=stable_name(row.gene_id)) for row in given]
-    rows = clean_rows(given, sequences, config.salts, config.isotopes, table)
-    rows.dropped.extend((*row[:4], SEVERAL) for row in several)
-    rows.dropped.sort(key=lambda row: row[:2])
+    rows = clean_rows(given, sequences, config.salts, config.isotopes, table, ambiguous)
     say(f"splitting {counted(len(rows.labels), 'pair')} ({config.split})")
     used = [*pair_files(pairs), genes, gene_names]
     sources = [{"name": path.name, "sha256": sha256(path)} for path in used if path is not None]
     about = {"gene_kinds": kinds, "sources": sources, "gene_versions": "keep" if matched is None else "drop"}
+    about["table"] = how
     made, leakage = _assemble(config, rows, sequences, about)
     if out is not None:
         with lock(out):
@@ -187,21 +190,19 @@ def match_names(
 
 
 def rename_genes(
-    rows: Sequence[PairRow], names: Path, known: Sequence[str]
-) -> tuple[list[PairRow], list[PairRow]]:
-    """Return rows with the names of genes that a table says, and those whose name stands for several genes.
+    rows: Sequence[PairRow], others: Mapping[str, Collection[str]], known: Collection[str]
+) -> tuple[list[PairRow], set[str]]:
+    """Return rows with other names of genes, and the names that stand for several genes, which stay.
 
-    A name that is `known` stays.
+    A name that is `known` stays too.
     """
-    others = read_gene_names(names, [row.gene_id for row in rows], known)
-    renamed, several, present = list[PairRow](), list[PairRow](), set(known)
+    renamed, ambiguous = list[PairRow](), set[str]()
     for row in rows:
-        found = {row.gene_id} if row.gene_id in present else others.get(row.gene_id, {row.gene_id})
-        if len(found) > 1:
-            several.append(row)
-        else:
-            renamed.append(row._replace(gene_id=next(iter(found))))
-    return renamed, several
+        names = () if row.gene_id in known else others.get(row.gene_id, ())
+        if len(names) > 1:
+            ambiguous.add(row.gene_id)
+        renamed.append(row._replace(gene_id=next(iter(names))) if len(names) == 1 else row)
+    return renamed, ambiguous
 
 
 def clean_rows(
@@ -210,8 +211,12 @@ def clean_rows(
     salts: Salts,
     isotopes: Isotopes = "keep",
     table: TableConfig | None = None,
+    ambiguous: Collection[str] = (),
 ) -> CleanRows:
-    """Keep each pair of a gene with a sequence and a readable molecule once, and why others are dropped."""
+    """Keep each pair of a gene with a sequence and a readable molecule once, and why others are dropped.
+
+    `ambiguous` names stand for several genes.
+    """
     clean, table = CleanRows({}, []), table or TableConfig()
     canonical = functools.cache(canonical_smiles)
     by_pair: dict[tuple[str, str], list[PairRow]] = {}
@@ -230,7 +235,7 @@ def clean_rows(
         elif len(smiles) > MAX_SMILES:
             drop(row, f"SMILES of more than {MAX_SMILES} characters")
         elif row.gene_id not in genes:
-            drop(row, NO_SEQUENCE)
+            drop(row, SEVERAL if row.gene_id in ambiguous else NO_SEQUENCE)
         elif isinstance(label, str):
             drop(row, label)
         else:
@@ -291,6 +296,7 @@ def _assemble(
         "gene_kind": config.gene_kind,
         "gene_kinds": about["gene_kinds"],
         "gene_versions": about["gene_versions"],
+        "table": about["table"],
         "counts": {
             "read": len(rows.labels) + len(rows.dropped),
             "kept": len(rows.labels),

@@ -144,7 +144,9 @@ def odds_ratio(
     counts = np.bincount(4 * row + cell, minlength=4 * len(names)).reshape(-1, 4).astype(np.float64)
     sampled = np.concatenate([_ratio(picks @ counts) for picks in resamples(len(names), 0)])
     value, finite = float(_ratio(counts.sum(0)[None])[0]), sampled[np.isfinite(sampled)]
-    if not np.isfinite(value) or not len(finite) or len(names) < 2:
+    if not np.isfinite(value):
+        return none
+    if not len(finite) or len(names) < 2:
         return none._replace(value=value)
     low, high = np.quantile(finite, [0.025, 0.975])
     return Estimate(value, float(low), float(high))

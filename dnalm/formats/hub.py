@@ -63,6 +63,9 @@ def hub_folder(name: str, revision: str | None, wanted: Sequence[str]) -> Path:
     hub = import_extra("huggingface_hub", "interaction", f"{name}: a model by hub name")
     try:
         folder = Path(hub.snapshot_download(name, revision=revision, allow_patterns=list(wanted)))
+        files = [folder / each for each in wanted if (folder / each).is_symlink()]
+        for file in files:
+            file.resolve(strict=True)
     except Exception as error:  # offline, not found, no network, a full disk: each has its own kind
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise InputError(
@@ -70,7 +73,7 @@ def hub_folder(name: str, revision: str | None, wanted: Sequence[str]) -> Path:
             f"a network, run: hf download {name} --revision {revision} (with the same HF_HOME, or into a "
             "folder to give in place of the name)"
         ) from error
-    for file in folder.iterdir():
+    for file in files:
         cached = file.resolve()  # a large file lies in the cache under its SHA-256 on the hub
         if re.fullmatch(r"[0-9a-f]{64}", cached.name) and sha256(cached) != cached.name:
             raise InputError(

@@ -12,7 +12,7 @@ from dnalm.data.pair_splits import split_pairs
 from dnalm.data.pairs import DROPPED_COLUMNS, PARTS, open_pairs
 from dnalm.data.prepare_pairs import SEVERAL, PrepareConfig, prepare_pairs, rename_genes
 from dnalm.errors import InputError
-from dnalm.formats.pairs import PairRow, TableConfig
+from dnalm.formats.pairs import PairRow, TableConfig, pair_columns, read_gene_names, read_pair_rows
 from dnalm.formats.text import read_table
 
 pytest.importorskip("rdkit")
@@ -250,7 +250,7 @@ def test_isomers_are_in_one_part_and_contradict_nothing(inputs, split):
     ("rows", "reason"),
     [
         ([(1, "CCO", 2)], "line 2: expected the label 0 or 1, got '2'"),
-        ([(1, "CCO", "maybe")], "line 2: expected the label 0 or 1, got 'maybe'; or yes or no"),
+        ([(1, "CCO", "maybe")], "line 2: expected the label 0 or 1, got 'maybe' (yes and no do too)"),
         ([(1, "CCO", 1), (1, "CCN", "")], "at least 3 pairs"),
         ([(1, "CCO", 1), (1, "C1CC", 1), (1, "drug", 1)], "2 of 3 rows"),
         ([(1, "C", 1), (1, "C" * 1001, 1), (1, "C" * 1002, 1)], "at most 1,000 characters"),
@@ -384,27 +384,84 @@ def test_rows_without_a_label_or_with_a_name_of_several_genes_are_reported(input
     assert ["pairs.csv", "2", "1", rows[0][1], "no label"] in dropped(inputs / "set")
 
 
-@pytest.mark.parametrize(
-    ("header", "how", "message"),
-    [
-        (
-            "gene,drugs,label",
-            {},
-            "expected a column of a molecule, such as smiles or canonical smiles, got gene,",
-        ),
-        ("gene,smiles,hit", {"label_column": "hits"}, "expected a column of 'hits', got gene, smiles, hit"),
-        ("gene,smiles", {"threshold": 6.0}, "`threshold` needs a column of numbers; name it with"),
-    ],
-)
-def test_a_column_that_is_missing_is_named_with_what_is_there(inputs, header, how, message):
-    (inputs / "pairs.csv").write_text(header + "\n")
+HEADERS = [
+    ("gene,drugs,label", {}, "expected a column of molecules, such as smiles or canonical smiles, got gene,"),
+    ("gene,smiles,hit", {"label_column": "hits"}, "expected one column 'hits', got gene, smiles, hit"),
+    ("gene,smiles", {"threshold": 6.0}, "`threshold` needs a column of numbers; name it with"),
+    ("gene,smiles,SMILES ", {}, "'smiles' and 'SMILES' may both be the column of molecules"),
+    (
+        "gene,smiles,is_hit\n1,CCO,1\n2,CCN,0",
+        {},
+        "no column has a name of labels, and 'is_hit' looks like them",
+    ),
+    ("gene,smiles,class\n1,CCO,Kinase", {}, "line 2: expected the label 0 or 1, got 'Kinase'"),
+]
+
+
+@pytest.mark.parametrize(("text", "how", "message"), HEADERS)
+def test_a_column_that_is_missing_or_unclear_is_named_with_what_is_there(inputs, text, how, message):
+    (inputs / "pairs.csv").write_text(text + "\n")
     with pytest.raises(InputError, match=re.escape(message)):
         prepare_pairs(inputs / "pairs.csv", inputs / "genes.tsv", table=TableConfig(**how))
-
-
-def test_gene_names_that_meet_nothing_are_refused_with_examples(inputs):
-    (inputs / "names.csv").write_text("a,b\nABC1,1\n")
-    with pytest.raises(InputError, match=r"names\.csv: no column has names of the pairs, such as S1"):
-        rename_genes([PairRow("p", 2, "S1", "CCO", "1")], inputs / "names.csv", ["1"])
     with pytest.raises(InputError, match="`at_most` is for a `threshold`"):
         TableConfig(at_most=True)
+
+
+def test_a_given_column_is_exact_numbers_come_first_and_no_labels_can_be_wanted(tmp_path):
+    path = tmp_path / "pairs.csv"
+    path.write_text("gene,smiles,log10(Kd),-log10(Kd),active,pChEMBL\n1,CCO,2,-2,1,7\n")
+    for how, column in (
+        ({"label_column": "-log10(Kd)", "threshold": 0.0}, "-log10(Kd)"),
+        ({"label_column": "LOG10(KD)", "threshold": 0.0}, "log10(Kd)"),
+        ({"threshold": 6.0}, "pChEMBL"),
+        ({}, "active"),
+        ({"label_column": "none"}, None),
+    ):
+        assert pair_columns(path, TableConfig(**how)).label == column
+    (tmp_path / "train").mkdir()
+    (tmp_path / "test").mkdir()
+    (tmp_path / "train" / "a.csv").write_text("gene,smiles,label\n1,CCO,1\n")
+    (tmp_path / "test" / "a.csv").write_text("gene,smiles\n1,CCO\n")
+    with pytest.raises(InputError, match=r"test/a\.csv: has no column of labels, and other tables"):
+        list(read_pair_rows(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,b\nABC1,1\n", "no column has names of the pairs, such as S1"),
+        ("a,b\nS1,x\n", "no column has names of the gene sequences, such as 1, 2"),
+        ("", "no column has names of the pairs"),
+        (
+            ",symbol,entrez\n0,S1,1\n1,S2,2\n2,S3,3\n",
+            "'' and 'entrez' have as many names of the gene sequences, 2",
+        ),
+    ],
+)
+def test_a_table_of_names_that_meets_nothing_or_is_unclear_is_refused(tmp_path, text, message):
+    (tmp_path / "names.csv").write_text(text)
+    with pytest.raises(InputError, match=re.escape(message)):
+        read_gene_names(tmp_path / "names.csv", ["S1", "S2"], ["1", "2"])
+
+
+def test_empty_names_match_nothing_and_known_names_stay(tmp_path):
+    (tmp_path / "names.csv").write_text("symbol,id\nS1,1\n,2\nNA,2\nS3,2\nS3,1\n")
+    known, wanted = ["1", "2"], ["S1", "", "NA", "S3", "2", "new"]
+    names = read_gene_names(tmp_path / "names.csv", wanted, known)
+    assert names.columns == ("symbol", "id")
+    rows, ambiguous = rename_genes([PairRow("p", 2, each, "C", "1") for each in wanted], names.others, known)
+    assert [row.gene_id for row in rows] == ["1", "", "NA", "S3", "2", "new"]
+    assert ambiguous == {"S3"}
+
+
+def test_how_labels_were_made_is_in_the_set_and_names_of_several_genes_alone_are_counted(inputs):
+    rows = [row.values() for _, row in read_table(inputs / "pairs.csv", ("GeneID", "SMILES", "Label"))]
+    (inputs / "pairs.csv").write_text(table([(gene, smiles, 7) for gene, smiles, _ in rows]))
+    made, _ = prepare_pairs(inputs / "pairs.csv", inputs / "genes.tsv", table=TableConfig(threshold=6.0))
+    columns = {"pairs.csv": {"gene": "GeneID", "molecule": "SMILES", "label": "Label"}}
+    assert made.meta["table"]["columns"] == columns
+    assert made.meta["table"]["threshold"] == 6.0
+    (inputs / "pairs.csv").write_text(table([("S", smiles, 1) for _, smiles, _ in rows]))
+    (inputs / "names.csv").write_text("a,b\nS,1\nS,2\n")
+    with pytest.raises(InputError, match=f"of 240 rows; 240 rows: {SEVERAL}"):
+        prepare_pairs(inputs / "pairs.csv", inputs / "genes.tsv", gene_names=inputs / "names.csv")

@@ -174,6 +174,8 @@ def test_a_wrong_digest_and_no_network_are_one_message_each(hub, tmp_path):
     assert "pytorch_model.bin: damaged, its SHA-256 is not the hub's; remove " in line
     hub.wrong.clear()
     Path(line.split("remove ")[1].split(",")[0]).unlink()
+    (line,) = opened(hub, tmp_path, "dnabert2", HF_HUB_OFFLINE="1")
+    assert "not in the hub's cache, and not to be fetched" in line
     (line,) = opened(hub, tmp_path, "dnabert2")
     assert not line.startswith("refused")
     (line,) = opened(hub, tmp_path / "empty", "chemberta", HF_ENDPOINT="http://127.0.0.1:9")
