@@ -253,19 +253,23 @@ def clean_rows(
         for row in same[pair in clean.labels :]:
             drop(row, "the same pair with both labels" if others else "the same pair again")
     if not clean.labels:
-        reasons = "".join(f"; {counted(count, 'row')}: {reason}" for reason, count in clean.reasons.items())
-        message = f"no pair is left of {counted(read, 'row')}{reasons}"
-        if lacking := list(
-            dict.fromkeys(gene for *_, gene, _, reason in clean.dropped if reason == NO_SEQUENCE)
-        ):
-            message += (
-                f"; the pairs name their genes {', '.join(lacking[:3])} and `genes` names its own "
-                f"{', '.join([*genes][:3]) or 'none'}: give both the same names (Ensembl's may differ in the "
-                "version)"
-            )
-        raise InputError(message)
+        raise _no_pair(clean, read, genes)
     clean.dropped.sort(key=lambda row: row[:2])
     return clean
+
+
+def _no_pair(clean: CleanRows, read: int, genes: Collection[str]) -> InputError:
+    """Return the error for rows of which none is left; `genes` are the names of those with a sequence."""
+    reasons = "".join(f"; {counted(count, 'row')}: {reason}" for reason, count in clean.reasons.items())
+    message = f"no pair is left of {counted(read, 'row')}{reasons}"
+    lacking = dict.fromkeys(gene for *_, gene, _, reason in clean.dropped if reason == NO_SEQUENCE)
+    if lacking:
+        message += (
+            f"; the pairs name their genes {', '.join([*lacking][:3])} and `genes` names its own "
+            f"{', '.join([*genes][:3]) or 'none'}: give both the same names (Ensembl's may "
+            "differ in the version), or a table of both as `gene_names`"
+        )
+    return InputError(message)
 
 
 def _assemble(
