@@ -110,8 +110,6 @@ def test_rows_without_a_label_or_with_a_name_of_several_genes_are_reported(input
     assert counts["read"] == len(rows) == counts["kept"] + sum(counts["dropped"].values())
     left_out = read_table(inputs / "set" / "dropped.tsv.gz", DROPPED_COLUMNS)
     assert ["pairs.csv", "2", "1", rows[0][1], "no label"] in [list(row.values()) for _, row in left_out]
-        list(row.values()) for _, row in read_table(inputs / "set" / "dropped.tsv.gz", DROPPED_COLUMNS)
-    ]
 
 
 HEADERS = [
