@@ -63,22 +63,30 @@ def _in_words(difference: str) -> str:
 def classes_table(records: Mapping[str, Run]) -> str:
     """One row a kind of feature: bits per base that each core saves over the Markov model."""
     scored = _of_cores(records, "score")
-    by_feature: dict[str, list[str]] = {}
-    for run in scored.values():
-        for row in run["metrics"]["features"]:
-            by_feature.setdefault(row["name"], [f"{row['bases']:,}"]).append(spread(row["gain"], "+"))
-    return table(["", "bases", *scored], [[name, *cells] for name, cells in by_feature.items()])
+    if not scored:
+        return NONE_YET
+    columns = [f"{words}, {run['metrics']['bases']:,} bases" for words, run in scored.items()]
+    found = [{row["name"]: row for row in run["metrics"]["features"]} for run in scored.values()]
+    rows = [
+        [
+            name,
+            f"{row['bases']:,}",
+            *(spread(each[name]["gain"], "+") if name in each else "" for each in found),
+        ]
+        for name, row in found[0].items()
+    ]
+    return table(["", "bases, of the first", *columns], rows)
 
 
 def substitutions_table(records: Mapping[str, Run]) -> str:
-    """One row a class of substitutions: AUROC against synonymous ones, of each core."""
-    scored = _of_cores(records, "score")
-    rows: dict[str, list[str]] = {}
-    for run in scored.values():
-        for row in run["metrics"]["substitutions"]:
-            name = f"{row['name']} against synonymous"
-            rows.setdefault(name, [spread(row["markov"])]).append(spread(row["model"]))
-    return table(["AUROC", "Markov model", *scored], [[name, *cells] for name, cells in rows.items()])
+    """One row a core and class of substitutions: AUROC against synonymous ones, of both models."""
+    rows = [
+        [words, f"{row['name']} against synonymous, {row['codons']:,} codons"]
+        + [spread(row["model"]), spread(row["markov"]), spread(row["difference"], "+")]
+        for words, run in _of_cores(records, "score").items()
+        for row in run["metrics"]["substitutions"]
+    ]
+    return table(["core", "AUROC", "of the core", "of the Markov model", "difference"], rows)
 
 
 def variants_table(records: Mapping[str, Run]) -> str:

@@ -45,20 +45,26 @@ def test_cores_stand_in_the_order_of_the_page():
 
 
 def test_each_core_has_its_column_of_features_and_substitutions():
+    def aurocs(model):
+        return {"model": about(model), "markov": about(0.5), "difference": about(model - 0.5)}
+
     found = {
         core: {
+            "bases": bases,
             "features": [{"name": "coding", "bases": 500, "gain": about(gain)}],
-            "substitutions": [{"name": "nonsense", "markov": about(0.5), "model": about(gain)}],
+            "substitutions": [{"name": "nonsense", "codons": 70} | aurocs(gain)],
         }
-        for core, gain in (("causal", 0.3), ("nine", 0.4))
+        for core, gain, bases in (("causal", 0.3, 3000), ("nine", 0.4, 1000))
     }
     scored = records("score", **found)
-    assert "| causal, one genome | masked, nine genomes |" in yeast.classes_table(scored)
+    columns = "| bases, of the first | causal, one genome, 3,000 bases | masked, nine genomes, 1,000 bases |"
+    assert columns in yeast.classes_table(scored)
     coding = ["coding", "500", "+0.3000 (+0.2000 to +0.4000)", "+0.4000 (+0.3000 to +0.5000)"]
     assert cells(yeast.classes_table(scored)) == [coding]
-    ((name, markov, *models),) = cells(yeast.substitutions_table(scored))
-    assert (name, markov[:3]) == ("nonsense against synonymous", "0.5")
-    assert [each[:3] for each in models] == ["0.3", "0.4"]
+    first, second = cells(yeast.substitutions_table(scored))
+    assert first[:2] == ["causal, one genome", "nonsense against synonymous, 70 codons"]
+    assert [each[:4] for each in first[2:]] == ["0.30", "0.50", "-0.2"]
+    assert second[2][:4] == "0.40"
 
 
 def test_variants_have_a_row_for_each_core_and_class():
