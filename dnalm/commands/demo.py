@@ -87,7 +87,7 @@ class Scale:
     final_bases: int = 100_000
     scored_bases: int = 50_000
     codons: int = 300
-    windows: tuple[str, int, int] = ("XV", 30_000, 480_000)
+    windows: tuple[str, int, int] = ("XV", 30_000, 1_080_000)
     """Contig, start and end of the labelled windows, 300 bases each."""
     labels: str = "80,320"
     head: str = "--batch-size 16 --patience 4 --channels 16 --kernel 31 --head-dropout 0.5"
