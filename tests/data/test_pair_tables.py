@@ -180,6 +180,8 @@ def test_empty_names_match_nothing_and_known_names_stay(tmp_path):
     rows, ambiguous = rename_genes([PairRow("p", 2, each, "C", "1") for each in wanted], names.others, known)
     assert [row.gene_id for row in rows] == ["1", "", "NA", "S3", "2", "new"]
     assert ambiguous == {"S3"}
+    with pytest.raises(InputError, match="no column has names of the pairs"):
+        read_gene_names(tmp_path / "names.csv", ["", "NA"], known)
 
 
 def test_how_labels_were_made_is_in_the_set_and_names_of_several_genes_alone_are_counted(inputs):

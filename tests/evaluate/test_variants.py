@@ -65,7 +65,8 @@ def test_an_odds_ratio_by_hand():
     estimate = odds_ratio(label, harm, np.arange(50) // 10, 0.3)
     assert estimate.value == pytest.approx((10 / 5) / (10 / 25))
     assert np.isnan(odds_ratio(label, np.ones(50), np.arange(50), 0.2).value)  # ties
-    assert np.isnan(odds_ratio(label, harm, np.arange(50), 0.18).value)  # 9 SNVs
+    assert np.isnan(odds_ratio(label, -harm, np.arange(50), 0.18).value)  # 9 SNVs
+    assert odds_ratio(label, -harm, np.arange(50), 0.2).value == 0.0  # 10, none of them rare
     assert np.isnan(odds_ratio(label, harm, np.arange(50), 0.2).value)  # all 10 are rare
     assert np.isfinite(odds_ratio(label, harm, np.arange(50), 0.24).value)
 
