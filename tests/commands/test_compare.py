@@ -126,4 +126,4 @@ def test_a_notebooks_backend_a_users_settings_and_the_locale_do_not_decide(tmp_p
     ended = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True)
     assert (ended.returncode, ended.stdout.splitlines()[-1]) == (0, b"?utputs/report.html"), ended.stderr
     assert b"warning" not in ended.stderr
-    assert (folder / "report.html").read_text().count("<img ") == 3
+    assert (folder / "report.html").read_text().count("<img ") == 2
