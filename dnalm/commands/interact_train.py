@@ -2,24 +2,33 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, Literal, get_args
 
 from dnalm.commands.info_models import command
 from dnalm.commands.progress import progress_bar
 from dnalm.commands.runs import RunOptions, epochs_text, forecast, interval, prepare_process, show
 from dnalm.config import from_recipe
-from dnalm.errors import counted
+from dnalm.device import Processor
+from dnalm.errors import InputError, counted
 from dnalm.models.input_encoder import ModelName
+from dnalm.train.combined import CombinedConfig, CombinedRun
 from dnalm.train.pairs import RESULTS, PairRun, PairTrainingConfig
 
 MODELS = get_args(ModelName)  # each has a recipe of its name
 TABLES = ("encoders", "tuning", "attention", "train")  # of a recipe
+COMBINED = "combined"
 
 
 @dataclass(frozen=True)
 class Options(PairTrainingConfig):
     """Train a model to classify pairs of gene and molecule: do they interact?"""
 
+    model: ModelName | Literal["combined"] = "original"
+    """original: the published classifier of one vector a side; foundation: cross-attention between states;
+    foundation-pooled: between one vector of each side, as published, to show what that costs; combined:
+    counts, common partners, similar molecules, boosted trees and --members, weighed and calibrated."""
+    members: tuple[Path, ...] = ()
+    """Models that --model combined weighs too: folders of `dnalm interact train`, of the same pairs."""
     recipe: str = "original"
     """The recipe of --model unless given: its name, or a TOML file; flags win over it."""
     run: RunOptions = field(default_factory=RunOptions)
@@ -33,6 +42,8 @@ def default_options(recipe: str = "", model: str = "original") -> Options:
     """
     recipe = recipe or (model if model in MODELS else "original")
     start = from_recipe(Options(), recipe, TABLES)
+    if model == COMBINED:
+        return replace(start, out=Path("runs") / model)
     return replace(start, out=Path("runs") / recipe) if recipe in MODELS else start
 
 
@@ -44,6 +55,11 @@ def run(options: Options) -> None:
     """
     processor = prepare_process(options.run.compute, options.run.say)
     out, say = options.out, options.run.say
+    if options.model == COMBINED:
+        _print(options, _combine(options, processor))
+        return
+    if options.members:
+        raise InputError("--members is for --model combined; leave it out, or choose that model")
     if options.run.dry_run:
         training = PairRun(options, processor, options.run, say=say)
         estimate, count = training.estimate(), len(training.pairs.parts["train"])
@@ -58,9 +74,29 @@ def run(options: Options) -> None:
         return
     with progress_bar(quiet=options.run.quiet) as progress:
         results = PairRun(options, processor, options.run, say=say, progress=progress).train(options.recipe)
-    if results is None:
-        return
-    scores = results["validation"]
+    if results is not None:
+        _print(options, results)
+
+
+def _combine(options: Options, processor: Processor) -> dict[str, Any]:
+    """Fit a combined model, and return its results."""
+    preset = default_options(model=COMBINED)
+    if changed := [
+        name for name in (*TABLES, "init_from") if getattr(options, name) != getattr(preset, name)
+    ]:
+        raise InputError(
+            f"--model combined trains no network, so that flags and recipes of {', '.join(changed)} change "
+            "nothing; train that model first, and give its folder with --members"
+        )
+    if options.run.dry_run:
+        raise InputError("--dry-run: --model combined is fitted in minutes; leave the flag out")
+    config = CombinedConfig(options.data, options.out, options.members, options.store)
+    return CombinedRun(config, processor, options.run, say=options.run.say).train()
+
+
+def _print(options: Options, results: dict[str, Any]) -> None:
+    """Print the validation scores, and the command that evaluates the test part."""
+    out, scores = options.out, results["validation"]
     test = command("interact", "evaluate", out, "--data", options.data, "--part", "test")
     ratio = "" if results["ratio"] is None else f", ratio {results['ratio']}"
     print(

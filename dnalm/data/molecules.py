@@ -2,7 +2,8 @@
 
 All functions raise InputError if RDKit is missing, and all but `canonical_smiles` for what is no molecule.
 
-Shapes: K bits that are set in a fingerprint; A atoms of a molecule, in the order of its SMILES; M molecules.
+Shapes: K bits that are set in a fingerprint, of F; A atoms of a molecule, in the order of its SMILES; M, Q
+and T molecules.
 """
 
 import importlib
@@ -11,11 +12,14 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
+from dnalm.bootstrap import Numbers
 from dnalm.data.epochs import Rows
 from dnalm.errors import InputError, import_extra
 
 Color = tuple[float, float, float]
+Bits = npt.NDArray[np.uint8]  # 0 or 1
 Salts = Literal["largest", "keep"]
 """largest: counter-ions are removed from a salt, and of the rest the fragment with most heavy atoms stays;
 keep: all fragments stay."""
@@ -102,6 +106,26 @@ def scaffold(smiles: str) -> str:
 def morgan_bits(smiles: str, radius: int = RADIUS, bits: int = BITS) -> Rows:
     """Return which bits of a molecule's Morgan fingerprint are set, ascending, [K]; `radius` in bonds."""
     return np.array([bit for bit, _ in _morgan(_molecule(smiles), radius, bits)], dtype=np.int64)
+
+
+def tanimoto(one: Bits, other: Bits) -> Numbers:
+    """Return the fraction of bits in common among those set in either, [Q, T], of [Q, F] and [T, F]; or 0."""
+    common = (one.astype(np.float32) @ other.astype(np.float32).T).astype(np.float64)  # integers, exact
+    either = one.sum(axis=1, dtype=np.float64)[:, None] + other.sum(axis=1, dtype=np.float64) - common
+    similarity: Numbers = np.divide(common, either, out=np.zeros_like(common), where=either > 0)
+    return similarity
+
+
+def fingerprints(smiles: Sequence[str], bits: int = BITS) -> Bits:
+    """Return Morgan fingerprints, [M, F] of 0 and 1; fewer than 2,048 bits are folded, by the remainder.
+
+    Raises:
+        InputError: if rdkit is not installed.
+    """
+    made = np.zeros((len(smiles), bits), dtype=np.uint8)
+    for row, each in enumerate(smiles):
+        made[row, morgan_bits(each) % bits] = 1
+    return made
 
 
 def morgan_atoms(smiles: str, radius: int = RADIUS, bits: int = BITS) -> list[tuple[int, ...]]:

@@ -6,7 +6,7 @@ Shapes: N pairs.
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,13 @@ from dnalm.bootstrap import Numbers
 from dnalm.checkpoint import weights_digest
 from dnalm.data.pairs import PairSet, Part, Rows
 from dnalm.errors import InputError
-from dnalm.evaluate.auroc import paired_auroc
+from dnalm.evaluate.auroc import area_estimates, paired_auroc
 from dnalm.evaluate.baselines.ladder import check_classes, ladder_scores
 from dnalm.evaluate.pair_scores import fit_temperature, interaction_scores, probability
 from dnalm.files import read_json
+from dnalm.models.combined import CombinedPredictor
 from dnalm.models.input_encoder import InputEncoder
 from dnalm.models.open import OpenedInteraction, open_interaction, unique_names
-from dnalm.models.pair import predict
 
 ENSEMBLE = "ensemble"
 UNDEFINED = dict.fromkeys(("value", "low", "high"), float("nan"))
@@ -39,6 +39,9 @@ class EvaluatedModel:
     about: dict[str, Any]  # its description in results
     path: str
     predict: Callable[[Rows, Rows], Numbers]  # maps rows of genes [N] and of molecules [N] to logits, [N]
+    members: Callable[[Rows, Rows], dict[str, Numbers]] | None = (
+        None  # scores of its members, where it has any
+    )
 
 
 def check_part(pairs: PairSet, part: Part) -> None:
@@ -87,10 +90,10 @@ def _with_inputs(
     opened: OpenedInteraction, path: Path, pairs: PairSet, encoder: InputEncoder
 ) -> EvaluatedModel:
     """Return an opened model with the encoded genes and molecules of the set."""
-    tokens = encoder.tokens(opened.model.shape, pairs)
-    model = opened.model.to(encoder.processor.fabric().device)
     about = opened.about | {"weights": weights_digest(opened.model)}
-    return EvaluatedModel(about, str(path), partial(predict, model, tokens, together=True))
+    predictor = opened.predictor(encoder, pairs)
+    members = predictor.member_scores if isinstance(predictor, CombinedPredictor) else None
+    return EvaluatedModel(about, str(path), predictor, members)
 
 
 def evaluate_pairs(
@@ -205,6 +208,12 @@ def _evaluate_model(model: EvaluatedModel, pairs: PairSet, part: Part) -> tuple[
         "shuffled_genes": _scores(pairs, rows, other_genes),
         "shuffled_molecules": _scores(pairs, rows, other_molecules),
     }
+    if model.members is not None:
+        clusters = pairs.resampling_units(rows)[1]
+        entry["members"] = {
+            name: area_estimates(pairs.label[rows], member, clusters, SEED)[0]._asdict()
+            for name, member in model.members(gene, molecule).items()
+        }
     return entry, score
 
 

@@ -45,8 +45,8 @@ FILES = ("config.json", "tokenizer.json", "vocab.json", "merges.txt", *WEIGHTS)
 """Files of a hub folder that are read."""
 
 
-def attention_of(model: ModelName, attention: CrossAttentionConfig) -> CrossAttentionConfig | None:
-    """Return the config of a model's cross-attention; None if it has none."""
+def attention_of(model: str, attention: CrossAttentionConfig) -> CrossAttentionConfig | None:
+    """Return the config of the cross-attention of a `ModelName`; None if it has none."""
     if model == "original":
         return None
     kind = PooledAttentionConfig if model == "foundation-pooled" else CrossAttentionConfig

@@ -2,17 +2,23 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from dnalm import checkpoint
+from dnalm.bootstrap import Numbers
+from dnalm.data.epochs import Rows
+from dnalm.data.pairs import PairSet
 from dnalm.errors import InputError
 from dnalm.files import read_json, sha256
 from dnalm.models.binding import BindingModel, BindingShape
+from dnalm.models.combined import CombinedModel
 from dnalm.models.core import is_model, load_core, load_kind
+from dnalm.models.input_encoder import InputEncoder
 from dnalm.models.language import LanguageModel
-from dnalm.models.pair import InteractionModel
-from dnalm.models.pair_shape import InteractionShape
+from dnalm.models.pair import InteractionModel, predict
+from dnalm.models.pair_shape import InteractionShape, PairTexts
 from dnalm.models.published import read_binding_file
 from dnalm.tokens.characters import CharacterTokenizer
 
@@ -46,13 +52,27 @@ class OpenedInteraction:
     """A model of genes and molecules, ready to predict."""
 
     name: str
-    model: InteractionModel
+    model: InteractionModel | CombinedModel
     about: dict[str, Any]
     """What results say of it: kind, parameters, trained_parameters, set (a digest), split, seed ..."""
     temperature: float | None  # Divides logits before the sigmoid; None in a run that has not ended
     cleaning: dict[str, Any]
     """How SMILES of its training set were made clean: arguments of `canonical_smiles` by name; empty for its
     defaults, as in runs of 0.1.0."""
+
+    def predictor(self, encoder: InputEncoder, texts: PairTexts | PairSet) -> Callable[[Rows, Rows], Numbers]:
+        """Return what maps rows of the genes [n] and molecules [n] of `texts` to logits, [n].
+
+        Several processes predict together.
+
+        Raises:
+            InputError: if a pretrained encoder of the model is needed and missing.
+        """
+        if isinstance(self.model, CombinedModel):
+            return self.model.predictor(encoder, texts)
+        tokens = encoder.tokens(self.model.shape, texts)
+        model = self.model.to(encoder.processor.fabric().device)
+        return partial(predict, model, tokens, together=True)
 
 
 def open_language(path: Path) -> OpenedLanguage:
@@ -104,7 +124,11 @@ def open_interaction(path: Path) -> OpenedInteraction:
         InputError: if it is none, or is damaged.
     """
     tensors, content = load_kind(path, "interaction")
-    model = InteractionModel(InteractionShape.from_dict(content))
+    model = (
+        CombinedModel.build(content["combined"], tensors)
+        if "combined" in content
+        else InteractionModel(InteractionShape.from_dict(content))
+    )
     checkpoint.load_strict(tensors, model.state_dict(), str(path))
     temperature = content.get("temperature")
     if "temperature" not in content:  # of dnalm 0.1.0: it is beside the checkpoint

@@ -24,7 +24,7 @@ from dnalm.evaluate.baselines.ladder import check_classes
 from dnalm.evaluate.baselines.node_rate import node_rate
 from dnalm.evaluate.pair_scores import fit_temperature, interaction_scores, probability
 from dnalm.models.cross_attention import CrossAttentionConfig
-from dnalm.models.input_encoder import InputEncoder, ModelName, attention_of, shape_of, store_of
+from dnalm.models.input_encoder import InputEncoder, attention_of, shape_of, store_of
 from dnalm.models.open import open_interaction
 from dnalm.models.pair import InteractionModel, predict
 from dnalm.models.pair_shape import EncodersConfig, InteractionShape, TuningConfig
@@ -50,9 +50,7 @@ class PairTrainingConfig:
     """Data, model and settings of the training of a model of pairs."""
 
     data: Path = Path("data/pairs")  # A folder of pairs made by `dnalm interact prepare`.
-    model: ModelName = "original"
-    """original: the published classifier of one vector a side; foundation: cross-attention between states;
-    foundation-pooled: between one vector of each side, as published, to show what that costs."""
+    model: str = "original"  # original, foundation or foundation-pooled, see `attention_of`
     out: Path = Path("runs/original")
     """The run's folder, runs/MODEL unless given; its name is the model's name in tables and plots."""
     store: Path | None = None
@@ -213,6 +211,8 @@ class PairRun(TrainingRun):
                 must be frozen now.
         """
         opened, late = open_interaction(path), self.config.tuning.unfreeze_at_epoch
+        if not isinstance(opened.model, InteractionModel):
+            raise InputError(f"`init_from` {path}: is a combined model; give a neural one")
         before, now = opened.model.shape, self.model.shape
         parts = {name: [_essence(getattr(shape, name)) for shape in (before, now)] for name in SAME}
         if differing := [name for name, (one, other) in parts.items() if one != other]:

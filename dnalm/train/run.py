@@ -105,30 +105,7 @@ class TrainingRun(ABC):
         Raises:
             InputError: naming what is in the folder, or that there is nothing to resume.
         """
-        if not process.is_rank_zero():
-            return
-        folder, record, another = self.folder, self.folder / "run.json", f"choose another {option}"
-        try:
-            existing = read_record(record)
-        except (OSError, ValueError):
-            existing = {"verb": self.command}  # none, or an unreadable one
-        if existing["verb"] != self.command and {existing["verb"], self.command} != INTERCHANGEABLE:
-            what = f"holds a run of dnalm {existing['verb']}, which dnalm {self.command} does not replace"
-            raise InputError(f"{folder}: {what}; {another}")
-        own = {path.resolve() for path in (folder, *self.files)}
-        if reads is not None and own & {reads.resolve(), *reads.resolve().parents}:
-            raise InputError(f"{reads}: this run would begin from it and overwrite it; {another}")
-        saved = has_state(folder)
-        if self.run.resume and not saved:
-            raise InputError(f"{folder}: nothing to resume here; run without `resume`")
-        if self.run.resume:
-            return
-        if folder.exists() and not record.exists() and any(path.name[0] != "." for path in folder.iterdir()):
-            raise InputError(f"{folder}: holds files that are not a run of dnalm; {another}")
-        others = [folder] if record.exists() and saved else [path for path in self.files if path.exists()]
-        if others and not self.run.overwrite:
-            what = "holds another run; use `resume`, `overwrite`"
-            raise InputError(f"{others[0]}: {what} or another {option}")
+        check_run_folder(self.folder, self.files, self.command, self.run, option=option, reads=reads)
 
     @functools.cached_property
     def fabric(self) -> "Fabric":
@@ -219,6 +196,42 @@ class TrainingRun(ABC):
             status = "done" if complete else "interrupted"
             record.finish(status, metrics, training_s=loop.elapsed, **self.timings)
             return results
+
+
+def check_run_folder(
+    folder: Path,
+    files: Sequence[Path],
+    command: str,
+    run: RunConfig,
+    *,
+    option: str = "`out`",
+    reads: Path | None = None,
+) -> None:
+    """Refuse a folder that holds something else than a run of `command`; see `TrainingRun.check_folder`."""
+    if not process.is_rank_zero():
+        return
+    record, another = folder / "run.json", f"choose another {option}"
+    try:
+        existing = read_record(record)
+    except (OSError, ValueError):
+        existing = {"verb": command}  # none, or an unreadable one
+    if existing["verb"] != command and {existing["verb"], command} != INTERCHANGEABLE:
+        what = f"holds a run of dnalm {existing['verb']}, which dnalm {command} does not replace"
+        raise InputError(f"{folder}: {what}; {another}")
+    own = {path.resolve() for path in (folder, *files)}
+    if reads is not None and own & {reads.resolve(), *reads.resolve().parents}:
+        raise InputError(f"{reads}: this run would begin from it and overwrite it; {another}")
+    saved = has_state(folder)
+    if run.resume and not saved:
+        raise InputError(f"{folder}: nothing to resume here; run without `resume`")
+    if run.resume:
+        return
+    if folder.exists() and not record.exists() and any(path.name[0] != "." for path in folder.iterdir()):
+        raise InputError(f"{folder}: holds files that are not a run of dnalm; {another}")
+    others = [folder] if record.exists() and saved else [path for path in files if path.exists()]
+    if others and not run.overwrite:
+        what = "holds another run; use `resume`, `overwrite`"
+        raise InputError(f"{others[0]}: {what} or another {option}")
 
 
 def training_summary(

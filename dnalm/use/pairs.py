@@ -19,7 +19,6 @@ from dnalm.errors import InputError, counted, shortened
 from dnalm.evaluate.pair_scores import probability
 from dnalm.models.input_encoder import InputEncoder
 from dnalm.models.open import OpenedInteraction
-from dnalm.models.pair import predict
 from dnalm.models.pair_shape import PairTexts
 from dnalm.process import silent
 from dnalm.use.sequences import check_sequences
@@ -35,7 +34,7 @@ class PairModel:
     def __init__(
         self, opened: OpenedInteraction, device: torch.device, pairs: Path | None, cache: Path | None
     ) -> None:
-        self.name, self.module, self.device = opened.name, opened.model.to(device).eval(), device
+        self.name, self.module, self.device, self._opened = opened.name, opened.model, device, opened
         if opened.temperature is None:
             raise InputError(f"{opened.name}: has no temperature: its training has not ended; resume it")
         self.temperature = opened.temperature
@@ -76,9 +75,9 @@ class PairModel:
         texts, molecule = np.unique(
             [self._molecule(*each) for each in enumerate(smiles)], return_inverse=True
         )
-        tokens = self._encoder.tokens(self.module.shape, PairTexts(sequences.tolist(), texts.tolist()))
+        predictor = self._opened.predictor(self._encoder, PairTexts(sequences.tolist(), texts.tolist()))
         rows = (np.broadcast_to(each, longest).astype(np.int64) for each in (gene, molecule))
-        return probability(predict(self.module, tokens, *rows), self.temperature)
+        return probability(predictor(*rows), self.temperature)
 
     def _sequence(self, index: int, gene: str) -> str:
         """Return the sequence of a gene, given by its id or as letters; `index` names it in an error."""

@@ -37,28 +37,31 @@ def factorisation(
     """
     value = np.where(pairs.label[train] == 1, 1.0, -1.0 if signed else 0.0)
     used = train[value != 0]
-    gene, molecule, value = pairs.gene[used], pairs.molecule[used], value[value != 0]
-    genes, molecules = len(pairs.gene_ids), len(pairs.smiles)
-    gene_degree = np.bincount(gene, minlength=genes).astype(np.float64)
-    molecule_degree = np.bincount(molecule, minlength=molecules).astype(np.float64)
-    value = value / np.sqrt(gene_degree[gene] * molecule_degree[molecule])
-    left, right = _factors(gene, molecule, value, (genes, molecules), rank, seed)
+    left, right = factors(pairs, used, value[value != 0], rank, seed)
     products = np.einsum("nk,nk->n", left[pairs.gene[rows]], right[pairs.molecule[rows]])
     scores: Numbers = np.clip((1.0 + np.round(products, DIGITS)) / 2, 0.0, 1.0)
     return scores
 
 
-def _factors(
-    gene: Rows, molecule: Rows, value: Numbers, shape: tuple[int, int], rank: int, seed: int
+def factors(
+    pairs: PairSet, rows: Rows, value: Numbers, rank: int = RANK, seed: int = 0
 ) -> tuple[Numbers, Numbers]:
-    """Return factors [G, K] and [M, K] whose product is the matrix reduced to rank K."""
+    """Return factors [G, K] and [M, K] whose product is the degree-normalised matrix reduced to rank K.
+
+    Its entries, before normalisation, are `value` [N] of the pairs `rows`.
+    """
+    gene, molecule = pairs.gene[rows], pairs.molecule[rows]
+    genes, molecules = len(pairs.gene_ids), len(pairs.smiles)
+    gene_degree = np.bincount(gene, minlength=genes).astype(np.float64)
+    molecule_degree = np.bincount(molecule, minlength=molecules).astype(np.float64)
+    value = value / np.sqrt(gene_degree[gene] * molecule_degree[molecule])
     sparse = import_extra("scipy.sparse", "interaction", "matrix factorisation")
     linalg = import_extra("scipy.sparse.linalg", "interaction", "matrix factorisation")
-    matrix = sparse.csr_array((value, (gene, molecule)), shape=shape)
-    if min(shape) <= rank + 1:  # the sparse solver cannot give all singular values
+    matrix = sparse.csr_array((value, (gene, molecule)), shape=(genes, molecules))
+    if min(matrix.shape) <= rank + 1:  # the sparse solver cannot give all singular values
         u, s, v = np.linalg.svd(matrix.toarray(), full_matrices=False)
         u, s, v = u[:, :rank], s[:rank], v[:rank]
     else:
-        start = np.random.default_rng(seed).normal(size=min(shape))
+        start = np.random.default_rng(seed).normal(size=min(matrix.shape))
         u, s, v = linalg.svds(matrix, k=rank, v0=start)
     return u * s, v.T

@@ -1,10 +1,12 @@
 """Tests for dnalm/evaluate/baselines/boosting.py."""
 
 import numpy as np
+import pytest
 
 from dnalm.evaluate.auroc import auroc
-from dnalm.evaluate.baselines.boosting import BITS, boosting, features, kmer_frequencies
-from dnalm.evaluate.baselines.neighbours import fingerprints
+from dnalm.data.molecules import fingerprints
+from dnalm.evaluate.baselines.boosting import boosting, features, fit_trees
+from dnalm.models.boosted_trees import BITS, joined, kmer_frequencies
 
 
 def cold_auroc(pairs):
@@ -30,7 +32,7 @@ def test_4_mers_worked_out_by_hand():
 def test_features_are_of_the_pairs_own_gene_and_molecule(planted):
     pairs = planted("features")
     rows = pairs.parts["test"][:50]
-    found = features(pairs, rows)
+    found = joined(*features(pairs, rows))
     for at in (0, 49):
         molecule, gene = pairs.molecule[rows[at]], pairs.gene[rows[at]]
         np.testing.assert_array_equal(found[at, :BITS], fingerprints([pairs.smiles[molecule]], BITS)[0])
@@ -41,5 +43,16 @@ def test_predicts_the_same_in_any_batches(planted, monkeypatch):
     pairs = planted("features")
     train, test = pairs.parts["train"], pairs.parts["test"]
     at_once = boosting(pairs, train, test, trees=5)
-    monkeypatch.setattr("dnalm.evaluate.baselines.boosting.BATCH", 70)
+    monkeypatch.setattr("dnalm.models.boosted_trees.BATCH", 70)
     np.testing.assert_array_equal(boosting(pairs, train, test, trees=5), at_once)
+
+
+def test_the_arrays_predict_what_scikit_learn_does(planted):
+    ensemble = pytest.importorskip("sklearn.ensemble")
+    pairs = planted("features")
+    train, test = pairs.parts["train"], pairs.parts["test"]
+    theirs = ensemble.HistGradientBoostingClassifier(max_iter=20, early_stopping=False, random_state=3)
+    theirs.fit(joined(*features(pairs, train)), pairs.label[train])
+    expected = theirs.decision_function(joined(*features(pairs, test)))
+    ours = fit_trees(pairs, train, 3, 20).log_odds(*features(pairs, test))
+    np.testing.assert_allclose(ours, expected, rtol=1e-12)

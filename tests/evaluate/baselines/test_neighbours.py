@@ -5,7 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dnalm.evaluate.baselines.neighbours import PRIOR, fingerprints, nearest_molecules, tanimoto
+from dnalm.data.molecules import fingerprints, tanimoto
+from dnalm.evaluate.baselines.neighbours import nearest_molecules
+from dnalm.models.pair_knowledge import SIMILARITY_PRIOR as PRIOR
 
 
 def test_finds_the_family_that_each_gene_takes_to(planted, auroc_of):

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from dnalm.evaluate.baselines.node_rate import PRIOR, log_odds, node_rate, smoothed_rates
+from dnalm.evaluate.baselines.node_rate import node_rate
+from dnalm.models.pair_knowledge import RATE_PRIOR as PRIOR
+from dnalm.models.pair_knowledge import log_odds, smoothed_rates
 
 
 def test_finds_that_some_nodes_interact_more(planted, auroc_of):
