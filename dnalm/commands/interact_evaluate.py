@@ -75,6 +75,8 @@ def _table(results: dict[str, Any]) -> str:
         if name in results["models"]:
             rows.append(_row(f"{name}, genes permuted", entry["shuffled_genes"]))
             rows.append(_row(f"{name}, molecules permuted", entry["shuffled_molecules"]))
+        for member, auroc in entry.get("members", {}).items():
+            rows.append([f"{name}: {member}", _interval(auroc), *[""] * 7])
     lines = [
         f"{results['part']} part of the {results['split']} split: {counted(results['rows'], 'pair')}, "
         f"negatives {results['negatives']}{ratio}, prevalence {results['positives'] / results['rows']:.3f}",
@@ -88,11 +90,19 @@ def _table(results: dict[str, Any]) -> str:
 
 def _row(name: str, scores: dict[str, Any], sequenced: dict[str, Any] | None = None) -> list[str]:
     """Return one line of the table: name, AUROC with its interval, and other scores."""
-    auroc, value = scores["auroc"], scores["auroc"]["value"]
     means = [number(scores[key]["value"]) for key in ("auprc", "auroc_per_gene", "auroc_per_molecule")]
     cells = [number(scores["ef1"], 2), number(scores["brier"]), number(scores["ece"])]
-    interval = f"{number(value)} {number(auroc['low'])} to {number(auroc['high'])}"
-    return [name, interval, *means, *cells, number(sequenced["auroc"]["value"]) if sequenced else ""]
+    return [
+        name,
+        _interval(scores["auroc"]),
+        *means,
+        *cells,
+        number(sequenced["auroc"]["value"]) if sequenced else "",
+    ]
+
+
+def _interval(auroc: dict[str, float]) -> str:
+    return f"{number(auroc['value'])} {number(auroc['low'])} to {number(auroc['high'])}"
 
 
 def _verdict(results: dict[str, Any]) -> str:

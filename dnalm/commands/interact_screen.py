@@ -1,9 +1,12 @@
 """`dnalm interact screen`: rank a library of molecules for a gene, or genes for a molecule."""
 
+import csv
+import io
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated
 
@@ -11,13 +14,14 @@ import tyro
 
 from dnalm import process
 from dnalm.commands.runs import ProcessOptions, prepare_process
-from dnalm.data.molecules import Salts, draw_molecule
+from dnalm.data.molecules import Salts, draw_molecule, sdf_record
 from dnalm.data.pairs import open_pairs
 from dnalm.errors import InputError
 from dnalm.evaluate.attention import check_attends
 from dnalm.files import write_text
 from dnalm.models.input_encoder import InputEncoder, store_of
 from dnalm.models.open import open_interaction
+from dnalm.models.pair import InteractionModel
 from dnalm.process import Say
 from dnalm.report.comparisons import read_pair_run
 from dnalm.report.figures import save_all
@@ -25,10 +29,16 @@ from dnalm.report.figures_predictions import DRAWING_SIZE, atom_colors, attentio
 from dnalm.report.screen import SHOWN as ON_PAGE
 from dnalm.report.screen import Ranked, Screen, write_screen
 from dnalm.report.sentences import trust
+from dnalm.use.chemistry import Neighbourhood, neighbourhood, scaffold_groups
 from dnalm.use.screen import HitAttention, Ranking, candidates_of, rank
 
 PRINTED = 10  # rows of a ranking that are printed if it is written into a file
-COLUMNS = ("rank", "name", "probability", "training_pairs", "gene_or_smiles")
+COLUMNS = ("rank", "name", "probability", "training_pairs", "gene_or_smiles", "known")
+NEAR_COLUMNS = ("similarity", "outside", "nearest_positive", "positive_similarity")
+"""Of molecules: similarity to the nearest training molecule, whether it is outside the training set's range,
+and the nearest known positive of the gene."""
+SUFFIXES = (".tsv", ".csv", ".sdf")
+GROUPED = 100  # first molecules of the ranking that the page groups by scaffold
 STRUCTURE_SIZE = (330, 190)  # pixels of a molecule's picture in the page's table
 TABLE = "attention.tsv"
 HEADER = "rank\tname\tside\tbegin\tend\tatoms\twhat\tweight"
@@ -49,7 +59,11 @@ class Options(ProcessOptions):
     """Gene sequences, as for `dnalm interact prepare`; those of --data unless given."""
     data: Path = Path("data/pairs")  # The prepared pairs that the model was trained on.
     out: Path | None = None
-    """A TSV file for the ranking, and beside it NAME_report.html, a page; stdout and no page unless given."""
+    """A file for the ranking, and beside it NAME_report.html, a page; stdout and no page unless given. TSV;
+    or CSV or SDF (molecules alone), by its suffix .csv or .sdf."""
+    prior: float | None = None
+    """Fraction of the ranked pairs that you expect to interact, such as 0.01: probabilities are of a set with
+    so many positives. That of the validation part unless given."""
     attention: Path | None = None
     """A folder for what the model attends to in the first --top pairs, by base range and by atom: a table
     and pictures. Attention need not be what decides."""
@@ -77,6 +91,10 @@ def run(options: Options) -> None:
     if opened.about.get("set") != pairs.digest:
         raise InputError(f"{options.run}: trained on other pairs than those in `data` {options.data}")
     if options.attention is not None:
+        if not isinstance(opened.model, InteractionModel):
+            raise InputError(
+                "--attention: a combined model attends to nothing; screen with one of its members"
+            )
         check_attends(opened.model.shape, str(options.run))
     results, evaluated = read_pair_run(options.run)
     if opened.temperature is None:
@@ -93,28 +111,32 @@ def run(options: Options) -> None:
     )
     processor = prepare_process(options.compute, options.say)
     encoder = InputEncoder(store_of(options.store, options.data), processor, options.say)
-    top = options.top if options.attention else 0
-    ranking = rank(opened.model, encoder, candidates, opened.temperature, top)
+    top, prevalence = options.top if options.attention else 0, results.validation.prevalence
+    ranking = rank(opened, encoder, candidates, top, prevalence=prevalence, prior=options.prior)
     if not process.is_rank_zero():
         return
-    _write_table(options, ranking)
+    near = None
+    if options.gene is not None:
+        near = neighbourhood(pairs, candidates.query_gene, candidates.texts.smiles)
+    _write_table(options, ranking, near)
     pictures: list[tuple[str, bytes]] = []
     if options.attention is not None:
         pictures = _write_attention(options.attention, ranking.attention, options.say)
         options.say(f"attention: {options.attention / TABLE}, and a picture of each pair beside it")
     if options.out is not None:
         page = _page_of(options.out)
-        for caption in write_screen(_screen(options, ranking, pictures), results, evaluated, page):
+        for caption in write_screen(_screen(options, ranking, near, pictures), results, evaluated, page):
             options.say(f"warning: {caption}")
         options.say(f"page: {page}")
     options.say(
         "higher is more likely; probabilities are those of a set in which "
-        f"{results.validation.prevalence:.0%} of pairs interact. " + trust(evaluated)
+        f"{100 * (options.prior or prevalence):.3g}% of pairs interact. " + trust(evaluated)
     )
 
 
 def _page_of(out: Path) -> Path:
-    return out.with_name(f"{out.name.removesuffix('.tsv')}_report.html")
+    stem = out.stem if out.suffix in SUFFIXES else out.name
+    return out.with_name(f"{stem}_report.html")
 
 
 def picture_name(number: int, name: str) -> str:
@@ -125,6 +147,10 @@ def picture_name(number: int, name: str) -> str:
 
 def _check(options: Options) -> None:
     """Refuse options that contradict each other, before anything is read."""
+    if options.prior is not None and not 0 < options.prior < 1:
+        raise InputError(f"--prior must be between 0 and 1, got {options.prior:g}")
+    if options.out is not None and options.out.suffix == ".sdf" and options.gene is None:
+        raise InputError(f"--out {options.out}: an SDF file holds molecules, and genes are ranked; use .tsv")
     if options.top < 1:
         raise InputError(f"--top must be at least 1, got {options.top}")
     paths = [] if options.out is None else [options.out, _page_of(options.out)]
@@ -140,38 +166,86 @@ def _check(options: Options) -> None:
             raise InputError(f"{path}: exists already; --overwrite replaces it, or choose another file")
 
 
-def _write_table(options: Options, ranking: Ranking) -> None:
-    """Write the ranking into --out, or print it."""
+def _cells(ranking: Ranking, near: Neighbourhood | None) -> Iterator[dict[str, str]]:
+    """Yield the columns of each ranked pair, the most likely first."""
     candidates = ranking.candidates
-    lines = ["\t".join(COLUMNS)]
     for number, row in enumerate(ranking.order.tolist(), 1):
-        start = f"{number}\t{candidates.names[row]}\t{ranking.probability[row]:.6f}"
-        lines.append(f"{start}\t{candidates.training_pairs[row]}\t{candidates.descriptions[row]}")
-    if options.out is None:
-        print("\n".join(lines))
+        values = [str(number), candidates.names[row], f"{ranking.probability[row]:.6f}"]
+        values += [str(candidates.training_pairs[row]), candidates.descriptions[row], candidates.known[row]]
+        cells = dict(zip(COLUMNS, values, strict=True))
+        if near is not None:
+            values = [f"{near.similarity[row]:.3f}", "yes" if near.outside[row] else "no"]
+            values += [
+                near.positive[row],
+                f"{near.positive_similarity[row]:.3f}" if near.positive[row] else "",
+            ]
+            cells |= dict(zip(NEAR_COLUMNS, values, strict=True))
+        yield cells | {f"from {name}": f"{one[row]:.4f}" for name, one in ranking.contributions.items()}
+
+
+def _write_table(options: Options, ranking: Ranking, near: Neighbourhood | None) -> None:
+    """Write the ranking into --out, or print it."""
+    out = options.out
+    rows = _cells(ranking, near)
+    if out is None or out.suffix != ".sdf":
+        text = io.StringIO()
+        first = next(rows)
+        comma = out is not None and out.suffix == ".csv"
+        table = csv.DictWriter(text, first, delimiter="," if comma else "\t", lineterminator="\n")
+        table.writeheader()
+        table.writerows(chain([first], rows))
+        content = text.getvalue()
+    else:
+        smiles = ranking.candidates.descriptions
+        records = zip(ranking.order.tolist(), rows, strict=True)
+        content = "".join(sdf_record(smiles[row], cells["name"], cells) for row, cells in records)
+    if out is None:
+        print(content, end="")
         return
-    write_text(options.out, "\n".join(lines) + "\n")
+    write_text(out, content)
     if not options.quiet:
-        print("\n".join(lines[: 1 + PRINTED]))
-        print(f"{len(ranking.order):,} ranked in {options.out}")
+        first_rows = [*islice(_cells(ranking, None), PRINTED)]
+        shown = [[*COLUMNS], *([*each.values()][: len(COLUMNS)] for each in first_rows)]
+        print("\n".join("\t".join(each) for each in shown))
+        print(f"{len(ranking.order):,} ranked in {out}")
 
 
-def _screen(options: Options, ranking: Ranking, pictures: Sequence[tuple[str, bytes]]) -> Screen:
+def _screen(
+    options: Options,
+    ranking: Ranking,
+    near: Neighbourhood | None,
+    pictures: Sequence[tuple[str, bytes]],
+) -> Screen:
     """Return the content of the page."""
     assert options.out is not None
     candidates, of_gene = ranking.candidates, options.gene is not None
-    smiles = candidates.texts.smiles
-    first = [
-        Ranked(
+    smiles, order = candidates.texts.smiles, ranking.order.tolist()
+    groups = [("", [place]) for place in range(len(order))]
+    if of_gene:
+        groups = scaffold_groups([smiles[row] for row in order[:GROUPED]])
+    first = []
+    for _, places in groups[:ON_PAGE]:
+        row = order[places[0]]
+        added = {name: float(one[row]) for name, one in ranking.contributions.items()}
+        one = Ranked(
             candidates.names[row],
             float(ranking.probability[row]),
             candidates.known[row],
             candidates.training_pairs[row],
             candidates.descriptions[row],
             draw_molecule(smiles[row], None, *STRUCTURE_SIZE) if of_gene else None,
+            place=places[0] + 1,
+            same_scaffold=[place + 1 for place in places[1:]],
+            contributions=added,
         )
-        for row in ranking.order[:ON_PAGE].tolist()
-    ]
+        if near is not None:
+            one = replace(
+                one,
+                outside=bool(near.outside[row]),
+                positive=near.positive[row],
+                positive_similarity=float(near.positive_similarity[row]),
+            )
+        first.append(one)
     library = options.molecules if of_gene else options.genes
     return Screen(
         query="gene" if of_gene else "molecule",
@@ -186,6 +260,10 @@ def _screen(options: Options, ranking: Ranking, pictures: Sequence[tuple[str, by
         unread=candidates.unread,
         repeated=candidates.repeated,
         attention=pictures,
+        prior=options.prior,
+        outside=None if near is None else int(near.outside.sum()),
+        range_limit=None if near is None else near.limit,
+        grouped=GROUPED if of_gene else None,
     )
 
 

@@ -98,11 +98,14 @@ def _print(options: Options, results: dict[str, Any]) -> None:
     """Print the validation scores, and the command that evaluates the test part."""
     out, scores = options.out, results["validation"]
     test = command("interact", "evaluate", out, "--data", options.data, "--part", "test")
+    ended = epochs_text(results["training"], f"run {test}")
+    if options.model == COMBINED:
+        ended = f"the validation part fitted the combiner, and was cross-validated: for a claim run {test}"
     ratio = "" if results["ratio"] is None else f", ratio {results['ratio']}"
     print(
         f"{results['name']}: validation AUROC {interval(scores['auroc'])}, node rate, which sees no feature, "
         f"{results['node_rate_validation']:.4f}; split {results['split']}, negatives {results['negatives']}"
         f"{ratio}, {counted(scores['rows'], 'pair')}, {scores['positives']:,} of them positive\n"
-        f"{epochs_text(results['training'], f'run {test}')}\n"
+        f"{ended}\n"
         f"model {out}, results {out / RESULTS}"
     )

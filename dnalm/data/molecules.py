@@ -8,7 +8,7 @@ and T molecules.
 
 import importlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -184,6 +184,15 @@ def draw_molecule(smiles: str, colors: Sequence[Color] | None, width: int, heigh
     drawer.DrawMolecule(ready, highlightAtoms=list(discs), highlightAtomColors=discs, highlightBonds=[])
     drawer.FinishDrawing()
     return bytes(drawer.GetDrawingText())
+
+
+def sdf_record(smiles: str, name: str, properties: Mapping[str, str]) -> str:
+    """Return a molecule as a record of an SDF file, with plane coordinates, a name and properties."""
+    molecule = _molecule(smiles)
+    _rdkit("Chem.rdDepictor").Compute2DCoords(molecule)
+    molecule.SetProp("_Name", " ".join(name.split()))
+    lines = [f">  <{key}>\n{' '.join(value.split())}\n" for key, value in properties.items() if value]
+    return str(_rdkit().MolToMolBlock(molecule)) + "\n".join([*lines, "$$$$\n"])
 
 
 def _plain(molecule: Any) -> str:

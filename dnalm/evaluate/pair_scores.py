@@ -20,7 +20,7 @@ from dnalm.evaluate.auroc import area_estimates
 Labels = npt.NDArray[np.uint8]
 
 BINS = 15
-"""Bins of equal width for the calibration error (Guo et al. 2017, section 5)."""
+"""Bins of the calibration error, of equally many pairs, and of the reliability diagram, of equal width."""
 TOP = 0.01
 """Fraction of the ranking that a screen would follow up, for the enrichment factor."""
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 100.0
@@ -49,7 +49,6 @@ def interaction_scores(
             "diverged: train it again with a lower `lr`"
         )
     auroc, average = area_estimates(label, score, [molecule] if clusters is None else clusters, seed)
-    bins = reliability(label, score)
     return {
         "auroc": auroc._asdict(),
         "auprc": average._asdict(),
@@ -58,8 +57,8 @@ def interaction_scores(
         "auroc_per_molecule": grouped_auroc(label, score, molecule),
         "ef1": enrichment(label, score),
         "brier": _mean(np.square(score - label)),
-        "ece": calibration_error(bins),
-        "reliability": bins,
+        "ece": calibration_error(label, score),
+        "reliability": reliability(label, score),
         "rows": len(label),
         "positives": int(label.sum()),
     }
@@ -111,11 +110,15 @@ def reliability(label: Labels, score: Numbers) -> dict[str, list[float]]:
     return {name: column.tolist() for name, column in (columns | {"count": count}).items()}
 
 
-def calibration_error(bins: dict[str, list[float]]) -> float:
-    """Return the expected calibration error of reliability bins (Guo et al. 2017, equation 3)."""
-    count = np.array(bins["count"], dtype=np.float64)
-    gap = np.abs(np.array(bins["predicted"]) - np.array(bins["observed"]))
-    return float(np.nansum(count * gap) / count.sum()) if count.sum() else float("nan")
+def calibration_error(label: Labels, score: Numbers) -> float:
+    """Return the expected calibration error (Guo et al. 2017, equation 3), in bins of equally many pairs.
+
+    Bins of equal width would hold next to no pairs where predictions are close together, as they mostly are.
+    """
+    if not len(score):
+        return float("nan")
+    bins = np.array_split(np.argsort(score, kind="stable"), min(BINS, len(score)))
+    return float(sum(len(b) * abs(score[b].mean() - label[b].mean()) for b in bins) / len(score))
 
 
 def fit_temperature(logits: Numbers, label: Labels) -> float:

@@ -1,7 +1,7 @@
 """What training pairs say of another pair: counts, common partners, similar molecules, boosted trees.
 
 Shapes: G genes and M molecules of the training pairs; T training pairs; K rank of the factors; H genes and Q
-molecules of a query; n pairs of it; b molecules of a chunk; F bits of a fingerprint.
+molecules of a query; n pairs of it; C columns; b molecules of a chunk; F bits of a fingerprint.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from dnalm.models.boosted_trees import BITS, BoostedTrees, kmer_frequencies
 MEMBERS = {
     "node rate": ("gene rate", "molecule rate", "log gene pairs", "log molecule pairs"),
     "matrix factorisation": ("common partners", "common partners by degree"),
-    "similar molecules' partners": ("their partners", "their partners by degree", "highest similarity"),
+    "similar molecules' partners": ("their partners", "their partners by degree"),
     "nearest molecules": ("nearest molecules",),
     "gradient boosting": ("gradient boosting",),
 }
@@ -133,7 +133,7 @@ class PairKnowledge:
         return similarity
 
     def columns(self, query: PairQuery, gene: Rows, molecule: Rows) -> Numbers:
-        """Return what is known of the pairs of rows [n] of the query, [n, 11], in the order of `COLUMNS`."""
+        """Return what is known of the pairs of rows [n] of the query, [n, C], in the order of `COLUMNS`."""
         found = np.empty((len(gene), len(COLUMNS)))
         order = np.argsort(molecule, kind="stable")
         distinct, begins = np.unique(molecule[order], return_index=True)
@@ -165,7 +165,6 @@ class PairKnowledge:
                 partners * gene_degree * molecule_degree,
                 np.sign(theirs) * np.sqrt(np.abs(theirs)),
                 theirs * gene_degree,
-                similarity.max(axis=1, initial=0.0)[row],
                 self._nearest(similarity, row, np.where(known_gene < 0, -1, self.clusters[known_gene])),
                 self.trees.log_odds(folded.max(axis=1), query.kmers, molecule, gene),
             ],

@@ -4,8 +4,8 @@ Shapes used below
     N  pairs that were ranked
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -25,6 +25,10 @@ SHOWN, UNREAD_SHOWN = 20, 100
 """Rows of the ranking on the page, and rows that could not be read."""
 LONGEST = 40
 """Characters of a name, SMILES or sequence in a table."""
+RANKS_SHOWN, REASONS_SHOWN = 5, 3
+"""Ranks of a scaffold, and members of a combined model, in a cell of the table."""
+OUTSIDE = 0.05
+"""Fraction of the training molecules that are themselves less similar to the others than the limit."""
 NARROW = 0.02
 """Probabilities this close to each other say next to nothing."""
 FITTING = {
@@ -48,6 +52,14 @@ class Ranked:
     training_pairs: int  # that the ranked gene or molecule is in
     shown: str  # its SMILES, or how its sequence begins
     drawing: bytes | None  # PNG of a molecule; None for a gene
+    place: int = 1  # its rank
+    same_scaffold: Sequence[int] = ()  # ranks of further molecules of its scaffold
+    outside: bool = False  # whether it is outside the chemical range of the training set
+    positive: str = ""  # SMILES of the most similar known positive of the gene
+    positive_similarity: float = 0.0
+    contributions: Mapping[str, float] = field(
+        default_factory=dict
+    )  # of the members of a combined model, nats
 
 
 @dataclass(frozen=True)
@@ -66,6 +78,10 @@ class Screen:
     unread: Sequence[Sequence[str]]  # position, content, and why it could not be read
     repeated: int  # molecules that occurred more than once
     attention: Sequence[tuple[str, bytes]]  # name and picture of each pair whose attention was drawn
+    prior: float | None = None  # fraction of positives that the probabilities are adjusted to
+    outside: int | None = None  # molecules outside the chemical range of the training set
+    range_limit: float | None = None  # the similarity below which they are
+    grouped: int | None = None  # first molecules that are grouped by scaffold
 
     @property
     def ranked(self) -> Side:
@@ -119,32 +135,57 @@ def _first(screen: Screen, results: PairResults, comparisons: Sequence[PairCompa
         trained=known.count("positive in training"),
         held_out=sum(what.startswith("positive") and what != "positive in training" for what in known),
     )
-    prevalence = results.validation.prevalence
+    prevalence = screen.prior or results.validation.prevalence
     histogram = picture(
         partial(probabilities, screen.probabilities, prevalence),
         f"How many of the {counted(total, 'pair')} have which probability. A ranking whose pairs are all "
         "close together hardly separates them.",
         "Histogram of the calibrated probabilities",
     )
-    text = paragraphs("screen_first", prevalence=f"{prevalence:.0%}")
+    text = paragraphs("screen_first", prevalence=f"{100 * prevalence:.3g} %", screen=screen, outside=OUTSIDE)
     return Chapter("The first of the ranking", findings, [_hits(screen)], [histogram], text)
 
 
 def _hits(screen: Screen) -> Table:
-    """Return the table of the first candidates."""
+    """Return the table of the first candidates; molecules of one scaffold share a row."""
+    first, molecules = screen.first, screen.ranked == "molecule"
     columns = [screen.ranked, "probability", "known pair", f"training pairs of the {screen.ranked}"]
-    if drawn := screen.ranked == "molecule":
+    if molecules:
         columns.insert(1, "structure")
-    if named := any(each.name != each.shown for each in screen.first):
-        columns.append("SMILES" if drawn else "sequence begins")
+        columns += ["nearest positive of the gene (similarity)", "same scaffold"]
+    if reasons := any(each.contributions for each in first):
+        columns.append("what it rests on")
+    if named := any(each.name != each.shown for each in first):
+        columns.append("SMILES" if molecules else "sequence begins")
     rows = []
-    for rank, each in enumerate(screen.first, 1):
-        cells: list[str | Picture] = [f"{rank}. {_short(each.name)}", f"{each.probability:.3f}", each.known]
-        cells += [f"{each.training_pairs:,}", *([_short(each.shown)] if named else [])]
+    for each in first:
+        cells: list[str | Picture] = [f"{each.place}. {_short(each.name)}", f"{each.probability:.3f}"]
+        cells += [each.known, f"{each.training_pairs:,}"]
+        if molecules:
+            near = f"{_short(each.positive)} ({each.positive_similarity:.2f})" if each.positive else "none"
+            cells.append(near + ("; outside the range" if each.outside else ""))
+            cells.append(_ranks(each.same_scaffold))
+        if reasons:
+            cells.append(_reasons(each.contributions))
+        if named:
+            cells.append(_short(each.shown))
         if each.drawing is not None:
             cells.insert(1, Picture(each.drawing, "", f"Structure of {each.shown}"))
         rows.append(cells)
-    return Table(f"The first {len(rows)}; all are in {screen.ranking}.", columns, rows)
+    what = "scaffolds, each by its first molecule" if molecules and screen.grouped else screen.ranked + "s"
+    return Table(f"The first {len(rows)} {what}; all are in {screen.ranking}.", columns, rows)
+
+
+def _ranks(places: Sequence[int]) -> str:
+    """Return further ranks, the first few of them."""
+    more = ", ..." if len(places) > RANKS_SHOWN else ""
+    return f"ranks {', '.join(map(str, places[:RANKS_SHOWN]))}{more}" if places else ""
+
+
+def _reasons(contributions: Mapping[str, float]) -> str:
+    """Return the members that change a logit most, with the change in nats."""
+    order = sorted(contributions, key=lambda name: -abs(contributions[name]))
+    return ", ".join(f"{name} {contributions[name]:+.2f}" for name in order[:REASONS_SHOWN])
 
 
 def _trust(screen: Screen, results: PairResults, comparisons: Sequence[PairComparison]) -> Chapter:

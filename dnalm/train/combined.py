@@ -47,7 +47,7 @@ HELD_NODES, HELD_PAIRS = 0.2, 0.1
 """Fractions of genes, of molecules, and of the other training pairs that members are fitted without, to learn
 how they do on what is new."""
 FOLDS = 5
-PENALTIES = (1e1, 1e2, 1e3, 1e4)
+PENALTIES = (1e1, 1e2, 1e3)
 """L2 penalties of the combiner, for standardised columns and a loss summed over pairs; validation chooses."""
 
 
@@ -110,6 +110,17 @@ class Examples:
         """Return some of them."""
         return Examples(self.columns[rows], self.state[rows], self.label[rows], self.unit[rows])
 
+    def joined(self, other: "Examples") -> "Examples":
+        """Return these and then those of another, whose missing last columns are 0."""
+        missing = self.columns.shape[1] - other.columns.shape[1]
+        columns = np.pad(other.columns, ((0, 0), (0, missing)))
+        return Examples(
+            np.concatenate([self.columns, columns]),
+            np.concatenate([self.state, other.state]),
+            np.concatenate([self.label, other.label]),
+            np.concatenate([self.unit, other.unit]),
+        )
+
 
 def fit_combiner(
     validation: Examples, held: Examples, seed: int = 0
@@ -131,23 +142,15 @@ def fit_combiner(
         np.zeros(states),
     )
     logits, fitted = np.zeros(len(validation.label)), {}
-    everything = [validation, held]
     for state, name in enumerate(STATES):
         own = np.flatnonzero(validation.state == state)
-        parts, columns = [validation.take(own)], width
+        examples, columns, place = validation.take(own), width, np.arange(len(own))
         if len(own) < MIN_STATE:
-            parts.append(held.take(held.state == state))
-            columns = len(COLUMNS)
-        if not _enough(np.concatenate([part.label for part in parts])):
-            parts = everything
-        columns = len(COLUMNS) if len(parts) > 1 else width
-        x = np.concatenate([part.columns for part in parts])[:, :columns]
-        y = np.concatenate([part.label for part in parts])
-        unit = np.concatenate([part.unit for part in parts])
-        out_of_fold, fitted[name] = _fit_state(combiner, state, x, y, unit, seed)
-        logits[own] = (
-            out_of_fold[: len(own)] if parts is not everything else out_of_fold[: len(validation.label)][own]
-        )
+            examples, columns = examples.joined(held.take(held.state == state)), len(COLUMNS)
+        if not _enough(examples.label):
+            examples, columns, place = validation.joined(held), len(COLUMNS), own
+        out_of_fold, fitted[name] = _fit_state(combiner, state, examples, columns, seed)
+        logits[own] = out_of_fold[place]
     return combiner, logits, fitted
 
 
@@ -157,21 +160,28 @@ def _enough(label: Labels) -> bool:
 
 
 def _fit_state(
-    combiner: Combiner, state: int, x: Numbers, label: Labels, unit: Rows, seed: int
+    combiner: Combiner, state: int, examples: Examples, columns: int, seed: int
 ) -> tuple[Numbers, dict[str, Any]]:
-    """Fit one state of a combiner in place; return cross-validated logits, [n], and how it was fitted."""
+    """Fit one state of a combiner in place to the first `columns` columns of pairs.
+
+    The penalty grows with the pairs of a new node: a thousand pairs of one molecule say of new molecules
+    little more than one. Products of columns are tried where nothing is new.
+
+    Returns:
+        Cross-validated logits, [n], and how the state was fitted.
+    """
     selection = import_extra("sklearn.model_selection", "interaction", "a combined model")
+    label, unit = examples.label, examples.unit
     splitter = selection.GroupKFold(min(FOLDS, len(np.unique(unit))), shuffle=True, random_state=seed)
-    folds = [*splitter.split(x, groups=unit)]
-    columns = x.shape[1]
+    folds = [*splitter.split(label, groups=unit)]
+    x, known = examples.columns[:, :columns], STATES[state] == "known"
     combiner.mean[state, :columns], combiner.scale[state, :columns] = x.mean(axis=0), x.std(axis=0)
-    z = combiner.standardised(
-        np.pad(x, ((0, 0), (0, combiner.mean.shape[1] - columns))), np.full(len(x), state)
-    )[:, :columns]
+    z = combiner.standardised(examples.columns, np.full(len(x), state))[:, :columns]
+    repeats = 1.0 if known else len(label) / len(np.unique(unit))
     best: tuple[float, Numbers, float, bool] | None = None
-    for products in (False, True):
+    for products in (False, True)[: 1 + known]:
         design = _design(z, products)
-        for penalty in PENALTIES:
+        for penalty in (each * repeats for each in PENALTIES):
             logits = np.zeros(len(label))
             for train, test in folds:
                 weights, intercept = _logistic(design[train], label[train], penalty)
@@ -199,12 +209,19 @@ def _design(z: Numbers, products: bool) -> Numbers:
 
 
 def _logistic(x: Numbers, label: Labels, penalty: float) -> tuple[Numbers, float]:
-    """Return the weights and intercept of a logistic regression."""
+    """Return the weights and the intercept of a logistic regression.
+
+    The penalty decides how the columns are weighed; the slope of their sum is then fitted without it, so that
+    the probabilities are calibrated.
+    """
     if not 0 < label.sum() < len(label):  # a fold of one class
         return np.zeros(x.shape[1]), 0.0
     linear = import_extra("sklearn.linear_model", "interaction", "a combined model")
-    model = linear.LogisticRegression(C=1 / penalty, max_iter=1000).fit(x, label)
-    return model.coef_[0], float(model.intercept_[0])
+    weights = linear.LogisticRegression(C=1 / penalty, max_iter=1000).fit(x, label).coef_[0]
+    total = x @ weights
+    spread = float(total.std()) or 1.0
+    slope = linear.LogisticRegression(C=1 / PENALTIES[0]).fit(total[:, None] / spread, label)
+    return weights * float(slope.coef_[0, 0]) / spread, float(slope.intercept_[0])
 
 
 class CombinedRun:

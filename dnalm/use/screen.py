@@ -28,8 +28,10 @@ from dnalm.evaluate.pair_scores import probability
 from dnalm.formats.genes import read_gene_rows
 from dnalm.formats.pairs import plain_gene_id
 from dnalm.formats.smiles import read_molecules
+from dnalm.models.combined import CombinedPredictor
 from dnalm.models.input_encoder import InputEncoder
-from dnalm.models.pair import InteractionModel, predict
+from dnalm.models.open import OpenedInteraction
+from dnalm.models.pair import InteractionModel
 from dnalm.models.pair_shape import PairTexts
 from dnalm.models.pretrained import PretrainedConfig, Spans
 from dnalm.process import Say, silent
@@ -39,6 +41,7 @@ UnreadRow = tuple[str, str, str]  # where a row of a library is, its text, and w
 
 SEQUENCE_START = 30  # bases of a gene that describe it in the table
 EXAMPLES = 3  # rows of a library that could not be read and are reported one by one
+CHUNK = 10_000  # molecules encoded at a time
 UNKNOWN_PAIR = "no"  # status of a pair that the prepared set does not hold
 
 
@@ -55,6 +58,7 @@ class Candidates:
     known: list[str]
     """The status of each pair in the prepared set, as in "positive in training"; else `UNKNOWN_PAIR`."""
     query_pairs: int  # Number of training pairs of the one gene or molecule
+    query_gene: str | None  # Id of the one gene, where molecules are ranked
     unread: list[UnreadRow]
     repeated: int  # Rows of the library whose molecule is in it more than once
 
@@ -90,6 +94,8 @@ class Ranking:
     candidates: Candidates
     probability: npt.NDArray[np.float64]  # Calibrated probability of an interaction, [N]
     order: Rows  # Rows of the candidates, the most likely first, [N]
+    contributions: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+    """Of a combined model: what each member adds to the log-odds, in nats, [N]."""
     attention: list[HitAttention] = field(default_factory=list)  # Of the first pairs, where requested
 
 
@@ -173,27 +179,59 @@ def _candidates(
         training_pairs=of_gene if ranks_genes else of_molecule,
         known=[status.get((name, each), UNKNOWN_PAIR) for name in sequences for each in smiles],
         query_pairs=(of_molecule if ranks_genes else of_gene)[0],
+        query_gene=None if ranks_genes else next(iter(sequences)),
         unread=unread,
         repeated=repeated,
     )
 
 
 def rank(
-    model: InteractionModel, encoder: InputEncoder, candidates: Candidates, temperature: float, top: int
+    opened: OpenedInteraction,
+    encoder: InputEncoder,
+    candidates: Candidates,
+    top: int = 0,
+    *,
+    prevalence: float = 0.5,
+    prior: float | None = None,
 ) -> Ranking:
     """Rank candidates by their calibrated probability, ties by name; several processes predict together.
 
-    The attention of the first `top` pairs is computed too, see `dnalm.evaluate.attention.check_attends`.
+    Molecules are encoded `CHUNK` at a time, so that a library need not fit into memory.
+
+    Args:
+        opened: a model whose training has ended.
+        encoder: of its inputs.
+        candidates: pairs.
+        top: of how many first pairs the attention is computed too, see `evaluate.attention.check_attends`.
+        prevalence: fraction of positives in the set that the model was calibrated on.
+        prior: fraction of the candidates that is expected to interact; `prevalence` unless given.
 
     Raises:
-        InputError: if a pretrained encoder of the model is needed and missing.
+        InputError: if a pretrained encoder of the model is needed and missing, or `prior` is not between 0
+            and 1.
     """
-    tokens = encoder.tokens(model.shape, candidates.texts)
-    model = model.to(encoder.processor.fabric().device)
-    logits = predict(model, tokens, candidates.gene, candidates.molecule, together=True)
-    score = probability(logits, temperature)
-    ranking = Ranking(candidates, score, np.lexsort((np.array(candidates.names), -score)))
-    ranking.attention.extend(_attention(model, encoder, tokens, ranking, top) if top else [])
+    if prior is not None and not 0 < prior < 1:
+        raise InputError(f"`prior` must be between 0 and 1, got {prior:g}")
+    texts, logits = candidates.texts, np.zeros(len(candidates.gene))
+    contributions: dict[str, npt.NDArray[np.float64]] = {}
+    for at in range(0, len(texts.smiles), CHUNK):
+        part = PairTexts(texts.sequences, texts.smiles[at : at + CHUNK])
+        rows = np.flatnonzero((candidates.molecule >= at) & (candidates.molecule < at + CHUNK))
+        gene, molecule = candidates.gene[rows], candidates.molecule[rows] - at
+        predictor = opened.predictor(encoder, part)
+        logits[rows] = predictor(gene, molecule)
+        if isinstance(predictor, CombinedPredictor):
+            for name, added in predictor.contributions(gene, molecule).items():
+                contributions.setdefault(name, np.zeros(len(logits)))[rows] = added
+        if len(texts.smiles) > CHUNK:
+            encoder.say(f"{min(at + CHUNK, len(texts.smiles)):,} of {len(texts.smiles):,} molecules")
+    assert opened.temperature is not None
+    shift = 0.0 if prior is None else np.log(prior / (1 - prior)) - np.log(prevalence / (1 - prevalence))
+    score = probability(logits / opened.temperature + shift)
+    ranking = Ranking(candidates, score, np.lexsort((np.array(candidates.names), -score)), contributions)
+    if top and isinstance(opened.model, InteractionModel):
+        tokens = encoder.tokens(opened.model.shape, texts)
+        ranking.attention.extend(_attention(opened.model, encoder, tokens, ranking, top))
     return ranking
 
 

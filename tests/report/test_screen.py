@@ -30,8 +30,8 @@ def evaluated(value=0.7, low=0.68, high=0.72, rate=0.6, part="test", gain=None):
 
 FIRST = [
     Ranked("a <b>", 0.9, "positive in training", 4, "CCO", PNG),
-    Ranked("b", 0.4, "positive in test", 4, "C" * 90, PNG),
-    Ranked("c", 0.1, "no", 0, "CCN", PNG),
+    Ranked("b", 0.4, "positive in test", 4, "C" * 90, PNG, place=2, same_scaffold=[4, 7]),
+    Ranked("c", 0.1, "no", 0, "CCN", PNG, place=3, outside=True, positive="CCF", positive_similarity=0.25),
 ]
 FILES = {"source": "lib.smi", "ranking": "ranked.tsv", "unread": [], "repeated": 0, "attention": []}
 RANKING = {"probabilities": np.array([0.9, 0.4, 0.1]), "seen": 2, "first": FIRST}
@@ -90,7 +90,7 @@ def test_a_split_fits_a_screen_if_what_is_new_in_it_was_new_in_the_test_part(spl
 def test_hits_are_shown_with_what_is_known_of_them_and_what_was_not_judged(page):
     text = page()
     assert '<th scope="row">1. a &lt;b&gt;</th>' in text
-    assert "<td>positive in training</td><td>4</td><td>CCO</td>" in text
+    assert "<td>positive in training</td><td>4</td><td>none</td><td></td><td>CCO</td>" in text
     assert f"<td>{'C' * LONGEST}...</td>" in text
     assert "Of the first 3, 1 was positive in training" in text
     assert "Of the first 3, 1 known positive was not in training." in text
@@ -114,7 +114,7 @@ def test_no_more_are_shown_than_said_and_attention_stands_with_its_caution(page)
     unread = [(f"line {row}", "x", "is no molecule") for row in range(UNREAD_SHOWN + 5)]
     attention = [("1. a", PNG), ("2. b", PNG)]
     text = page(replace(SCREEN, first=first, unread=unread, attention=attention))
-    assert f"The first {SHOWN}; all are in ranked.tsv." in text
+    assert f"The first {SHOWN} molecules; all are in ranked.tsv." in text
     assert f"the first {UNREAD_SHOWN} of {UNREAD_SHOWN + 5}" in text
     assert f'<th scope="row">not read</th><td>{UNREAD_SHOWN + 5}</td>' in text
     assert "known positive" not in text
@@ -122,3 +122,24 @@ def test_no_more_are_shown_than_said_and_attention_stands_with_its_caution(page)
     assert f'"row">line {UNREAD_SHOWN}<' not in text
     assert "Attention is not an explanation" in text
     assert text.count("along the gene (above) and on the atoms (below)") == 2
+
+
+def test_a_molecule_stands_with_its_scaffold_its_nearest_positive_and_its_range(page):
+    text = page(replace(SCREEN, outside=1, range_limit=0.31, grouped=100))
+    assert "<td>ranks 4, 7</td>" in text
+    assert "<td>CCF (0.25); outside the range</td>" in text
+    assert "1 of the molecules is outside the chemical range" in text
+    assert "similarity of 0.31 or more" in text
+    assert "The first 3 scaffolds, each by its first molecule" in text
+    assert "outside" not in page()[: page().index("How far to trust it")].replace(
+        "outside the range</td>", ""
+    )
+
+
+def test_what_a_combined_model_rests_on_and_a_prior_are_stated(page):
+    reasons = {"node rate": -0.125, "matrix factorisation": 1.5, "boosting": 0.25, "nearest": 0.01}
+    text = page(replace(SCREEN, first=[replace(FIRST[0], contributions=reasons)], prior=0.01))
+    assert "<td>matrix factorisation +1.50, boosting +0.25, node rate -0.12</td>" in text
+    assert "a set in which 1 % of the pairs interact, the prior that was given" in text
+    assert "what it rests on" not in page()
+    assert "a set in which 50 % of the pairs interact, as in validation" in page()

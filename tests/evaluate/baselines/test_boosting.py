@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from dnalm.evaluate.auroc import auroc
 from dnalm.data.molecules import fingerprints
+from dnalm.evaluate.auroc import auroc
 from dnalm.evaluate.baselines.boosting import boosting, features, fit_trees
 from dnalm.models.boosted_trees import BITS, joined, kmer_frequencies
 
