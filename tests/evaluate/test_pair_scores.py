@@ -56,7 +56,12 @@ def test_calibration_worked_out_by_hand():
     assert (bins["count"][0], bins["count"][-1], sum(bins["count"])) == (2, 3, 5)  # 1 is in the last bin
     assert (bins["predicted"][0], bins["observed"][0]) == pytest.approx((0.03, 0.5))
     assert np.isnan(bins["predicted"][7])
-    assert calibration_error(bins) == pytest.approx(2 / 5 * (0.5 - 0.03) + 3 / 5 * (0.99 - 2 / 3))
+    assert calibration_error(label, score) == pytest.approx((0.02 + 0.96 + 0 + 0.98 + 0.01) / 5)  # a bin each
+    many = np.linspace(0.01, 0.59, 2 * BINS)  # 15 bins of two, one of them positive
+    alternating = np.arange(2 * BINS, dtype=np.uint8) % 2
+    expected = np.abs(many.reshape(BINS, 2).mean(axis=1) - 0.5).mean()
+    order = np.random.default_rng(0).permutation(2 * BINS)
+    assert calibration_error(alternating[order], many[order]) == pytest.approx(expected)
     scores = interaction_scores(label, score, np.arange(5), np.arange(5))
     assert scores["brier"] == pytest.approx((0.02**2 + 0.96**2 + 0 + 0.98**2 + 0.01**2) / 5)
 

@@ -157,7 +157,7 @@ def test_the_temperature_is_that_of_validation_for_either_part(evaluate, interac
     other = evaluate(RULE, pairs=replace(pairs, label=labels))["models"]["rule"]
     assert other["temperature"] == one["temperature"] > 1.2  # ln 9 is 2.2, and not 4
     # calibrated on the pairs it is evaluated on, except for what one number cannot do
-    assert one["scores"]["ece"] < 0.05
+    assert one["scores"]["ece"] < 0.08
 
 
 def test_genes_with_a_transcript_are_scored_separately(evaluate, interaction_pairs):
