@@ -1,12 +1,10 @@
 """`dnalm interact screen`: rank a library of molecules for a gene, or genes for a molecule."""
 
-import csv
-import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +12,7 @@ import tyro
 
 from dnalm import process
 from dnalm.commands.runs import ProcessOptions, prepare_process
-from dnalm.data.molecules import Salts, draw_molecule, sdf_record
+from dnalm.data.molecules import Salts, draw_molecule
 from dnalm.data.pairs import open_pairs
 from dnalm.errors import InputError
 from dnalm.evaluate.attention import check_attends
@@ -31,13 +29,9 @@ from dnalm.report.screen import Ranked, Screen, write_screen
 from dnalm.report.sentences import trust
 from dnalm.use.chemistry import Neighbourhood, neighbourhood, scaffold_groups
 from dnalm.use.screen import HitAttention, Ranking, candidates_of, rank
+from dnalm.use.screen_table import COLUMNS, SUFFIXES, ranking_text, table_rows
 
 PRINTED = 10  # rows of a ranking that are printed if it is written into a file
-COLUMNS = ("rank", "name", "probability", "training_pairs", "gene_or_smiles", "known")
-NEAR_COLUMNS = ("similarity", "outside", "nearest_positive", "positive_similarity")
-"""Of molecules: similarity to the nearest training molecule, whether it is outside the training set's range,
-and the nearest known positive of the gene."""
-SUFFIXES = (".tsv", ".csv", ".sdf")
 GROUPED = 100  # first molecules of the ranking that the page groups by scaffold
 STRUCTURE_SIZE = (330, 190)  # pixels of a molecule's picture in the page's table
 TABLE = "attention.tsv"
@@ -99,12 +93,10 @@ def run(options: Options) -> None:
     results, evaluated = read_pair_run(options.run)
     if opened.temperature is None:
         raise InputError(f"{options.run}: has no temperature: its training has not ended; resume it")
+    given = options.gene, options.molecules, options.molecule, options.genes
     candidates = candidates_of(
         pairs,
-        options.gene,
-        options.molecules,
-        options.molecule,
-        options.genes,
+        *given,
         salts=options.salts,
         gene_kind=options.gene_kind,
         say=options.say,
@@ -115,9 +107,8 @@ def run(options: Options) -> None:
     ranking = rank(opened, encoder, candidates, top, prevalence=prevalence, prior=options.prior)
     if not process.is_rank_zero():
         return
-    near = None
-    if options.gene is not None:
-        near = neighbourhood(pairs, candidates.query_gene, candidates.texts.smiles)
+    gene, smiles = candidates.query_gene, candidates.texts.smiles
+    near = None if gene is None else neighbourhood(pairs, gene, smiles)
     _write_table(options, ranking, near)
     pictures: list[tuple[str, bytes]] = []
     if options.attention is not None:
@@ -147,8 +138,6 @@ def picture_name(number: int, name: str) -> str:
 
 def _check(options: Options) -> None:
     """Refuse options that contradict each other, before anything is read."""
-    if options.prior is not None and not 0 < options.prior < 1:
-        raise InputError(f"--prior must be between 0 and 1, got {options.prior:g}")
     if options.out is not None and options.out.suffix == ".sdf" and options.gene is None:
         raise InputError(f"--out {options.out}: an SDF file holds molecules, and genes are ranked; use .tsv")
     if options.top < 1:
@@ -166,47 +155,18 @@ def _check(options: Options) -> None:
             raise InputError(f"{path}: exists already; --overwrite replaces it, or choose another file")
 
 
-def _cells(ranking: Ranking, near: Neighbourhood | None) -> Iterator[dict[str, str]]:
-    """Yield the columns of each ranked pair, the most likely first."""
-    candidates = ranking.candidates
-    for number, row in enumerate(ranking.order.tolist(), 1):
-        values = [str(number), candidates.names[row], f"{ranking.probability[row]:.6f}"]
-        values += [str(candidates.training_pairs[row]), candidates.descriptions[row], candidates.known[row]]
-        cells = dict(zip(COLUMNS, values, strict=True))
-        if near is not None:
-            values = [f"{near.similarity[row]:.3f}", "yes" if near.outside[row] else "no"]
-            values += [
-                near.positive[row],
-                f"{near.positive_similarity[row]:.3f}" if near.positive[row] else "",
-            ]
-            cells |= dict(zip(NEAR_COLUMNS, values, strict=True))
-        yield cells | {f"from {name}": f"{one[row]:.4f}" for name, one in ranking.contributions.items()}
-
-
 def _write_table(options: Options, ranking: Ranking, near: Neighbourhood | None) -> None:
-    """Write the ranking into --out, or print it."""
+    """Write the ranking into --out, and print the first of it; or print all of it."""
     out = options.out
-    rows = _cells(ranking, near)
-    if out is None or out.suffix != ".sdf":
-        text = io.StringIO()
-        first = next(rows)
-        comma = out is not None and out.suffix == ".csv"
-        table = csv.DictWriter(text, first, delimiter="," if comma else "\t", lineterminator="\n")
-        table.writeheader()
-        table.writerows(chain([first], rows))
-        content = text.getvalue()
-    else:
-        smiles = ranking.candidates.descriptions
-        records = zip(ranking.order.tolist(), rows, strict=True)
-        content = "".join(sdf_record(smiles[row], cells["name"], cells) for row, cells in records)
     if out is None:
-        print(content, end="")
+        print(ranking_text(ranking, near, ".tsv"), end="")
         return
-    write_text(out, content)
+    write_text(out, ranking_text(ranking, near, out.suffix))
     if not options.quiet:
-        first_rows = [*islice(_cells(ranking, None), PRINTED)]
-        shown = [[*COLUMNS], *([*each.values()][: len(COLUMNS)] for each in first_rows)]
-        print("\n".join("\t".join(each) for each in shown))
+        rows = islice(table_rows(ranking, None), PRINTED)
+        print(
+            "\n".join("\t".join(each) for each in [COLUMNS, *([row[key] for key in COLUMNS] for row in rows)])
+        )
         print(f"{len(ranking.order):,} ranked in {out}")
 
 
@@ -218,15 +178,14 @@ def _screen(
 ) -> Screen:
     """Return the content of the page."""
     assert options.out is not None
-    candidates, of_gene = ranking.candidates, options.gene is not None
+    candidates, of_gene = ranking.candidates, near is not None
     smiles, order = candidates.texts.smiles, ranking.order.tolist()
-    groups = [("", [place]) for place in range(len(order))]
+    groups = [[place] for place in range(len(order))]
     if of_gene:
         groups = scaffold_groups([smiles[row] for row in order[:GROUPED]])
     first = []
-    for _, places in groups[:ON_PAGE]:
+    for places in groups[:ON_PAGE]:
         row = order[places[0]]
-        added = {name: float(one[row]) for name, one in ranking.contributions.items()}
         one = Ranked(
             candidates.names[row],
             float(ranking.probability[row]),
@@ -236,16 +195,9 @@ def _screen(
             draw_molecule(smiles[row], None, *STRUCTURE_SIZE) if of_gene else None,
             place=places[0] + 1,
             same_scaffold=[place + 1 for place in places[1:]],
-            contributions=added,
+            contributions={name: float(added[row]) for name, added in ranking.contributions.items()},
         )
-        if near is not None:
-            one = replace(
-                one,
-                outside=bool(near.outside[row]),
-                positive=near.positive[row],
-                positive_similarity=float(near.positive_similarity[row]),
-            )
-        first.append(one)
+        first.append(one if near is None else replace(one, **near.of(row)))
     library = options.molecules if of_gene else options.genes
     return Screen(
         query="gene" if of_gene else "molecule",
@@ -261,9 +213,9 @@ def _screen(
         repeated=candidates.repeated,
         attention=pictures,
         prior=options.prior,
+        grouped=GROUPED,
         outside=None if near is None else int(near.outside.sum()),
         range_limit=None if near is None else near.limit,
-        grouped=GROUPED if of_gene else None,
     )
 
 

@@ -22,21 +22,13 @@ from dnalm.data.pairs import PairSet
 from dnalm.models.input_encoder import InputEncoder
 from dnalm.models.layers import Model
 from dnalm.models.pair import InteractionModel, predict
-from dnalm.models.pair_knowledge import COLUMNS, MEMBERS, PairKnowledge
+from dnalm.models.pair_knowledge import COLUMNS, MEMBERS, SCORES, PairKnowledge
 from dnalm.models.pair_shape import InteractionShape, PairTexts
 
 STATES = ("known", "new molecule", "new gene", "both new")
 """What a pair can be; of a new gene or molecule there is no training pair."""
 LIMIT = 5.0
 """Standard deviations to which a column is clipped: beyond them the combiner has seen next to nothing."""
-SCORES = {
-    "node rate": ("gene rate", "molecule rate"),
-    "matrix factorisation": ("common partners",),
-    "similar molecules' partners": ("their partners",),
-    "nearest molecules": ("nearest molecules",),
-    "gradient boosting": ("gradient boosting",),
-}
-"""Columns that add up to the score of a member alone."""
 
 
 @dataclass(frozen=True)
@@ -165,12 +157,11 @@ class CombinedPredictor:
     def member_scores(self, gene: Rows, molecule: Rows) -> dict[str, Numbers]:
         """Return the score of each member alone, [n]: higher is more likely; it is no probability."""
         columns, _ = self.columns(gene, molecule)
-        known = {name: [COLUMNS.index(each) for each in parts] for name, parts in SCORES.items()}
-        known |= {name: [len(COLUMNS) + at] for at, name in enumerate(self.model.names)}
-        return {name: columns[:, at].sum(axis=1) for name, at in known.items()}
+        places = members(self.model.names, SCORES)
+        return {name: columns[:, at].sum(axis=1) for name, at in places.items()}
 
 
-def members(neural: Sequence[str]) -> dict[str, list[int]]:
-    """Return the columns of each member by name; those of `neural` ones are the last."""
-    known = {name: [COLUMNS.index(each) for each in columns] for name, columns in MEMBERS.items()}
+def members(neural: Sequence[str], columns: Mapping[str, Sequence[str]] = MEMBERS) -> dict[str, list[int]]:
+    """Return the places of the `columns` of each member by name; those of `neural` ones are the last."""
+    known = {name: [COLUMNS.index(each) for each in own] for name, own in columns.items()}
     return known | {name: [len(COLUMNS) + at] for at, name in enumerate(neural)}

@@ -20,14 +20,20 @@ from dnalm.data.epochs import Rows
 from dnalm.data.molecules import Bits, fingerprints, tanimoto
 from dnalm.models.boosted_trees import BITS, BoostedTrees, kmer_frequencies
 
-MEMBERS = {
-    "node rate": ("gene rate", "molecule rate", "log gene pairs", "log molecule pairs"),
-    "matrix factorisation": ("common partners", "common partners by degree"),
-    "similar molecules' partners": ("their partners", "their partners by degree"),
+SCORES = {
+    "node rate": ("gene rate", "molecule rate"),
+    "matrix factorisation": ("common partners",),
+    "similar molecules' partners": ("their partners",),
     "nearest molecules": ("nearest molecules",),
     "gradient boosting": ("gradient boosting",),
 }
-"""What a pair is known by, and the columns of each kind."""
+"""Members, and the columns that add up to the score of each alone."""
+MEMBERS = SCORES | {
+    "node rate": (*SCORES["node rate"], "log gene pairs", "log molecule pairs"),
+    "matrix factorisation": (*SCORES["matrix factorisation"], "common partners by degree"),
+    "similar molecules' partners": (*SCORES["similar molecules' partners"], "their partners by degree"),
+}
+"""All columns of each."""
 COLUMNS = tuple(column for columns in MEMBERS.values() for column in columns)
 RATE_PRIOR = 20.0
 """Pairs at the prevalence added to each node's own; the best of 0.5 to 100 in validation of shared pairs."""

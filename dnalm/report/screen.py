@@ -25,10 +25,10 @@ SHOWN, UNREAD_SHOWN = 20, 100
 """Rows of the ranking on the page, and rows that could not be read."""
 LONGEST = 40
 """Characters of a name, SMILES or sequence in a table."""
-RANKS_SHOWN, REASONS_SHOWN = 5, 3
-"""Ranks of a scaffold, and members of a combined model, in a cell of the table."""
-OUTSIDE = 0.05
-"""Fraction of the training molecules that are themselves less similar to the others than the limit."""
+RANKS_SHOWN = 5
+"""Ranks of a scaffold in a cell of the table."""
+NEARLY_ONE = 0.9995
+"""A probability from here on is not written as 1."""
 NARROW = 0.02
 """Probabilities this close to each other say next to nothing."""
 FITTING = {
@@ -81,7 +81,7 @@ class Screen:
     prior: float | None = None  # fraction of positives that the probabilities are adjusted to
     outside: int | None = None  # molecules outside the chemical range of the training set
     range_limit: float | None = None  # the similarity below which they are
-    grouped: int | None = None  # first molecules that are grouped by scaffold
+    grouped: int = 0  # first molecules that are grouped by scaffold
 
     @property
     def ranked(self) -> Side:
@@ -142,33 +142,25 @@ def _first(screen: Screen, results: PairResults, comparisons: Sequence[PairCompa
         "close together hardly separates them.",
         "Histogram of the calibrated probabilities",
     )
-    text = paragraphs("screen_first", prevalence=f"{100 * prevalence:.3g} %", screen=screen, outside=OUTSIDE)
-    return Chapter("The first of the ranking", findings, [_hits(screen)], [histogram], text)
+    text = paragraphs("screen_first", prevalence=f"{100 * prevalence:.3g} %", screen=screen)
+    tables = [_hits(screen), *_details(screen)]
+    return Chapter("The first of the ranking", findings, tables, [histogram], text)
 
 
 def _hits(screen: Screen) -> Table:
     """Return the table of the first candidates; molecules of one scaffold share a row."""
-    first, molecules = screen.first, screen.ranked == "molecule"
+    molecules = screen.ranked == "molecule"
     columns = [screen.ranked, "probability", "known pair", f"training pairs of the {screen.ranked}"]
     if molecules:
         columns.insert(1, "structure")
-        columns += ["nearest positive of the gene (similarity)", "same scaffold"]
-    if reasons := any(each.contributions for each in first):
-        columns.append("what it rests on")
-    if named := any(each.name != each.shown for each in first):
-        columns.append("SMILES" if molecules else "sequence begins")
+        columns += ["nearest positive of the gene", "same scaffold"]
     rows = []
-    for each in first:
-        cells: list[str | Picture] = [f"{each.place}. {_short(each.name)}", f"{each.probability:.3f}"]
-        cells += [each.known, f"{each.training_pairs:,}"]
+    for each in screen.first:
+        probability = f"{each.probability:.3f}" if each.probability < NEARLY_ONE else "above 0.999"
+        cells: list[str | Picture] = [_titled(each), probability, each.known, f"{each.training_pairs:,}"]
         if molecules:
-            near = f"{_short(each.positive)} ({each.positive_similarity:.2f})" if each.positive else "none"
-            cells.append(near + ("; outside the range" if each.outside else ""))
-            cells.append(_ranks(each.same_scaffold))
-        if reasons:
-            cells.append(_reasons(each.contributions))
-        if named:
-            cells.append(_short(each.shown))
+            near = f"similarity {each.positive_similarity:.2f}" if each.positive else "none"
+            cells += [near + ("; outside the range" if each.outside else ""), _ranks(each.same_scaffold)]
         if each.drawing is not None:
             cells.insert(1, Picture(each.drawing, "", f"Structure of {each.shown}"))
         rows.append(cells)
@@ -176,16 +168,33 @@ def _hits(screen: Screen) -> Table:
     return Table(f"The first {len(rows)} {what}; all are in {screen.ranking}.", columns, rows)
 
 
+def _details(screen: Screen) -> list[Table]:
+    """Return the table of their SMILES or sequences, and of what a combined model rests on."""
+    first, columns = screen.first, {}
+    if any(each.name != each.shown for each in first):
+        name = "SMILES" if screen.ranked == "molecule" else "sequence begins"
+        columns[name] = [_short(each.shown) for each in first]
+    if any(each.positive for each in first):
+        columns["nearest positive of the gene"] = [_short(each.positive) for each in first]
+    for member in first[0].contributions:
+        columns[member] = [f"{each.contributions[member]:+.2f}" for each in first]
+    rows: list[list[str | Picture]] = [
+        [_titled(each), *cells] for each, *cells in zip(first, *columns.values(), strict=True)
+    ]
+    caption = "The same, as text"
+    if first[0].contributions:
+        caption += ", and what each member of the model adds to the log-odds, in nats"
+    return [Table(f"{caption}.", [screen.ranked, *columns], rows)] if columns else []
+
+
+def _titled(each: Ranked) -> str:
+    return f"{each.place}. {_short(each.name)}"
+
+
 def _ranks(places: Sequence[int]) -> str:
     """Return further ranks, the first few of them."""
     more = ", ..." if len(places) > RANKS_SHOWN else ""
     return f"ranks {', '.join(map(str, places[:RANKS_SHOWN]))}{more}" if places else ""
-
-
-def _reasons(contributions: Mapping[str, float]) -> str:
-    """Return the members that change a logit most, with the change in nats."""
-    order = sorted(contributions, key=lambda name: -abs(contributions[name]))
-    return ", ".join(f"{name} {contributions[name]:+.2f}" for name in order[:REASONS_SHOWN])
 
 
 def _trust(screen: Screen, results: PairResults, comparisons: Sequence[PairComparison]) -> Chapter:

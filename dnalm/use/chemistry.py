@@ -5,6 +5,7 @@ Shapes: N ranked molecules; M training molecules; P known positives of the gene.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,8 +31,17 @@ class Neighbourhood:
     positive: list[str]  # SMILES of the most similar known positive of the gene, [N]; "" without any
     positive_similarity: Numbers  # [N]; 0 without any
 
+    def of(self, row: int) -> dict[str, Any]:
+        """Return whether a molecule is outside, its nearest positive and that one's similarity."""
+        near = float(self.positive_similarity[row])
+        return {
+            "outside": bool(self.outside[row]),
+            "positive": self.positive[row],
+            "positive_similarity": near,
+        }
 
-def neighbourhood(pairs: PairSet, gene_id: str | None, smiles: Sequence[str]) -> Neighbourhood:
+
+def neighbourhood(pairs: PairSet, gene_id: str, smiles: Sequence[str]) -> Neighbourhood:
     """Compare molecules, canonical SMILES [N], with those of a set's training part.
 
     `gene_id` names the gene whose known positives, of any part, are compared too; a molecule is not compared
@@ -59,15 +69,15 @@ def neighbourhood(pairs: PairSet, gene_id: str | None, smiles: Sequence[str]) ->
     return Neighbourhood(similarity, similarity < limit, limit, positive, near)
 
 
-def scaffold_groups(smiles: Sequence[str]) -> list[tuple[str, list[int]]]:
-    """Return the Bemis-Murcko scaffolds of molecules in the order of their first one, and the rows of each.
+def scaffold_groups(smiles: Sequence[str]) -> list[list[int]]:
+    """Return the rows of the molecules of each Bemis-Murcko scaffold, in the order of the first of each.
 
-    A molecule without a ring has none, "", and stands alone.
+    A molecule without a ring has none and stands alone.
     """
     groups: dict[str, list[int]] = {}
     for row, each in enumerate(smiles):
         groups.setdefault(scaffold(each) or f"molecule {row}", []).append(row)
-    return [("" if name == f"molecule {rows[0]}" else name, rows) for name, rows in groups.items()]
+    return [*groups.values()]
 
 
 def _nearest(

@@ -16,6 +16,7 @@ from dnalm.data.pair_batches import PairTokens
 from dnalm.data.pairs import PairSet
 from dnalm.data.prepare_pairs import (
     DEFAULT_KINDS,
+    MAX_SMILES,
     MIN_READABLE,
     choose_sequences,
     match_names,
@@ -276,9 +277,10 @@ def _read_library(
     read = 0
     for row in read_molecules(path):
         read += 1
-        canonical = pairs.canonical_smiles(row.smiles, salts)
-        if canonical is None:
-            unread.append((f"line {row.line:,}", row.smiles, "is no molecule"))
+        canonical = pairs.canonical_smiles(row.smiles, salts)  # None for what is no molecule
+        if canonical is None or len(canonical) > MAX_SMILES:
+            what = "is no molecule" if canonical is None else f"has more than {MAX_SMILES:,} characters"
+            unread.append((f"line {row.line:,}", row.smiles, what))
         else:
             names.setdefault(canonical, row.name)
     if not names or len(unread) > (1 - MIN_READABLE) * read:

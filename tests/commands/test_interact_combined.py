@@ -178,6 +178,8 @@ def test_a_screen_states_what_each_rank_rests_on(combined, data, tmp_path):
     library = tmp_path / "library.smi"
     library.write_text(
         "CCCCCCCCc1ccc(O)cc1 new\nCc1ccc(O)cc1 known\nCc1ccc(O)cc1 again\nOC(C)=O.[Na] salt\n\nx\n"
+        + "C" * 10_000
+        + " polymer\n"
     )
     settings = {"data": data, "molecules": library, "compute": CPU, "quiet": True}
     for suffix, delimiter in ((".tsv", "\t"), (".csv", ",")):
@@ -201,7 +203,7 @@ def test_a_screen_states_what_each_rank_rests_on(combined, data, tmp_path):
         odds = [float(p) / (1 - float(p)) for p in (each.GetProp("probability"), row["probability"])]
         prevalence = read_json(combined / "results.json")["validation"]["prevalence"]
         assert odds[0] == pytest.approx(odds[1] * 0.01 / 0.99 * (1 - prevalence) / prevalence, rel=0.01)
-    assert "what it rests on" in (tmp_path / "ranked_report.html").read_text()
+    assert "adds to the log-odds" in (tmp_path / "ranked_report.html").read_text()
 
 
 @pytest.mark.parametrize(

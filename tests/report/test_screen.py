@@ -90,7 +90,7 @@ def test_a_split_fits_a_screen_if_what_is_new_in_it_was_new_in_the_test_part(spl
 def test_hits_are_shown_with_what_is_known_of_them_and_what_was_not_judged(page):
     text = page()
     assert '<th scope="row">1. a &lt;b&gt;</th>' in text
-    assert "<td>positive in training</td><td>4</td><td>none</td><td></td><td>CCO</td>" in text
+    assert "<td>positive in training</td><td>4</td><td>none</td><td></td>" in text
     assert f"<td>{'C' * LONGEST}...</td>" in text
     assert "Of the first 3, 1 was positive in training" in text
     assert "Of the first 3, 1 known positive was not in training." in text
@@ -127,7 +127,7 @@ def test_no_more_are_shown_than_said_and_attention_stands_with_its_caution(page)
 def test_a_molecule_stands_with_its_scaffold_its_nearest_positive_and_its_range(page):
     text = page(replace(SCREEN, outside=1, range_limit=0.31, grouped=100))
     assert "<td>ranks 4, 7</td>" in text
-    assert "<td>CCF (0.25); outside the range</td>" in text
+    assert "<td>similarity 0.25; outside the range</td>" in text
     assert "1 of the molecules is outside the chemical range" in text
     assert "similarity of 0.31 or more" in text
     assert "The first 3 scaffolds, each by its first molecule" in text
@@ -139,7 +139,10 @@ def test_a_molecule_stands_with_its_scaffold_its_nearest_positive_and_its_range(
 def test_what_a_combined_model_rests_on_and_a_prior_are_stated(page):
     reasons = {"node rate": -0.125, "matrix factorisation": 1.5, "boosting": 0.25, "nearest": 0.01}
     text = page(replace(SCREEN, first=[replace(FIRST[0], contributions=reasons)], prior=0.01))
-    assert "<td>matrix factorisation +1.50, boosting +0.25, node rate -0.12</td>" in text
+    assert "<td>-0.12</td><td>+1.50</td><td>+0.25</td><td>+0.01</td>" in text
+    assert "<td>0.900</td>" in text
+    sure = replace(SCREEN, first=[replace(FIRST[0], probability=0.99999)])
+    assert "<td>above 0.999</td>" in page(sure)
     assert "a set in which 1 % of the pairs interact, the prior that was given" in text
-    assert "what it rests on" not in page()
+    assert "log-odds" not in page()
     assert "a set in which 50 % of the pairs interact, as in validation" in page()
