@@ -126,6 +126,23 @@ def gains_table(records: Mapping[str, Run]) -> str:
     return table([*columns, "of each seed (95 % paired interval)", "better in", "worse in"], lines)
 
 
+def members_table(records: Mapping[str, Run]) -> str:
+    """One row a combined model and protocol: its AUROC and that of each member, means over the seeds."""
+    rows = [row for row in rows_of(records) if row.entries[0].get("members")]
+    names = list(dict.fromkeys(name for row in rows for name in row.entries[0]["members"]))
+    lines = [
+        [
+            *row.protocol,
+            *(figure(mean(row.entries, _member(name))) for name in names),
+            _mean(row, "auroc", "value"),
+        ]
+        + ["; ".join(figure(entry["scores"]["ece"]) for entry in row.entries)]
+        + ["; ".join(figure(entry["scores"]["brier"]) for entry in row.entries)]
+        for row in rows
+    ]
+    return table([*COLUMNS, *names, "combined", "its ECE, by seed", "its Brier score, by seed"], lines)
+
+
 def pairs_table(records: Mapping[str, Run]) -> str:
     """One row two models evaluated on the same pairs: the difference in AUROC, seed by seed."""
     several = _trained_twice(records)
@@ -188,12 +205,13 @@ def trained_table(records: Mapping[str, Run]) -> str:
     for name, run in sorted(
         records.items(), key=lambda item: (at.get(item[1]["metrics"]["split"], 9), item[0])
     ):
-        m, recipe = run["metrics"], run["recipe"]["train"]
+        m, recipe = run["metrics"], run["recipe"].get("train")
         model, training = m["model"], m["training"]
         lines.append(
             [name, model["kind"], m["split"], m["negatives"], f"{run['data']['parts']['train']['rows']:,}"]
-            + [f"{recipe['batch_size']}, {recipe['lr']:g} to {recipe['min_lr']:g}"]
-            + [f"{training['best_epoch']} of {training['epochs']}", duration(training["seconds"])]
+            + ["" if recipe is None else f"{recipe['batch_size']}, {recipe['lr']:g} to {recipe['min_lr']:g}"]
+            + ["" if recipe is None else f"{training['best_epoch']} of {training['epochs']}"]
+            + [duration(training["seconds"])]
             + [spread(m["validation"]["auroc"]), figure(m["node_rate_validation"])]
             + [f"{model['trained_parameters']:,} of {model['parameters']:,}", hardware(run)]
         )
@@ -212,6 +230,11 @@ def node_rate(rows: Sequence[Row], protocol: Protocol) -> float:
 
 def _best(row: Row) -> str:
     return f"{row.name}, {figure(mean(row.entries, _auroc))}"
+
+
+def _member(name: str) -> Callable[[Entry], float | None]:
+    """Return what gives the AUROC of a member of an evaluated model."""
+    return lambda entry: entry["members"].get(name, {}).get("value")
 
 
 def _sign(gain: Entry) -> int:
