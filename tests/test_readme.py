@@ -59,7 +59,7 @@ def test_commands_run_as_written(toy_fasta, tmp_path, monkeypatch):
     letters = "".join(toy_fasta.read_text().split(">")[1].splitlines()[1:]).upper()
     write_uses(tmp_path, "chr1", letters)
     simulate_pairs(tmp_path, seed=0)
-    rows = (tmp_path / "pairs.csv").read_text().splitlines()[:241]
+    rows = (tmp_path / "pairs.csv").read_text().splitlines()[:1201]
     (tmp_path / "pairs.csv").write_text("\n".join(rows) + "\n")
     gene = rows[1].split(",")[0]
     (tmp_path / "library.smi").write_text("CCO ethanol\nc1ccccc1 benzene\n")
@@ -77,7 +77,7 @@ def test_commands_run_as_written(toy_fasta, tmp_path, monkeypatch):
         "compare",
         "finetune",
         *["predict", "variants", "explain", "score", "compare"],
-        *["interact"] * 8,
+        *["interact"] * 10,
     ]
     assert [line.split()[1] for line in commands()] == verbs
     # the model, the budget and the size of a window; a genome so small needs a p-value so large
@@ -88,6 +88,7 @@ def test_commands_run_as_written(toy_fasta, tmp_path, monkeypatch):
         )
         line = line.replace("300,1500,1 --seeds 3", "1 --seeds 1")
         flags = "--epochs 1" if " interact train " in line else small.get(line.split()[1], "")
+        flags = "" if "combined" in line else flags
         assert main(shlex.split(f"{line} {flags}")[1:]) == 0, line
     for name in re.findall(r"`(outputs/[\w./]+)`", README):
         for mode in ("full", "vocab4"):
@@ -100,6 +101,7 @@ def test_commands_run_as_written(toy_fasta, tmp_path, monkeypatch):
     assert all(name in page for name in ("track.bw", "scored.vcf.gz", "explained", "scores.tsv"))
     assert (tmp_path / "runs" / "report.html").is_file()
     assert "ethanol" in (tmp_path / "ranked.tsv").read_text()
+    assert "ethanol" in (tmp_path / "best.sdf").read_text()
     (python,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     (tmp_path / "readme.py").write_text(python)
     names = runpy.run_path(str(tmp_path / "readme.py"))

@@ -43,6 +43,8 @@ MIN_RATE = 1e-6
 """Rates are clipped to this distance from 0 and 1, so that their log-odds are finite."""
 POWER = 2
 """Of the similarity by which molecules are weighted; the best of 1, 2 and 4 in validation of shared pairs."""
+DIGITS = 12
+"""Decimals of a product of factors: the solver's rounding errors beyond them would order ties."""
 DIGEST = 16  # bytes by which a gene or molecule is recognised
 CHUNK = 2**25  # similarities computed at a time
 
@@ -156,8 +158,8 @@ class PairKnowledge:
         left, right = _take(self.gene_factors, known_gene), _take(self.molecule_factors, known_molecule)
         weights = similarity**POWER * (self.pairs_of["positive molecule"] > 0)
         weights /= weights.sum(axis=1, keepdims=True) + MIN_RATE
-        partners = np.einsum("nk,nk->n", left, right)
-        theirs = np.einsum("nk,nk->n", left, (weights @ self.molecule_factors)[row])
+        partners = np.round(np.einsum("nk,nk->n", left, right), DIGITS)
+        theirs = np.round(np.einsum("nk,nk->n", left, (weights @ self.molecule_factors)[row]), DIGITS)
         gene_degree = np.sqrt(_take(self.pairs_of["positive gene"], known_gene))
         molecule_degree = np.sqrt(_take(self.pairs_of["positive molecule"], known_molecule))
         prevalence, folded = float(log_odds(self.prevalence)), query.bits.reshape(len(query.bits), -1, BITS)

@@ -47,6 +47,8 @@ HELD_NODES, HELD_PAIRS = 0.2, 0.1
 """Fractions of genes, of molecules, and of the other training pairs that members are fitted without, to learn
 how they do on what is new."""
 FOLDS = 5
+CONSTANT = 1e-9
+"""Standard deviation up to which a column is constant but for rounding, and is left out."""
 PENALTIES = (1e1, 1e2, 1e3)
 """L2 penalties of the combiner, for standardised columns and a loss summed over pairs; validation chooses."""
 
@@ -175,7 +177,9 @@ def _fit_state(
     splitter = selection.GroupKFold(min(FOLDS, len(np.unique(unit))), shuffle=True, random_state=seed)
     folds = [*splitter.split(label, groups=unit)]
     x, known = examples.columns[:, :columns], STATES[state] == "known"
-    combiner.mean[state, :columns], combiner.scale[state, :columns] = x.mean(axis=0), x.std(axis=0)
+    spread = x.std(axis=0)
+    combiner.mean[state, :columns] = x.mean(axis=0)
+    combiner.scale[state, :columns] = np.where(spread > CONSTANT, spread, 0.0)
     z = combiner.standardised(examples.columns, np.full(len(x), state))[:, :columns]
     repeats = 1.0 if known else len(label) / len(np.unique(unit))
     best: tuple[float, Numbers, float, bool] | None = None

@@ -139,6 +139,13 @@ def test_what_is_new_is_known_to_be_and_rests_on_no_count(predictor, data):
     assert (columns[~new_gene][:, counts[0]] > 0).all()
 
 
+def test_a_molecule_is_not_its_own_neighbour(predictor, data):
+    rows = np.arange(len(open_pairs(data).smiles))
+    similarity = predictor.model.knowledge.similarities(predictor.query, rows)
+    assert (np.diag(similarity) == 0).all()
+    assert (similarity.max(axis=1) > 0.2).all()
+
+
 def test_no_member_has_seen_a_pair_that_the_combiner_learns_from(data):
     pairs = open_pairs(data)
     train = pairs.parts["train"]

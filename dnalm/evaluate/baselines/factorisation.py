@@ -8,10 +8,9 @@ import numpy as np
 from dnalm.bootstrap import Numbers
 from dnalm.data.pairs import PairSet, Rows
 from dnalm.errors import import_extra
+from dnalm.models.pair_knowledge import DIGITS
 
 RANK = 32
-DIGITS = 12
-"""Decimals of a score: the solver's rounding errors beyond them would order ties."""
 
 
 def factorisation(
