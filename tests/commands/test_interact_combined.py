@@ -139,6 +139,13 @@ def test_what_is_new_is_known_to_be_and_rests_on_no_count(predictor, data):
     assert (columns[~new_gene][:, counts[0]] > 0).all()
 
 
+def test_the_partners_of_similar_molecules_say_with_whom_a_new_one_interacts(predictor, data):
+    pairs = open_pairs(data)
+    new = np.flatnonzero((pairs.molecule >= len(pairs.smiles) - NEW) & (pairs.gene < GENES - NEW))
+    columns, _ = predictor.columns(pairs.gene[new], pairs.molecule[new])
+    assert auroc(pairs.label[new], columns[:, COLUMNS.index("their partners")]) > 0.65
+
+
 def test_a_molecule_is_not_its_own_neighbour(predictor, data):
     rows = np.arange(len(open_pairs(data).smiles))
     similarity = predictor.model.knowledge.similarities(predictor.query, rows)

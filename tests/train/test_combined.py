@@ -8,7 +8,7 @@ from dnalm.models.combined import LIMIT, Combiner
 from dnalm.models.pair_knowledge import COLUMNS
 from dnalm.train.combined import Examples, fit_combiner
 
-pytest.importorskip("sklearn")
+LogisticRegression = pytest.importorskip("sklearn.linear_model").LogisticRegression
 WIDTH = len(COLUMNS)
 
 
@@ -71,5 +71,9 @@ def test_a_state_that_validation_lacks_is_completed_and_without_neural_members()
 def test_many_pairs_of_few_units_weigh_little():
     many, few = (examples(5000, 1, units=units)[0] for units in (2500, 10))
     none = many.take(np.zeros(0, dtype=np.int64))
-    penalties = [fit_combiner(each, none)[2]["new molecule"]["penalty"] for each in (many, few)]
+    combiners = [fit_combiner(each, none) for each in (many, few)]
+    penalties = [fitted["new molecule"]["penalty"] for *_, fitted in combiners]
     assert penalties[1] > 50 * penalties[0]
+    logits = combiners[1][0].logits(few.columns, few.state)  # calibrated, however large the penalty
+    slope = LogisticRegression().fit(logits[:, None], few.label).coef_[0, 0]
+    assert slope == pytest.approx(1.0, abs=0.05)
