@@ -128,6 +128,7 @@ def _first(screen: Screen, results: PairResults, comparisons: Sequence[PairCompa
         "screen_findings",
         screen=screen,
         short=_short,
+        shown_as=_probability,
         total=total,
         trust=trust(comparisons),
         spread=float(np.ptp(screen.probabilities)),
@@ -156,8 +157,12 @@ def _hits(screen: Screen) -> Table:
         columns += ["nearest positive of the gene", "same scaffold"]
     rows = []
     for each in screen.first:
-        probability = f"{each.probability:.3f}" if each.probability < NEARLY_ONE else "above 0.999"
-        cells: list[str | Picture] = [_titled(each), probability, each.known, f"{each.training_pairs:,}"]
+        cells: list[str | Picture] = [
+            _titled(each),
+            _probability(each.probability),
+            each.known,
+            f"{each.training_pairs:,}",
+        ]
         if molecules:
             near = f"similarity {each.positive_similarity:.2f}" if each.positive else "none"
             cells += [near + ("; outside the range" if each.outside else ""), _ranks(each.same_scaffold)]
@@ -185,6 +190,10 @@ def _details(screen: Screen) -> list[Table]:
     if first[0].contributions:
         caption += ", and what each member of the model adds to the log-odds, in nats"
     return [Table(f"{caption}.", [screen.ranked, *columns], rows)] if columns else []
+
+
+def _probability(value: float) -> str:
+    return f"{value:.3f}" if value < NEARLY_ONE else "above 0.999"
 
 
 def _titled(each: Ranked) -> str:

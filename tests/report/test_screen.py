@@ -143,6 +143,7 @@ def test_what_a_combined_model_rests_on_and_a_prior_are_stated(page):
     assert "<td>0.900</td>" in text
     sure = replace(SCREEN, first=[replace(FIRST[0], probability=0.99999)])
     assert "<td>above 0.999</td>" in page(sure)
+    assert "with a probability of above 0.999" in page(sure)
     assert "a set in which 1 % of the pairs interact, the prior that was given" in text
     assert "log-odds" not in page()
     assert "a set in which 50 % of the pairs interact, as in validation" in page()
