@@ -15,7 +15,7 @@ from dnalm.train.combined import CombinedConfig, CombinedRun
 from dnalm.train.pairs import RESULTS, PairRun, PairTrainingConfig
 
 MODELS = get_args(ModelName)  # each has a recipe of its name
-TABLES = ("encoders", "tuning", "attention", "train")  # of a recipe
+TABLES = ("encoders", "identity", "tuning", "attention", "train")  # of a recipe
 COMBINED = "combined"
 
 

@@ -76,6 +76,8 @@ class PairBatch(NamedTuple):
     molecule: Tensor  # int64, [B]: which of the M is each pair's
     bits: Tensor | None  # int16, [M, L]: fingerprints of the molecules, if one is read beside their encoder
     bits_real: Tensor | None  # bool, [M, L]
+    gene_identity: Tensor | None  # int64, [G]: rows of vectors of known genes, -1 for others
+    molecule_identity: Tensor | None  # int64, [M]: likewise
     labels: Tensor  # float, [B]: 1 for a pair that interacts
 
 
@@ -89,10 +91,16 @@ class PairTokens:
     """Whether a batch holds a gene of several pairs once; not if it must count for each pair, as in batch
     normalisation, or has other dropout in each."""
     bits: Source | None = None  # Fingerprints of the molecules, if one is read beside their encoder
+    identity: dict[str, Rows] | None = None
+    """By side, the row of each gene's, or molecule's, vector of its own, -1 where it has none."""
 
-    def take_molecules(self, rows: Rows) -> tuple[Tensor, ...]:
-        """Return molecules `rows` and their mask; and fingerprints and their mask, if there are any."""
-        return self.molecules.take(rows) + (() if self.bits is None else self.bits.take(rows))
+    def take(self, side: str, rows: Rows) -> tuple[Tensor | None, ...]:
+        """Return what is read of genes or molecules: tokens, mask, fingerprints, their mask, identity."""
+        tokens, real = (self.genes if side == "gene" else self.molecules).take(rows)
+        no_bits = self.bits is None or side == "gene"
+        bits, bits_real = (None, None) if no_bits else self.bits.take(rows)  # type: ignore[union-attr]
+        identity = None if self.identity is None else torch.from_numpy(self.identity[side][rows])
+        return tokens, real, bits, bits_real, identity
 
 
 @dataclass(frozen=True)
@@ -149,7 +157,9 @@ class PairBatches(EpochBatches):
         genes, gene = pairs.gene, np.arange(len(pairs))
         if tokens.distinct_genes:
             genes, gene = np.unique(genes, return_inverse=True)
-        bits = (None, None) if tokens.bits is None else tokens.bits.take(molecules)
-        taken = [*tokens.genes.take(genes), *tokens.molecules.take(molecules)]
+        *of_genes, _, _, gene_identity = tokens.take("gene", genes)
+        *of_molecules, bits, bits_real, molecule_identity = tokens.take("molecule", molecules)
         rows = [torch.from_numpy(gene), torch.from_numpy(molecule)]
-        return PairBatch._make([*taken, *rows, *bits, torch.from_numpy(pairs.label.astype(np.float32))])
+        beside = [bits, bits_real, gene_identity, molecule_identity]
+        label = torch.from_numpy(pairs.label.astype(np.float32))
+        return PairBatch._make([*of_genes, *of_molecules, *rows, *beside, label])

@@ -27,7 +27,7 @@ from dnalm.models.bags import KmerConfig, MorganConfig
 from dnalm.models.cross_attention import CrossAttentionBlock, CrossAttentionConfig, CrossAttentionHead
 from dnalm.models.gene_cnn import POOL, GeneCNNConfig
 from dnalm.models.heads import EncodedBatch
-from dnalm.models.pair import InteractionModel
+from dnalm.models.pair import InteractionModel, on_device
 from dnalm.models.pair_shape import InteractionShape
 from dnalm.models.pretrained import Spans
 
@@ -81,10 +81,8 @@ def attention_weights(
     assert isinstance(head, CrossAttentionHead)
     device, was_training = next(model.parameters()).device, model.training
     model.eval()
-    genes, genes_real = tokens.genes.take(np.array([gene]))
-    molecules = tokens.take_molecules(np.array([molecule]))
-    of_gene = model.encode("gene", genes.to(device), genes_real.to(device))
-    of_molecule = model.encode("molecule", *(each.to(device) for each in molecules))
+    of_gene = model.encode("gene", *on_device(tokens.take("gene", np.array([gene])), device))
+    of_molecule = model.encode("molecule", *on_device(tokens.take("molecule", np.array([molecule])), device))
     model.train(was_training)
     if not (of_gene.real.any() and of_molecule.real.any()):
         return None

@@ -134,7 +134,7 @@ class CombinedPredictor:
         self.model, self.query = model, model.knowledge.query(texts.sequences, texts.smiles)
         device = encoder.processor.fabric().device
         self._neural: list[Callable[[Rows, Rows], Numbers]] = [
-            partial(predict, each.to(device), encoder.tokens(each.shape, texts), together=True)  # type: ignore[arg-type]
+            partial(predict, each.to(device), encoder.tokens(each, texts), together=True)  # type: ignore[arg-type]
             for each in model.neural
         ]
 

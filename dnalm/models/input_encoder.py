@@ -2,7 +2,7 @@
 
 import errno
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from dnalm.models.core import load_core
 from dnalm.models.cross_attention import CrossAttentionConfig, PooledAttentionConfig
 from dnalm.models.dnabert2 import open_dnabert2
 from dnalm.models.heads import PairHeadConfig, Side
+from dnalm.models.pair import InteractionModel
 from dnalm.models.pair_shape import EncodersConfig, InteractionShape, PairTexts, TuningConfig
 from dnalm.models.pretrained import PretrainedConfig, PretrainedEncoder, Spans, TokenWindows, Window
 from dnalm.models.registry import encoders_for, entry_of
@@ -292,19 +293,24 @@ class InputEncoder:
 
     def tokens(
         self,
-        shape: InteractionShape,
+        model: InteractionModel,
         texts: PairTexts | PairSet,
         pretrained: Mapping[str, PretrainedEncoder] | None = None,
+        *,
+        all_frozen: bool = False,
     ) -> PairTokens:
         """Return what the encoders of a model read; a frozen one encodes each gene and molecule once, ever.
 
         `pretrained` encoders are open already; others are opened if needed, InputError if they are gone.
+        With `all_frozen` those that the model trains count as frozen too.
         """
+        shape = model.shape.frozen if all_frozen else model.shape
         sources: dict[str, Source] = {}
         for side in shape.pretrained:
             read = texts.sequences if side == "gene" else texts.smiles
             sources[side] = self._source(side, shape, read, (pretrained or {}).get(side))
-        return shape.tokens(texts, sources.get("gene"), sources.get("molecule"))
+        tokens = shape.tokens(texts, sources.get("gene"), sources.get("molecule"))
+        return replace(tokens, identity=model.identity_rows(texts))
 
     def missing(self, shape: InteractionShape, texts: PairTexts | PairSet) -> int:
         """Return how many genes and molecules frozen encoders would have to encode first."""

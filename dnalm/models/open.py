@@ -70,7 +70,7 @@ class OpenedInteraction:
         """
         if isinstance(self.model, CombinedModel):
             return self.model.predictor(encoder, texts)
-        tokens = encoder.tokens(self.model.shape, texts)
+        tokens = encoder.tokens(self.model, texts)
         model = self.model.to(encoder.processor.fabric().device)
         return partial(predict, model, tokens, together=True)
 

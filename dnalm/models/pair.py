@@ -4,7 +4,7 @@ Shapes: G genes; M molecules; B pairs; L tokens per gene or molecule; D width of
 predict.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,13 +16,14 @@ from torch import Tensor, nn
 from dnalm import process
 from dnalm.bootstrap import Numbers
 from dnalm.data.pair_batches import PairTokens, Source
-from dnalm.data.pairs import Rows
+from dnalm.data.pairs import PairSet, Rows
 from dnalm.models.bags import MorganBag
 from dnalm.models.cross_attention import CrossAttentionConfig, CrossAttentionHead
 from dnalm.models.heads import EncodedBatch, PairHead, Side
+from dnalm.models.identity import IdentityVectors
 from dnalm.models.layers import Model
 from dnalm.models.lora import merge_lora
-from dnalm.models.pair_shape import InteractionShape, TuningConfig
+from dnalm.models.pair_shape import InteractionShape, PairTexts, TuningConfig
 from dnalm.models.pretrained import ComputedStates, PretrainedEncoder, PretrainedStates, TokenWindows
 from dnalm.models.registry import entry_of
 
@@ -41,6 +42,7 @@ class InteractionModel(Model):
 
     gene: Any
     molecule: Any
+    identity: Any  # `IdentityVectors` by side, or None
     head: PairHead | CrossAttentionHead
 
     def __init__(
@@ -57,6 +59,14 @@ class InteractionModel(Model):
         self.morgan = None if shape.morgan is None else MorganBag(shape.morgan)
         for side in shape.pretrained:
             getattr(self, side).load_pretrained((pretrained or {}).get(side))
+        self.identity = None
+        if (known := shape.identities) is not None:
+            self.identity = nn.ModuleDict(
+                {
+                    "gene": IdentityVectors(known.genes, self.gene.width, known.dropout),
+                    "molecule": IdentityVectors(known.molecules, self.molecule.width, known.dropout),
+                }
+            )
         head = CrossAttentionHead if isinstance(shape.head, CrossAttentionConfig) else PairHead
         self.head = head(self.gene.width, self.molecule.width, shape.head)  # type: ignore[arg-type]
 
@@ -79,6 +89,19 @@ class InteractionModel(Model):
         self.shape = replace(self.shape, **merged)
         return bool(merged)
 
+    def set_known(self, texts: PairTexts) -> None:
+        """Set whose vectors a new model learns: the distinct genes and molecules of its training pairs."""
+        if self.identity is not None:
+            for side, known in (("gene", texts.sequences), ("molecule", texts.smiles)):
+                self.identity[side].set_known(known)
+
+    def identity_rows(self, texts: PairTexts | PairSet) -> dict[str, Rows] | None:
+        """Return the row of each gene's and each molecule's own vector, by side, -1 where it has none."""
+        if self.identity is None:
+            return None
+        read = {"gene": texts.sequences, "molecule": texts.smiles}
+        return {side: self.identity[side].rows(each) for side, each in read.items()}
+
     @torch.no_grad()
     def calibrate(self, tokens: PairTokens, genes: Rows, molecules: Rows) -> None:
         """Fit the scale of pretrained encoders' states to rows of the training part, up to `CALIBRATION`."""
@@ -90,19 +113,32 @@ class InteractionModel(Model):
             states, real = present_states(module, source, some).take(some)
             module.calibrate(states[real])
 
-    def encode(self, side: Side, tokens: Tensor, real: Tensor, *fingerprints: Any) -> EncodedBatch:
+    def encode(
+        self,
+        side: Side,
+        tokens: Tensor,
+        real: Tensor,
+        bits: Tensor | None = None,
+        bits_real: Tensor | None = None,
+        identity: Tensor | None = None,
+    ) -> EncodedBatch:
         """Map tokens of genes or molecules, cached states or windows, and their mask to what the head pairs.
 
         States of fingerprints (bits that are set, and their mask, [M, L]) follow those of molecules; if the
-        head makes one vector of all, the mean of each kind counts half.
+        head makes one vector of all, the mean of each kind counts half. The vector of a known gene or
+        molecule (its row in `identity`, [N]) is added to each of its states.
         """
         encoder = getattr(self, side)
         parts = [EncodedBatch(encoder(tokens, real), encoder.state_mask(real))]
         if self.morgan is not None and side == "molecule":
-            parts.append(EncodedBatch(self.morgan(*fingerprints), fingerprints[1]))
+            assert bits_real is not None
+            parts.append(EncodedBatch(self.morgan(bits, bits_real), bits_real))
             if self.head.one_vector:
                 parts = [part.mean() for part in parts]
         states, mask = (torch.cat(each, dim=1) for each in zip(*parts, strict=True))
+        if self.identity is not None:
+            assert identity is not None
+            states = states + mask.unsqueeze(-1) * self.identity[side](identity).unsqueeze(1)
         return self.head.encode(side, states, mask)
 
     def forward(
@@ -113,7 +149,10 @@ class InteractionModel(Model):
         molecules_real: Tensor,
         gene: Tensor,
         molecule: Tensor,
-        *fingerprints: Any,
+        bits: Tensor | None = None,
+        bits_real: Tensor | None = None,
+        gene_identity: Tensor | None = None,
+        molecule_identity: Tensor | None = None,
     ) -> Tensor:
         """Map pairs to logits, [B]; a gene or molecule of several pairs is encoded once.
 
@@ -124,10 +163,14 @@ class InteractionModel(Model):
             molecules_real: their mask.
             gene: int64, [B]: which of the G is each pair's.
             molecule: int64, [B]: which of the M is each pair's.
-            fingerprints: bits that are set in those of the molecules, and their mask, [M, L], if read too.
+            bits: those that are set in fingerprints of the molecules, [M, L], if they are read too.
+            bits_real: their mask, [M, L].
+            gene_identity: rows of vectors of known genes, int64 [G], -1 for others, if there are such.
+            molecule_identity: likewise, [M].
         """
-        of_genes = self.encode("gene", genes, genes_real)
-        of_molecules = self.encode("molecule", molecules, molecules_real, *fingerprints)
+        of_genes = self.encode("gene", genes, genes_real, identity=gene_identity)
+        beside = bits, bits_real, molecule_identity
+        of_molecules = self.encode("molecule", molecules, molecules_real, *beside)
         logits: Tensor = self.head(of_genes, of_molecules, gene, molecule)
         return logits
 
@@ -189,19 +232,23 @@ def present_states(encoder: nn.Module, source: Source, rows: Rows) -> Source:
     return ComputedStates(encoder.encoder, source, rows)
 
 
+def on_device(taken: Iterable[Tensor | None], device: torch.device) -> list[Any]:
+    """Return what `PairTokens.take` returned, on a device."""
+    return [None if each is None else each.to(device) for each in taken]
+
+
 def _encode(
     model: InteractionModel, side: Side, tokens: PairTokens, rows: Rows
 ) -> tuple[EncodedBatch, Tensor]:
     """Return the distinct among `rows`, encoded, and the index of each row among them, [N]."""
     device = next(model.parameters()).device
     source: Source = tokens.genes if side == "gene" else tokens.molecules
-    take = source.take if side == "gene" else tokens.take_molecules
     distinct, which = np.unique(rows, return_inverse=True)
     order = np.argsort(source.lengths(distinct), kind="stable")  # similar lengths together: little padding
     parts = []
     for at in range(0, len(order), ENCODE_BATCH):
-        taken = take(distinct[order[at : at + ENCODE_BATCH]])
-        parts.append(model.encode(side, *(each.to(device) for each in taken)))
+        taken = tokens.take(side, distinct[order[at : at + ENCODE_BATCH]])
+        parts.append(model.encode(side, *on_device(taken, device)))
     longest = max(part.states.shape[1] for part in parts)
     encoded = EncodedBatch(
         torch.cat([F.pad(part.states.float(), (0, 0, 0, longest - part.states.shape[1])) for part in parts]),

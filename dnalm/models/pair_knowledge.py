@@ -4,7 +4,6 @@ Shapes: G genes and M molecules of the training pairs; T training pairs; K rank 
 molecules of a query; n pairs of it; C columns; b molecules of a chunk; F bits of a fingerprint.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -19,6 +18,7 @@ from dnalm.bootstrap import Numbers
 from dnalm.data.epochs import Rows
 from dnalm.data.molecules import Bits, fingerprints, tanimoto
 from dnalm.models.boosted_trees import BITS, BoostedTrees, kmer_frequencies
+from dnalm.models.identity import find
 
 SCORES = {
     "node rate": ("gene rate", "molecule rate"),
@@ -45,7 +45,6 @@ POWER = 2
 """Of the similarity by which molecules are weighted; the best of 1, 2 and 4 in validation of shared pairs."""
 DIGITS = 12
 """Decimals of a product of factors: the solver's rounding errors beyond them would order ties."""
-DIGEST = 16  # bytes by which a gene or molecule is recognised
 CHUNK = 2**25  # similarities computed at a time
 
 
@@ -118,8 +117,8 @@ class PairKnowledge:
     def query(self, sequences: Sequence[str], smiles: Sequence[str]) -> PairQuery:
         """Return genes, upper-case DNA [H], and molecules, canonical SMILES [Q], as they are known here."""
         return PairQuery(
-            _find(self.genes, sequences),
-            _find(self.molecules, smiles),
+            find(self.genes, sequences),
+            find(self.molecules, smiles),
             fingerprints(smiles, self.bits.shape[1] * 8),
             kmer_frequencies(sequences),
         )
@@ -195,18 +194,6 @@ class PairKnowledge:
             alike = similarity[row[group][:, None], molecule[begin:end]]
             rate[group] = similarity_rate(alike, label[begin:end], self.prevalence)
         return log_odds(rate)
-
-
-def digests(texts: Sequence[str]) -> npt.NDArray[np.uint8]:
-    """Return what genes or molecules are recognised by, [len(texts), DIGEST]."""
-    found = b"".join(hashlib.sha256(text.encode()).digest()[:DIGEST] for text in texts)
-    return np.frombuffer(found, dtype=np.uint8).reshape(-1, DIGEST).copy()
-
-
-def _find(known: npt.NDArray[np.uint8], texts: Sequence[str]) -> Rows:
-    """Return the row of each text among the digests `known`, or -1; of equal ones the first."""
-    row = {each.tobytes(): at for at, each in reversed([*enumerate(known)])}
-    return np.array([row.get(each.tobytes(), -1) for each in digests(texts)], dtype=np.int64)
 
 
 def _take(values: npt.NDArray[Any], rows: Rows, missing: float = 0.0) -> Numbers:

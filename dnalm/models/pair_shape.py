@@ -11,6 +11,7 @@ from dnalm.models.bags import MorganConfig, set_bits
 from dnalm.models.cross_attention import CrossAttentionConfig, PooledAttentionConfig
 from dnalm.models.gene_cnn import GeneCNNConfig
 from dnalm.models.heads import PairHeadConfig
+from dnalm.models.identity import IdentityConfig
 from dnalm.models.pretrained import PretrainedConfig
 from dnalm.models.registry import Use, encoders_for, entry_of
 from dnalm.models.smiles_lstm import SmilesLSTMConfig
@@ -100,6 +101,7 @@ class InteractionShape:
     dna_length: int = 1000  # Bases read of a gene, from its start, unless its encoder is pretrained
     smiles_length: int = 200  # Characters read of a SMILES, likewise
     morgan: MorganConfig | None = None  # Of a fingerprint beside the encoder of molecules, as wide
+    identities: IdentityConfig | None = None  # Of vectors of known genes and molecules beside their encoders
 
     @property
     def names(self) -> tuple[str, str]:
@@ -110,9 +112,10 @@ class InteractionShape:
     @property
     def kind(self) -> str:
         """The model in a few words: original, its encoders' names, or foundation with its encoders' names."""
+        beside = "" if self.identities is None else " + identity"
         if isinstance(self.head, CrossAttentionConfig):
-            return f"foundation{'-pooled' if self.head.pooled else ''} ({' + '.join(self.names)})"
-        return "original" if self.names == ("cnn", "lstm") else "-".join(self.names)
+            return f"foundation{'-pooled' if self.head.pooled else ''} ({' + '.join(self.names)}{beside})"
+        return ("original" if self.names == ("cnn", "lstm") else "-".join(self.names)) + beside
 
     @property
     def pretrained(self) -> dict[str, PretrainedConfig]:
@@ -168,14 +171,19 @@ class InteractionShape:
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "InteractionShape":
         """Return the shape that `as_dict` has written."""
-        head, morgan = dict(content["head"]), content.get("morgan")  # no `morgan` in older models
+        head = dict(content["head"])
+        morgan, identities = content.get("morgan"), content.get("identities")  # not in older models
         shape = cls(
             _from_dict(content["gene"], "gene"),
             _from_dict(content["molecule"], "molecule"),
             HEADS[head.pop("name", "pair")](**head),  # nor a name of the head
             *(content[key] for key in ("characters", "dna_length", "smiles_length")),
         )
-        return shape if morgan is None else replace(shape, morgan=MorganConfig(**morgan))
+        return replace(
+            shape,
+            morgan=None if morgan is None else MorganConfig(**morgan),
+            identities=None if identities is None else IdentityConfig(**identities),
+        )
 
 
 def _name(config: Any) -> str:

@@ -26,10 +26,11 @@ from dnalm.evaluate.baselines.node_rate import node_rate
 from dnalm.evaluate.pair_scores import interaction_scores, probability
 from dnalm.files import lock
 from dnalm.models.combined import STATES, CombinedModel, CombinedPredictor, Combiner
+from dnalm.models.identity import digests
 from dnalm.models.input_encoder import InputEncoder, store_of
 from dnalm.models.open import open_interaction, unique_names
 from dnalm.models.pair import InteractionModel
-from dnalm.models.pair_knowledge import COLUMNS, PairKnowledge, digests
+from dnalm.models.pair_knowledge import COLUMNS, PairKnowledge
 from dnalm.process import Say, silent
 from dnalm.record import Record
 from dnalm.results import write

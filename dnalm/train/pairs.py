@@ -5,7 +5,7 @@ Shapes used below
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +17,18 @@ from torch import Tensor, nn
 
 from dnalm import checkpoint
 from dnalm.data.pair_batches import PairBatch, PairBatches, PairRows, PairTokens
-from dnalm.data.pairs import open_pairs
+from dnalm.data.pairs import PairSet, open_pairs
 from dnalm.errors import InputError, counted
 from dnalm.evaluate.auroc import auroc
 from dnalm.evaluate.baselines.ladder import check_classes
 from dnalm.evaluate.baselines.node_rate import node_rate
 from dnalm.evaluate.pair_scores import fit_temperature, interaction_scores, probability
 from dnalm.models.cross_attention import CrossAttentionConfig
+from dnalm.models.identity import IdentityConfig, IdentityOptions
 from dnalm.models.input_encoder import InputEncoder, attention_of, shape_of, store_of
 from dnalm.models.open import open_interaction
 from dnalm.models.pair import InteractionModel, predict
-from dnalm.models.pair_shape import EncodersConfig, InteractionShape, TuningConfig
+from dnalm.models.pair_shape import EncodersConfig, InteractionShape, PairTexts, TuningConfig
 from dnalm.models.pretrained import PretrainedConfig
 from dnalm.models.smiles_lstm import smiles_characters
 from dnalm.results import write
@@ -41,7 +42,7 @@ Numbers = npt.NDArray[np.float64]
 TRAIN_SAMPLE = 4096
 """Training pairs, evenly spread, on which the training loss is measured at each evaluation."""
 RESULTS = "results.json"
-SAME = ("gene", "molecule", "head", "characters", "morgan", "dna_length", "smiles_length")
+SAME = ("gene", "molecule", "head", "characters", "morgan", "identities", "dna_length", "smiles_length")
 """Fields of a shape that a run shares with the one it begins with."""
 
 
@@ -59,6 +60,7 @@ class PairTrainingConfig:
     """A run whose weights this one begins with, of the same encoders and head; its frozen encoders may be
     trained now."""
     encoders: EncodersConfig = field(default_factory=EncodersConfig)
+    identity: IdentityOptions = field(default_factory=IdentityOptions)
     tuning: TuningConfig = field(default_factory=TuningConfig)
     attention: CrossAttentionConfig = field(default_factory=CrossAttentionConfig)
     train: EpochConfig = field(default_factory=EpochConfig)
@@ -176,19 +178,23 @@ class PairRun(TrainingRun):
         self.folder, self.files = config.out, [config.out / RESULTS]
         self.check_folder(reads=config.init_from)
         self.pairs = pairs = open_pairs(config.data)
-        trained = np.unique(pairs.molecule[pairs.parts["train"]])  # other characters cannot be learned
+        trained = training_texts(pairs)
         shape, self.pretrained = shape_of(
             config.encoders,
-            lambda: smiles_characters((pairs.smiles[row] for row in trained), config.encoders.smiles_length),
+            lambda: smiles_characters(trained.smiles, config.encoders.smiles_length),
             attention_of(config.model, config.attention),
             config.tuning,
         )
+        if config.identity.identity:
+            counts = len(trained.sequences), len(trained.smiles)
+            shape = replace(shape, identities=IdentityConfig(*counts, config.identity.identity_dropout))
         cautions = [encoder.caution for encoder in self.pretrained.values() if encoder.caution]
         for caution in cautions:
             say(caution)
         torch.manual_seed(run.seed)
         self.model = InteractionModel(shape, self.pretrained)
         self.model.prepare_training(config.tuning)
+        self.model.set_known(trained)
         self.about = {
             "kind": shape.kind,
             "parameters": self.model.parameter_count + shape.frozen_parameters,
@@ -262,7 +268,8 @@ class PairRun(TrainingRun):
 
         Returns the content of results.json; None in all but the first of several processes.
         """
-        config, pairs, tables = self.config, self.pairs, ("encoders", "tuning", "attention", "train")
+        config, pairs = self.config, self.pairs
+        tables = ("encoders", "identity", "tuning", "attention", "train")
         self._encode()
         return self.fit(
             recipe,
@@ -283,8 +290,8 @@ class PairRun(TrainingRun):
         """Make the task, with all that frozen encoders read encoded; calibrate a new model."""
         config, model, pairs, shape = self.config, self.model, self.pairs, self.model.shape
         late = config.tuning.unfreeze_at_epoch
-        early = self.inputs.tokens(shape.frozen, pairs, self.pretrained) if late else None
-        tokens = self.inputs.tokens(shape, pairs, self.pretrained)
+        early = self.inputs.tokens(model, pairs, self.pretrained, all_frozen=True) if late else None
+        tokens = self.inputs.tokens(model, pairs, self.pretrained)
         train, validation = PairRows.of(pairs, "train"), PairRows.of(pairs, "validation")
         self.task = InteractionTask(
             shape, tokens, train, validation, self.about, early=early, early_epochs=late
@@ -331,6 +338,14 @@ class PairRun(TrainingRun):
         }
         write(config.out / RESULTS, results)
         return results
+
+
+def training_texts(pairs: PairSet) -> PairTexts:
+    """Return the distinct genes and molecules of the training pairs."""
+    rows = pairs.parts["train"]
+    genes, molecules = np.unique(pairs.gene[rows]), np.unique(pairs.molecule[rows])
+    sequences = list(dict.fromkeys(pairs.sequences[row] for row in genes))
+    return PairTexts(sequences, [pairs.smiles[row] for row in molecules])
 
 
 def _essence(part: Any) -> Any:

@@ -112,7 +112,7 @@ def _encoder(config: EncodersConfig, option: str, tensors: bool) -> Iterator[str
 def _step(model: InteractionModel, pretrained: dict[str, PretrainedEncoder], processor: Processor) -> float:
     """Take a step forward and backward, and return the loss."""
     with tempfile.TemporaryDirectory() as folder:
-        tokens = InputEncoder(Path(folder), processor, silent).tokens(model.shape, SAMPLE, pretrained)
+        tokens = InputEncoder(Path(folder), processor, silent).tokens(model, SAMPLE, pretrained)
         model.calibrate(tokens, PAIRS.gene, PAIRS.molecule)
         task, fabric = InteractionTask(model.shape, tokens, PAIRS, PAIRS), processor.fabric()
         wrapped = fabric.setup_module(model)

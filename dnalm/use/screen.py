@@ -231,7 +231,7 @@ def rank(
     score = probability(logits / opened.temperature + shift)
     ranking = Ranking(candidates, score, np.lexsort((np.array(candidates.names), -score)), contributions)
     if top and isinstance(opened.model, InteractionModel):
-        tokens = encoder.tokens(opened.model.shape, texts)
+        tokens = encoder.tokens(opened.model, texts)
         ranking.attention.extend(_attention(opened.model, encoder, tokens, ranking, top))
     return ranking
 

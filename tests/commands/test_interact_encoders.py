@@ -76,7 +76,7 @@ def test_each_gene_is_encoded_once_ever(foundation, pair_folder, encoded):
 def test_results_count_frozen_parameters_and_states_are_scaled_by_training_genes(foundation, monkeypatch):
     run(foundation)
     model, pairs = open_interaction(foundation.out).model, open_pairs(foundation.data)
-    tokens = inputs(foundation.store).tokens(model.shape, pairs)
+    tokens = inputs(foundation.store).tokens(model, pairs)
     frozen, results = model.shape.gene, read_json(foundation.out / "results.json")
     assert (frozen.frozen, frozen.causal) == (True, True)
     assert results["model"]["trained_parameters"] == model.parameter_count
@@ -111,13 +111,13 @@ def test_an_encoder_that_is_gone_is_needed_only_where_states_are_missing(foundat
     options = replace(foundation, encoders=replace(foundation.encoders, dna_encoder=str(gone)))
     run(options)
     shutil.rmtree(gone)
-    shape, pairs = open_interaction(options.out).model.shape, open_pairs(options.data)
-    inputs(options.store).tokens(shape, pairs)
+    model, pairs = open_interaction(options.out).model, open_pairs(options.data)
+    inputs(options.store).tokens(model, pairs)
     with pytest.raises(InputError, match="cannot be opened"):
-        inputs(tmp_path / "empty").tokens(shape, pairs)
+        inputs(tmp_path / "empty").tokens(model, pairs)
     shutil.copytree(binding.outputs / "full", gone)
     with pytest.raises(InputError, match="other weights"):
-        inputs(tmp_path / "empty").tokens(shape, pairs)
+        inputs(tmp_path / "empty").tokens(model, pairs)
     with pytest.raises(InputError, match="resume"):
         run(replace(options, run=replace(RUN, resume=True)))
 

@@ -82,7 +82,7 @@ def changed(before, after):
 def opened(options):
     """Return the run's best model, the pairs and the tokens."""
     model, pairs = open_interaction(options.out).model, open_pairs(options.data)
-    return model, pairs, InputEncoder(options.store, CPU.processor(), print).tokens(model.shape, pairs)
+    return model, pairs, InputEncoder(options.store, CPU.processor(), print).tokens(model, pairs)
 
 
 def logits_of(options):
@@ -213,7 +213,7 @@ def test_a_fingerprint_beside_another_encoder_is_read(options, model):
     alone = predict(made, tokens, pairs.gene[:1], pairs.molecule[:1])
     np.testing.assert_allclose(alone, logits[:1], atol=1e-5)  # float32, other padding
     if model == "foundation-pooled":  # of one vector it is half, however many bits it has
-        letters, real, bits, bits_real = tokens.take_molecules(np.arange(3))
+        letters, real, bits, bits_real, _ = tokens.take("molecule", np.arange(3))
         with torch.no_grad():
             found = made.encode("molecule", letters, real, bits, bits_real).states[:, 0]
             states = made.molecule(letters, real)
