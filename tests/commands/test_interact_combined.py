@@ -97,7 +97,7 @@ def neural(data, tmp_path_factory):
 def combined(data, neural, tmp_path_factory):
     out = tmp_path_factory.mktemp("combined") / "all of it"
     with pytest.MonkeyPatch.context() as patch:  # neural members count where validation suffices
-        patch.setattr("dnalm.train.combined.MIN_STATE", 300)
+        patch.setattr("dnalm.train.combiner.MIN_STATE", 300)
         run(options(data, out, neural))
     return out
 
