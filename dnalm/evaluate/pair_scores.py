@@ -15,12 +15,14 @@ import numpy.typing as npt
 from dnalm.bootstrap import Numbers
 from dnalm.data.pairs import Rows
 from dnalm.errors import InputError
-from dnalm.evaluate.auroc import area_estimates
+from dnalm.evaluate.auroc import area_estimates, auroc
 
 Labels = npt.NDArray[np.uint8]
 
 BINS = 15
 """Bins of the calibration error, of equally many pairs, and of the reliability diagram, of equal width."""
+COUNTS = (0, 1, 4, 16, 64, 256, 1024)
+"""First counts of the bins of training pairs."""
 TOP = 0.01
 """Fraction of the ranking that a screen would follow up, for the enrichment factor."""
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 100.0
@@ -82,6 +84,22 @@ def grouped_auroc(label: Labels, score: Numbers, group: Rows) -> dict[str, Any]:
     both = (positives > 0) & (negatives > 0)
     won = ranks[both] - positives[both] * (positives[both] + 1) / 2
     return {"value": _mean(won / (positives[both] * negatives[both])), "groups": int(both.sum())}
+
+
+def auroc_by_count(label: Labels, score: Numbers, count: Rows) -> list[dict[str, Any]]:
+    """Return the AUROC of pairs by how many training pairs their gene, or molecule, has; all arrays [N].
+
+    Returns:
+        One entry a bin of counts, JSON values of `results.CountBin`; empty bins are left out.
+    """
+    found = []
+    bin_of = np.searchsorted(COUNTS, count, side="right") - 1
+    for row, first in enumerate(COUNTS):
+        if (inside := bin_of == row).any():
+            last = COUNTS[row + 1] - 1 if row + 1 < len(COUNTS) else None
+            area = auroc(label[inside], score[inside])
+            found.append({"first": first, "last": last, "rows": int(inside.sum()), "auroc": area})
+    return found
 
 
 def enrichment(label: Labels, score: Numbers, top: float = TOP) -> float:

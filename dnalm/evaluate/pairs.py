@@ -20,7 +20,7 @@ from dnalm.data.pairs import PairSet, Part, Rows
 from dnalm.errors import InputError
 from dnalm.evaluate.auroc import area_estimates, paired_auroc
 from dnalm.evaluate.baselines.ladder import check_classes, ladder_scores
-from dnalm.evaluate.pair_scores import fit_temperature, interaction_scores, probability
+from dnalm.evaluate.pair_scores import auroc_by_count, fit_temperature, interaction_scores, probability
 from dnalm.files import read_json
 from dnalm.models.combined import CombinedPredictor
 from dnalm.models.input_encoder import InputEncoder
@@ -39,9 +39,16 @@ class EvaluatedModel:
     about: dict[str, Any]  # its description in results
     path: str
     predict: Callable[[Rows, Rows], Numbers]  # maps rows of genes [N] and of molecules [N] to logits, [N]
-    members: Callable[[Rows, Rows], dict[str, Numbers]] | None = (
-        None  # scores of its members, where it has any
-    )
+    members: Callable[[Rows, Rows], dict[str, Numbers]] | None = None
+    """Scores of its members, where it has any."""
+    temperature: float | None = None  # of its logits; None if the validation part is to fit it
+
+    def calibration(self, pairs: PairSet) -> float:
+        """Return the temperature that its logits are divided by."""
+        if self.temperature is not None:
+            return self.temperature
+        rows = pairs.parts["validation"]
+        return fit_temperature(self.predict(pairs.gene[rows], pairs.molecule[rows]), pairs.label[rows])
 
 
 def check_part(pairs: PairSet, part: Part) -> None:
@@ -92,8 +99,9 @@ def _with_inputs(
     """Return an opened model with the encoded genes and molecules of the set."""
     about = opened.about | {"weights": weights_digest(opened.model)}
     predictor = opened.predictor(encoder, pairs)
-    members = predictor.member_scores if isinstance(predictor, CombinedPredictor) else None
-    return EvaluatedModel(about, str(path), predictor, members)
+    if isinstance(predictor, CombinedPredictor):  # validation fitted its combiner: not to be used again
+        return EvaluatedModel(about, str(path), predictor, predictor.member_scores, opened.temperature)
+    return EvaluatedModel(about, str(path), predictor)
 
 
 def evaluate_pairs(
@@ -169,9 +177,7 @@ def _ensemble(models: Mapping[str, EvaluatedModel], pairs: PairSet) -> Evaluated
 
     @cache
     def temperatures() -> list[float]:
-        rows = pairs.parts["validation"]
-        gene, molecule, label = pairs.gene[rows], pairs.molecule[rows], pairs.label[rows]
-        return [fit_temperature(each.predict(gene, molecule), label) for each in members]
+        return [each.calibration(pairs) for each in members]
 
     def predict(gene: Rows, molecule: Rows) -> Numbers:
         """Return the mean of the calibrated logits of all members, [N]."""
@@ -190,13 +196,10 @@ def _ensemble(models: Mapping[str, EvaluatedModel], pairs: PairSet) -> Evaluated
 
 def _evaluate_model(model: EvaluatedModel, pairs: PairSet, part: Part) -> tuple[dict[str, Any], Numbers]:
     """Return the results of one model, and its probabilities, [N]."""
-    rows, validation = pairs.parts[part], pairs.parts["validation"]
+    rows = pairs.parts[part]
     gene, molecule = pairs.gene[rows], pairs.molecule[rows]
-    logits = held_out = model.predict(gene, molecule)
-    if part != "validation":
-        held_out = model.predict(pairs.gene[validation], pairs.molecule[validation])
-    temperature = fit_temperature(held_out, pairs.label[validation])
-    score = probability(logits, temperature)
+    temperature = model.calibration(pairs)
+    score = probability(model.predict(gene, molecule), temperature)
     draws = np.random.default_rng(SEED)
     other_genes = probability(model.predict(permute_nodes(gene, draws), molecule), temperature)
     other_molecules = probability(model.predict(gene, permute_nodes(molecule, draws)), temperature)
@@ -230,10 +233,14 @@ def permute_nodes(node: Rows, draws: np.random.Generator) -> Rows:
 
 
 def _scores_of(pairs: PairSet, rows: Rows, score: Numbers) -> dict[str, Any]:
-    """Return the scores of all rows, and of those whose gene has an mRNA or CDS; None if there are none."""
+    """Return the scores of all rows, of those whose gene has an mRNA or CDS, and by training pairs."""
     known = pairs.has_transcript()[rows]
     sequenced = _scores(pairs, rows[known], score[known]) if known.any() else None
-    return {"scores": _scores(pairs, rows, score), "sequenced": sequenced}
+    seen = {}
+    for side, node in (("gene", pairs.gene), ("molecule", pairs.molecule)):
+        counts = np.bincount(node[pairs.parts["train"]], minlength=node.max() + 1)[node[rows]]
+        seen[side] = auroc_by_count(pairs.label[rows], score, counts)
+    return {"scores": _scores(pairs, rows, score), "sequenced": sequenced, "by_training_pairs": seen}
 
 
 def _scores(pairs: PairSet, rows: Rows, score: Numbers) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from dnalm.bootstrap import Estimate
 from dnalm.report.figures import ABOVE, BLUE, GREY, INK, VERMILION, legend_below, new_figure, styles
-from dnalm.results.pairs import Reliability
+from dnalm.results.pairs import CountBin, Reliability
 
 CHANCE = 0.5
 """AUROC of guessing."""
@@ -20,6 +20,8 @@ MIN_R_RANGE = 0.02
 """Least length of an axis of R, so that a small difference does not look large."""
 BINS = 50
 """Of a histogram of probabilities."""
+MIN_BIN = 200
+"""Pairs in a bin of training counts whose AUROC is drawn."""
 MIN_PAIRS = 10
 """Pairs in a bin whose fraction of positives is drawn: with fewer it is mostly chance."""
 
@@ -136,6 +138,42 @@ def reliability(bins: Mapping[str, Reliability], everyone: Sequence[str] | None 
     right.set_ylim(bottom=0)
     legend_below(figure, left)
     return figure
+
+
+def auroc_by_training_pairs(
+    bins: Mapping[str, Mapping[str, Sequence[CountBin]]], everyone: Sequence[str] | None = None
+) -> Figure:
+    """Draw AUROC against how many training pairs the gene has, and the molecule, of each model or baseline.
+
+    Bins of fewer than `MIN_BIN` pairs are left out; what is outside of `everyone` is grey.
+    """
+    figure, axes = new_figure("AUROC by how often gene and molecule were in training", 9.6, 4.4, panels=2)
+    for side, panel in zip(("gene", "molecule"), axes, strict=True):
+        panel.axhline(CHANCE, color=INK, linestyle=":", linewidth=1.2)
+        first = {one.first: one for each in bins.values() for one in each[side] if one.rows >= MIN_BIN}
+        at = {key: place for place, key in enumerate(sorted(first))}
+        for name, style in styles(list(bins), everyone).items():
+            some = [one for one in bins[name][side] if one.rows >= MIN_BIN]
+            panel.plot(
+                [at[one.first] for one in some],
+                [one.auroc for one in some],
+                marker="o",
+                markersize=4.5,
+                linewidth=1.6,
+                label=name,
+                **style,
+            )
+        panel.set_xticks(range(len(at)), [_count_range(first[key]) for key in at])
+        panel.set(xlabel=f"training pairs of the {side}", ylabel="AUROC")
+    legend_below(figure, axes[0], 3)
+    return figure
+
+
+def _count_range(one: CountBin) -> str:
+    """Return the range of a bin for a reader."""
+    if one.last is None:
+        return f"{one.first}+"
+    return str(one.first) if one.last == one.first else f"{one.first}-{one.last}"
 
 
 def probabilities(values: npt.NDArray[np.float64], prevalence: float) -> Figure:

@@ -9,7 +9,14 @@ from dnalm.bootstrap import RESAMPLES
 from dnalm.errors import counted
 from dnalm.report.comparisons import NODE_RATE, PairComparison, PairRuns, ranked, read_pairs
 from dnalm.report.figures import duration, epoch_curves
-from dnalm.report.figures_scores import MIN_PAIRS, Panel, auroc_intervals, reliability
+from dnalm.report.figures_scores import (
+    MIN_BIN,
+    MIN_PAIRS,
+    Panel,
+    auroc_by_training_pairs,
+    auroc_intervals,
+    reliability,
+)
 from dnalm.report.pages import Chapter, Picture, Table, how_made, picture
 from dnalm.report.sentences import conditions, gain_text, interval, number, pair_findings, paragraphs
 
@@ -123,7 +130,7 @@ def _figures(runs: PairRuns, titled: Titled) -> list[Picture]:
         )
         figure = partial(auroc_intervals, panels, "AUROC where the gene has an mRNA or a CDS", names)
         pictures.append(picture(figure, caption, "AUROC over the sequenced part"))
-    return [*pictures, *_reliability(titled, names), *_curves(runs)]
+    return [*pictures, *_by_training_pairs(titled, names), *_reliability(titled, names), *_curves(runs)]
 
 
 def _panel(title: str, comparison: PairComparison, *, sequenced: bool) -> Panel:
@@ -134,6 +141,26 @@ def _panel(title: str, comparison: PairComparison, *, sequenced: bool) -> Panel:
     rate, rows = own if sequenced else comparison.node_rate, max((s.rows for s in scores.values()), default=0)
     heading = f"{title.rpartition(', node rate')[0]}; {counted(rows, 'pair')}, node rate {number(rate)}"
     return Panel(heading, {name: one.auroc for name, one in scores.items()}, node_rate=rate)
+
+
+def _by_training_pairs(titled: Titled, names: Sequence[str]) -> list[Picture]:
+    """Draw where each model ranks well: by how often gene and molecule were in training, of the test part."""
+    pictures = []
+    for title, c in titled.items():
+        shown = [*ranked(c.models)[:MOST_LINES], *c.baselines]
+        bins = {name: c.entries[name].by_training_pairs for name in shown}
+        known = {name: one for name, one in bins.items() if one}
+        if c.part != "test" or not known:
+            continue
+        pictures.append(
+            picture(
+                partial(auroc_by_training_pairs, known, names),
+                f"{title}. AUROC by the number of training pairs of the gene (left) or the molecule (right); "
+                f"models in colour, baselines in grey. Ranges of fewer than {MIN_BIN} pairs are left out.",
+                "AUROC by number of training pairs",
+            )
+        )
+    return pictures
 
 
 def _reliability(titled: Titled, names: Sequence[str]) -> list[Picture]:

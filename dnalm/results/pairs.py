@@ -46,6 +46,15 @@ class PairModelInfo:
     weights: str | None = None
 
 
+class CountBin(NamedTuple):
+    """AUROC of pairs whose gene, or molecule, has `first` to `last` training pairs, or more if None."""
+
+    first: int
+    last: int | None
+    rows: int
+    auroc: float
+
+
 class Gain(NamedTuple):
     """AUROC of a model minus that of the best baseline, paired."""
 
@@ -68,6 +77,7 @@ class PairEntry:
     shuffled_genes: PairScores | None = None
     shuffled_molecules: PairScores | None = None
     minus_best_baseline: Gain | None = None
+    by_training_pairs: dict[str, list[CountBin]] | None = None  # of the gene, and of the molecule
 
     @property
     def score(self) -> Estimate:

@@ -185,6 +185,7 @@ def test_an_evaluation_has_every_member_beside_it(combined, data, tmp_path, caps
     expected = {"node rate", "matrix factorisation", "similar molecules' partners", "nearest molecules"}
     assert entry["members"].keys() == expected | {"gradient boosting", "kmer"}
     assert all(entry["scores"]["auroc"]["value"] > each["value"] for each in entry["members"].values())
+    assert entry["temperature"] == 1.0  # not fitted again to the pairs that fitted the combiner
     assert "all of it: matrix factorisation" in capsys.readouterr().out
 
 

@@ -7,6 +7,7 @@ from dnalm.errors import InputError
 from dnalm.evaluate.auroc import auroc
 from dnalm.evaluate.pair_scores import (
     BINS,
+    auroc_by_count,
     calibration_error,
     enrichment,
     fit_temperature,
@@ -31,6 +32,20 @@ def test_mean_auroc_of_groups_with_both_classes(pairs):
     found = grouped_auroc(label, score, gene)
     assert found["value"] == pytest.approx(np.mean(each), abs=1e-12)
     assert found["groups"] == len(each) < len(np.unique(gene))
+
+
+def test_auroc_by_how_many_training_pairs_there_are():
+    count = np.array([0, 0, 0, 1, 3, 4, 15, 5000, 5000])
+    label = np.array([1, 0, 0, 1, 0, 1, 1, 0, 1], dtype=np.uint8)
+    score = np.array([0.5, 0.1, 0.9, 0.2, 0.3, 0.6, 0.7, 0.4, 0.4])
+    found = auroc_by_count(label, score, count)
+    assert [(one["first"], one["last"], one["rows"]) for one in found] == [
+        (0, 0, 3),
+        (1, 3, 2),
+        (4, 15, 2),
+        (1024, None, 2),
+    ]
+    assert [one["auroc"] for one in found] == pytest.approx([0.5, 0.0, np.nan, 0.5], nan_ok=True)
 
 
 def test_enrichment_worked_out_by_hand():

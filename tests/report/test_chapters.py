@@ -179,6 +179,20 @@ def test_the_test_part_speaks_for_its_validation_part_and_no_auroc_stands_alone(
     assert "<kmer>" not in page
 
 
+def test_an_evaluation_shows_where_models_rank_well(tmp_path):
+    evaluation = make_evaluation({"original": 0.7})
+    for part, pictures in (("test", 1), ("validation", 0)):
+        for entry in (*evaluation["models"].values(), evaluation["ladder"]["node rate"]):
+            one = {"first": 4, "last": 15, "rows": 900, "auroc": 0.6}
+            entry["by_training_pairs"] = {"gene": [one], "molecule": [one]}
+        write_json(tmp_path / "evaluation.json", evaluation | {"part": part})
+        drawn = [
+            one for one in pair_chapter([tmp_path]).figures if one.alt.endswith("number of training pairs")
+        ]
+        assert len(drawn) == pictures
+        assert all(one.png for one in drawn)
+
+
 def test_the_pair_table_has_the_figures_of_the_file(no_pictures, tmp_path):
     evaluation = make_evaluation({"original": 0.7}, negatives="none") | {"warnings": ["something is <odd>"]}
     evaluation["ladder"]["node rate"]["sequenced"] = None

@@ -18,7 +18,7 @@ from dnalm.report.figures_scores import Panel
 from dnalm.results import decode
 from dnalm.results.binding import BindingDetail, Density, Track
 from dnalm.results.language import LanguageMetrics
-from dnalm.results.pairs import Reliability
+from dnalm.results.pairs import CountBin, Reliability
 from dnalm.results.schema import Training
 from tests.report.invented import make_run
 
@@ -51,6 +51,14 @@ def trained(history, best_epoch=1):
     return Training(len(history["epoch"]) - 1, best_epoch, 9.0, history)
 
 
+COUNTS = {
+    "gene": [
+        CountBin(0, 0, 500, 0.55),
+        CountBin(1, 3, scores.MIN_BIN - 1, 0.9),
+        CountBin(1024, None, scores.MIN_BIN, 0.7),
+    ],
+    "molecule": [CountBin(1, 3, 1000, 0.6)],
+}
 EVERY = {
     "loss_curve": lambda: training.loss_curve(metrics(), "A title"),
     "markov_ladder": lambda: training.markov_ladder({"full": metrics(), "vocab4": metrics("vocab4", 1.972)}),
@@ -60,6 +68,7 @@ EVERY = {
     "performance_comparison": lambda: scores.performance_comparison([R, UNKNOWN]),
     "auroc_intervals": lambda: scores.auroc_intervals([AUROC, UNKNOWN]),
     "reliability": lambda: scores.reliability({"a": BINS}),
+    "auroc_by_training_pairs": lambda: scores.auroc_by_training_pairs({"a": COUNTS}),
     "probabilities": lambda: scores.probabilities(np.array([0.1, 0.55, 1.0]), 0.25),
     "tracks": lambda: predictions.tracks(DETAILS),
     "density": lambda: predictions.density({"a": DENSITY, "b": DENSITY}),
@@ -210,6 +219,17 @@ def test_a_probability_is_counted_in_its_bin_and_almost_empty_bins_are_left_out(
     assert [counts[0], counts[2], counts[-1], counts.sum()] == [1, 2, 1, 4]
     assert edges[2] == pytest.approx(0.04)
     assert upright(axes) == [0.25]
+
+
+def test_auroc_by_training_pairs_leaves_small_bins_out_and_names_ranges():
+    other = {"gene": [CountBin(4, 15, 900, 0.6)], "molecule": []}
+    gene, molecule = scores.auroc_by_training_pairs({"a": COUNTS, "b": other}, ["a"]).axes
+    chance, first, second = (line.get_data() for line in gene.lines)
+    assert [list(values) for values in first] == [[0, 2], [0.55, 0.7]]
+    assert [list(values) for values in second] == [[1], [0.6]]
+    assert [text.get_text() for text in gene.get_xticklabels()] == ["0", "4-15", "1024+"]
+    assert [text.get_text() for text in molecule.get_xticklabels()] == ["1-3"]
+    assert chance[1] == [0.5, 0.5]
 
 
 def test_tracks_show_truth_as_area_and_the_position_in_the_genome():
