@@ -77,7 +77,7 @@ def test_commands_run_as_written(toy_fasta, tmp_path, monkeypatch):
         "compare",
         "finetune",
         *["predict", "variants", "explain", "score", "compare"],
-        *["interact"] * 10,
+        *["interact"] * 11,
     ]
     assert [line.split()[1] for line in commands()] == verbs
     # the model, the budget and the size of a window; a genome so small needs a p-value so large

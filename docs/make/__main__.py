@@ -27,6 +27,8 @@ PAGES = (
     "appendix",
     "tutorial-tracks-and-variants",
 )
+PUBLISHED = "published-"
+"""What records of the published recipes of pair models begin with: of one seed, in tables of their own."""
 
 
 def values(records: Path, results: Path) -> dict[str, Any]:
@@ -49,9 +51,12 @@ def values(records: Path, results: Path) -> dict[str, Any]:
         "evaluated": markdown.of_verbs(every, "evaluate"),
         "readouts": markdown.of_verbs(every, "readout"),
         "used": markdown.of_verbs(every, "score", "variants", "explain"),
-        "pairs_trained": markdown.of_verbs(every, "interact train"),
-        "pairs_evaluated": markdown.of_verbs(every, "interact evaluate"),
     }
+    for key, verb in (("trained", "interact train"), ("evaluated", "interact evaluate")):
+        of_pairs = markdown.of_verbs(every, verb)
+        published = {name: run for name, run in of_pairs.items() if name.startswith(PUBLISHED)}
+        runs[f"published_{key}"] = published
+        runs[f"pairs_{key}"] = {name: run for name, run in of_pairs.items() if name not in published}
     bench = {"results": performance.read_results(results)}
     modules = {
         "language": language,

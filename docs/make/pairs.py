@@ -75,7 +75,7 @@ def mean(entries: Sequence[Any], value: Callable[[Any], float | None]) -> float:
 
 
 def best_table(records: Mapping[str, Run]) -> str:
-    """One row a split of the test part: the best model, the best baseline, and their difference."""
+    """One row a split of the test part: the best model, the best neural one, the best baseline, the gain."""
     rows = rows_of(records)
     lines = []
     for protocol in dict.fromkeys(row.protocol for row in rows if row.protocol.part == "test"):
@@ -83,14 +83,16 @@ def best_table(records: Mapping[str, Run]) -> str:
         baselines = [row for row in rows if row.protocol == protocol and not row.is_model]
         if not models or not baselines:
             continue
+        neural = next((_best(row) for row in models if not row.entries[0].get("members")), "none")
         gains = [entry["minus_best_baseline"] for entry in models[0].entries]
         better, worse = (sum(_sign(gain) == sign for gain in gains) for sign in (1, -1))
         lines.append(
-            [protocol.split, *(_best(row) for row in (models[0], baselines[0]))]
+            [protocol.split, _best(models[0]), neural, _best(baselines[0])]
             + [figure(node_rate(rows, protocol)), figure(mean(gains, lambda gain: gain["value"]), sign="+")]
             + [f"better in {better}, worse in {worse} of {len(gains)} seeds"]
         )
-    columns = ["split", "best model, AUROC", "best baseline, AUROC", "node rate", "difference"]
+    columns = ["split", "best model, AUROC", "best neural model, AUROC", "best baseline, AUROC"]
+    columns += ["node rate", "best model minus best baseline"]
     return table([*columns, "95 % paired interval"], lines)
 
 
