@@ -173,6 +173,24 @@ def test_genes_with_a_transcript_are_scored_separately(evaluate, interaction_pai
     assert all(entry["sequenced"] is None for entry in found["ladder"].values())
 
 
+def test_scores_by_training_pairs_count_those_of_the_training_part(evaluate, interaction_pairs):
+    pairs = interaction_pairs
+    train = pairs.parts["train"]
+    few = train[pairs.gene[train] != 0][::3]  # no pair of gene 0, a third of the others
+    parts = pairs.parts | {"train": few}
+    found = evaluate(RULE, pairs=replace(pairs, parts=parts))
+    rows = pairs.parts["test"]
+    for side, node in (("gene", pairs.gene), ("molecule", pairs.molecule)):
+        count = np.array([(node[few] == one).sum() for one in node[rows]])
+        for entry in (found["models"]["rule"], *found["ladder"].values()):
+            for one in entry["by_training_pairs"][side]:
+                last = count.max() if one["last"] is None else one["last"]
+                assert one["rows"] == ((one["first"] <= count) & (count <= last)).sum()
+            assert sum(one["rows"] for one in entry["by_training_pairs"][side]) == len(rows)
+    first = found["models"]["rule"]["by_training_pairs"]["gene"][0]
+    assert (first["last"], first["rows"]) == (0, (pairs.gene[rows] == 0).sum())
+
+
 @pytest.mark.parametrize(("label", "word"), [(1, "positive"), (0, "negative")])
 def test_a_part_of_one_class_gives_a_warning(label, word, evaluate, interaction_pairs):
     labels = interaction_pairs.label.copy()

@@ -8,9 +8,9 @@ import pytest
 from dnalm.evaluate.pair_scores import probability
 from dnalm.models.combined import LIMIT, Combiner
 from dnalm.models.pair_knowledge import COLUMNS
-from dnalm.train.combiner import Examples, design_effect, fit_combiner
+from dnalm.train.combiner import PREVALENCE_SPREAD, Examples, design_effect, fit_combiner
 
-pytest.importorskip("sklearn")
+linear_model = pytest.importorskip("sklearn.linear_model")
 WIDTH = len(COLUMNS)
 
 
@@ -79,6 +79,19 @@ def test_many_pairs_of_few_units_weigh_little():
     assert of_few["new molecule"]["effective_pairs"] == pytest.approx(10, rel=0.1)
     assert of_many["new molecule"]["effective_pairs"] == pytest.approx(2500, rel=0.1)
     assert design_effect(np.array([0, 0, 0, 1])) == (9 + 1) / 4
+
+
+def test_where_a_node_is_new_the_fit_is_a_penalised_regression_on_effective_pairs():
+    new, _ = examples(4000, 1, weights=(1.0, 0.5), units=40)
+    new.columns[:, 2:] = 0.0
+    combiner = fit_combiner(new, new.take(np.zeros(0, dtype=np.int64)), 0.5)[0]
+    z = combiner.standardised(new.columns, new.state)[:, :2]
+    x = np.column_stack([z, np.full(4000, PREVALENCE_SPREAD)])  # of weight 1: a normal intercept
+    penalised = linear_model.LogisticRegression(
+        C=1 / design_effect(new.units[:, 1]), fit_intercept=False, tol=1e-8
+    ).fit(x, new.label)
+    found = [*combiner.linear[1, :2], combiner.intercept[1] / PREVALENCE_SPREAD]
+    np.testing.assert_allclose(found, penalised.coef_[0], atol=1e-3)
 
 
 def test_a_new_node_has_the_prevalence_of_the_set_unless_many_say_otherwise():
