@@ -3,6 +3,8 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import cycle
+from textwrap import fill
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +22,8 @@ MIN_R_RANGE = 0.02
 """Least length of an axis of R, so that a small difference does not look large."""
 BINS = 50
 """Of a histogram of probabilities."""
+HEADING = 96  # characters of a line above a panel
+MARKERS = "osD^v<>"
 MIN_BIN = 200
 """Pairs in a bin of training counts whose AUROC is drawn."""
 MIN_PAIRS = 10
@@ -84,7 +88,7 @@ def _interval_panels(
     figure, grid = new_figure(title, 8.6, height, rows=len(panels), heights=heights)
     looks = styles([name for panel in panels for name in panel.scores], everyone)
     for axes, panel in zip(grid, panels, strict=True):
-        axes.set_title(panel.heading, loc="left", fontsize=10.5, color=INK)
+        axes.set_title(fill(panel.heading, HEADING), loc="left", fontsize=10.5, color=INK)
         axes.spines["left"].set_visible(False)
         axes.grid(False, axis="y")
         for row, (name, (value, low, high)) in enumerate(panel.scores.items()):
@@ -152,13 +156,13 @@ def auroc_by_training_pairs(
         panel.axhline(CHANCE, color=INK, linestyle=":", linewidth=1.2)
         first = {one.first: one for each in bins.values() for one in each[side] if one.rows >= MIN_BIN}
         at = {key: place for place, key in enumerate(sorted(first))}
-        for name, style in styles(list(bins), everyone).items():
+        for (name, style), marker in zip(styles(list(bins), everyone).items(), cycle(MARKERS), strict=False):
             some = [one for one in bins[name][side] if one.rows >= MIN_BIN]
             panel.plot(
                 [at[one.first] for one in some],
                 [one.auroc for one in some],
-                marker="o",
-                markersize=4.5,
+                marker=marker,
+                markersize=5,
                 linewidth=1.6,
                 label=name,
                 **style,
