@@ -33,4 +33,4 @@ for model in "$@"; do for split in random cold-molecule; do
   keep "published-$split-0-$model" "$run/run.json"
   keep "published-$split-0-$model-test" "$run/run_evaluation_test.json"
 done; done
-cd "$here" && "$python" -m docs.make && "$python" -m docs.make.pairs_figure
+cd "$here" && "$python" -m docs.make

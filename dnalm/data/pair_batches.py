@@ -97,8 +97,8 @@ class PairTokens:
     def take(self, side: str, rows: Rows) -> tuple[Tensor | None, ...]:
         """Return what is read of genes or molecules: tokens, mask, fingerprints, their mask, identity."""
         tokens, real = (self.genes if side == "gene" else self.molecules).take(rows)
-        no_bits = self.bits is None or side == "gene"
-        bits, bits_real = (None, None) if no_bits else self.bits.take(rows)  # type: ignore[union-attr]
+        fingerprints = self.bits if side == "molecule" else None
+        bits, bits_real = (None, None) if fingerprints is None else fingerprints.take(rows)
         identity = None if self.identity is None else torch.from_numpy(self.identity[side][rows])
         return tokens, real, bits, bits_real, identity
 

@@ -128,6 +128,11 @@ def reliability(label: Labels, score: Numbers) -> dict[str, list[float]]:
     return {name: column.tolist() for name, column in (columns | {"count": count}).items()}
 
 
+def cross_entropy(label: Labels, logits: Numbers) -> float:
+    """Return the mean cross-entropy of logits, in nats a pair."""
+    return float((np.logaddexp(0.0, logits) - label * logits).mean())
+
+
 def calibration_error(label: Labels, score: Numbers) -> float:
     """Return the expected calibration error (Guo et al. 2017, equation 3), in bins of equally many pairs.
 

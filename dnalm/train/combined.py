@@ -20,7 +20,7 @@ from dnalm.evaluate.baselines.boosting import fit_trees
 from dnalm.evaluate.baselines.factorisation import factors
 from dnalm.evaluate.baselines.ladder import check_classes
 from dnalm.evaluate.baselines.node_rate import node_rate
-from dnalm.evaluate.pair_scores import interaction_scores, probability
+from dnalm.evaluate.pair_scores import cross_entropy, interaction_scores, probability
 from dnalm.files import lock
 from dnalm.models.combined import CombinedModel, CombinedPredictor, Combiner
 from dnalm.models.identity import digests
@@ -194,7 +194,7 @@ class CombinedRun:
         description |= model.describe()
         description["cleaning"] = {key: pairs.meta[key] for key in ("salts", "isotopes") if key in pairs.meta}
         checkpoint.save(config.out / BEST, model.state_dict(), description)
-        loss, area = float((np.logaddexp(0.0, logits) - label * logits).mean()), auroc(label, logits)
+        loss, area = cross_entropy(label, logits), auroc(label, logits)
         history = {"epoch": [1], "train_loss": [loss], "val_bce": [loss], "val_auroc": [area]}
         results = {
             "format": "dnalm-interaction-results",

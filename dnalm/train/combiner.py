@@ -6,6 +6,7 @@ Shapes: n pairs; C columns of a pair; D columns and their products.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,9 @@ import numpy.typing as npt
 from dnalm.bootstrap import Numbers
 from dnalm.data.pairs import Rows
 from dnalm.errors import import_extra
-from dnalm.evaluate.pair_scores import probability
+from dnalm.evaluate.pair_scores import Labels, cross_entropy, probability
 from dnalm.models.combined import STATES, Combiner
 from dnalm.models.pair_knowledge import COLUMNS, SCORES
-
-Labels = npt.NDArray[np.uint8]
 
 MIN_PAIRS = 100
 """Validation pairs, a fifth of them of each class, without which no combiner is fitted."""
@@ -87,13 +86,13 @@ def fit_combiner(
     logits, fitted = np.zeros(len(validation.label)), {}
     for state, name in enumerate(STATES):
         own = np.flatnonzero(validation.state == state)
-        examples, columns, place = validation.take(own), width, np.arange(len(own))
+        examples, columns, rows = validation.take(own), width, np.arange(len(own))
         if len(own) < MIN_STATE:
             examples, columns = examples.joined(held.take(held.state == state)), len(COLUMNS)
         if not is_enough(examples.label):
-            examples, columns, place = validation.joined(held), len(COLUMNS), own
-        out_of_fold, fitted[name] = _fit_state(combiner, state, examples, columns, prevalence, seed)
-        logits[own] = out_of_fold[place]
+            examples, columns, rows = validation.joined(held), len(COLUMNS), own
+        held_out, fitted[name] = _fit_state(combiner, state, examples, columns, prevalence, seed)
+        logits[own] = held_out[rows]
     return combiner, logits, fitted
 
 
@@ -116,27 +115,25 @@ def _fit_state(
     combiner.scale[state, rows] = np.where(spread > CONSTANT, spread, 0.0)
     z = combiner.standardised(examples.columns, np.full(len(x), state))[:, rows]
     repeats, kind = max((design_effect(examples.units[:, kind]), kind) for kind in UNITS[STATES[state]])
-    folds = _folds(examples.units[:, kind], seed)
+    fits = [partial(_fit_new, log_odds=float(np.log(prevalence / (1 - prevalence))), repeats=repeats)]
     if STATES[state] == "known":
-        fit, how = _choose(z, examples.label, folds)
-    else:
-        fit = partial(_fit_new, log_odds=float(np.log(prevalence / (1 - prevalence))), repeats=repeats)
-        how = {}
-    out_of_fold = np.zeros(len(x))
-    for train, test in folds:
-        out_of_fold[test] = _logits(z[test], *fit(z[train], examples.label[train]))
+        settings = product(PENALTIES, (False, True))
+        fits = [partial(_fit_known, penalty=penalty, products=products) for penalty, products in settings]
+    folds = _folds(examples.units[:, kind], seed)
+    held_out = [_out_of_fold(fit, z, examples.label, folds) for fit in fits]
+    losses = [cross_entropy(examples.label, logits) for logits in held_out]
+    best = int(np.argmin(losses))
+    fit = fits[best]
     weights, combiner.intercept[state] = fit(z, examples.label)
     combiner.linear[state, rows] = weights[:columns]
     if len(weights) > columns:
         upper = np.zeros((columns, columns))
         upper[np.triu_indices(columns)] = weights[columns:]
         combiner.quadratic[state, rows, rows] = (upper + upper.T) / 2
-    how |= {
-        "pairs": len(x),
-        "effective_pairs": len(x) / repeats,
-        "loss": _loss(out_of_fold, examples.label),
-    }
-    return out_of_fold, how
+    how = {"pairs": len(x), "effective_pairs": len(x) / repeats, "loss": losses[best]}
+    if STATES[state] == "known":
+        how |= fit.keywords
+    return held_out[best], how
 
 
 def design_effect(unit: Rows) -> float:
@@ -156,33 +153,17 @@ def _folds(unit: Rows, seed: int) -> list[tuple[Rows, Rows]]:
     return [*splitter.split(unit, groups=unit)]
 
 
-def _logits(z: Numbers, weights: Numbers, intercept: float) -> Numbers:
-    """Return the logits of standardised columns; further weights are of their products."""
-    logits: Numbers = _design(z, products=len(weights) > z.shape[1]) @ weights + intercept
-    return logits
-
-
-def _loss(logits: Numbers, label: Labels) -> float:
-    """Return the mean cross-entropy, in nats a pair."""
-    return float((np.logaddexp(0.0, logits) - label * logits).mean())
-
-
 Fit = Callable[[Numbers, Labels], tuple[Numbers, float]]
-"""Maps standardised columns and labels to weights and the intercept."""
+"""Maps standardised columns and labels to weights, further ones being of products, and the intercept."""
 
 
-def _choose(z: Numbers, label: Labels, folds: list[tuple[Rows, Rows]]) -> tuple[Fit, dict[str, Any]]:
-    """Return the fit for pairs of known nodes, and its settings: those with the lowest loss out of fold."""
-    found: list[tuple[float, float, bool]] = []
-    for products in (False, True):
-        for penalty in PENALTIES:
-            logits = np.zeros(len(label))
-            for train, test in folds:
-                weights = _fit_known(z[train], label[train], penalty, products=products)
-                logits[test] = _logits(z[test], *weights)
-            found.append((_loss(logits, label), penalty, products))
-    _, penalty, products = min(found)
-    return partial(_fit_known, penalty=penalty, products=products), {"penalty": penalty, "products": products}
+def _out_of_fold(fit: Fit, z: Numbers, label: Labels, folds: list[tuple[Rows, Rows]]) -> Numbers:
+    """Return the logits of standardised columns, [n], each by a fit to the other folds."""
+    logits = np.zeros(len(label))
+    for train, test in folds:
+        weights, intercept = fit(z[train], label[train])
+        logits[test] = _design(z[test], products=len(weights) > z.shape[1]) @ weights + intercept
+    return logits
 
 
 def _design(z: Numbers, products: bool) -> Numbers:
@@ -227,7 +208,7 @@ def _fit_new(z: Numbers, label: Labels, *, log_odds: float, repeats: float) -> t
         logits = x @ values[:-1] + log_odds + values[-1]
         error = probability(logits) - label
         slopes = np.append(error @ x, error.sum()) / repeats
-        loss = _loss(logits, label) * len(label) / repeats + 0.5 * precision @ values**2
+        loss = cross_entropy(label, logits) * len(label) / repeats + 0.5 * precision @ values**2
         return float(loss), slopes + precision * values
 
     bounds = [(0.0, None)] * len(used) + [(None, None)]

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -22,7 +21,7 @@ from dnalm.errors import InputError, counted
 from dnalm.evaluate.auroc import auroc
 from dnalm.evaluate.baselines.ladder import check_classes
 from dnalm.evaluate.baselines.node_rate import node_rate
-from dnalm.evaluate.pair_scores import fit_temperature, interaction_scores, probability
+from dnalm.evaluate.pair_scores import cross_entropy, fit_temperature, interaction_scores, probability
 from dnalm.models.cross_attention import CrossAttentionConfig
 from dnalm.models.identity import IdentityConfig, IdentityOptions
 from dnalm.models.input_encoder import InputEncoder, attention_of, shape_of, store_of
@@ -36,8 +35,6 @@ from dnalm.train.loop import Loop
 from dnalm.train.optim import EpochConfig
 from dnalm.train.resume import BEST
 from dnalm.train.run import Estimate, TrainingRun, training_summary
-
-Numbers = npt.NDArray[np.float64]
 
 TRAIN_SAMPLE = 4096
 """Training pairs, evenly spread, on which the training loss is measured at each evaluation."""
@@ -138,11 +135,6 @@ class InteractionTask:
     def describe(self) -> dict[str, Any]:
         """Return what is needed to build the model again."""
         return {"kind": "interaction", **self.shape.as_dict(), "about": self.about}
-
-
-def cross_entropy(label: npt.NDArray[np.uint8], logits: Numbers) -> float:
-    """Return the mean cross-entropy in nats a pair."""
-    return float((np.logaddexp(0.0, logits) - label * logits).mean())
 
 
 class PairRun(TrainingRun):

@@ -27,8 +27,6 @@ PAGES = (
     "appendix",
     "tutorial-tracks-and-variants",
 )
-PUBLISHED = "published-"
-"""What records of the published recipes of pair models begin with: of one seed, in tables of their own."""
 
 
 def values(records: Path, results: Path) -> dict[str, Any]:
@@ -54,7 +52,7 @@ def values(records: Path, results: Path) -> dict[str, Any]:
     }
     for key, verb in (("trained", "interact train"), ("evaluated", "interact evaluate")):
         of_pairs = markdown.of_verbs(every, verb)
-        published = {name: run for name, run in of_pairs.items() if name.startswith(PUBLISHED)}
+        published = {name: run for name, run in of_pairs.items() if name.startswith(pairs.PUBLISHED)}
         runs[f"published_{key}"] = published
         runs[f"pairs_{key}"] = {name: run for name, run in of_pairs.items() if name not in published}
     bench = {"results": performance.read_results(results)}

@@ -14,6 +14,8 @@ from docs.make.markdown import Run, figure, hardware, spread, table
 SPLITS = ("random", "cold-molecule", "scaffold", "cold-gene", "cold-both")
 PARTS = ("test", "validation")
 COLUMNS = ["split", "part", "negatives"]
+PUBLISHED = "published-"
+"""What records of the published recipes begin with: of one seed, in tables of their own."""
 Entry = Mapping[str, Any]
 
 

@@ -9,9 +9,8 @@ from matplotlib.figure import Figure
 from dnalm.report.figures import BLUE, GREY, VERMILION, legend_below, new_figure, save
 from dnalm.report.figures_scores import auroc_by_training_pairs
 from dnalm.results.pairs import CountBin
-from docs.make.__main__ import PUBLISHED
 from docs.make.markdown import Run, of_verbs, read_records
-from docs.make.pairs import SPLITS
+from docs.make.pairs import PUBLISHED, SPLITS
 
 ROOT = Path(__file__).parents[2]
 IMAGE = ROOT / "docs" / "images" / "interaction.png"

@@ -7,6 +7,7 @@ import torch
 from dnalm import checkpoint
 from dnalm.data.pair_batches import PairRows
 from dnalm.data.pairs import PairSet
+from dnalm.evaluate.pair_scores import cross_entropy
 from dnalm.models.bags import KmerConfig, MorganConfig
 from dnalm.models.gene_cnn import GeneCNNConfig
 from dnalm.models.heads import PairHeadConfig
@@ -14,7 +15,7 @@ from dnalm.models.open import open_interaction
 from dnalm.models.pair import InteractionModel, predict
 from dnalm.models.pair_shape import InteractionShape
 from dnalm.models.smiles_lstm import SmilesLSTMConfig
-from dnalm.train.pairs import InteractionTask, cross_entropy
+from dnalm.train.pairs import InteractionTask
 
 SMILES = ["CCO", "CCN", "c1ccccc1", "c1ccccc1N", "CC(=O)O", "CC(=O)N", "CCCCCCO", "CCCCCCN"]
 CHARACTERS = "".join(sorted(set("".join(SMILES))))
