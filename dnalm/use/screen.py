@@ -322,7 +322,7 @@ def _read_genes(path: Path, wanted: str, names: Sequence[str]) -> tuple[dict[str
 
 def _status(pairs: PairSet) -> dict[tuple[str, str], str]:
     """Return the label and the part of each pair of a set, by gene and SMILES."""
-    labels = ("negative" if pairs.meta.get("negatives") == "given" else "drawn as negative", "positive")
+    labels = ("negative" if pairs.meta.get("negatives") == "given" else "sampled as negative", "positive")
     return {
         (pairs.gene_ids[pairs.gene[row]], pairs.smiles[pairs.molecule[row]]): (
             f"{labels[pairs.label[row]]} in {'training' if part == 'train' else part}"

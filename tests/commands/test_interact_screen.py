@@ -171,7 +171,7 @@ def test_genes_are_ranked_for_a_molecule_and_known_pairs_are_on_the_page(
     wanted = {}
     for part, rows in pairs.parts.items():
         for row in rows[pairs.molecule[rows] == column]:
-            label = "positive" if pairs.label[row] else "drawn as negative"
+            label = "positive" if pairs.label[row] else "sampled as negative"
             wanted[f"g{pairs.gene[row]}"] = f"{label} in {'training' if part == 'train' else part}"
     cells = r'<th scope="row">\d+\. (g\d+)</th><td>[\d.]+</td><td>([^<]*)</td>'
     assert dict(re.findall(cells, page)) == wanted
